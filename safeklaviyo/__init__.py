@@ -1,0 +1,3 @@
+"""The identity-safe client for Klaviyo."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,311 @@
+"""Answers: what Klaviyo said, read with tolerance, and which error it stands for.
+
+Decided here: how a body becomes a `Profile` or an error, in both dialects. An answer that cannot be read is reported
+as such; what follows from it is decided by whoever sent the request. Not here: building requests (`_wire`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from safeklaviyo._flow import Response
+from safeklaviyo.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    GoneError,
+    NotFoundError,
+    Outcome,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    ProfileConflictError,
+    RateLimitError,
+    ServerError,
+)
+from safeklaviyo.models import Profile
+
+ERRORS: Final[dict[int, type[APIStatusError]]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ProfileConflictError,
+    410: GoneError,
+    413: PayloadTooLargeError,
+    422: BadRequestError,
+    429: RateLimitError,
+}
+"""The error of each status; every other one from 500 on is a `ServerError`, the rest a plain `APIStatusError`."""
+
+PROFILES_PATH: Final = "/api/profiles"
+
+_ADVICE: Final = {
+    400: "Klaviyo does not accept the request; see the error's errors",
+    401: "Klaviyo does not accept the API key; check it",
+    403: "the API key may not do this; check its scopes",
+    404: "Klaviyo knows no such profile",
+    409: "another profile has one of the identifiers",
+    410: 'this API is retired; use dialect="current" and a current revision',
+    413: "the request is larger than Klaviyo accepts; send less",
+    429: "too many requests; try again later",
+}
+_BEFORE_KLAVIYO: Final = "something before Klaviyo turned the request away; try again later or ask your network's owner"
+
+_CODE = re.compile(r"[a-z][a-z_]{0,49}")
+_POINTER = re.compile(r"(?:/(?:[a-z_-]{1,40}|\d{1,4})){1,12}/?|/")
+_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+_EXPECTED = re.compile(r"Expected available in (\d{1,9}(?:\.\d{1,9})?) second", re.ASCII)
+_PROFILE_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+_WINDOW = re.compile(r"(\d{1,9})\s*;\s*w=(\d{1,9})", re.ASCII)
+_COUNT = re.compile(r"\d{1,9}", re.ASCII)
+_IDENTIFYING: Final = ("external_id", "email", "phone_number")
+
+
+class UnreadableAnswer(Exception):  # noqa: N818 - an answer is no error: the request may well have succeeded
+    """Klaviyo answered with success, and the body does not say what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of profiles.
+
+    Attributes:
+        next_path: Where the next page is, as `list_profiles` takes it; None after the last one.
+    """
+
+    profiles: tuple[Profile, ...]
+    next_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateHeaders:
+    """What an answer says about the endpoint's windows (Klaviyo's rate limits page).
+
+    Attributes:
+        windows: Requests allowed, by the window's length in seconds.
+        remaining: Requests left in the window that is nearest to its end.
+        reset: Seconds until that window ends.
+    """
+
+    windows: dict[int, int]
+    remaining: int | None
+    reset: float | None
+
+
+def is_success(status: int) -> bool:
+    """Tell whether the status says that Klaviyo did, or accepted, what was asked."""
+    return 200 <= status < 300
+
+
+def read_profile(response: Response) -> Profile:
+    """Read one profile.
+
+    Raises:
+        UnreadableAnswer: There is none in the body, or its identifiers are no text.
+    """
+    return _profile(_fields(_json(response)).get("data"))
+
+
+def read_profiles(response: Response) -> Page:
+    """Read a page of profiles. An empty list is an answer; a missing one is not.
+
+    Raises:
+        UnreadableAnswer: There is no list in the body, or something in it is no profile.
+    """
+    body = _fields(_json(response))
+    rows = body.get("data")
+    if not isinstance(rows, list):
+        raise UnreadableAnswer("the answer holds no list of profiles")
+    profiles = tuple(_profile(row) for row in cast("list[Any]", rows))
+    following = _fields(body.get("links")).get("next")
+    return Page(profiles, None if following is None else next_path(following))
+
+
+def next_path(link: object) -> str:
+    """Return the path of a next page. Its host is left out, so the key never goes to another one.
+
+    Raises:
+        UnreadableAnswer: It is no link to a list of profiles.
+    """
+    if isinstance(link, str) and link.isascii() and link.isprintable() and " " not in link:
+        try:
+            parts = urlsplit(link)
+        except ValueError:
+            raise UnreadableAnswer("the link to the next page is malformed") from None
+        if parts.path.rstrip("/") == PROFILES_PATH and parts.query:
+            return f"{PROFILES_PATH}?{parts.query}"
+    raise UnreadableAnswer("the link to the next page leads elsewhere")
+
+
+def read_account_id(response: Response) -> str:
+    """Read the account's id, the six characters that are also its public key.
+
+    Raises:
+        UnreadableAnswer: The body does not name exactly one account.
+    """
+    rows = _fields(_json(response)).get("data")
+    if isinstance(rows, list) and len(cast("list[Any]", rows)) == 1:
+        account = _fields(rows[0]).get("id")
+        if isinstance(account, str) and account:
+            return account
+    raise UnreadableAnswer("the answer does not name one account")
+
+
+def duplicate_profile_id(response: Response) -> str | None:
+    """Return the profile that a 409 names as the owner of an identifier; Klaviyo may leave it out."""
+    for error in _errors(_json(response)):
+        owner = _fields(error.get("meta")).get("duplicate_profile_id")
+        if isinstance(owner, str) and _PROFILE_ID.fullmatch(owner):
+            return owner
+    return None
+
+
+def error_from(response: Response, *, outcome: Outcome, now: float | None = None) -> APIStatusError:
+    """Return the error that an answer stands for.
+
+    Its message holds no personal data: what Klaviyo says in words may quote what was sent, and is in `errors` only.
+
+    Args:
+        now: Unix seconds, to understand a ``Retry-After`` that is a date.
+    """
+    status = response.status
+    body = _json(response)
+    errors = _errors(body)
+    code = errors[0].get("code") if errors else None
+    common: dict[str, Any] = {
+        "status_code": status,
+        "code": code if isinstance(code, str) else None,
+        "errors": errors,
+        "request_id": _request_id(response, errors),
+        "outcome": outcome,
+        "retry_after": _wait(response, errors, now),
+    }
+    message = _message(status, errors, is_json=body is not None)
+    if status == HTTPStatus.CONFLICT:
+        return ProfileConflictError(message, profile_id=duplicate_profile_id(response), rule="R17", **common)
+    return error_class(status)(message, **common)
+
+
+def error_class(status: int) -> type[APIStatusError]:
+    """Return the class of the error that a status stands for."""
+    return ERRORS.get(status, ServerError if status >= 500 else APIStatusError)
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Return how many seconds to wait, or None where the header says nothing sensible.
+
+    Args:
+        headers: By lower-case name.
+        now: Unix seconds; without it a date says nothing.
+    """
+    text = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    if now is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def rate_headers(response: Response) -> RateHeaders | None:
+    """Read the ``RateLimit-*`` headers, which every answer but a 429 carries; None where there are none."""
+    headers = response.headers
+    windows = {int(seconds): int(count) for count, seconds in _WINDOW.findall(headers.get("ratelimit-limit", ""))}
+    remaining = headers.get("ratelimit-remaining", "").strip()
+    reset = headers.get("ratelimit-reset", "").strip()
+    left = int(remaining) if _COUNT.fullmatch(remaining) else None
+    until = float(reset) if _SECONDS.fullmatch(reset) else None
+    return RateHeaders(windows, left, until) if windows or left is not None or until is not None else None
+
+
+def profile_of(attributes: dict[str, Any]) -> Profile:
+    """Return the profile, without the fields that Klaviyo fills with something unexpected.
+
+    Raises:
+        UnreadableAnswer: An identifier is no text. To take it for missing could give a customer's profile away.
+    """
+    if any(not isinstance(attributes.get(name), str | None) for name in _IDENTIFYING):
+        raise UnreadableAnswer("an identifier of the profile is no text")
+    known = {name: value for name, value in attributes.items() if value is not None or name in _IDENTIFYING}
+    try:
+        return Profile.model_validate(known)
+    except ValidationError as exc:
+        odd = {each["loc"][0] for each in exc.errors(include_input=False, include_url=False, include_context=False)}
+    return Profile.model_validate({name: value for name, value in known.items() if name not in odd})
+
+
+def _profile(data: object) -> Profile:
+    record = _fields(data)
+    profile_id = record.get("id")
+    if not isinstance(profile_id, str) or not _PROFILE_ID.fullmatch(profile_id):
+        raise UnreadableAnswer("the answer names no profile")
+    return profile_of({**_fields(record.get("attributes")), "id": profile_id})
+
+
+def _json(response: Response) -> object:
+    """Return the body, or None where it is no JSON, such as a page of Cloudflare's or half an answer."""
+    try:
+        return json.loads(response.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _fields(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _errors(body: object) -> tuple[dict[str, Any], ...]:
+    fields = _fields(body)
+    listed = fields.get("errors")
+    if isinstance(listed, list):
+        return tuple(_fields(each) for each in cast("list[Any]", listed) if isinstance(each, dict))
+    # The legacy API answers with one object: {"status": 403, "message": …} or {"detail": …}.
+    return (fields,) if fields else ()
+
+
+def _message(status: int, errors: tuple[dict[str, Any], ...], *, is_json: bool) -> str:
+    advice = _ADVICE.get(status, "Klaviyo failed" if status >= 500 else "Klaviyo gave an unexpected answer")
+    if status == HTTPStatus.FORBIDDEN and not is_json:
+        advice = _BEFORE_KLAVIYO
+    return " ".join([f"{advice} ({status}", *_particulars(errors)]) + ")"
+
+
+def _particulars(errors: tuple[dict[str, Any], ...]) -> Iterator[str]:
+    for error in errors[:1]:
+        code = error.get("code")
+        if isinstance(code, str) and _CODE.fullmatch(code):
+            yield code
+        pointer = _fields(error.get("source")).get("pointer")
+        # A longer number or a capital could be part of what was sent.
+        if isinstance(pointer, str) and _POINTER.fullmatch(pointer):
+            yield f"at {pointer}"
+
+
+def _request_id(response: Response, errors: tuple[dict[str, Any], ...]) -> str | None:
+    named = errors[0].get("id") if errors else None
+    for candidate in (named, response.headers.get("x-klaviyo-request-id"), response.headers.get("cf-ray")):
+        if isinstance(candidate, str) and candidate:
+            return candidate
+    return None
+
+
+def _wait(response: Response, errors: tuple[dict[str, Any], ...], now: float | None) -> float | None:
+    seconds = retry_after(response.headers, now)
+    if seconds is None and response.status == HTTPStatus.TOO_MANY_REQUESTS and errors:
+        # The legacy API says it in words only.
+        said = _EXPECTED.search(str(errors[0].get("detail")))
+        return float(said[1]) if said else None
+    return seconds

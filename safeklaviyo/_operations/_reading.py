@@ -1,0 +1,59 @@
+"""Reading Klaviyo inside flows: one profile, or all that answer to a pair.
+
+Decided here: that a search is only a pointer. Whatever it finds is read by its id before anybody relies on it (H7).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safeklaviyo import _wire
+from safeklaviyo._flow import Flow, Response
+from safeklaviyo._operations._call import MISSING, Call, send
+from safeklaviyo.identity import Kind
+from safeklaviyo.models import Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Evidence = dict[str, Profile]
+
+
+def read_profile(call: Call, profile_id: str) -> Flow[Profile | None]:
+    """Read one profile; None if there is none (a merged source may also answer as the profile it went into)."""
+    response = yield from send(call, call.dialect.get(profile_id), accept=MISSING)
+    if response.status in MISSING:
+        return None
+    return call.dialect.read(response)
+
+
+def read_answer(call: Call, response: Response) -> Profile | None:
+    """Return the profile in the answer to a write; None where it cannot be read (F-23: the write stands)."""
+    try:
+        return call.dialect.read(response)
+    except _wire.UnreadableAnswer:
+        return None
+
+
+def search(call: Call, kind: Kind, value: str) -> Flow[tuple[str, ...]]:
+    """Ask Klaviyo's search who has an identifier; it may lag behind."""
+    response = yield from send(call, call.dialect.search(kind, value), accept=call.dialect.nobody)
+    return call.dialect.read_search(response)
+
+
+def gather(
+    call: Call, external_id: str | None, emails: Iterable[str | None], *, also: Iterable[str | None] = ()
+) -> Flow[Evidence]:
+    """Search by each identifier, and read every profile found, and those of `also`, by its id."""
+    ids = dict.fromkeys(profile_id for profile_id in also if profile_id is not None)
+    for email in dict.fromkeys(emails):
+        if email is not None:
+            ids |= dict.fromkeys((yield from search(call, Kind.EMAIL, email)))
+    if external_id is not None:
+        ids |= dict.fromkeys((yield from search(call, Kind.EXTERNAL_ID, external_id)))
+    evidence: Evidence = {}
+    for profile_id in ids:
+        profile = yield from read_profile(call, profile_id)
+        if profile is not None:
+            evidence[profile.id] = profile
+    return evidence

@@ -1,0 +1,310 @@
+"""What can go wrong, and whether Klaviyo changed.
+
+    SafeKlaviyoError
+      ConfigurationError
+      IdentityError
+        InvalidIdentifierError
+        IdOnlyError
+        EmailMismatchError
+        ExternalIdMismatchError
+        EmailTakenError
+        AmbiguousIdentityError
+        IdentityDriftError
+        ProfileConflictError        (also APIStatusError)
+      InvalidPropertyError          (also ValueError)
+      RetryableError                a mixin: trying the same call again later is safe
+      LeaseHeldError                (Retryable)
+      StoreError
+        StoreUnavailableError       (Retryable)
+        StoreIncompatibleError
+      APIConnectionError
+        NotSentError                (Retryable)
+        NoResponseError
+      APIStatusError
+        BadRequestError             400, 422
+        AuthenticationError         401
+        PermissionDeniedError       403
+        NotFoundError               404
+        GoneError                   410
+        PayloadTooLargeError        413
+        RateLimitError              429 (Retryable)
+        ServerError                 5xx
+
+A message holds no personal data and no secret; what a program needs beyond it is an attribute. Every error can be
+pickled, because each takes its message first and everything else by an optional keyword.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+Outcome = Literal["not_applied", "unknown", "applied"]
+
+
+class SafeKlaviyoError(Exception):
+    """The base of every error raised by this library.
+
+    Attributes:
+        outcome: Whether the operation's main write changed Klaviyo: ``"not_applied"``, ``"unknown"`` or ``"applied"``.
+        may_retry: Whether the same call may be made again later without doubling anything. For an event that means
+            with the same `unique_id` and `time`, which the error carries.
+        retry_after: Seconds to wait first, where somebody said so.
+        rule: The rule that decided, such as ``"R6"``.
+        operation: The name of the public method.
+        unique_id: The event's idempotency key (`track` only).
+        time: The event's time (`track` only).
+    """
+
+    retryable = False
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        outcome: Outcome = "not_applied",
+        may_retry: bool | None = None,
+        retry_after: float | None = None,
+        rule: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.outcome: Outcome = outcome
+        self.may_retry: bool = self.retryable if may_retry is None else may_retry
+        self.retry_after = retry_after
+        self.rule = rule
+        self.operation: str | None = None
+        self.unique_id: str | None = None
+        self.time: datetime | None = None
+
+    def __repr__(self) -> str:
+        rule = f", rule={self.rule!r}" if self.rule else ""
+        return f"{type(self).__name__}({str(self)!r}, outcome={self.outcome!r}{rule})"
+
+
+class ConfigurationError(SafeKlaviyoError):
+    """The client cannot work as it is set up."""
+
+
+class IdentityError(SafeKlaviyoError):
+    """Who this is, is in doubt; nothing was written onto anybody.
+
+    Attributes:
+        external_id: The external id concerned, where there is one.
+        email: The address concerned, where there is one.
+    """
+
+    def __init__(
+        self, message: str = "", *, external_id: str | None = None, email: str | None = None, **common: Any
+    ) -> None:
+        super().__init__(message, **common)
+        self.external_id = external_id
+        self.email = email
+
+
+class InvalidIdentifierError(IdentityError, ValueError):
+    """An identifier is malformed, a placeholder, or missing (rules R1, R2).
+
+    Attributes:
+        identifier_kind: ``"email"``, ``"external_id"``, ``"phone_number"`` or ``"profile_id"``, where one is concerned.
+    """
+
+    def __init__(self, message: str = "", *, identifier_kind: str | None = None, **common: Any) -> None:
+        super().__init__(message, **common)
+        self.identifier_kind = None if identifier_kind is None else str(identifier_kind)
+
+
+class IdOnlyError(IdentityError):
+    """Only an external id was given, and nobody knows its email: sending it would make a permanent duplicate (R9)."""
+
+
+class EmailMismatchError(IdentityError):
+    """The external id is known with another email; `change_email` is the verb that changes it (R6).
+
+    Attributes:
+        current_email: The address the external id is known by.
+    """
+
+    def __init__(self, message: str = "", *, current_email: str | None = None, **common: Any) -> None:
+        super().__init__(message, **common)
+        self.current_email = current_email
+
+
+class ExternalIdMismatchError(IdentityError):
+    """The email is known with another external id (R7).
+
+    Attributes:
+        current_external_id: The external id the address is known by.
+    """
+
+    def __init__(self, message: str = "", *, current_external_id: str | None = None, **common: Any) -> None:
+        super().__init__(message, **common)
+        self.current_external_id = current_external_id
+
+
+class EmailTakenError(IdentityError):
+    """The new address of `change_email` is somebody else's.
+
+    Attributes:
+        profile_id: The profile that holds the address, where it is known.
+    """
+
+    def __init__(self, message: str = "", *, profile_id: str | None = None, **common: Any) -> None:
+        super().__init__(message, **common)
+        self.profile_id = profile_id
+
+
+class AmbiguousIdentityError(IdentityError):
+    """Several profiles answer to one identifier, or to the two given.
+
+    Attributes:
+        profile_ids: The profiles found.
+    """
+
+    def __init__(self, message: str = "", *, profile_ids: tuple[str, ...] = (), **common: Any) -> None:
+        super().__init__(message, **common)
+        self.profile_ids = profile_ids
+
+
+class IdentityDriftError(IdentityError):
+    """Klaviyo's answer contradicts the identity map (R15).
+
+    Attributes:
+        profile_id: The profile concerned.
+        found_external_id: The external id that Klaviyo shows.
+        found_email: The address that Klaviyo shows.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        profile_id: str | None = None,
+        found_external_id: str | None = None,
+        found_email: str | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(message, **common)
+        self.profile_id = profile_id
+        self.found_external_id = found_external_id
+        self.found_email = found_email
+
+
+class InvalidPropertyError(SafeKlaviyoError, ValueError):
+    """A property cannot be sent as it is; nothing was sent.
+
+    Attributes:
+        path: Where it stands, such as ``"properties.items[2].price"``.
+    """
+
+    def __init__(self, message: str = "", *, path: str | None = None, **common: Any) -> None:
+        super().__init__(message, **common)
+        self.path = path
+
+
+class RetryableError(SafeKlaviyoError):
+    """A mixin: trying the same call again later is safe."""
+
+    retryable = True
+
+
+class LeaseHeldError(RetryableError):
+    """Somebody else is acting on this customer, and did not finish in the time allowed (R13)."""
+
+
+class StoreError(SafeKlaviyoError):
+    """The identity map failed."""
+
+
+class StoreUnavailableError(RetryableError, StoreError):
+    """The identity map cannot answer now; nothing is written without it (P6)."""
+
+
+class StoreIncompatibleError(StoreError):
+    """The identity map was written by another version, or is none."""
+
+
+class APIConnectionError(SafeKlaviyoError):
+    """Klaviyo could not be talked to."""
+
+
+class NotSentError(RetryableError, APIConnectionError):
+    """The request never left: no connection could be made."""
+
+
+class NoResponseError(APIConnectionError):
+    """The request left and no whole answer came back: what Klaviyo did is unknown."""
+
+
+class APIStatusError(SafeKlaviyoError):
+    """Klaviyo refused.
+
+    Attributes:
+        status_code: The HTTP status.
+        code: The first error's code, such as ``"duplicate_profile"``, where the body named one.
+        errors: The body's errors as Klaviyo sent them; they may quote what was sent.
+        request_id: Klaviyo's id of the error or the request, for its support.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status_code: int = 0,
+        code: str | None = None,
+        errors: tuple[dict[str, Any], ...] = (),
+        request_id: str | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(message, **common)
+        self.status_code = status_code
+        self.code = code
+        self.errors = errors
+        self.request_id = request_id
+
+
+class BadRequestError(APIStatusError):
+    """400 or 422: Klaviyo does not accept what was sent."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the key is wrong or missing."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the key lacks a scope, or something before Klaviyo turned the request away."""
+
+
+class NotFoundError(APIStatusError):
+    """404: there is no such profile."""
+
+
+class GoneError(APIStatusError):
+    """410: this API has been retired."""
+
+
+class PayloadTooLargeError(APIStatusError):
+    """413: the request is larger than Klaviyo accepts."""
+
+
+class RateLimitError(RetryableError, APIStatusError):
+    """429: too many requests, after as many retries as allowed."""
+
+
+class ServerError(APIStatusError):
+    """5xx: Klaviyo failed."""
+
+
+class ProfileConflictError(IdentityError, APIStatusError):
+    """409: Klaviyo says that an identifier is another profile's, worked out as far as it can be (R17).
+
+    Attributes:
+        identifier: The kind of identifier that collides, where it could be found out.
+        profile_id: The profile that owns it, where Klaviyo said so.
+    """
+
+    def __init__(
+        self, message: str = "", *, identifier: str | None = None, profile_id: str | None = None, **common: Any
+    ) -> None:
+        super().__init__(message, **common)
+        self.identifier = identifier
+        self.profile_id = profile_id

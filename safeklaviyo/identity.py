@@ -1,0 +1,198 @@
+"""Identifiers: how one is normalised, refused and masked, and the claim that a call makes with them.
+
+Decided here: what counts as a usable email, external id, phone number or profile id (rules R1 and R2).
+Not here: who an identifier belongs to (`_rules`). Read next: `_rules`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
+from uuid import UUID
+
+from safeklaviyo.errors import InvalidIdentifierError
+
+MAX_EMAIL_LENGTH = 100  # Klaviyo's Profiles API overview
+MAX_EXTERNAL_ID_LENGTH = 64  # Klaviyo's help centre: longer ids are cut off, which can make two customers one
+
+_PLACEHOLDERS = frozenset({
+    "", "null", "nil", "none", "undefined", "nan", "n/a", "na", "unknown", "anonymous", "anon", "guest", "true", "false",
+    "id", "distinct_id", "distinctid", "external_id", "user_id", "userid", "customer_id", "email", "not_authenticated",
+    "(null)", "<null>", "<nil>", "(none)", "(not set)", "[object object]", "object object", "-1", "[]", "{}",
+})  # fmt: skip
+_WRAPPING = " \t\r\n\"'`\\«»“”‘’"
+_ZERO_CHARACTERS = "0.-+{}"
+_TEMPLATE = re.compile(r"\{\{.*\}\}|\{%.*%\}|\$\{.*\}|<%.*%>|%\w+%")
+_E164 = re.compile(r"\+[1-9]\d{6,14}")
+_PHONE_PUNCTUATION = str.maketrans("", "", " \t-.()/\u00a0\u2011")
+_PROFILE_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+
+
+class Kind(StrEnum):
+    """The kinds of identifier by which Klaviyo knows a person, in its own words."""
+
+    EMAIL = "email"
+    PHONE_NUMBER = "phone_number"
+    EXTERNAL_ID = "external_id"
+    PROFILE_ID = "profile_id"
+
+
+class Identifier(NamedTuple):
+    """One normalised identifier."""
+
+    kind: Kind
+    value: str
+
+    def __repr__(self) -> str:
+        return f"{self.kind}:{mask(self.value)}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Identity:
+    """The pair by which a person is named."""
+
+    external_id: str | None = None
+    email: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Identity(external_id={masked(self.external_id)}, email={masked(self.email)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Claim:
+    """What one call says about one person, normalised.
+
+    Attributes:
+        phone_number: E.164, or None.
+        unusable_phone: The call gave a phone number that is none; it is left out and reported (rule R14).
+    """
+
+    external_id: str | None = None
+    email: str | None = None
+    phone_number: str | None = None
+    unusable_phone: bool = False
+
+    def identifiers(self) -> tuple[Identifier, ...]:
+        """Return what may decide who this is: the external id and the email, never the phone (rule R14)."""
+        if self.external_id is None:
+            return () if self.email is None else (Identifier(Kind.EMAIL, self.email),)
+        if self.email is None:
+            return (Identifier(Kind.EXTERNAL_ID, self.external_id),)
+        return (Identifier(Kind.EXTERNAL_ID, self.external_id), Identifier(Kind.EMAIL, self.email))
+
+    def __repr__(self) -> str:
+        return f"Claim(external_id={masked(self.external_id)}, email={masked(self.email)})"
+
+
+def mask(value: str) -> str:
+    """Shorten an identifier so that it can stand in a log: ``a***@***`` or ``***42``."""
+    if "@" in value:
+        return f"{value[0]}***@***"
+    return f"***{value[-2:]}" if len(value) >= 8 else "***"
+
+
+def masked(value: str | None) -> str:
+    """Return the masked identifier, or ``None`` in words."""
+    return "None" if value is None else mask(value)
+
+
+def normalise_email(value: object, *, blocked: frozenset[str] = frozenset()) -> str:
+    """Return the address trimmed, validated and in lower case.
+
+    Klaviyo does not say how it compares addresses; integrators report that it stores them in lower case, so every
+    comparison here is made on that form. Plus signs and dots are kept: they are distinct people to Klaviyo.
+
+    Args:
+        blocked: Further addresses that stand for nobody, in lower case.
+
+    Raises:
+        InvalidIdentifierError: It is no address, a placeholder, or longer than 100 characters (rule R1).
+    """
+    if not isinstance(value, str):
+        raise _refused(Kind.EMAIL, f"is a {type(value).__name__}; give a string")
+    address = _validated_email(value)
+    if address in blocked:
+        raise _refused(Kind.EMAIL, "is a blocked value")
+    return address
+
+
+def normalise_external_id(
+    value: object, *, blocked: frozenset[str] = frozenset(), max_length: int = MAX_EXTERNAL_ID_LENGTH
+) -> str:
+    """Return the shop's own id as a trimmed string; integers and UUIDs are converted.
+
+    Args:
+        blocked: Further values that stand for nobody, in lower case.
+        max_length: The longest id accepted, in characters.
+
+    Raises:
+        InvalidIdentifierError: It is a placeholder, too long, or neither a string, an integer nor a UUID (rule R1).
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | UUID):
+        raise _refused(Kind.EXTERNAL_ID, f"is a {type(value).__name__}; give a string or an integer")
+    text = str(value).strip()
+    if is_placeholder(text, blocked):
+        raise _refused(Kind.EXTERNAL_ID, "is a placeholder or a blocked value, which would make strangers one customer")
+    if len(text) > max_length:
+        raise _refused(Kind.EXTERNAL_ID, f"is longer than {max_length} characters")
+    if not text.isprintable():
+        raise _refused(Kind.EXTERNAL_ID, "has characters that cannot be printed")
+    return text
+
+
+def normalise_phone_number(value: object) -> str:
+    """Return the number in E.164 form, without punctuation.
+
+    Raises:
+        InvalidIdentifierError: It has no country code or is no number (rule R1).
+    """
+    text = value.strip().translate(_PHONE_PUNCTUATION) if isinstance(value, str) else ""
+    if not text.isascii() or not _E164.fullmatch(text):
+        raise _refused(Kind.PHONE_NUMBER, "is not in E.164 form, such as +12345678901")
+    return text
+
+
+def normalise_profile_id(value: object) -> str:
+    """Return Klaviyo's profile id, if it can stand in a URL path as it is (F-7).
+
+    Raises:
+        InvalidIdentifierError: It is not made of letters and digits (rule R1).
+    """
+    if not isinstance(value, str) or not _PROFILE_ID.fullmatch(value) or not value.isascii():
+        raise _refused(Kind.PROFILE_ID, "is not made of letters and digits")
+    return value
+
+
+def is_placeholder(text: str, blocked: frozenset[str] = frozenset()) -> bool:
+    """Tell whether a value stands for nobody, in any case and however often quoted."""
+    bare = unicodedata.normalize("NFKC", text).strip(_WRAPPING).lower()
+    if bare in _PLACEHOLDERS or bare in blocked or text.lower() in blocked:
+        return True
+    is_zero = not bare.strip(_ZERO_CHARACTERS)  # 0, 000, 0.0, and the zero UUID in each of its spellings
+    return is_zero or bool(_TEMPLATE.fullmatch(bare))
+
+
+@lru_cache(maxsize=8192)
+def _validated_email(value: str) -> str:
+    text = value.strip()
+    if is_placeholder(text):
+        raise _refused(Kind.EMAIL, "is a placeholder")
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - 40 ms at import, needed late
+
+    try:
+        # test_environment admits the reserved .test domain, on which shops run their staging systems.
+        address = validate_email(text, check_deliverability=False, test_environment=True).normalized.lower()
+    except EmailNotValidError:
+        # Not chained: the validator's message quotes the address.
+        raise _refused(Kind.EMAIL, "is not a valid address") from None
+    if len(address) > MAX_EMAIL_LENGTH:
+        raise _refused(Kind.EMAIL, f"is longer than {MAX_EMAIL_LENGTH} characters")
+    return address
+
+
+def _refused(kind: Kind, why: str) -> InvalidIdentifierError:
+    return InvalidIdentifierError(f"the {kind} {why}", rule="R1", identifier_kind=kind)

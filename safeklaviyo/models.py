@@ -1,0 +1,217 @@
+"""What operations return. Frozen; personal data is masked in every ``repr``.
+
+What Klaviyo sends is read by a pydantic model that tolerates what it does not know (F-23); what this library says is
+a dataclass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import Enum
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from safeklaviyo.identity import Identity, mask, masked
+
+
+class Clear(Enum):
+    """The type of `CLEAR`."""
+
+    CLEAR = "CLEAR"
+
+    def __repr__(self) -> str:
+        return "CLEAR"
+
+
+CLEAR: Final = Clear.CLEAR
+"""Clears a person's property. None is refused there: a missing first name must never erase data."""
+
+_PERSONAL = frozenset({"external_id", "email", "phone_number", "old_email", "new_email"})
+
+
+class _Masked:
+    """Writes a dataclass's ``repr`` with its personal fields masked."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        parts = []
+        for each in fields(self):  # type: ignore[arg-type]  # every user of this mixin is a dataclass
+            value = getattr(self, each.name)
+            if not each.repr or value is None or value == ():
+                continue
+            shown = mask(value) if each.name in _PERSONAL else repr(value)
+            parts.append(f"{each.name}={shown}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that went differently from what was asked, without harm.
+
+    Attributes:
+        code: A stable word for programs: ``"phone_invalid"``, ``"phone_taken"``, ``"phone_differs"``,
+            ``"put_back_repaired"``, ``"drift_adopted"``, ``"answer_unreadable"``, ``"not_visible_yet"``,
+            ``"rewritten"``.
+        identifier_kind: The kind of identifier concerned, where one is.
+        message: A sentence for people, without personal data.
+    """
+
+    code: str
+    identifier_kind: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Binding(_Masked):
+    """What the identity map knows about one customer.
+
+    Attributes:
+        external_id: The shop's id; None for a guest.
+        email: The current address.
+        profile_id: Klaviyo's id, once it is known.
+        phone_number: The number last attached.
+        verified_at: When Klaviyo last confirmed the pair, in unix seconds; None if never.
+        version: Rises with each change of the binding.
+        key: The store's own name of the binding; opaque, stable for the binding's life.
+    """
+
+    external_id: str | None
+    email: str | None
+    profile_id: str | None = None
+    phone_number: str | None = None
+    verified_at: float | None = None
+    version: int = 0
+    key: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        """The pair by which this customer is named."""
+        return Identity(self.external_id, self.email)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the rules say about a claim.
+
+    Attributes:
+        action: ``"send"`` at once, ``"contact"`` Klaviyo first because nobody is known, ``"lookup"`` in Klaviyo,
+            ``"wait"`` for somebody else's lease, or ``"refuse"``.
+        identity: The pair that would be sent, where it is known.
+        rule: The rule that decided.
+        reason: One sentence, without personal data.
+        rewritten: The pair differs from what was asked, because an identifier given was a former one.
+        binding: The binding that decided, where there is one.
+    """
+
+    action: Literal["send", "contact", "lookup", "wait", "refuse"]
+    identity: Identity
+    rule: str
+    reason: str
+    rewritten: bool = False
+    binding: Binding | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifyResult:
+    """What `identify` did.
+
+    Attributes:
+        profile_id: Klaviyo's id; None where the legacy answer cannot say.
+        created: Whether this call created the profile; None where the legacy answer cannot say.
+        identity: The pair the profile is known by.
+        rule: The rule that decided.
+        warnings: What went differently.
+    """
+
+    profile_id: str | None
+    created: bool | None
+    identity: Identity
+    rule: str
+    warnings: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrackResult:
+    """What `track` sent.
+
+    Attributes:
+        unique_id: The event's idempotency key, given or made.
+        time: The event's time, in UTC, to the second.
+        profile_id: The profile the event names; None in the legacy dialect.
+        identity: The pair the profile is known by.
+        rule: The rule that decided.
+        warnings: What went differently.
+    """
+
+    unique_id: str
+    time: datetime
+    profile_id: str | None
+    identity: Identity
+    rule: str
+    warnings: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class EmailChange(_Masked):
+    """What `change_email` did.
+
+    Attributes:
+        status: ``"changed"``, ``"unchanged"`` or ``"merge_requested"``.
+        visible: Klaviyo's search by the new address returned the profile before the call ended.
+        merged_profile_id: The profile that was merged into this one, if any.
+    """
+
+    status: Literal["changed", "unchanged", "merge_requested"]
+    profile_id: str | None
+    external_id: str | None
+    old_email: str | None
+    new_email: str
+    visible: bool
+    merged_profile_id: str | None = None
+    warnings: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What became of the rows given to `bindings.add`.
+
+    Attributes:
+        added: How many are new or completed what was there.
+        unchanged: How many stood there already.
+        refused: The number of each row that was refused (from 0), and why, without personal data.
+    """
+
+    added: int
+    unchanged: int
+    refused: tuple[tuple[int, str], ...] = ()
+
+
+class Profile(BaseModel):
+    """Klaviyo's record of a person. Fields that Klaviyo adds later are kept in ``model_extra``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    id: str
+    external_id: str | None = None
+    email: str | None = None
+    phone_number: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    organization: str | None = None
+    title: str | None = None
+    image: str | None = None
+    locale: str | None = None
+    created: datetime | None = None
+    updated: datetime | None = None
+    last_event_date: datetime | None = None
+    location: dict[str, Any] = Field(default_factory=dict)
+    properties: dict[str, Any] = Field(default_factory=dict)
+    subscriptions: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Profile(id={self.id!r}, external_id={masked(self.external_id)}, email={masked(self.email)})"
+
+    __str__ = __repr__

@@ -1,0 +1,95 @@
+"""What a shop may decide: how strictly identities are kept, and how long to try.
+
+Decided here: the settings, their defaults and their limits. What they mean is in `_rules` and `_retry`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from safeklaviyo.errors import ConfigurationError
+
+DAY = 86_400.0
+
+
+def _seconds(value: Any) -> Any:
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+"""A duration: seconds as a number, or a timedelta."""
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as exc:
+            first = exc.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ConfigurationError(f"{type(self).__name__}.{where}: {first['msg']}") from None
+
+
+class Policy(_Settings):
+    """How strictly identities are kept.
+
+    Attributes:
+        first_contact: ``"verify"`` searches Klaviyo before the first write about a customer; ``"trust"`` skips the
+            searches, never the conditional create.
+        event_naming: ``"pair"`` names an event's profile by profile id, external id and email; ``"profile_id"`` by
+            the profile id alone, so that a queued event cannot put an old address back.
+        unknown_id: What to do with an external id alone that the map does not know: ``"lookup"`` asks Klaviyo for
+            its email, ``"refuse"`` raises `IdOnlyError` at once.
+        email_mismatch: What to do with an external id and another email than its own: ``"refuse"``, or ``"change"``
+            the email as `change_email` does.
+        retired: What to do with an identifier that was somebody's before: ``"rewrite"`` to its owner's current
+            pair, or ``"refuse"``.
+        retired_for: How long a retired identifier speaks for its former owner; None means for ever.
+        refresh_after: How old a binding's last check may be before Klaviyo is asked again.
+        drift: What to do where Klaviyo contradicts the map: ``"refuse"``, or ``"adopt"`` what Klaviyo says.
+        blocked_values: Further values that stand for nobody, compared without case.
+        max_external_id_length: The longest external id, in characters. Klaviyo's help centre says 64.
+        allow_test_addresses: Send events for ``@example.com`` and ``@test.com`` to Klaviyo's own host, where they
+            are dropped in silence (Klaviyo's Events API overview).
+        lease: How long an identity is protected while it is written, beyond the time of one attempt.
+        wait: How long to wait for somebody else's lease.
+        visible_wait: How long `change_email` waits until Klaviyo's search shows the new address.
+    """
+
+    first_contact: Literal["verify", "trust"] = "verify"
+    event_naming: Literal["pair", "profile_id"] = "pair"
+    unknown_id: Literal["lookup", "refuse"] = "lookup"
+    email_mismatch: Literal["refuse", "change"] = "refuse"
+    retired: Literal["rewrite", "refuse"] = "rewrite"
+    retired_for: Seconds | None = 365 * DAY
+    refresh_after: Seconds = 30 * DAY
+    drift: Literal["refuse", "adopt"] = "refuse"
+    blocked_values: frozenset[str] = frozenset()
+    max_external_id_length: Annotated[int, Field(ge=1, le=255)] = 64
+    allow_test_addresses: bool = False
+    lease: Seconds = 10.0
+    wait: Seconds = 15.0
+    visible_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)] = 3.0
+
+    def model_post_init(self, _context: Any, /) -> None:
+        """Fold the blocked values once, so that comparing with them is one look-up."""
+        object.__setattr__(self, "blocked_values", frozenset(value.strip().lower() for value in self.blocked_values))
+
+
+class RetryPolicy(_Settings):
+    """How long to try one request.
+
+    Attributes:
+        max_attempts: Attempts in all; 1 means no retry.
+        max_delay: The longest wait between two attempts, in seconds; a longer ``Retry-After`` ends the trying.
+        deadline: Seconds from the first attempt in which the last one must have begun.
+    """
+
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 4
+    max_delay: Seconds = 30.0
+    deadline: Seconds = 60.0
