@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from safeklaviyo._flow import Response
 from safeklaviyo.errors import (
     APIStatusError,
     AuthenticationError,
@@ -33,6 +31,11 @@ from safeklaviyo.errors import (
     ServerError,
 )
 from safeklaviyo.models import Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from safeklaviyo._flow import Response
 
 ERRORS: Final[dict[int, type[APIStatusError]]] = {
     400: BadRequestError,
@@ -66,8 +69,7 @@ _POINTER = re.compile(r"(?:/(?:[a-z_-]{1,40}|\d{1,4})){1,12}/?|/")
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _EXPECTED = re.compile(r"Expected available in (\d{1,9}(?:\.\d{1,9})?) second", re.ASCII)
 _PROFILE_ID = re.compile(r"[A-Za-z0-9]{1,64}")
-_WINDOW = re.compile(r"(\d{1,9})\s*;\s*w=(\d{1,9})", re.ASCII)
-_COUNT = re.compile(r"\d{1,9}", re.ASCII)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _IDENTIFYING: Final = ("external_id", "email", "phone_number")
 
 
@@ -87,24 +89,14 @@ class Page:
     next_path: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RateHeaders:
-    """What an answer says about the endpoint's windows (Klaviyo's rate limits page).
-
-    Attributes:
-        windows: Requests allowed, by the window's length in seconds.
-        remaining: Requests left in the window that is nearest to its end.
-        reset: Seconds until that window ends.
-    """
-
-    windows: dict[int, int]
-    remaining: int | None
-    reset: float | None
-
-
 def is_success(status: int) -> bool:
     """Tell whether the status says that Klaviyo did, or accepted, what was asked."""
     return 200 <= status < 300
+
+
+def is_profile_id(value: object) -> TypeGuard[str]:
+    """Tell whether a value in an answer can be a profile's id."""
+    return isinstance(value, str) and _PROFILE_ID.fullmatch(value) is not None
 
 
 def read_profile(response: Response) -> Profile:
@@ -123,10 +115,10 @@ def read_profiles(response: Response) -> Page:
         UnreadableAnswer: There is no list in the body, or something in it is no profile.
     """
     body = _fields(_json(response))
-    rows = body.get("data")
-    if not isinstance(rows, list):
+    rows = _items(body.get("data"))
+    if rows is None:
         raise UnreadableAnswer("the answer holds no list of profiles")
-    profiles = tuple(_profile(row) for row in cast("list[Any]", rows))
+    profiles = tuple(map(_profile, rows))
     following = _fields(body.get("links")).get("next")
     return Page(profiles, None if following is None else next_path(following))
 
@@ -153,8 +145,8 @@ def read_account_id(response: Response) -> str:
     Raises:
         UnreadableAnswer: The body does not name exactly one account.
     """
-    rows = _fields(_json(response)).get("data")
-    if isinstance(rows, list) and len(cast("list[Any]", rows)) == 1:
+    rows = _items(_fields(_json(response)).get("data"))
+    if rows is not None and len(rows) == 1:
         account = _fields(rows[0]).get("id")
         if isinstance(account, str) and account:
             return account
@@ -165,7 +157,7 @@ def duplicate_profile_id(response: Response) -> str | None:
     """Return the profile that a 409 names as the owner of an identifier; Klaviyo may leave it out."""
     for error in _errors(_json(response)):
         owner = _fields(error.get("meta")).get("duplicate_profile_id")
-        if isinstance(owner, str) and _PROFILE_ID.fullmatch(owner):
+        if is_profile_id(owner):
             return owner
     return None
 
@@ -220,17 +212,6 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
         return None
 
 
-def rate_headers(response: Response) -> RateHeaders | None:
-    """Read the ``RateLimit-*`` headers, which every answer but a 429 carries; None where there are none."""
-    headers = response.headers
-    windows = {int(seconds): int(count) for count, seconds in _WINDOW.findall(headers.get("ratelimit-limit", ""))}
-    remaining = headers.get("ratelimit-remaining", "").strip()
-    reset = headers.get("ratelimit-reset", "").strip()
-    left = int(remaining) if _COUNT.fullmatch(remaining) else None
-    until = float(reset) if _SECONDS.fullmatch(reset) else None
-    return RateHeaders(windows, left, until) if windows or left is not None or until is not None else None
-
-
 def profile_of(attributes: dict[str, Any]) -> Profile:
     """Return the profile, without the fields that Klaviyo fills with something unexpected.
 
@@ -250,7 +231,7 @@ def profile_of(attributes: dict[str, Any]) -> Profile:
 def _profile(data: object) -> Profile:
     record = _fields(data)
     profile_id = record.get("id")
-    if not isinstance(profile_id, str) or not _PROFILE_ID.fullmatch(profile_id):
+    if not is_profile_id(profile_id):
         raise UnreadableAnswer("the answer names no profile")
     return profile_of({**_fields(record.get("attributes")), "id": profile_id})
 
@@ -267,11 +248,15 @@ def _fields(value: object) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
+def _items(value: object) -> list[object] | None:
+    return cast("list[object]", value) if isinstance(value, list) else None
+
+
 def _errors(body: object) -> tuple[dict[str, Any], ...]:
     fields = _fields(body)
-    listed = fields.get("errors")
-    if isinstance(listed, list):
-        return tuple(_fields(each) for each in cast("list[Any]", listed) if isinstance(each, dict))
+    listed = _items(fields.get("errors"))
+    if listed is not None:
+        return tuple(error for each in listed if (error := _fields(each)))
     # The legacy API answers with one object: {"status": 403, "message": …} or {"detail": …}.
     return (fields,) if fields else ()
 
@@ -297,7 +282,8 @@ def _particulars(errors: tuple[dict[str, Any], ...]) -> Iterator[str]:
 def _request_id(response: Response, errors: tuple[dict[str, Any], ...]) -> str | None:
     named = errors[0].get("id") if errors else None
     for candidate in (named, response.headers.get("x-klaviyo-request-id"), response.headers.get("cf-ray")):
-        if isinstance(candidate, str) and candidate:
+        # It is logged: anything longer could be something else.
+        if isinstance(candidate, str) and _REQUEST_ID.fullmatch(candidate):
             return candidate
     return None
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from safeklaviyo import _wire, _wire_legacy
-from safeklaviyo.identity import Identity, Kind
+from safeklaviyo._properties import NOTHING
 
 if TYPE_CHECKING:
+    from safeklaviyo._event import Event
     from safeklaviyo._flow import Request, Response
-    from safeklaviyo._properties import Event, Person
+    from safeklaviyo._properties import Person
+    from safeklaviyo.identity import Identity, Kind
     from safeklaviyo.models import Binding, Clear, Profile
 
 
@@ -57,7 +59,7 @@ class Dialect(Protocol):
         self,
         profile_id: str,
         *,
-        external_id: str | None = None,
+        external_id: str | Clear | None = None,
         email: str | None = None,
         phone_number: str | Clear | None = None,
     ) -> Request:
@@ -106,13 +108,13 @@ class CurrentDialect:
         self,
         profile_id: str,
         *,
-        external_id: str | None = None,
+        external_id: str | Clear | None = None,
         email: str | None = None,
         phone_number: str | Clear | None = None,
     ) -> Request:
         """Change identifiers of one profile by its id."""
         return _wire.update_profile(
-            profile_id, None, external_id=external_id, email=email, phone_number=phone_number
+            profile_id, NOTHING, external_id=external_id, email=email, phone_number=phone_number
         )
 
     def update(self, binding: Binding, person: Person) -> Request:
@@ -175,7 +177,7 @@ class LegacyDialect:
         self,
         profile_id: str,
         *,
-        external_id: str | None = None,
+        external_id: str | Clear | None = None,
         email: str | None = None,
         phone_number: str | Clear | None = None,
     ) -> Request:

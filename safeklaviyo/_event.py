@@ -6,17 +6,20 @@ overview). Not here: who the event is about (`_rules`), how it is written down (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from math import floor, isfinite
-from typing import Any, Final, cast
+from math import floor
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 from safeklaviyo._reserved import Role, meaning_of_event_key
 from safeklaviyo._values import refused, sendable, sendable_value, shown
+from safeklaviyo.identity import text_of
+
+T = TypeVar("T")
 
 MAX_NAME_LENGTH: Final = 127
 MAX_UNIQUE_ID_LENGTH: Final = 255
@@ -46,7 +49,7 @@ class Event:
     backfill: bool = False
 
     def __repr__(self) -> str:
-        return f"Event({self.name!r}, unique_id={self.unique_id!r}, time={self.time.isoformat()!r})"
+        return f"Event({self.name!r}, {len(self.properties)} properties, time={self.time.isoformat()!r})"
 
 
 def event_from(
@@ -72,59 +75,52 @@ def event_from(
     Raises:
         InvalidPropertyError: Something cannot be sent, or is given twice with different values.
     """
-    own = _own_properties(properties)
-    moment = _time(time, now)
-    if own:
-        properties = {key: item for key, item in (properties or {}).items() if key not in own}
-        value = _once("value", _value(value), [_value(item) for item in _given(own, "value")])
-        value_currency = _once(
-            "value_currency", _currency(value_currency), [_currency(item) for item in _given(own, "value_currency")]
-        )
-        unique_id = _once("unique_id", _unique_id(unique_id), [_unique_id(item) for item in _given(own, "unique_id")])
-    key = _unique_id(unique_id)
+    own, others = _sorted(properties)
     if backfill is not True and backfill is not False:
         raise refused("backfill", "is neither True nor False")
     return Event(
         name=_name(name),
-        properties=sendable(properties, "properties", of_person=False) if properties else {},
-        value=_value(value),
-        value_currency=_currency(value_currency),
-        time=moment,
-        unique_id=new_id if key is None else key,
+        properties=others,
+        value=_once("value", _value, value, own),
+        value_currency=_once("value_currency", _currency, value_currency, own),
+        time=_time(time, now),
+        unique_id=_once("unique_id", _unique_id, unique_id, own) or new_id,
         backfill=backfill,
     )
 
 
-def _own_properties(properties: object) -> dict[str, tuple[str, Any]]:
-    """Return those properties that mean a field of the event: the field, and the value given."""
+def _sorted(properties: object) -> tuple[dict[str, list[object]], dict[str, Any]]:
+    """Tell the properties that mean a field of the event, by that field's name, from those of the shop's own."""
     if properties is None:
-        return {}
+        return {}, {}
     if not isinstance(properties, Mapping):
         raise refused("properties", f"is a {type(properties).__name__}; give a mapping")
-    given = cast("Mapping[object, Any]", properties)
+    given = cast("Mapping[str, Any]", properties)
     if len(given) > MAX_EVENT_PROPERTIES:
         raise refused("properties", f"has more than {MAX_EVENT_PROPERTIES} keys")
-    own: dict[str, tuple[str, Any]] = {}
-    for key in given:
-        if not isinstance(key, str):
-            raise refused(f"properties.{shown(key)}", "is a key that is not a string")
+    sent = sendable(given, "properties", of_person=False)
+    own: dict[str, list[object]] = {}
+    taken: set[str] = set()
+    for key in sent:
         role, name = meaning_of_event_key(key)
         if role is Role.EVENT:
-            own[key] = (name, given[key])
+            own.setdefault(name, []).append(given[key])
+            taken.add(key)
         elif role is Role.REFUSED:
             raise refused(f"properties.{shown(key)}", name)
-    return own
+    return own, {key: item for key, item in sent.items() if key not in taken} if taken else sent
 
 
-def _given(own: dict[str, tuple[str, Any]], name: str) -> list[Any]:
-    return [item for field, item in own.values() if field == name]
-
-
-def _once(name: str, argument: object, others: list[Any]) -> object:
-    values = [item for item in (argument, *others) if item is not None]
-    if any(item != values[0] for item in values):
-        raise refused(name, "is given twice, with different values")
-    return values[0] if values else None
+def _once(name: str, check: Callable[[object], T | None], argument: object, own: dict[str, list[object]]) -> T | None:
+    """Check a field wherever it was given, and return the one value of it."""
+    checked = check(argument)
+    for other in own.get(name, ()):
+        value = check(other)
+        if checked is None:
+            checked = value
+        elif value is not None and value != checked:
+            raise refused(name, "is given twice, with different values")
+    return checked
 
 
 def _name(name: object) -> str:
@@ -157,9 +153,9 @@ def _currency(code: object) -> str | None:
 def _unique_id(key: object) -> str | None:
     if key is None:
         return None
-    text = str(key) if isinstance(key, int | UUID) and not isinstance(key, bool) else key
-    if not isinstance(text, str):
+    if isinstance(key, bool) or not isinstance(key, str | int | UUID):
         raise refused("unique_id", f"is a {type(key).__name__}; give a string")
+    text = text_of(key)
     if not text.strip() or len(text) > MAX_UNIQUE_ID_LENGTH:
         raise refused("unique_id", f"has not 1 to {MAX_UNIQUE_ID_LENGTH} characters")
     return cast("str", sendable_value(text, "unique_id", of_person=False))
@@ -176,7 +172,7 @@ def _time(time: object, now: float) -> datetime:
         time = time.timestamp()
     if isinstance(time, bool) or not isinstance(time, int | float):
         raise refused("time", f"is a {type(time).__name__}; give an aware datetime, unix seconds or ISO 8601")
-    if not isfinite(time) or abs(time) >= _MILLISECONDS_FROM:
+    if not abs(time) < _MILLISECONDS_FROM:  # so that NaN is refused too
         raise refused("time", "is not in seconds since 1970; divide milliseconds by 1000")
     if not _EARLIEST <= time <= now + _YEAR:
         raise refused("time", "is before the year 2000 or more than a year ahead, which Klaviyo refuses")

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from safeklaviyo import errors
+from safeklaviyo import _wire, errors
+from safeklaviyo._flow import Response
+from safeklaviyo.identity import Identity
 from safeklaviyo.models import Binding, Profile
 
 
@@ -51,14 +53,14 @@ def place(external_id: str | None, email: str, profiles: Iterable[Profile]) -> P
     addressed = [profile for profile in known if has_email(profile, email)]
     if external_id is None:
         if len(addressed) > 1:
-            raise _ambiguous("several profiles have this email", None, email, addressed)
+            raise ambiguous("several profiles have this email", None, email, addressed)
         return Placement("bind", addressed[0]) if addressed else Placement("create")
     identified = [profile for profile in known if profile.external_id == external_id]
     both = [profile for profile in addressed if profile.external_id == external_id]
     if len(both) == 1:
         return Placement("bind", both[0])
     if len(addressed) > 1 or len(identified) > 1:
-        raise _ambiguous("several profiles answer to these identifiers", external_id, email, [*addressed, *identified])
+        raise ambiguous("several profiles answer to these identifiers", external_id, email, [*addressed, *identified])
     return _place_apart(external_id, email, *addressed[:1], identified=identified)
 
 
@@ -83,7 +85,7 @@ def _place_apart(
             rule="R6",
         )
     if identified and addressed is not None:
-        raise _ambiguous(
+        raise ambiguous(
             "one profile has the external_id and another the email; they have to be merged first",
             external_id,
             email,
@@ -103,7 +105,7 @@ def owner_of_external_id(external_id: str, profiles: Iterable[Profile]) -> Profi
     """
     owners = [profile for profile in profiles if profile.external_id == external_id]
     if len(owners) > 1:
-        raise _ambiguous("several profiles have this external_id", external_id, None, owners)
+        raise ambiguous("several profiles have this external_id", external_id, None, owners)
     if not owners or email_of(owners[0]) is None:
         raise errors.IdOnlyError(
             "nobody knows the email of this external_id; give it too, or a duplicate profile would come of it",
@@ -154,7 +156,23 @@ def taken(new_email: str, profile_id: str, others: Iterable[Profile]) -> errors.
     return None
 
 
-def _ambiguous(
+def unexplained(response: Response | None, pair: Identity) -> errors.ProfileConflictError:
+    """Return the error for a conflict that the profiles read do not explain (R17)."""
+    cause = None if response is None else _wire.error_from(response, outcome="not_applied")
+    return errors.ProfileConflictError(
+        "Klaviyo reports that an identifier is another profile's, and no profile that can be read shows it",
+        status_code=409 if cause is None else cause.status_code,
+        code=None if cause is None else cause.code,
+        errors=() if cause is None else cause.errors,
+        request_id=None if cause is None else cause.request_id,
+        profile_id=None if response is None else _wire.duplicate_profile_id(response),
+        external_id=pair.external_id,
+        email=pair.email,
+        rule="R17",
+    )
+
+
+def ambiguous(
     message: str, external_id: str | None, email: str | None, profiles: list[Profile]
 ) -> errors.AmbiguousIdentityError:
     ids = tuple(dict.fromkeys(profile.id for profile in profiles))

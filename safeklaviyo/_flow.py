@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
     from safeklaviyo.identity import Identifier
-    from safeklaviyo.stores.base import AnyStore, BindOutcome, Change, Found, JournalRow, Lease
+    from safeklaviyo.models import Binding
+    from safeklaviyo.stores.base import AddStatus, AnyStore, BindOutcome, Change, Found, JournalRow, Lease, Page
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -210,6 +211,29 @@ class Remove(StoreEffect[bool]):
 
     def on(self, store: AnyStore) -> Any:
         return store.remove(self.account, self.identifier)
+
+
+@dataclass(frozen=True, slots=True)
+class Add(StoreEffect["tuple[AddStatus, ...]"]):
+    """See `IdentityStore.add`."""
+
+    account: str
+    bindings: tuple[Binding, ...]
+
+    def on(self, store: AnyStore) -> Any:
+        return store.add(self.account, self.bindings)
+
+
+@dataclass(frozen=True, slots=True)
+class ListBindings(StoreEffect["Page"]):
+    """See `IdentityStore.page`."""
+
+    account: str
+    after: str | None
+    limit: int
+
+    def on(self, store: AnyStore) -> Any:
+        return store.page(self.account, after=self.after, limit=self.limit)
 
 
 @dataclass(frozen=True, slots=True)

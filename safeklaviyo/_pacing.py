@@ -32,7 +32,7 @@ LONGEST_CLOSURE = 60.0
 """Seconds that one answer can close an endpoint: Klaviyo's longest window."""
 
 _EARLY = 0.001
-_WINDOW = re.compile(r"(?<![\d.])([1-9]\d{0,6})\s*;\s*w=([1-9]\d{0,3})(?![\d.])")
+_WINDOW = re.compile(r"(?<![\d.-])([1-9]\d{0,6})\s*;\s*w=([1-9]\d{0,3})(?![\d.])")
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 
@@ -48,18 +48,17 @@ class Pacer:
         self._published = published
         self._queues: dict[str, _Queue] = {}
 
-    def reserve(
-        self, endpoint: Endpoint, at: float, *, until: float = math.inf, held: float | None = None
-    ) -> float:
-        """Take the next free place in an endpoint's queue and return the seconds to wait for it.
+    def reserve(self, endpoint: Endpoint, at: float, *, until: float = math.inf, held: float | None = None) -> float:
+        """Take the next free place in an endpoint's queue and return its time; `at` means now.
 
-        Places are given in the order of asking. A place later than `until` is not taken.
+        Places are given in the order of asking. A place later than `until` is named, but not taken.
 
         Args:
             at: Now, by the clock that all calls use.
             until: The latest time that is of use.
-            held: The place taken before and waited for; asked again with it, the answer is 0 unless the endpoint was
-                closed meanwhile. A place given up stays counted, which errs on the safe side.
+            held: The place taken before and waited for. Asked again with it, the answer is now, unless its time has
+                not come or the endpoint was closed meanwhile. A place given up stays counted, which errs on the safe
+                side.
         """
         return self._queue(endpoint).reserve(at, until, held)
 
@@ -118,10 +117,10 @@ class _Queue:
     def reserve(self, at: float, until: float, held: float | None) -> float:
         with self._lock:
             if held is not None and held - at > _EARLY:
-                return held - at
-            place = at if at > self._closed_until else self._closed_until
-            if held is not None and place == at:
-                return 0.0
+                return held
+            if held is not None and self._closed_until <= max(at, held):
+                return at
+            place = max(at, self._closed_until)
             log = self._log
             taken = len(log)
             if taken and log[-1] > place:
@@ -131,14 +130,12 @@ class _Queue:
                     place = free
             if place <= until:
                 log.append(place)
-            return place - at
+            return place
 
     def adopt(self, told: str) -> None:
         windows = {int(seconds): int(limit) for limit, seconds in _WINDOW.findall(told)}
-        if not windows:
-            return
         with self._lock:
-            self.told = told
+            self.told = told or self.told
             if (merged := {**self._windows, **windows}) != self._windows:
                 self._set(merged)
 

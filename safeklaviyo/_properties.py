@@ -1,7 +1,7 @@
-"""Properties: what a call says about a person or an event, sorted into Klaviyo's fields and checked.
+"""Properties: what a call says about a person, sorted into Klaviyo's fields and checked.
 
-Decided here: where each reserved key goes, what is given twice, and what an event's own fields may be. Not here:
-what keys mean (`_reserved`), single values (`_values`), how it is written down (`_wire`, `_wire_legacy`).
+Decided here: where each reserved key goes, and what is given twice. Not here: what keys mean (`_reserved`), single
+values (`_values`), events (`_event`), how it is written down (`_wire`, `_wire_legacy`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, Final, NoReturn, cast
 
 from safeklaviyo._reserved import LOCATION, Meaning, Role, meaning_of_person_key
 from safeklaviyo._values import refused, sendable, sendable_value, shown
+from safeklaviyo.identity import PHONE_PUNCTUATION
 from safeklaviyo.models import CLEAR
 
 _VERBS: Final = {
     "email": "change_email", "external_id": "change_external_id", "phone_number": "change_phone_number",
 }  # fmt: skip
-_PHONE_PUNCTUATION = str.maketrans("", "", " \t-.()/")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -145,7 +145,7 @@ class _Sorting:
         elif meaning.role is Role.ATTRIBUTE:
             _put(self.attributes, meaning.name, _text(value, path), path)
         elif meaning.role is Role.LOCATION:
-            _put(self.location, meaning.name, _place(meaning.name, value, path), path)
+            _put(self.location, meaning.name, _part(meaning.name, value, path), path)
         elif meaning.role is Role.PLACE:
             self._locate(value, path)
         elif meaning.name == "unset":
@@ -164,7 +164,7 @@ class _Sorting:
         for key, part in _mapping(value, path).items():
             if key not in LOCATION:
                 raise refused(f"{path}.{shown(key)}", f"is no part of a location; those are {', '.join(LOCATION)}")
-            _put(self.location, key, _place(key, part, f"{path}.{key}"), f"{path}.{key}")
+            _put(self.location, key, _part(key, part, f"{path}.{key}"), f"{path}.{key}")
 
     def patch(self, name: str, change: object, path: str) -> None:
         changes = sendable(_mapping(change, path), path, of_person=True)
@@ -238,7 +238,7 @@ def _text(value: Any, path: str) -> str | None:
     return sent
 
 
-def _place(name: str, value: Any, path: str) -> Any:
+def _part(name: str, value: Any, path: str) -> Any:
     if name not in ("latitude", "longitude"):
         return _text(value, path)
     sent = sendable_value(value, path, of_person=True)
@@ -264,5 +264,5 @@ def _once(name: str, first: object, second: object) -> object:
 def _folded(name: str, value: object) -> str:
     text = str(value).strip()
     if name == "phone_number":
-        return text.translate(_PHONE_PUNCTUATION)
+        return text.translate(PHONE_PUNCTUATION)
     return text.lower() if name == "email" else text

@@ -5,8 +5,8 @@ a request or an answer is `_wire`'s; how long an endpoint's queue is, `_pacing`'
 calls, `_budget`'s.
 
 The policy is tenacity's: stop, wait and retry callables, driven through `BaseRetrying.iter`, which does no I/O. It is
-entered only after a first failure, with that failure as its first attempt, because a copy per call can be measured.
-tenacity reads `time.monotonic` itself; the deadline is therefore counted here, on the `Monotonic` effect.
+entered only after a first failure, with that failure as its first attempt, so a call that succeeds pays nothing for it
+(F-33). tenacity reads `time.monotonic` itself; the deadline is therefore counted here, on the `Monotonic` effect.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ import random as _random
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING, Final
 
-from tenacity import DoSleep, RetryCallState, Retrying, stop_after_attempt, stop_any, wait_exponential
+from tenacity import DoSleep, RetryCallState, Retrying, stop_after_attempt, wait_exponential
 
-from safeklaviyo._budget import RETRY_COST, SUCCESS_GAIN, TIMEOUT_COST, Budget
+from safeklaviyo._budget import RETRY_COST, TIMEOUT_COST, Budget
 from safeklaviyo._flow import Flow, Monotonic, Now, Repeat, Request, Response, Send, Sleep
 from safeklaviyo._pacing import Pacer
-from safeklaviyo._wire import error_from
-from safeklaviyo.errors import NoResponseError, NotSentError, Outcome, RateLimitError, SafeKlaviyoError
-from safeklaviyo.policy import RetryPolicy
+from safeklaviyo._wire import error_from, is_success, retry_after
+from safeklaviyo.errors import NoResponseError, NotSentError, RateLimitError, SafeKlaviyoError
 
-FIRST_BACKOFF = 0.5
+if TYPE_CHECKING:
+    from safeklaviyo.policy import RetryPolicy
+
+FIRST_BACKOFF: Final = 0.5
 """The ceiling of the first wait in seconds, where nobody said how long; it doubles with each attempt."""
 
 Again = Callable[[], Flow[Request]]
@@ -35,36 +38,33 @@ Before = Callable[[float], Flow[None]]
 class Failure(Enum):
     """How an attempt failed, which decides with `Repeat` whether there is another."""
 
+    CROWDED = "no turn before the deadline"
     NOT_SENT = "no connection"
-    NO_RESPONSE = "sent, and no whole answer"
     THROTTLED = "429"
-    POSTPONED = "503 with Retry-After"
-    BROKEN = "any other 5xx"
+    NO_RESPONSE = "sent, and no whole answer"
+    BROKEN = "5xx"
     REFUSED = "any other 4xx"
     STRANGE = "neither a success nor an error"
 
 
-_REFUSALS = frozenset({Failure.NOT_SENT, Failure.THROTTLED, Failure.REFUSED})
+_UNDONE: Final = frozenset({Failure.CROWDED, Failure.NOT_SENT, Failure.THROTTLED})
+_CERTAIN: Final = _UNDONE | {Failure.REFUSED}
 """The failures after which Klaviyo has surely not changed."""
+
+_CLOCK: Final = Monotonic()
 
 
 def may_repeat(repeat: Repeat, failure: Failure) -> bool:
     """Whether a request may be sent once more after this failure.
 
     - Not sent, or 429: always, because nothing was done.
-    - 503 with ``Retry-After``: always. The service turned the request away before it did anything, and named the time
-      to come back; a 503 without it may come from a proxy that lost an answer, and counts as any other 5xx.
-      The outcome is still called unknown, because nobody promises it, and `Exchange.doubt` tells the caller.
-    - Any other 5xx, or no answer: only where doing it twice is doing it once.
+    - 5xx, or no answer: only where doing it twice is doing it once (F-19). A ``Retry-After`` says when to come back,
+      not that nothing was done, so a 503 is no exception.
     - Any other answer: never. It would be the same again.
     """
-    match failure:
-        case Failure.NOT_SENT | Failure.THROTTLED | Failure.POSTPONED:
-            return True
-        case Failure.NO_RESPONSE | Failure.BROKEN:
-            return repeat is not Repeat.ONCE
-        case Failure.REFUSED | Failure.STRANGE:
-            return False
+    if failure in {Failure.NO_RESPONSE, Failure.BROKEN}:
+        return repeat is not Repeat.ONCE
+    return failure in _UNDONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,32 +101,26 @@ class Line:
         self.attempt = attempt
         self.pacer = Pacer(published=published)
         self.budget = Budget()
+        self._are_all_made = stop_after_attempt(policy.max_attempts)
         ceiling = wait_exponential(multiplier=FIRST_BACKOFF, max=policy.max_delay)
 
         def wait(state: RetryCallState) -> float:
-            retry_after = _failed(state).error.retry_after
-            return random() * ceiling(state) if retry_after is None else retry_after + random()
+            asked = _failed(state).error.retry_after
+            return random() * ceiling(state) if asked is None else asked + random()
 
-        self._retrying = Retrying(
-            retry=lambda state: may_repeat(_failed(state).repeat, _failed(state).failure),
+        self.retrying = Retrying(
+            retry=lambda state: _failed(state).may_be_repeated,
             wait=wait,
-            stop=stop_any(stop_after_attempt(policy.max_attempts), self._is_too_late, self._is_too_dear),
+            stop=self._is_over,
             retry_error_callback=_failed,
         )
 
-    def retrying(self) -> Retrying:
-        """A controller of its own for one failing call: tenacity keeps a call's state in its controller."""
-        controller = self._retrying.copy()
-        controller.begin()
-        return controller
-
-    def _is_too_late(self, state: RetryCallState) -> bool:
+    def _is_over(self, state: RetryCallState) -> bool:
         failed = _failed(state)
-        too_long = (failed.error.retry_after or 0.0) > self.policy.max_delay
-        return too_long or failed.at + state.upcoming_sleep > failed.deadline
-
-    def _is_too_dear(self, state: RetryCallState) -> bool:
-        return not self.budget.take(_failed(state).cost)
+        is_too_long = (failed.error.retry_after or 0.0) > self.policy.max_delay
+        is_too_late = failed.at + state.upcoming_sleep > failed.deadline
+        # Last, because it pays.
+        return self._are_all_made(state) or is_too_long or is_too_late or not self.budget.take(failed.cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +141,10 @@ class _Failed:
     @property
     def cost(self) -> int:
         return TIMEOUT_COST if self.failure is Failure.NO_RESPONSE else RETRY_COST
+
+    @property
+    def may_be_repeated(self) -> bool:
+        return may_repeat(self.repeat, self.failure)
 
     @property
     def leaves_doubt(self) -> bool:
@@ -189,7 +187,7 @@ def transmit(
     sender = _Sender(line, request, accept, again, before)
     result = yield from sender.attempt()
     if isinstance(result, Response):
-        line.budget.give(SUCCESS_GAIN)
+        line.budget.give()
         return Exchange(result, doubt=False)
     ended = yield from _persist(sender, result)
     if isinstance(ended, Exchange):
@@ -200,53 +198,57 @@ def transmit(
         del ended, result  # else the error and this frame keep each other alive
 
 
+def _patience(state: RetryCallState) -> float | None:
+    """Return the seconds to wait after a failure before the next attempt; None if there is to be none."""
+    # One controller serves all calls of a client: it keeps nothing from one step to the next, which `begin` sees to
+    # wherever the flow is resumed. What belongs to a call is in its state.
+    state.retry_object.begin()
+    step = state.retry_object.iter(state)
+    return float(step) if isinstance(step, DoSleep) else None
+
+
 def _persist(sender: _Sender, failed: _Failed) -> Flow[Exchange | SafeKlaviyoError]:
     """Repeat after a first failure, as long as the policy says so; return the answer, or the error to raise."""
-    doubtful: SafeKlaviyoError | None = None
-    retrying = sender.line.retrying()
-    state = RetryCallState(retrying, None, (), {})
+    doubt = False
+    state = RetryCallState(sender.line.retrying, None, (), {})
     while True:
-        if failed.leaves_doubt:
-            doubtful = failed.error
+        doubt = doubt or failed.leaves_doubt
         state.set_result(failed)
-        step = retrying.iter(state)
-        if not isinstance(step, DoSleep):
-            return _verdict(failed, doubtful)
+        wait = _patience(state)
+        if wait is None:
+            return _verdict(failed, doubt=doubt)
         state.prepare_for_next_attempt()
         try:
-            yield from sender.pause(float(step))
+            yield from sender.pause(wait)
             result = yield from sender.attempt()
         except SafeKlaviyoError as error:
-            _mark(error, failed.repeat, doubtful)
+            _mark(error, doubt=doubt)
             raise
         if isinstance(result, Response):
             sender.line.budget.give(failed.cost)
-            return Exchange(result, doubt=doubtful is not None)
+            return Exchange(result, doubt=doubt)
         if result.failure is Failure.CROWDED:
-            return _verdict(failed, doubtful)
+            return _verdict(failed, doubt=doubt)
         failed = result
 
 
-def _verdict(failed: _Failed, doubtful: SafeKlaviyoError | None) -> SafeKlaviyoError:
-    """The error to raise: the last one, but never one called retryable for a write that must not be made twice."""
-    error = failed.error
-    error.may_retry = may_repeat(failed.repeat, failed.failure)
-    if failed.repeat is Repeat.ONCE and doubtful is not None:
-        error = doubtful
-    _mark(error, failed.repeat, doubtful)
-    return error
+def _verdict(failed: _Failed, *, doubt: bool) -> SafeKlaviyoError:
+    """Return the error to raise."""
+    failed.error.may_retry = failed.may_be_repeated
+    _mark(failed.error, doubt=doubt)
+    return failed.error
 
 
-def _mark(error: SafeKlaviyoError, repeat: Repeat, doubtful: SafeKlaviyoError | None) -> None:
-    if doubtful is not None:
+def _mark(error: SafeKlaviyoError, *, doubt: bool) -> None:
+    """A definite refusal says nothing about the attempts before it."""
+    if doubt:
         error.outcome = "unknown"
-        error.may_retry = error.may_retry and repeat is not Repeat.ONCE
 
 
 class _Sender:
     """The attempts of one request."""
 
-    __slots__ = ("_accept", "_again", "_before", "_deadline", "_is_stale", "_request", "line")
+    __slots__ = ("_accept", "_again", "_before", "_deadline", "_has_waited", "_request", "line")
 
     def __init__(
         self, line: Line, request: Request, accept: frozenset[int], again: Again | None, before: Before | None
@@ -257,16 +259,76 @@ class _Sender:
         self._again = again
         self._before = before
         self._deadline: float | None = None
-        self._is_stale = False
+        self._has_waited = False
 
     def attempt(self) -> Flow[Response | _Failed]:
         """Send once, when it is this request's turn."""
-        result = yield from self._attempt()
-        if not isinstance(result, Response):
-            return (yield from self._examine(result))
-        pacer, endpoint = self.line.pacer, self._request.endpoint
-        if 200 <= result.status < 300 or result.status in self._accept:
-            if pacer.has_news(endpoint, result):
-                pacer.learn(endpoint, result, (yield from _CLOCK))
-            return result
-        return (yield from self._examine(result))
+        crowded = yield from self._turn()
+        if crowded is not None:
+            return crowded
+        try:
+            response = yield from Send(self._request)
+        except NotSentError as error:
+            return (yield from self._failed(Failure.NOT_SENT, error))
+        except NoResponseError as error:
+            return (yield from self._failed(Failure.NO_RESPONSE, error))
+        if not is_success(response.status) and response.status not in self._accept:
+            return (yield from self._examine(response))
+        if self.line.pacer.has_news(self._request.endpoint, response):
+            self.line.pacer.learn(self._request.endpoint, response, (yield from _CLOCK))
+        return response
+
+    def pause(self, seconds: float) -> Flow[None]:
+        """Wait; what the request says may be out of date afterwards."""
+        if self._before is not None:
+            yield from self._before(seconds + self.line.attempt)
+        yield from Sleep(seconds)
+        self._has_waited = True
+
+    def _turn(self) -> Flow[_Failed | None]:
+        """Wait for this request's place in the queue; a failure if it would come too late."""
+        place: float | None = None
+        while True:
+            if self._has_waited and self._again is not None:
+                self._request = yield from self._again()
+            at = yield from _CLOCK
+            if self._deadline is None:
+                self._deadline = at + self.line.policy.deadline
+            place = self.line.pacer.reserve(self._request.endpoint, at, until=self._deadline, held=place)
+            if place > self._deadline:
+                return _Failed(self._request.repeat, Failure.CROWDED, _crowded(place - at), at, self._deadline)
+            if place <= at:
+                break
+            yield from self.pause(place - at)
+        if self._before is not None:
+            yield from self._before(self.line.attempt)
+        return None
+
+    def _examine(self, response: Response) -> Flow[_Failed]:
+        """Make a failure of an answer, and let the pacer learn from it."""
+        is_date = "retry-after" in response.headers and retry_after(response.headers) is None
+        now = (yield from Now()) if is_date else None
+        error = error_from(response, outcome="not_applied", now=now)
+        failed = yield from self._failed(_failure(response.status), error)
+        self.line.pacer.learn(self._request.endpoint, response, failed.at, retry_after=error.retry_after)
+        return failed
+
+    def _failed(self, failure: Failure, error: SafeKlaviyoError) -> Flow[_Failed]:
+        at = yield from _CLOCK
+        assert self._deadline is not None
+        failed = _Failed(self._request.repeat, failure, error, at, self._deadline)
+        error.outcome = "unknown" if failed.leaves_doubt else "not_applied"
+        return failed
+
+
+def _failure(status: int) -> Failure:
+    if status == 429:
+        return Failure.THROTTLED
+    if status >= 500:
+        return Failure.BROKEN
+    return Failure.REFUSED if status >= 400 else Failure.STRANGE
+
+
+def _crowded(wait: float) -> RateLimitError:
+    message = "the queue for this endpoint is longer than the time allowed; try again later, or from fewer callers"
+    return RateLimitError(message, code="queue_too_long", retry_after=wait)

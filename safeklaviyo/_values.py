@@ -11,12 +11,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from safeklaviyo.errors import InvalidPropertyError
 from safeklaviyo.identity import mask
-from safeklaviyo.models import CLEAR
+from safeklaviyo.models import CLEAR, Clear
 
 # Klaviyo does not say whether its KB are 1000 or 1024 bytes; the smaller reading never sends what could be dropped.
 KB = 1000
@@ -50,7 +50,7 @@ def sendable(properties: Mapping[str, Any], where: str, *, of_person: bool) -> d
         InvalidPropertyError: A value, a key or the depth cannot be sent; `path` says which.
     """
     try:
-        return _object(properties, 1, of_person)
+        return _object(properties, 1, CLEAR if of_person else None)
     except _UnsendableError as exc:
         raise refused(exc.path(where), exc.why) from None
 
@@ -62,7 +62,7 @@ def sendable_value(value: object, where: str, *, of_person: bool) -> Any:
         InvalidPropertyError: It cannot be sent.
     """
     try:
-        return _value(value, 1, of_person)
+        return _value(value, 1, CLEAR if of_person else None)
     except _UnsendableError as exc:
         raise refused(exc.path(where), exc.why) from None
 
@@ -88,7 +88,7 @@ class _UnsendableError(Exception):
         return where + "".join(reversed(self.steps))
 
 
-def _object(value: Mapping[Any, Any], depth: int, of_person: bool) -> dict[str, Any]:
+def _object(value: Mapping[Any, Any], depth: int, null: Clear | None) -> dict[str, Any]:
     if depth > MAX_DEPTH:
         raise _UnsendableError(f"is nested deeper than {MAX_DEPTH} levels")
     result: dict[str, Any] = value if isinstance(value, dict) else dict(value)
@@ -98,7 +98,7 @@ def _object(value: Mapping[Any, Any], depth: int, of_person: bool) -> dict[str, 
         for key, item in result.items():
             if type(key) is not str or not key.isascii():
                 _check_key(key)
-            sent = _value(item, depth, of_person)
+            sent = _value(item, depth, null)
             if sent is not item:
                 if changed is None:
                     changed = dict(result)
@@ -109,7 +109,7 @@ def _object(value: Mapping[Any, Any], depth: int, of_person: bool) -> dict[str, 
     return result if changed is None else changed
 
 
-def _array(value: list[Any] | tuple[Any, ...], depth: int, of_person: bool) -> list[Any] | tuple[Any, ...]:
+def _array(value: list[Any] | tuple[Any, ...], depth: int, null: Clear | None) -> list[Any] | tuple[Any, ...]:
     if depth > MAX_DEPTH:
         raise _UnsendableError(f"is nested deeper than {MAX_DEPTH} levels")
     if len(value) > MAX_ITEMS:
@@ -118,7 +118,7 @@ def _array(value: list[Any] | tuple[Any, ...], depth: int, of_person: bool) -> l
     index = 0
     try:
         for index, item in enumerate(value):
-            sent = _value(item, depth, of_person)
+            sent = _value(item, depth, null)
             if sent is not item:
                 if changed is None:
                     changed = list(value)
@@ -129,8 +129,8 @@ def _array(value: list[Any] | tuple[Any, ...], depth: int, of_person: bool) -> l
     return value if changed is None else changed
 
 
-def _value(item: Any, depth: int, of_person: bool) -> Any:
-    kind = type(item)
+def _value(item: Any, depth: int, null: Clear | None) -> Any:
+    kind = type(item)  # pyright: ignore[reportUnknownVariableType] - it is the type of anything
     if kind is str:
         if len(item) > _SAFE_LENGTH or not item.isascii():
             _check_text(item)
@@ -141,30 +141,28 @@ def _value(item: Any, depth: int, of_person: bool) -> Any:
         if not isfinite(item):
             raise _UnsendableError("is not a finite number")
     elif kind is dict:
-        return _object(item, depth + 1, of_person)
+        return _object(item, depth + 1, null)
     elif kind is list or kind is tuple:
-        return _array(item, depth + 1, of_person)
+        return _array(item, depth + 1, null)
     elif kind is not bool:
-        return _converted(item, depth, of_person)
+        return _converted(item, depth, null)
     return item
 
 
-def _converted(item: object, depth: int, of_person: bool) -> Any:
+def _converted(item: object, depth: int, null: Clear | None) -> Any:
+    if item is null:
+        return None
     if item is None:
-        if of_person:
-            raise _UnsendableError("is None, which could erase it by accident; leave it out, or give CLEAR to erase it")
-        return None
+        raise _UnsendableError("is None, which could erase it by accident; leave it out, or give CLEAR to erase it")
     if item is CLEAR:
-        if not of_person:
-            raise _UnsendableError("is CLEAR, which is for a person's properties; give None")
-        return None
+        raise _UnsendableError("is CLEAR, which is for a person's properties; give None")
     if isinstance(item, Enum):
-        return _value(item.value, depth, of_person)
+        return _value(item.value, depth, null)
     if isinstance(item, Mapping):
-        return _object(item, depth + 1, of_person)
+        return _object(cast("Mapping[object, object]", item), depth + 1, null)
     if isinstance(item, list | tuple):
-        return _array(item, depth + 1, of_person)  # pyright: ignore[reportUnknownArgumentType]
-    return _value(_plain(item), depth, of_person)
+        return _array(item, depth + 1, null)  # pyright: ignore[reportUnknownArgumentType]
+    return _value(_plain(item), depth, null)
 
 
 def _plain(item: object) -> str | int | float:
@@ -174,10 +172,8 @@ def _plain(item: object) -> str | int | float:
         return int.__index__(item)
     if isinstance(item, float):
         return float.__float__(item)
-    if isinstance(item, datetime):
-        if item.utcoffset() is None:
-            raise _UnsendableError("is a datetime without a time zone; give one that has it")
-        return item.isoformat()
+    if isinstance(item, datetime) and item.utcoffset() is None:
+        raise _UnsendableError("is a datetime without a time zone; give one that has it")
     if isinstance(item, date):
         return item.isoformat()
     if isinstance(item, UUID):

@@ -7,31 +7,32 @@ values may be (`_properties`), hosts, keys and timeouts (`_client`). The legacy 
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from safeklaviyo._answers import PROFILES_PATH as _PROFILES
 from safeklaviyo._answers import (
     Page,
-    RateHeaders,
     UnreadableAnswer,
     duplicate_profile_id,
     error_class,
     error_from,
     is_success,
     next_path,
-    rate_headers,
     read_account_id,
     read_profile,
     read_profiles,
     retry_after,
 )
-from safeklaviyo._event import Event
 from safeklaviyo._flow import Endpoint, Repeat, Request
-from safeklaviyo._properties import Person
+from safeklaviyo._properties import NOTHING
 from safeklaviyo._values import KB, refused
 from safeklaviyo.identity import Identity, Kind, normalise_profile_id
 from safeklaviyo.models import CLEAR, Clear
+
+if TYPE_CHECKING:
+    from safeklaviyo._event import Event
+    from safeklaviyo._properties import Person
 
 __all__ = [
     "ACCOUNTS",
@@ -44,7 +45,6 @@ __all__ = [
     "REQUEST_DELETION",
     "UPDATE_PROFILE",
     "Page",
-    "RateHeaders",
     "UnreadableAnswer",
     "create_event",
     "create_profile",
@@ -56,7 +56,6 @@ __all__ = [
     "is_success",
     "list_profiles",
     "merge_profiles",
-    "rate_headers",
     "read_account_id",
     "read_profile",
     "read_profiles",
@@ -139,7 +138,9 @@ def create_profile(identity: Identity, person: Person) -> Request:
     Raises:
         InvalidPropertyError: The body is larger than 100 KB.
     """
-    attributes: dict[str, Any] = _without_nulls(person.attributes)
+    attributes = _without_nulls(person.attributes)
+    if location := _without_nulls(attributes.pop("location", {})):
+        attributes["location"] = location
     properties = _without_nulls(person.properties)
     properties.update((key, _as_list(value)) for key, value in person.append.items())
     if properties:
@@ -182,14 +183,16 @@ def update_profile(
 
 
 def create_event(
-    event: Event, *, profile_id: str | None, external_id: str | None, email: str | None, person: Person | None = None
+    event: Event, *, profile_id: str | None, external_id: str | None, email: str | None, person: Person = NOTHING
 ) -> Request:
     """Record an event. It never carries a phone number, by which Klaviyo could take it for another customer's.
+
+    Repeated, the event counts once; a list that `person` appends to along with it may then hold a value twice.
 
     Raises:
         InvalidPropertyError: The body is larger than 5 MB, or its profile larger than 95 KB.
     """
-    data = {"type": "profile", "attributes": {}} if person is None or person.is_empty else _profile_data(person)
+    data = _profile_data(person)
     if profile_id is not None:
         data["id"] = profile_id
     who = data["attributes"]
@@ -238,8 +241,8 @@ def request_deletion(profile_id: str) -> Request:
     Raises:
         InvalidIdentifierError: The id is not made of letters and digits.
     """
-    profile = {"type": "profile", "id": normalise_profile_id(profile_id), "attributes": {}}
-    data = {"type": "data-privacy-deletion-job", "attributes": {"profile": {"data": profile}}}
+    profile: dict[str, Any] = {"type": "profile", "id": normalise_profile_id(profile_id), "attributes": {}}
+    data: dict[str, Any] = {"type": "data-privacy-deletion-job", "attributes": {"profile": {"data": profile}}}
     body = encoded({"data": data})
     return Request("POST", "/api/data-privacy-deletion-jobs", REQUEST_DELETION, Repeat.IDEMPOTENT, body)
 
@@ -290,12 +293,8 @@ def _profile_data(person: Person) -> dict[str, Any]:
 
 
 def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in fields.items() if value is not None}
-    location = kept.get("location")
-    if isinstance(location, dict):
-        kept["location"] = _without_nulls(location)  # pyright: ignore[reportUnknownArgumentType]
-    return kept
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def _as_list(value: object) -> Any:
-    return value if isinstance(value, list | tuple) else [value]  # pyright: ignore[reportUnknownVariableType]
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]  # pyright: ignore[reportUnknownVariableType] - JSON

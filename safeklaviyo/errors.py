@@ -3,12 +3,13 @@
     SafeKlaviyoError
       ConfigurationError
       IdentityError
-        InvalidIdentifierError
+        InvalidIdentifierError      (also ValueError)
         IdOnlyError
         EmailMismatchError
         ExternalIdMismatchError
         EmailTakenError
         AmbiguousIdentityError
+        ErasedError
         IdentityDriftError
         ProfileConflictError        (also APIStatusError)
       InvalidPropertyError          (also ValueError)
@@ -36,8 +37,10 @@ pickled, because each takes its message first and everything else by an optional
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 Outcome = Literal["not_applied", "unknown", "applied"]
 
@@ -165,6 +168,10 @@ class AmbiguousIdentityError(IdentityError):
         self.profile_ids = profile_ids
 
 
+class ErasedError(IdentityError):
+    """The customer was erased; a late call must not bring them back."""
+
+
 class IdentityDriftError(IdentityError):
     """Klaviyo's answer contradicts the identity map (R15).
 
@@ -233,6 +240,9 @@ class NotSentError(RetryableError, APIConnectionError):
 
 class NoResponseError(APIConnectionError):
     """The request left and no whole answer came back: what Klaviyo did is unknown."""
+
+    def __init__(self, message: str = "", *, outcome: Outcome = "unknown", **common: Any) -> None:
+        super().__init__(message, outcome=outcome, **common)
 
 
 class APIStatusError(SafeKlaviyoError):

@@ -20,15 +20,17 @@ MAX_EMAIL_LENGTH = 100  # Klaviyo's Profiles API overview
 MAX_EXTERNAL_ID_LENGTH = 64  # Klaviyo's help centre: longer ids are cut off, which can make two customers one
 
 _PLACEHOLDERS = frozenset({
-    "", "null", "nil", "none", "undefined", "nan", "n/a", "na", "unknown", "anonymous", "anon", "guest", "true", "false",
-    "id", "distinct_id", "distinctid", "external_id", "user_id", "userid", "customer_id", "email", "not_authenticated",
-    "(null)", "<null>", "<nil>", "(none)", "(not set)", "[object object]", "object object", "-1", "[]", "{}",
+    "", "null", "nil", "none", "undefined", "nan", "n/a", "na", "unknown", "anonymous", "anon", "guest", "true",
+    "false", "id", "distinct_id", "distinctid", "external_id", "user_id", "userid", "customer_id", "email",
+    "not_authenticated", "(null)", "<null>", "<nil>", "(none)", "(not set)", "[object object]", "object object",
+    "-1", "[]", "{}",
 })  # fmt: skip
-_WRAPPING = " \t\r\n\"'`\\«»“”‘’"
+_TOO_LARGE = 10**300
+_WRAPPING = " \t\r\n\"'`\\«»“”\u2018\u2019"
 _ZERO_CHARACTERS = "0.-+{}"
 _TEMPLATE = re.compile(r"\{\{.*\}\}|\{%.*%\}|\$\{.*\}|<%.*%>|%\w+%")
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
-_PHONE_PUNCTUATION = str.maketrans("", "", " \t-.()/\u00a0\u2011")
+PHONE_PUNCTUATION = str.maketrans("", "", " \t-.()/\u00a0\u2011")
 _PROFILE_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
@@ -101,10 +103,12 @@ def masked(value: str | None) -> str:
 
 
 def normalise_email(value: object, *, blocked: frozenset[str] = frozenset()) -> str:
-    """Return the address trimmed, validated and in lower case.
+    """Return the address trimmed, validated, in lower case and in ASCII: the one form that is sent and compared.
 
-    Klaviyo does not say how it compares addresses; integrators report that it stores them in lower case, so every
-    comparison here is made on that form. Plus signs and dots are kept: they are distinct people to Klaviyo.
+    Klaviyo does not say how it compares addresses; integrators report that it stores them in lower case. Plus signs and
+    dots are kept: they are distinct people to Klaviyo. A domain of other letters is written as the DNS has it
+    (``xn--…``), because its two spellings would be two customers. Other letters before the ``@`` are refused: nobody
+    says how Klaviyo folds them, so that one customer could become two.
 
     Args:
         blocked: Further addresses that stand for nobody, in lower case.
@@ -118,6 +122,14 @@ def normalise_email(value: object, *, blocked: frozenset[str] = frozenset()) -> 
     if address in blocked:
         raise _refused(Kind.EMAIL, "is a blocked value")
     return address
+
+
+def comparable_email(text: str) -> str:
+    """Return an address that Klaviyo shows in the form of `normalise_email`, or one that is none in lower case."""
+    try:
+        return _validated_email(text)
+    except InvalidIdentifierError:
+        return text.strip().lower()
 
 
 def normalise_external_id(
@@ -134,11 +146,11 @@ def normalise_external_id(
     """
     if isinstance(value, bool) or not isinstance(value, str | int | UUID):
         raise _refused(Kind.EXTERNAL_ID, f"is a {type(value).__name__}; give a string or an integer")
-    text = str(value).strip()
-    if is_placeholder(text, blocked):
-        raise _refused(Kind.EXTERNAL_ID, "is a placeholder or a blocked value, which would make strangers one customer")
+    text = text_of(value).strip()
     if len(text) > max_length:
         raise _refused(Kind.EXTERNAL_ID, f"is longer than {max_length} characters")
+    if is_placeholder(text, blocked):
+        raise _refused(Kind.EXTERNAL_ID, "is a placeholder or a blocked value, which would make strangers one customer")
     if not text.isprintable():
         raise _refused(Kind.EXTERNAL_ID, "has characters that cannot be printed")
     return text
@@ -150,7 +162,7 @@ def normalise_phone_number(value: object) -> str:
     Raises:
         InvalidIdentifierError: It has no country code or is no number (rule R1).
     """
-    text = value.strip().translate(_PHONE_PUNCTUATION) if isinstance(value, str) else ""
+    text = value.strip().translate(PHONE_PUNCTUATION) if isinstance(value, str) else ""
     if not text.isascii() or not _E164.fullmatch(text):
         raise _refused(Kind.PHONE_NUMBER, "is not in E.164 form, such as +12345678901")
     return text
@@ -162,9 +174,19 @@ def normalise_profile_id(value: object) -> str:
     Raises:
         InvalidIdentifierError: It is not made of letters and digits (rule R1).
     """
-    if not isinstance(value, str) or not _PROFILE_ID.fullmatch(value) or not value.isascii():
+    if not isinstance(value, str) or not _PROFILE_ID.fullmatch(value):
         raise _refused(Kind.PROFILE_ID, "is not made of letters and digits")
     return value
+
+
+def text_of(value: str | int | UUID) -> str:
+    """Return the text of a key, also where it is a member of an Enum of strings or integers."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        # A number too long for any key is cut, because Python refuses to write out the longest.
+        return int.__repr__(max(-_TOO_LARGE, min(value, _TOO_LARGE)))
+    return str(value)
 
 
 def is_placeholder(text: str, blocked: frozenset[str] = frozenset()) -> bool:
@@ -185,10 +207,11 @@ def _validated_email(value: str) -> str:
 
     try:
         # test_environment admits the reserved .test domain, on which shops run their staging systems.
-        address = validate_email(text, check_deliverability=False, test_environment=True).normalized.lower()
+        valid = validate_email(text, allow_smtputf8=False, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
         # Not chained: the validator's message quotes the address.
         raise _refused(Kind.EMAIL, "is not a valid address") from None
+    address = str(valid.ascii_email).lower()
     if len(address) > MAX_EMAIL_LENGTH:
         raise _refused(Kind.EMAIL, f"is longer than {MAX_EMAIL_LENGTH} characters")
     return address

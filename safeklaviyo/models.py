@@ -9,11 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from safeklaviyo.identity import Identity, mask, masked
+from safeklaviyo.identity import Identity, mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Clear(Enum):
@@ -37,7 +40,7 @@ class _Masked:
     __slots__ = ()
 
     def __repr__(self) -> str:
-        parts = []
+        parts: list[str] = []
         for each in fields(self):  # type: ignore[arg-type]  # every user of this mixin is a dataclass
             value = getattr(self, each.name)
             if not each.repr or value is None or value == ():
@@ -84,7 +87,7 @@ class Binding(_Masked):
     phone_number: str | None = None
     verified_at: float | None = None
     version: int = 0
-    key: str = ""
+    key: str = field(default="", repr=False)
 
     @property
     def identity(self) -> Identity:
@@ -211,7 +214,9 @@ class Profile(BaseModel):
     properties: dict[str, Any] = Field(default_factory=dict)
     subscriptions: dict[str, Any] | None = None
 
-    def __repr__(self) -> str:
-        return f"Profile(id={self.id!r}, external_id={masked(self.external_id)}, email={masked(self.email)})"
-
-    __str__ = __repr__
+    # What `repr`, `str` and the printers of rich and devtools show.
+    def __repr_args__(self) -> Iterator[tuple[str, str | None]]:
+        yield "id", self.id
+        for name in ("external_id", "email"):
+            value: str | None = getattr(self, name)
+            yield name, None if value is None else mask(value)

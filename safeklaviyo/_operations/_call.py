@@ -151,6 +151,19 @@ def send(
     return response
 
 
+def check_accepted(call: Call, response: Response) -> None:
+    """Refuse a successful status whose body says otherwise, as the legacy ``0`` does.
+
+    Raises:
+        BadRequestError: Nothing was done.
+    """
+    try:
+        call.dialect.check(response)
+    except APIStatusError as error:
+        call.outcome = error.outcome
+        raise
+
+
 def _note(call: Call, outcome: Outcome, *, main: bool) -> None:
     """Remember what became of a write: what was applied stays so, and so does a doubt."""
     call.doubt = call.doubt or outcome == "unknown"

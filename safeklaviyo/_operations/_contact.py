@@ -10,20 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from safeklaviyo import _evidence, _wire
+from safeklaviyo import _evidence, _rules, _wire
 from safeklaviyo._flow import Bind, Find, Flow, Response
-from safeklaviyo._operations._call import TAKEN, TAKEN_OR_MISSING, Call, LeaseLostError, release, send
-from safeklaviyo._operations._reading import Evidence, gather, read_answer
+from safeklaviyo._operations._call import TAKEN, TAKEN_OR_MISSING, Call, LeaseLostError, check_accepted, release, send
+from safeklaviyo._operations._reading import Evidence, gather, owner_in_map, read_answer
 from safeklaviyo._properties import NOTHING, Person
-from safeklaviyo.errors import ProfileConflictError
-from safeklaviyo.identity import Claim, Identity, Kind
+from safeklaviyo.identity import Claim, Identity
 from safeklaviyo.models import Binding, Profile
 from safeklaviyo.stores.base import Change
 
 if TYPE_CHECKING:
     from safeklaviyo._evidence import Placement
     from safeklaviyo._operations._leases import Intent
-    from safeklaviyo.stores.base import Found, Lease
+    from safeklaviyo.stores.base import Lease
 
 _TRIES = 3  # the first decision, one with what a conflict showed, one to read back an answer that could not be read
 
@@ -33,13 +32,15 @@ class Contact:
     """What first contact has come to.
 
     Attributes:
-        settled: The customer's place in Klaviyo is certain.
+        binding: What stands in the map now; None if everything has to be decided again.
+        put_back: A profile that shows the pair's email although its owner has moved on: to be restored first.
         profile: The customer's profile; None in a dialect that cannot say.
         created: This call created it; None in a dialect that cannot say.
         written: The call's properties went with the create.
     """
 
-    settled: bool = False
+    binding: Binding | None = None
+    put_back: Profile | None = None
     profile: Profile | None = None
     created: bool | None = False
     written: bool = False
@@ -51,62 +52,83 @@ def contact_under_lease(
     """Find or make the profile of a pair, bind it, and release the lease.
 
     Returns:
-        What was done; not settled if the map has learnt of the pair meanwhile, so that it has to be decided again.
+        What was done; without a binding if it has to be decided again, because the map has learnt of the pair
+        meanwhile, or because a former address was put back onto another customer's profile.
 
     Raises:
         LeaseLostError: Somebody else took the lease over.
         IdentityError: The pair is not one customer's; nothing was written onto anybody.
     """
-    external_id, email = intent.external_id, str(intent.email)
-    found = yield from Find(call.account, Claim(external_id, email).identifiers())
-    is_open, base = _base(found, external_id)
-    if not is_open:
+    pair = Identity(intent.external_id, str(intent.email))
+    claim = Claim(pair.external_id, pair.email)
+    found = yield from Find(call.account, claim.identifiers())
+    # Decided again as if the lease, which is this call's own, were not there.
+    decision = _rules.decide(claim, replace(found, lease=None), call.policy, needs_profile=call.dialect.verifies)
+    base = decision.binding
+    contact = Contact()
+    if decision.action != "contact":
         yield from release(call, lease)
-        return Contact()
-    known = None if base is None else base.profile_id
+        return contact
     evidence: Evidence = {}
+    known = None if base is None else base.profile_id
     if call.policy.first_contact == "verify" or not call.dialect.verifies or known is not None:
-        evidence = yield from gather(call, external_id, (email,), also=(known,))
-    contact = yield from _settle(call, lease, Identity(external_id, email), evidence, person, main=main)
-    yield from _bind(call, lease, base, contact, Identity(external_id, email))
+        evidence = yield from gather(call, pair.external_id, (pair.email,), also=(known,))
+    settled = yield from _settle(call, lease, contact, base, pair, evidence, person, main=main)
+    if settled:
+        yield from _bind(call, lease, base, contact, pair)
+    else:
+        yield from release(call, lease)
     return contact
 
 
-def _base(found: Found, external_id: str | None) -> tuple[bool, Binding | None]:
-    """Return whether the pair still needs contact, and the binding that it will complete."""
-    by_id, by_email = found.current(Kind.EXTERNAL_ID), found.current(Kind.EMAIL)
-    if by_id is None and by_email is None:
-        return True, None
-    if by_email is None:
-        return by_id is not None and by_id.email is None, by_id
-    if by_id is None:
-        is_guest_becoming_customer = external_id is not None and by_email.external_id is None
-        return is_guest_becoming_customer or by_email.profile_id is None, by_email
-    return by_id.key == by_email.key and by_id.profile_id is None, by_id
-
-
 def _settle(
-    call: Call, lease: Lease, pair: Identity, evidence: Evidence, person: Person, *, main: bool
-) -> Flow[Contact]:
+    call: Call,
+    lease: Lease,
+    contact: Contact,
+    base: Binding | None,
+    pair: Identity,
+    evidence: Evidence,
+    person: Person,
+    *,
+    main: bool,
+) -> Flow[bool]:
     """Decide and write until the pair has its one profile (R17: each time with what the refusal showed)."""
-    contact = Contact()
     response: Response | None = None
     for _ in range(_TRIES):
+        others = yield from _others(call, contact, base, pair, evidence)
+        if contact.put_back is not None:
+            return False
         placement = _evidence.place(pair.external_id, str(pair.email), evidence.values())
         if placement.step == "bind":
-            contact.settled, contact.profile = True, placement.profile
-            return contact
+            contact.profile = placement.profile
+            return True
+        if placement.profile is not None and placement.profile.id in others:
+            owner = others[placement.profile.id]
+            raise _evidence.drift(owner, placement.profile, "the profile is another customer's in the identity map")
         try:
             response = yield from _write(call, lease, placement, pair, person, main=main)
         except LeaseLostError as lost:
             raise LeaseLostError(None if placement.profile is None else placement.profile.id) from lost
         if _wire.is_success(response.status):
-            _take_in(call, contact, placement, response, pair)
-            if contact.settled:
-                return contact
-        owner = _wire.duplicate_profile_id(response)
-        evidence = yield from gather(call, pair.external_id, (pair.email,), also=(owner,))
-    raise _conflict(response, pair)
+            settled = _take_in(call, contact, placement, response, pair)
+            if settled:
+                return True
+        named = _wire.duplicate_profile_id(response)
+        evidence = yield from gather(call, pair.external_id, (pair.email,), also=(named,))
+    raise _evidence.unexplained(response, pair)
+
+
+def _others(
+    call: Call, contact: Contact, base: Binding | None, pair: Identity, evidence: Evidence
+) -> Flow[dict[str, Binding]]:
+    """Return the profiles that the map gives to other customers, and note one that shows a former address."""
+    others: dict[str, Binding] = {}
+    for profile in evidence.values():
+        owner, is_former = yield from owner_in_map(call, profile, pair.email)
+        if owner is not None and (base is None or owner.key != base.key):
+            others[profile.id] = owner
+            contact.put_back = profile if is_former else contact.put_back
+    return others
 
 
 def _write(
@@ -123,8 +145,11 @@ def _write(
     return (yield from send(call, request, main=main, accept=TAKEN_OR_MISSING, lease=lease))
 
 
-def _take_in(call: Call, contact: Contact, placement: Placement, response: Response, pair: Identity) -> None:
+def _take_in(call: Call, contact: Contact, placement: Placement, response: Response, pair: Identity) -> bool:
     """Note what a successful write did, and check its answer (R15).
+
+    Returns:
+        Whether the answer settles it; False if it cannot be read.
 
     Raises:
         IdentityDriftError: The answer shows another pair than was written (F-11).
@@ -133,25 +158,25 @@ def _take_in(call: Call, contact: Contact, placement: Placement, response: Respo
         contact.written = True
         contact.created = True if call.dialect.verifies else None
         if not call.dialect.verifies:
-            call.dialect.check(response)
-            contact.settled = True
-            return
+            check_accepted(call, response)
+            return True
     profile = read_answer(call, response)
     if profile is None:
-        return
+        return False
     same_id = pair.external_id is None or profile.external_id == pair.external_id
     if not (same_id and _evidence.has_email(profile, pair.email)):
         binding = Binding(pair.external_id, pair.email, profile.id)
         raise _evidence.drift(binding, profile, "Klaviyo's answer does not show the identifiers that were sent")
-    contact.settled, contact.profile = True, profile
+    contact.profile = profile
+    return True
 
 
 def _bind(call: Call, lease: Lease, base: Binding | None, contact: Contact, pair: Identity) -> Flow[None]:
     """Write down what contact has shown, and with that release the lease."""
     profile = contact.profile
     external_id = pair.external_id or (None if profile is None else profile.external_id)
-    profile_id = None if profile is None else profile.id
     stands = base or Binding(None, None)
+    profile_id = stands.profile_id if profile is None else profile.id
     binding = replace(stands, external_id=external_id, email=pair.email, profile_id=profile_id)
     outcome = yield from Bind(call.account, Change(binding, token=lease.token))
     in_the_way = outcome.binding
@@ -163,23 +188,7 @@ def _bind(call: Call, lease: Lease, base: Binding | None, contact: Contact, pair
         outcome = yield from Bind(call.account, Change(adopted, token=lease.token))
     if outcome.status == "fenced":
         raise LeaseLostError(profile_id)
-    if outcome.status != "bound":
-        contact.settled = False
+    if outcome.status == "bound":
+        contact.binding = outcome.binding
+    else:
         yield from release(call, lease)
-
-
-def _conflict(response: Response | None, pair: Identity) -> ProfileConflictError:
-    """Return the error for a conflict that the profiles read do not explain."""
-    status = 409 if response is None else response.status
-    cause = None if response is None else _wire.error_from(response, outcome="not_applied")
-    return ProfileConflictError(
-        "Klaviyo reports that an identifier is another profile's, and no profile that can be read shows it",
-        status_code=status,
-        code=None if cause is None else cause.code,
-        errors=() if cause is None else cause.errors,
-        request_id=None if cause is None else cause.request_id,
-        profile_id=None if response is None else _wire.duplicate_profile_id(response),
-        external_id=pair.external_id,
-        email=pair.email,
-        rule="R17",
-    )

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safeklaviyo import _wire
-from safeklaviyo._flow import Flow, Response
+from safeklaviyo import _evidence, _wire
+from safeklaviyo._flow import Find, Flow, Response
 from safeklaviyo._operations._call import MISSING, Call, send
-from safeklaviyo.identity import Kind
-from safeklaviyo.models import Profile
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.models import Binding, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,3 +57,17 @@ def gather(
         if profile is not None:
             evidence[profile.id] = profile
     return evidence
+
+
+def owner_in_map(call: Call, profile: Profile, email: str | None) -> Flow[tuple[Binding | None, bool]]:
+    """Return to whom the map gives a profile, and whether the profile shows an address that this owner has left.
+
+    A late event or a late write can put a former address back (H2). Such a profile is to be restored (R15) before
+    anybody is told that the address is taken.
+    """
+    wanted = [Identifier(Kind.PROFILE_ID, profile.id)]
+    if email is not None and _evidence.has_email(profile, email):
+        wanted.append(Identifier(Kind.EMAIL, email))
+    found = yield from Find(call.account, tuple(wanted))
+    owner, former = found.current(Kind.PROFILE_ID), found.retired(Kind.EMAIL)
+    return owner, owner is not None and former is not None and former.binding.key == owner.key

@@ -1,1 +1,90 @@
-"""The identity map: the contract in `base`, and the stores that keep it."""
+"""The identity map: the contract in `base`, the stores that keep it, and the URLs by which a store is named.
+
+Decided here: what a store's URL may say. Opening one reads and writes nothing; its first use does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+
+from safeklaviyo.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
+
+__all__ = ["default_url", "open_async_store", "open_store"]
+
+_ACCEPTED = "give memory://, sqlite:///relative.db or sqlite:////absolute.db"
+_LATER = frozenset({"postgres", "postgresql", "redis", "rediss"})
+
+
+def default_url() -> str:
+    """Return the URL of the SQLite file in the user's state folder."""
+    from platformdirs import user_state_path  # noqa: PLC0415 - wanted only where no store is named
+
+    return f"sqlite:///{quote(str(user_state_path('safeklaviyo') / 'identity.db'))}"
+
+
+def open_store(url: str) -> IdentityStore:
+    """Return the store that a URL names: ``memory://`` a new one each time, ``sqlite:///`` the file of that path.
+
+    Raises:
+        ConfigurationError: The URL names no store of this version.
+    """
+    path = _sqlite_path(url)
+    if path is None:
+        from safeklaviyo.stores.memory import MemoryStore  # noqa: PLC0415 - only the store that is wanted
+
+        return MemoryStore()
+    from safeklaviyo.stores.sqlite import SqliteStore  # noqa: PLC0415 - only the store that is wanted
+
+    return SqliteStore(path)
+
+
+def open_async_store(url: str) -> AsyncIdentityStore:
+    """Same as `open_store`, for asynchronous use.
+
+    Raises:
+        ConfigurationError: The URL names no store of this version.
+    """
+    path = _sqlite_path(url)
+    if path is None:
+        from safeklaviyo.stores.memory import AsyncMemoryStore  # noqa: PLC0415 - only the store that is wanted
+
+        return AsyncMemoryStore()
+    from safeklaviyo.stores.sqlite import AsyncSqliteStore  # noqa: PLC0415 - only the store that is wanted
+
+    return AsyncSqliteStore(path)
+
+
+def _sqlite_path(url: str) -> str | None:
+    """Return the path of a SQLite store's URL; None for a store in memory.
+
+    Raises:
+        ConfigurationError: The URL names neither. It is not quoted, because it may hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigurationError(f"the store's URL cannot be read; {_ACCEPTED}") from None
+    if parts.scheme in _LATER:
+        raise ConfigurationError(f"this version has no store for that kind of URL; {_ACCEPTED}")
+    if parts.scheme not in {"memory", "sqlite"}:
+        raise ConfigurationError(f"the store's URL names no known kind of store; {_ACCEPTED}")
+    if parts.query or parts.fragment or url.endswith(("?", "#")):
+        raise ConfigurationError(f"a store's URL takes no parameters; {_ACCEPTED}")
+    if parts.scheme == "memory":
+        if url.partition(":")[2] != "//":
+            raise ConfigurationError(f"memory:// takes no path; {_ACCEPTED}")
+        return None
+    return _file_path(url.partition(":")[2])
+
+
+def _file_path(rest: str) -> str:
+    """Return the path after ``sqlite:``."""
+    path = unquote(rest.removeprefix("///"))
+    names_a_file = rest.startswith("///") and path.strip("/") != "" and not path.endswith("/") and "\0" not in path
+    if not names_a_file or path.startswith(("~", ":")):
+        raise ConfigurationError(f"the store's URL names no file; {_ACCEPTED}")
+    return path

@@ -15,19 +15,22 @@ share the store. The rules that a store keeps:
    clock that jumps cannot fence a holder whom nobody has replaced.
 5. Times come from the store's own clock, so hosts that share a store need not agree on theirs.
 
-A store that cannot answer raises `StoreUnavailableError`; one that finds somebody else's data, `StoreIncompatibleError`.
-It never answers "nothing known" because of a failure. ``safeklaviyo.testing.contract`` holds the tests of all this.
+A store that cannot answer raises `StoreUnavailableError`, one that finds somebody else's data `StoreIncompatibleError`,
+and one that cannot work as it is set up `ConfigurationError`, each with its first use at the earliest. It never answers
+"nothing known" because of a failure. ``safeklaviyo.testing.contract`` holds the tests of all this.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
-from safeklaviyo.identity import Identifier, Kind
-from safeklaviyo.models import Binding
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from safeklaviyo.identity import Identifier, Kind
+    from safeklaviyo.models import Binding
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ class Found:
 
     Attributes:
         matches: At most one for each identifier asked for.
-        lease: A lease that covers one of the identifiers asked for, or one that is current on a binding in `matches`.
+        lease: A lease, expired or not, that covers one of the identifiers asked for, or one that is current on a
+            binding in `matches`; the one with the lowest token, if there are several.
         now: The store's clock, in unix seconds.
     """
 
@@ -134,10 +138,10 @@ class Change:
             binding's own `verified_at` is kept as it stands).
         token: The lease under which this is done: must still be valid; the lease is released in the same step.
             None for a change that only the version protects.
-        retire: Further identifiers to retire to this binding. An external id or email that the change replaces is
-            retired anyway.
+        retire: Further identifiers to retire to this binding, as of now, except those that are current somewhere. An
+            external id or email that the change replaces is retired anyway; a profile id is forgotten.
         absorb: Keys of bindings that become one with this one: they are removed, and what was theirs, current or
-            retired, is retired to this binding.
+            retired, is retired to this binding. A key that is gone is passed over, and so is this binding's own.
         journal: What to write down.
     """
 
@@ -156,7 +160,8 @@ class BindOutcome:
     Attributes:
         status: ``"bound"``; ``"fenced"``: the token is no longer valid; ``"stale"``: the binding's version is another
             one by now, or it is gone, or, for a new binding, one stands there already for the same pair;
-            ``"conflict"``: an identifier is current on another binding. In all but the first nothing was changed.
+            ``"conflict"``: its external id, email or profile id is current on another binding that it does not absorb.
+            In all but the first nothing was changed.
         binding: What stands in the map now (``"bound"``), or the binding in the way (where there is one).
     """
 
@@ -187,25 +192,24 @@ class IdentityStore(ABC):
         """Return what the map knows about these identifiers: one round trip, no write. This is the warm path."""
 
     @abstractmethod
-    def acquire(
-        self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float
-    ) -> Lease | None:
+    def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
         """Take a lease on all the identifiers, or on none.
 
         Args:
+            account: The account.
+            identifiers: What to protect.
             intent: What will be written; kept durably before this returns.
             ttl: Seconds until the lease expires.
 
         Returns:
-            The new lease. Or, if an expired lease holds one of the identifiers: that lease with its own identifiers
-            and intent, under a new token, for `ttl` from now, with `taken_over` set (the lowest token first, if
-            there are several). Or None, if a lease that has not expired holds one of them.
+            The new lease. Or, if an expired lease holds one of the identifiers, even beside one that has not expired:
+            that lease with its own identifiers and intent, under a new token, for `ttl` from now, with `taken_over`
+            set (the lowest token first, if there are several). Or None, if only leases that have not expired do.
         """
 
     @abstractmethod
     def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
-        """Let the lease live for `ttl` from now, with another intent if one is given; False if the token is not valid.
-        """
+        """Let the lease live for `ttl` from now, with another intent if given; False if the token is not valid."""
 
     @abstractmethod
     def release(self, account: str, token: int) -> bool:
@@ -219,10 +223,11 @@ class IdentityStore(ABC):
     def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
         """Add many bindings in one transaction, each on its own merits, in the order given.
 
-        A row is ``"unchanged"`` if one binding has its external id and email already (a profile id or phone number
-        that is missing there is filled in, and counts as ``"added"``); ``"conflict"`` if one of its identifiers is
-        current on another binding or under a lease, or contradicts the binding; else ``"added"``, with `verified_at`
-        as given. A row whose email stands on a binding without an external id gives it its own.
+        A row is ``"unchanged"`` if one binding says all that it says already. It is ``"conflict"`` if its identifiers
+        are current on several bindings, if it contradicts the one they are current on (in the external id, email,
+        profile id or phone number), or if an identifier of the row or of that binding is under a lease. Else it is
+        ``"added"``, with `verified_at` as given: as a new binding, or by filling in what the binding lacks, such as the
+        external id of a guest. A row's `key` and `version` say nothing.
         """
 
     @abstractmethod
@@ -247,7 +252,17 @@ class IdentityStore(ABC):
 
     @abstractmethod
     def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
-        """Return the bindings behind the given place: the cursor under every iteration."""
+        """Return the bindings behind the given place: the cursor under every iteration.
+
+        Args:
+            account: The account.
+            after: `Page.next` of the part before; None for the first part.
+            limit: How many at most.
+
+        Returns:
+            A part. Whoever follows `Page.next` meets each binding that is there all the while exactly once, whatever
+            else changes.
+        """
 
     @abstractmethod
     def count(self, account: str) -> int:

@@ -1,0 +1,369 @@
+"""The clients: `Klaviyo` and `AsyncKlaviyo`, the same names with blocking and with awaited calls.
+
+Nothing is decided here: a method hands its arguments to the flow of the same name (`_operations`) and to a shell that
+carries it out (`_shell`). What the arguments of a client mean is in `_wiring`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from safeklaviyo import _operations
+from safeklaviyo._bindings import AsyncBindings, Bindings
+from safeklaviyo._profiles import AsyncProfiles, Profiles
+from safeklaviyo._shell import AsyncShell, Shell
+from safeklaviyo._wiring import BASE_URL, REVISION, DialectName, OnTaken, Wiring, check_on_taken, store_url, wiring
+from safeklaviyo.policy import Policy, RetryPolicy
+from safeklaviyo.stores import open_async_store, open_store
+from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from safeklaviyo._http import AsyncClient, SyncClient, Timeout
+    from safeklaviyo.models import Decision, EmailChange, IdentifyResult, TrackResult
+
+class _Base:
+    """What both clients make of their arguments."""
+
+    _wiring: Wiring
+
+    def __repr__(self) -> str:
+        wiring = self._wiring
+        account = "" if wiring.account is None else f", account={wiring.account!r}"
+        dialect = "current" if wiring.dialect.verifies else "legacy"
+        return f"{type(self).__name__}({str(wiring.target.url)!r}, dialect={dialect!r}{account})"
+
+
+class Klaviyo(_Base):
+    """The identity-safe client for Klaviyo. Safe between threads; after a fork the child opens what it needs anew.
+
+    Constructing it does no I/O. Close it, or use it as a context manager, when the program ends.
+
+    Args:
+        api_key: Klaviyo's private key; else the environment's ``KLAVIYO_API_KEY``.
+        store: The identity map: a URL (``sqlite:///path``, ``memory://``) or an instance, which is then never closed
+            here; else the environment's ``SAFEKLAVIYO_STORE``; else an SQLite file in the user's state folder.
+        account: The namespace of the map: Klaviyo's account id, which is the six-character public key; else
+            `public_key`; else Klaviyo is asked once and the answer remembered. A new key keeps the map.
+        public_key: The account's public key, which the legacy dialect sends as its token.
+        policy: How strictly identities are kept.
+        retry: How long one request is tried.
+        timeout: Seconds for one attempt, or an `httpx.Timeout`.
+        base_url: A scheme and a host; plain http only to loopback.
+        revision: Klaviyo's API revision.
+        dialect: ``"current"``, or ``"legacy"`` for a server that still speaks Track, Identify and People; Klaviyo's own
+            answers 410 there. Legacy *keys* such as ``$email`` are understood under both.
+        http_client: Send through this client, so that its hooks, auth and proxies are honoured; never closed here.
+
+    Raises:
+        ConfigurationError: An argument makes no sense; the message says which, and never what it was.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        store: str | IdentityStore | None = None,
+        account: str | None = None,
+        public_key: str | None = None,
+        policy: Policy = Policy(),  # noqa: B008 - frozen
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        timeout: Timeout = 10.0,
+        base_url: str = BASE_URL,
+        revision: str = REVISION,
+        dialect: DialectName = "current",
+        http_client: SyncClient | None = None,
+    ) -> None:
+        self._wiring = wiring(api_key, account, public_key, policy, retry, timeout, base_url, revision, dialect)
+        self._owns_store = not isinstance(store, IdentityStore)
+        opened = store if isinstance(store, IdentityStore) else open_store(store_url(store))
+        self._shell = Shell(self._wiring, opened, http_client)
+
+    @property
+    def profiles(self) -> Profiles:
+        """Klaviyo's profiles, by their ids."""
+        return Profiles(self._shell)
+
+    @property
+    def bindings(self) -> Bindings:
+        """The identity map."""
+        return Bindings(self._shell)
+
+    def identify(
+        self,
+        properties: Mapping[str, Any] | None = None,
+        *,
+        external_id: str | int | None = None,
+        email: str | None = None,
+        phone_number: str | None = None,
+        append: Mapping[str, Any] | None = None,
+        unappend: Mapping[str, Any] | None = None,
+        unset: str | Sequence[str] | None = None,
+    ) -> IdentifyResult:
+        """Write properties onto the profile of one customer, who is made known to Klaviyo if need be.
+
+        Sends at most one create, even when called concurrently; never changes who owns an identifier.
+
+        Args:
+            properties: Legacy keys such as ``$email`` and ``$first_name`` are understood. `CLEAR` erases a property;
+                None is refused, because a missing value must never erase data.
+            external_id: The shop's own id of the customer.
+            email: The customer's address. With an `external_id` that is known, it may be left out.
+            phone_number: In E.164 form. Attached where the customer has none; never says who somebody is.
+            append: Values to add to list properties.
+            unappend: Values to take out of list properties.
+            unset: Properties to remove.
+
+        Raises:
+            IdentityError: Who this is, is in doubt; nothing was written.
+            InvalidPropertyError: A property cannot be sent; nothing was.
+            LeaseHeldError: Somebody else is acting on this customer.
+            StoreError: The identity map cannot answer; nothing was sent.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIStatusError: Klaviyo refused.
+        """
+        return self._shell.run(
+            _operations.identify,
+            properties,
+            external_id=external_id,
+            email=email,
+            phone_number=phone_number,
+            append=append,
+            unappend=unappend,
+            unset=unset,
+        )
+
+    def track(
+        self,
+        event: str,
+        *,
+        external_id: str | int | None = None,
+        email: str | None = None,
+        phone_number: str | None = None,
+        customer_properties: Mapping[str, Any] | None = None,
+        properties: Mapping[str, Any] | None = None,
+        value: float | None = None,
+        value_currency: str | None = None,
+        time: datetime | float | str | None = None,
+        unique_id: str | None = None,
+        backfill: bool = False,
+    ) -> TrackResult:
+        """Record one event about one customer, who is made known to Klaviyo if need be.
+
+        The event's `unique_id` and `time` are fixed before the first attempt and repeated by every retry; every error
+        carries them, so that a task queue's retry can repeat the same event.
+
+        Args:
+            event: The metric's name, such as ``"Placed Order"``.
+            external_id: As for `identify`.
+            email: As for `identify`.
+            phone_number: As for `identify`.
+            customer_properties: Written onto the profile with the event; as `properties` of `identify`.
+            properties: The event's own; None in it is JSON null.
+            value: What the event is worth.
+            value_currency: ISO 4217, such as ``"EUR"``.
+            time: An aware datetime, unix seconds, or ISO 8601 with an offset; else now.
+            unique_id: The idempotency key, 1 to 255 characters; else a new one.
+            backfill: Record it without triggering flows.
+
+        Raises:
+            IdentityError: Who this is, is in doubt; nothing was written.
+            InvalidPropertyError: Something cannot be sent; nothing was.
+            LeaseHeldError: Somebody else is acting on this customer.
+            StoreError: The identity map cannot answer; nothing was sent.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIStatusError: Klaviyo refused.
+        """
+        return self._shell.run(
+            _operations.track,
+            event,
+            external_id=external_id,
+            email=email,
+            phone_number=phone_number,
+            customer_properties=customer_properties,
+            properties=properties,
+            value=value,
+            value_currency=value_currency,
+            time=time,
+            unique_id=unique_id,
+            backfill=backfill,
+        )
+
+    def change_email(
+        self,
+        new_email: str,
+        *,
+        external_id: str | int | None = None,
+        old_email: str | None = None,
+        on_taken: OnTaken = "refuse",
+    ) -> EmailChange:
+        """Change a customer's email on their own profile: search, read, decide, PATCH by profile id, check, write down.
+
+        Every step can be repeated: if the process dies, the next call about this customer finishes the change. Calls
+        with the old address go to the new one from then on.
+
+        Args:
+            new_email: The address from now on; going back to a former one is allowed.
+            external_id: Whose email it is.
+            old_email: The address until now; either this or `external_id` may be left out.
+            on_taken: What to do if the new address is on another profile: ``"refuse"``.
+
+        Raises:
+            EmailTakenError: The new address is anybody else's; nothing was written.
+            IdentityError: Who this is, is in doubt; nothing was written.
+            LeaseHeldError: Somebody else is acting on this customer.
+            StoreError: The identity map cannot answer.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIStatusError: Klaviyo refused.
+        """
+        check_on_taken(on_taken)
+        return self._shell.run(
+            _operations.change_email, new_email, external_id=external_id, old_email=old_email
+        )
+
+    def explain(
+        self, *, external_id: str | int | None = None, email: str | None = None, phone_number: str | None = None
+    ) -> Decision:
+        """Say what a call about this person would do, and by which rule. Reads the map only, sends nothing.
+
+        Raises:
+            InvalidIdentifierError: An identifier is unusable, or there is none.
+            StoreError: The identity map cannot answer.
+        """
+        return self._shell.run(_operations.explain, external_id=external_id, email=email, phone_number=phone_number)
+
+    def close(self) -> None:
+        """Close connections, and the store if it was opened here. May be called twice."""
+        self._shell.close()
+        if self._owns_store:
+            self._shell.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncKlaviyo(_Base):
+    """Same as `Klaviyo`, awaited. Safe between tasks of one event loop at a time."""
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        store: str | AsyncIdentityStore | None = None,
+        account: str | None = None,
+        public_key: str | None = None,
+        policy: Policy = Policy(),  # noqa: B008 - frozen
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        timeout: Timeout = 10.0,
+        base_url: str = BASE_URL,
+        revision: str = REVISION,
+        dialect: DialectName = "current",
+        http_client: AsyncClient | None = None,
+    ) -> None:
+        self._wiring = wiring(api_key, account, public_key, policy, retry, timeout, base_url, revision, dialect)
+        self._owns_store = not isinstance(store, AsyncIdentityStore)
+        opened = store if isinstance(store, AsyncIdentityStore) else open_async_store(store_url(store))
+        self._shell = AsyncShell(self._wiring, opened, http_client)
+
+    @property
+    def profiles(self) -> AsyncProfiles:
+        """Same as `Klaviyo.profiles`."""
+        return AsyncProfiles(self._shell)
+
+    @property
+    def bindings(self) -> AsyncBindings:
+        """Same as `Klaviyo.bindings`."""
+        return AsyncBindings(self._shell)
+
+    async def identify(
+        self,
+        properties: Mapping[str, Any] | None = None,
+        *,
+        external_id: str | int | None = None,
+        email: str | None = None,
+        phone_number: str | None = None,
+        append: Mapping[str, Any] | None = None,
+        unappend: Mapping[str, Any] | None = None,
+        unset: str | Sequence[str] | None = None,
+    ) -> IdentifyResult:
+        """Same as `Klaviyo.identify`."""
+        return await self._shell.run(
+            _operations.identify,
+            properties,
+            external_id=external_id,
+            email=email,
+            phone_number=phone_number,
+            append=append,
+            unappend=unappend,
+            unset=unset,
+        )
+
+    async def track(
+        self,
+        event: str,
+        *,
+        external_id: str | int | None = None,
+        email: str | None = None,
+        phone_number: str | None = None,
+        customer_properties: Mapping[str, Any] | None = None,
+        properties: Mapping[str, Any] | None = None,
+        value: float | None = None,
+        value_currency: str | None = None,
+        time: datetime | float | str | None = None,
+        unique_id: str | None = None,
+        backfill: bool = False,
+    ) -> TrackResult:
+        """Same as `Klaviyo.track`."""
+        return await self._shell.run(
+            _operations.track,
+            event,
+            external_id=external_id,
+            email=email,
+            phone_number=phone_number,
+            customer_properties=customer_properties,
+            properties=properties,
+            value=value,
+            value_currency=value_currency,
+            time=time,
+            unique_id=unique_id,
+            backfill=backfill,
+        )
+
+    async def change_email(
+        self,
+        new_email: str,
+        *,
+        external_id: str | int | None = None,
+        old_email: str | None = None,
+        on_taken: OnTaken = "refuse",
+    ) -> EmailChange:
+        """Same as `Klaviyo.change_email`."""
+        check_on_taken(on_taken)
+        return await self._shell.run(
+            _operations.change_email, new_email, external_id=external_id, old_email=old_email
+        )
+
+    async def explain(
+        self, *, external_id: str | int | None = None, email: str | None = None, phone_number: str | None = None
+    ) -> Decision:
+        """Same as `Klaviyo.explain`."""
+        return await self._shell.run(
+            _operations.explain, external_id=external_id, email=email, phone_number=phone_number
+        )
+
+    async def aclose(self) -> None:
+        """Same as `Klaviyo.close`."""
+        await self._shell.aclose()
+        if self._owns_store:
+            await self._shell.store.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

@@ -1,0 +1,112 @@
+"""Profiles by their id: what is read is always the profile itself, never the search's copy of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from safeklaviyo import _wire
+from safeklaviyo._operations._call import Call, send
+from safeklaviyo._operations._reading import read_profile, search
+from safeklaviyo._properties import NOBODY, GivenIdentifiers, Person
+from safeklaviyo._values import refused
+from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError, NoResponseError
+from safeklaviyo.identity import (
+    Identifier,
+    Kind,
+    normalise_email,
+    normalise_external_id,
+    normalise_phone_number,
+    normalise_profile_id,
+)
+
+if TYPE_CHECKING:
+    from safeklaviyo._flow import Flow, Response
+    from safeklaviyo.models import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilePage:
+    """A part of the profiles.
+
+    Attributes:
+        cursor: Where the next part begins; None after the last.
+    """
+
+    profiles: tuple[Profile, ...]
+    cursor: str | None
+
+
+def search_profiles(call: Call, *, external_id: object, email: object, phone_number: object) -> Flow[list[Profile]]:
+    """Search by one identifier, and read each profile found by its id."""
+    wanted = _one(call, external_id=external_id, email=email, phone_number=phone_number)
+    profiles: list[Profile] = []
+    for profile_id in (yield from search(call, wanted.kind, wanted.value)):
+        profile = yield from read_profile(call, profile_id)
+        if profile is not None:
+            profiles.append(profile)
+    return profiles
+
+
+def _one(call: Call, *, external_id: object, email: object, phone_number: object) -> Identifier:
+    policy = call.policy
+    given: list[Identifier] = []
+    if external_id is not None:
+        value = normalise_external_id(external_id, max_length=policy.max_external_id_length)
+        given.append(Identifier(Kind.EXTERNAL_ID, value))
+    if email is not None:
+        given.append(Identifier(Kind.EMAIL, normalise_email(email)))
+    if phone_number is not None:
+        given.append(Identifier(Kind.PHONE_NUMBER, normalise_phone_number(phone_number)))
+    if len(given) != 1:
+        raise InvalidIdentifierError("search by exactly one of email, external_id and phone_number", rule="R2")
+    return given[0]
+
+
+def get_profile(call: Call, profile_id: object) -> Flow[Profile]:
+    """Read one profile; Klaviyo's 404 is raised."""
+    response = yield from send(call, call.dialect.get(normalise_profile_id(profile_id)))
+    return _read(call, response)
+
+
+def update_profile(call: Call, profile_id: object, person: Person, given: GivenIdentifiers) -> Flow[Profile]:
+    """Write properties onto one profile."""
+    if given is not NOBODY:
+        for name in ("external_id", "email", "phone_number"):
+            if getattr(given, name) is not None:
+                raise refused(f"properties.{name}", "is an identifier, which has a verb of its own")
+    if not call.dialect.verifies:
+        raise ConfigurationError("the legacy API cannot update a profile by its id; use identify")
+    if person.is_empty:
+        return (yield from get_profile(call, profile_id))
+    request = _wire.update_profile(normalise_profile_id(profile_id), person)
+    response = yield from send(call, request, main=True)
+    return _read(call, response)
+
+
+def list_profiles(
+    call: Call, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None
+) -> Flow[ProfilePage]:
+    """Read one page of all profiles."""
+    if not call.dialect.verifies:
+        raise ConfigurationError("the legacy API cannot list profiles")
+    if not 1 <= page_size <= 100:
+        raise ConfigurationError("page_size has to be from 1 to 100")
+    request = _wire.list_profiles(filter=filter, sort=sort, page_size=page_size, cursor_url=cursor)
+    response = yield from send(call, request)
+    try:
+        page = _wire.read_profiles(response)
+    except _wire.UnreadableAnswer as exc:
+        raise _unreadable(call) from exc
+    return ProfilePage(page.profiles, page.next_path)
+
+
+def _read(call: Call, response: Response) -> Profile:
+    try:
+        return call.dialect.read(response)
+    except _wire.UnreadableAnswer as exc:
+        raise _unreadable(call) from exc
+
+
+def _unreadable(call: Call) -> NoResponseError:
+    return NoResponseError("Klaviyo's answer could not be read", outcome=call.outcome, may_retry=True)

@@ -1,0 +1,119 @@
+"""Who is meant: from a claim to a binding that can be named in a request (R3 to R13, R16).
+
+The warm path is one look into the map. Everything else ends in deciding again, so that what is sent is always what the
+map said last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from safeklaviyo import _evidence, _rules
+from safeklaviyo._flow import Bind, Find, Flow
+from safeklaviyo._operations._agree import refresh
+from safeklaviyo._operations._call import Call
+from safeklaviyo._operations._contact import Contact, contact_under_lease
+from safeklaviyo._operations._leases import Intent, wait
+from safeklaviyo._operations._reading import gather
+from safeklaviyo._operations._settle import act, give_way, restore, take
+from safeklaviyo._properties import NOTHING, Person
+from safeklaviyo.identity import Claim, Identifier, Kind
+from safeklaviyo.models import Binding, Decision
+from safeklaviyo.stores.base import Change
+
+if TYPE_CHECKING:
+    from safeklaviyo.policy import Policy
+
+_PATIENT_ROUNDS = 8
+"""Decisions in a row before this call waits between them: others are changing the same customer all the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Who is meant.
+
+    Attributes:
+        rewritten: An identifier of the claim was a former one.
+        contact: What first contact did, if this call made it.
+    """
+
+    binding: Binding
+    rule: str
+    rewritten: bool = False
+    contact: Contact | None = None
+
+
+def resolve(
+    call: Call, claim: Claim, person: Person = NOTHING, *, main: bool = False, policy: Policy | None = None
+) -> Flow[Resolved]:
+    """Find out who is meant, and make sure that they have a profile.
+
+    Args:
+        person: What to write along, if the profile has to be created.
+        main: Creating it is part of the operation's main write.
+        policy: In place of the client's.
+
+    Raises:
+        IdentityError: Who it is, is in doubt; nothing was written.
+        LeaseHeldError: Somebody else is acting on this customer.
+    """
+    policy = policy or call.policy
+    rounds = 0
+    while True:
+        found = yield from Find(call.account, claim.identifiers())
+        decision = _rules.decide(claim, found, policy, needs_profile=call.dialect.verifies)
+        if decision.action == "send" and decision.binding is not None:
+            return Resolved(decision.binding, decision.rule, decision.rewritten)
+        rounds += 1
+        if rounds > _PATIENT_ROUNDS:
+            yield from wait(call, None)
+        if found.lease is not None:
+            yield from give_way(call, found.lease)
+        elif decision.action == "lookup":
+            yield from _look_up(call, decision)
+        elif decision.action == "contact" and decision.rule != "R6":
+            resolved = yield from _make_contact(call, decision, person, main=main)
+            if resolved is not None:
+                return resolved
+        else:
+            raise _rules.refusal(decision)
+
+
+def _make_contact(call: Call, decision: Decision, person: Person, *, main: bool) -> Flow[Resolved | None]:
+    pair = decision.identity
+    intent = Intent("contact", pair.external_id, pair.email)
+    lease = yield from take(call, intent)
+    if lease is None:
+        return None
+    body = contact_under_lease(call, lease, intent, person, main=main)
+    contact = yield from act(call, lease, None, body)
+    if contact is None:
+        return None
+    if contact.put_back is not None:
+        yield from restore(call, contact.put_back.id, pair.email)
+    if contact.binding is None:
+        return None
+    return Resolved(contact.binding, decision.rule, decision.rewritten, contact)
+
+
+def _look_up(call: Call, decision: Decision) -> Flow[None]:
+    """Ask Klaviyo about a binding that has not been checked for a while (R16), or about an unknown external id (R9)."""
+    if decision.binding is not None:
+        yield from refresh(call, decision.binding)
+        return
+    external_id = str(decision.identity.external_id)
+    evidence = yield from gather(call, external_id, ())
+    owner = _evidence.owner_of_external_id(external_id, evidence.values())
+    email = str(_evidence.email_of(owner))
+    pair = Claim(external_id, email)
+    found = yield from Find(call.account, (*pair.identifiers(), Identifier(Kind.PROFILE_ID, owner.id)))
+    if found.lease is not None or found.current(Kind.EXTERNAL_ID) is not None:
+        return  # the map has learnt of it meanwhile: decide again
+    guest = found.current(Kind.PROFILE_ID) or found.current(Kind.EMAIL)
+    if guest is not None and guest.external_id is not None:
+        raise _evidence.drift(guest, owner, "the email of this external_id is another customer's in the identity map")
+    base = guest or Binding(None, None)
+    learnt = replace(base, external_id=external_id, email=email, profile_id=owner.id)
+    # Compare-and-set: whoever was faster wins, and the map is asked again (H5).
+    yield from Bind(call.account, Change(learnt))

@@ -1,0 +1,267 @@
+"""The identity map as SQLite tables: the schema, its statements, and how a row becomes a value.
+
+Decided here: what is kept where. How the file is opened and who waits for whom is in `_database`.
+
+An identifier has one row in `place`, which keeps rules 1 and 2 of the contract by its primary key; a lease has its
+identifiers once in `lease`, to be read, and once each in `leased`, to be found, which keeps rule 3.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.models import Binding
+from safeklaviyo.stores import _ledger
+from safeklaviyo.stores._ledger import LeaseRow, Place, Rows
+from safeklaviyo.stores.base import Found, JournalEntry, JournalRow, Match, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from sqlite3 import Connection
+
+    from safeklaviyo.stores.base import Lease
+
+APPLICATION_ID = 0x5AFE_4B1A
+VERSION = 1
+
+SCHEMA = (
+    """
+    CREATE TABLE binding(
+        id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, external_id TEXT, email TEXT, profile_id TEXT,
+        phone_number TEXT, verified_at REAL, version INTEGER NOT NULL)
+    """,
+    "CREATE INDEX binding_of_account ON binding(account)",
+    """
+    CREATE TABLE place(
+        account TEXT NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL, binding INTEGER NOT NULL, retired_at REAL,
+        PRIMARY KEY(account, kind, value)) WITHOUT ROWID
+    """,
+    "CREATE INDEX place_retired ON place(binding) WHERE retired_at IS NOT NULL",
+    """
+    CREATE TABLE lease(
+        token INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, identifiers TEXT NOT NULL,
+        intent TEXT NOT NULL, expires REAL NOT NULL)
+    """,
+    """
+    CREATE TABLE leased(
+        account TEXT NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL, token INTEGER NOT NULL,
+        PRIMARY KEY(account, kind, value)) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE journal(
+        number INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, at REAL NOT NULL, binding INTEGER NOT NULL,
+        profile_id TEXT, external_id TEXT, verb TEXT NOT NULL, old TEXT, new TEXT)
+    """,
+    "CREATE INDEX journal_of_account ON journal(account)",
+    """
+    CREATE TABLE note(
+        account TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(account, name)) WITHOUT ROWID
+    """,
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
+)
+"""Makes the tables of an empty file, inside one transaction."""
+
+_BINDING = "b.id, b.external_id, b.email, b.profile_id, b.phone_number, b.verified_at, b.version"
+_LEASE = "l.token, l.identifiers, l.intent, l.expires"
+_LEASED = "SELECT token FROM leased WHERE account = ?1 AND "
+_LEASED_BINDING = " UNION ALL ".join(
+    f"{_LEASED}kind = '{kind}' AND value = b.{kind}" for kind in (Kind.EXTERNAL_ID, Kind.EMAIL, Kind.PROFILE_ID)
+)
+
+_FIND_ONE = f"""
+    SELECT {_BINDING} FROM place AS p JOIN binding AS b ON b.id = p.binding
+    WHERE p.account = ?1 AND p.kind = ?2 AND p.value = ?3 AND p.retired_at IS NULL
+        AND NOT EXISTS({_LEASED_BINDING})
+"""  # noqa: S608 - names of this module's own
+
+
+@lru_cache(maxsize=16)
+def _find_all(asked: int) -> str:
+    values = ", ".join(f"({n}, ?{2 * n + 2}, ?{2 * n + 3})" for n in range(asked))
+    return f"""
+        WITH asked(number, kind, value) AS (VALUES {values})
+        SELECT a.number, p.retired_at, {_BINDING}, {_LEASE} FROM asked AS a
+        LEFT JOIN place AS p ON p.account = ?1 AND p.kind = a.kind AND p.value = a.value
+        LEFT JOIN binding AS b ON b.id = p.binding
+        LEFT JOIN lease AS l ON l.token = (SELECT min(token) FROM (
+            {_LEASED}kind = a.kind AND value = a.value UNION ALL {_LEASED_BINDING}))
+    """  # noqa: S608 - numbers and names of this module's own
+
+
+def find(connection: Connection, account: str, identifiers: Sequence[Identifier], now: float) -> Found:
+    """Find what is known, in one statement where the first identifier's binding answers for all and nobody writes."""
+    if not identifiers:
+        return Found((), None, now)
+    first = identifiers[0]
+    row = connection.execute(_FIND_ONE, (account, *first)).fetchone()
+    if row is not None:
+        binding = _binding(row)
+        names = _ledger.owned(binding)
+        if len(identifiers) == 1 or all(each in names for each in identifiers):
+            return Found(tuple([Match(each, binding) for each in identifiers]), None, now)
+    return _found(connection, account, identifiers, now)
+
+
+def _found(connection: Connection, account: str, identifiers: Sequence[Identifier], now: float) -> Found:
+    asked = [part for identifier in identifiers for part in identifier]
+    rows: list[tuple[Any, ...]] = connection.execute(_find_all(len(identifiers)), (account, *asked)).fetchall()
+    matches = [Match(identifiers[row[0]], _binding(row[2:9]), row[1]) for row in sorted(rows) if row[2] is not None]
+    leases = [_lease(row[9:]) for row in rows if row[9] is not None]
+    lease = min(leases, key=lambda each: each.token).seen_at(now) if leases else None
+    return Found(tuple(matches), lease, now)
+
+
+def expired(connection: Connection, account: str, limit: int, now: float) -> tuple[Lease, ...]:
+    """See `IdentityStore.expired`."""
+    sql = f"SELECT {_LEASE} FROM lease AS l WHERE account = ? AND expires <= ? ORDER BY token LIMIT ?"  # noqa: S608 - own
+    return tuple(_lease(row).seen_at(now) for row in connection.execute(sql, (account, now, limit)))
+
+
+def journal(connection: Connection, account: str, since: float, after: int, limit: int) -> tuple[JournalRow, ...]:
+    """See `IdentityStore.journal`."""
+    sql = """
+        SELECT number, at, binding, profile_id, external_id, verb, old, new FROM journal
+        WHERE account = ? AND number > ? AND at >= ? ORDER BY number LIMIT ?
+    """
+    rows = connection.execute(sql, (account, after, since, limit))
+    return tuple(
+        JournalRow(number, at, str(binding), profile_id, external_id, JournalEntry(*entry))
+        for number, at, binding, profile_id, external_id, *entry in rows
+    )
+
+
+def page(connection: Connection, account: str, after: str | None, limit: int) -> Page:
+    """See `IdentityStore.page`."""
+    sql = f"SELECT {_BINDING} FROM binding AS b WHERE account = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - own names
+    start = 0 if after is None else _number(after)
+    rows = connection.execute(sql, (account, start, limit + 1)).fetchall()
+    part = tuple(_binding(row) for row in rows[:limit])
+    return Page(part, part[-1].key if len(rows) > limit else None)
+
+
+def count(connection: Connection, account: str) -> int:
+    """See `IdentityStore.count`."""
+    return int(connection.execute("SELECT count(*) FROM binding WHERE account = ?", (account,)).fetchone()[0])
+
+
+def recall(connection: Connection, account: str, name: str) -> str | None:
+    """See `IdentityStore.recall`."""
+    row = connection.execute("SELECT value FROM note WHERE account = ? AND name = ?", (account, name)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def remember(connection: Connection, account: str, name: str, value: str | None) -> None:
+    """See `IdentityStore.remember`."""
+    if value is None:
+        connection.execute("DELETE FROM note WHERE account = ? AND name = ?", (account, name))
+    else:
+        connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?, ?)", (account, name, value))
+
+
+class SqlRows(Rows):
+    """The rows of one account, inside a transaction of this connection."""
+
+    def __init__(self, connection: Connection, account: str) -> None:
+        self._run = connection.execute
+        self._account = account
+
+    def place(self, identifier: Identifier) -> Place | None:
+        """See `Rows.place`."""
+        sql = "SELECT binding, retired_at FROM place WHERE account = ? AND kind = ? AND value = ?"
+        row = self._one(sql, self._account, *identifier)
+        return None if row is None else Place(str(row[0]), row[1])
+
+    def put(self, identifier: Identifier, place: Place) -> None:
+        """See `Rows.put`."""
+        values = (self._account, *identifier, _number(place.key), place.retired_at)
+        self._run("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?)", values)
+
+    def forget(self, identifier: Identifier) -> None:
+        """See `Rows.forget`."""
+        self._run("DELETE FROM place WHERE account = ? AND kind = ? AND value = ?", (self._account, *identifier))
+
+    def retired(self, key: str) -> dict[Identifier, float]:
+        """See `Rows.retired`."""
+        sql = "SELECT kind, value, retired_at FROM place WHERE binding = ? AND retired_at IS NOT NULL"
+        return {Identifier(Kind(kind), value): at for kind, value, at in self._run(sql, (_number(key),))}
+
+    def binding(self, key: str) -> Binding | None:
+        """See `Rows.binding`."""
+        sql = f"SELECT {_BINDING} FROM binding AS b WHERE id = ? AND account = ?"  # noqa: S608 - own names
+        row = self._one(sql, _number(key), self._account)
+        return None if row is None else _binding(row)
+
+    def save(self, binding: Binding) -> Binding:
+        """See `Rows.save`."""
+        number = _number(binding.key) if binding.key else None
+        values = (binding.external_id, binding.email, binding.profile_id, binding.phone_number)
+        sql = "INSERT OR REPLACE INTO binding VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        cursor = self._run(sql, (number, self._account, *values, binding.verified_at, binding.version))
+        return _binding((cursor.lastrowid, *values, binding.verified_at, binding.version))
+
+    def drop(self, key: str) -> None:
+        """See `Rows.drop`."""
+        self._run("DELETE FROM binding WHERE id = ?", (_number(key),))
+
+    def token(self, identifier: Identifier) -> int | None:
+        """See `Rows.token`."""
+        sql = "SELECT token FROM leased WHERE account = ? AND kind = ? AND value = ?"
+        row = self._one(sql, self._account, *identifier)
+        return None if row is None else int(row[0])
+
+    def lease(self, token: int) -> LeaseRow | None:
+        """See `Rows.lease`."""
+        sql = f"SELECT {_LEASE} FROM lease AS l WHERE token = ? AND account = ?"  # noqa: S608 - own names
+        row = self._one(sql, token, self._account)
+        return None if row is None else _lease(row)
+
+    def grant(self, identifiers: frozenset[Identifier], intent: str, expires: float) -> LeaseRow:
+        """See `Rows.grant`."""
+        names = json.dumps(sorted(identifiers))
+        cursor = self._run("INSERT INTO lease VALUES (NULL, ?, ?, ?, ?)", (self._account, names, intent, expires))
+        token = int(cursor.lastrowid or 0)
+        for identifier in identifiers:
+            self._run("INSERT INTO leased VALUES (?, ?, ?, ?)", (self._account, *identifier, token))
+        return LeaseRow(token, identifiers, intent, expires)
+
+    def extend(self, token: int, intent: str, expires: float) -> None:
+        """See `Rows.extend`."""
+        self._run("UPDATE lease SET intent = ?, expires = ? WHERE token = ?", (intent, expires, token))
+
+    def revoke(self, token: int) -> None:
+        """See `Rows.revoke`."""
+        row = self.lease(token)
+        for identifier in () if row is None else row.identifiers:
+            sql = "DELETE FROM leased WHERE account = ? AND kind = ? AND value = ?"
+            self._run(sql, (self._account, *identifier))
+        self._run("DELETE FROM lease WHERE token = ?", (token,))
+
+    def write_down(self, at: float, binding: Binding, entry: JournalEntry) -> None:
+        """See `Rows.write_down`."""
+        who = (_number(binding.key), binding.profile_id, binding.external_id)
+        values = (self._account, at, *who, entry.verb, entry.old, entry.new)
+        self._run("INSERT INTO journal VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._run(sql, values).fetchone()
+        return row
+
+
+def _binding(row: Sequence[Any]) -> Binding:
+    number, external_id, email, profile_id, phone_number, verified_at, version = row
+    return Binding(external_id, email, profile_id, phone_number, verified_at, version, str(number))
+
+
+def _lease(row: Sequence[Any]) -> LeaseRow:
+    token, identifiers, intent, expires = row
+    names = frozenset(Identifier(Kind(kind), value) for kind, value in json.loads(identifiers))
+    return LeaseRow(token, names, intent, expires)
+
+
+def _number(key: str) -> int:
+    """Return the row number that a key stands for; 0, which is no row's, if it is not a key of this store."""
+    return int(key) if key.isascii() and key.isdigit() and len(key) <= 18 else 0

@@ -1,0 +1,242 @@
+"""The identity map in memory: for tests, and for one process that may forget everything when it ends.
+
+Decided here: that the rows are dictionaries under one lock. The contract is in `base`, its logic in `_ledger`.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
+
+from safeklaviyo.errors import StoreUnavailableError
+from safeklaviyo.stores import _ledger
+from safeklaviyo.stores._ledger import LeaseRow, Place, Rows
+from safeklaviyo.stores._twin import Twin
+from safeklaviyo.stores.base import Found, IdentityStore, JournalRow, Lease, Match, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from safeklaviyo.identity import Identifier
+    from safeklaviyo.models import Binding
+    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, JournalEntry
+
+
+class _Account(Rows):
+    """One account's rows. What the containers hold never changes, so that copying them copies the account."""
+
+    def __init__(self) -> None:
+        self.places: dict[Identifier, Place] = {}
+        self.bindings: dict[str, Binding] = {}
+        self.leases: dict[int, LeaseRow] = {}
+        self.covered: dict[Identifier, int] = {}
+        self.journal: list[JournalRow] = []
+        self.notes: dict[str, str] = {}
+        self.last_key = 0
+        self.last_token = 0
+
+    def copy(self) -> _Account:
+        """Return an account that changes apart from this one."""
+        twin = _Account()
+        for name, value in vars(self).items():
+            setattr(twin, name, copy.copy(value))
+        return twin
+
+    def place(self, identifier: Identifier) -> Place | None:
+        """See `Rows.place`."""
+        return self.places.get(identifier)
+
+    def put(self, identifier: Identifier, place: Place) -> None:
+        """See `Rows.put`."""
+        self.places[identifier] = place
+
+    def forget(self, identifier: Identifier) -> None:
+        """See `Rows.forget`."""
+        self.places.pop(identifier, None)
+
+    def retired(self, key: str) -> dict[Identifier, float]:
+        """See `Rows.retired`."""
+        return {
+            identifier: place.retired_at
+            for identifier, place in self.places.items()
+            if place.key == key and place.retired_at is not None
+        }
+
+    def binding(self, key: str) -> Binding | None:
+        """See `Rows.binding`."""
+        return self.bindings.get(key)
+
+    def save(self, binding: Binding) -> Binding:
+        """See `Rows.save`."""
+        if not binding.key:
+            self.last_key += 1
+            binding = replace(binding, key=f"{self.last_key:012d}")
+        self.bindings[binding.key] = binding
+        return binding
+
+    def drop(self, key: str) -> None:
+        """See `Rows.drop`."""
+        del self.bindings[key]
+
+    def token(self, identifier: Identifier) -> int | None:
+        """See `Rows.token`."""
+        return self.covered.get(identifier)
+
+    def lease(self, token: int) -> LeaseRow | None:
+        """See `Rows.lease`."""
+        return self.leases.get(token)
+
+    def grant(self, identifiers: frozenset[Identifier], intent: str, expires: float) -> LeaseRow:
+        """See `Rows.grant`."""
+        self.last_token += 1
+        row = self.leases[self.last_token] = LeaseRow(self.last_token, identifiers, intent, expires)
+        self.covered |= dict.fromkeys(identifiers, row.token)
+        return row
+
+    def extend(self, token: int, intent: str, expires: float) -> None:
+        """See `Rows.extend`."""
+        self.leases[token] = replace(self.leases[token], intent=intent, expires=expires)
+
+    def revoke(self, token: int) -> None:
+        """See `Rows.revoke`."""
+        for identifier in self.leases.pop(token).identifiers:
+            del self.covered[identifier]
+
+    def write_down(self, at: float, binding: Binding, entry: JournalEntry) -> None:
+        """See `Rows.write_down`."""
+        number = len(self.journal) + 1
+        self.journal.append(JournalRow(number, at, binding.key, binding.profile_id, binding.external_id, entry))
+
+    def find(self, identifiers: Sequence[Identifier], now: float) -> Found:
+        """Return what is known of these identifiers."""
+        places = [(each, place) for each in identifiers if (place := self.places.get(each)) is not None]
+        matches = tuple(Match(each, self.bindings[place.key], place.retired_at) for each, place in places)
+        concerned = {*identifiers, *(each for match in matches for each in _ledger.owned(match.binding))}
+        tokens = [self.covered[each] for each in concerned if each in self.covered]
+        return Found(matches, self.leases[min(tokens)].seen_at(now) if tokens else None, now)
+
+
+class MemoryStore(IdentityStore):
+    """The identity map of one process. `copy.deepcopy` takes a snapshot of it.
+
+    Args:
+        clock: The store's clock, in unix seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._is_closed = False
+        self._accounts: dict[str, _Account] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = type(self)(clock=copy.deepcopy(self._clock, memo))
+        memo[id(self)] = twin
+        with self._lock:
+            accounts = {name: account.copy() for name, account in self._accounts.items()}
+            vars(twin).update(_accounts=accounts, _is_closed=self._is_closed)
+        return twin
+
+    def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
+        """See `IdentityStore.find`."""
+        with self._rows(account) as rows:
+            return rows.find(identifiers, self._clock())
+
+    def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
+        """See `IdentityStore.acquire`."""
+        with self._rows(account) as rows:
+            return _ledger.acquire(rows, identifiers, intent, ttl, self._clock())
+
+    def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
+        """See `IdentityStore.renew`."""
+        with self._rows(account) as rows:
+            return _ledger.renew(rows, token, ttl, intent, self._clock())
+
+    def release(self, account: str, token: int) -> bool:
+        """See `IdentityStore.release`."""
+        with self._rows(account) as rows:
+            return _ledger.release(rows, token)
+
+    def bind(self, account: str, change: Change) -> BindOutcome:
+        """See `IdentityStore.bind`."""
+        with self._rows(account) as rows:
+            return _ledger.bind(rows, change, self._clock())
+
+    def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
+        """See `IdentityStore.add`."""
+        with self._rows(account) as rows:
+            return tuple(_ledger.add(rows, binding) for binding in bindings)
+
+    def remove(self, account: str, identifier: Identifier) -> bool:
+        """See `IdentityStore.remove`."""
+        with self._rows(account) as rows:
+            return _ledger.remove(rows, identifier)
+
+    def release_identifier(self, account: str, identifier: Identifier) -> bool:
+        """See `IdentityStore.release_identifier`."""
+        with self._rows(account) as rows:
+            return _ledger.release_identifier(rows, identifier)
+
+    def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """See `IdentityStore.expired`."""
+        with self._rows(account) as rows:
+            now = self._clock()
+            over = sorted(token for token, row in rows.leases.items() if row.expires <= now)
+            return tuple(rows.leases[token].seen_at(now) for token in over[:limit])
+
+    def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
+        """See `IdentityStore.journal`."""
+        with self._rows(account) as rows:
+            return tuple(row for row in rows.journal[after:] if row.at >= since)[:limit]
+
+    def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
+        """See `IdentityStore.page`."""
+        with self._rows(account) as rows:
+            keys = sorted(key for key in rows.bindings if after is None or key > after)
+            part = tuple(rows.bindings[key] for key in keys[:limit])
+            return Page(part, part[-1].key if len(keys) > limit else None)
+
+    def count(self, account: str) -> int:
+        """See `IdentityStore.count`."""
+        with self._rows(account) as rows:
+            return len(rows.bindings)
+
+    def recall(self, account: str, name: str) -> str | None:
+        """See `IdentityStore.recall`."""
+        with self._rows(account) as rows:
+            return rows.notes.get(name)
+
+    def remember(self, account: str, name: str, value: str | None) -> None:
+        """See `IdentityStore.remember`."""
+        with self._rows(account) as rows:
+            if value is None:
+                rows.notes.pop(name, None)
+            else:
+                rows.notes[name] = value
+
+    def close(self) -> None:
+        """See `IdentityStore.close`."""
+        with self._lock:
+            self._is_closed = True
+
+    @contextmanager
+    def _rows(self, account: str) -> Generator[_Account]:
+        with self._lock:
+            if self._is_closed:
+                raise StoreUnavailableError("the identity map has been closed; open it again")
+            yield self._accounts.setdefault(account, _Account())
+
+
+class AsyncMemoryStore(Twin):
+    """The asynchronous twin of `MemoryStore`, which never makes anybody wait.
+
+    Args:
+        clock: The store's clock, in unix seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(MemoryStore(clock=clock))

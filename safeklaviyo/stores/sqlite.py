@@ -1,0 +1,164 @@
+"""The identity map in a SQLite file: for all processes of one host.
+
+Decided here: which calls are short reads, which are long ones, which are transactions, and what of it may run in an
+event loop. The contract is in `base`, its logic in `_ledger`, the tables in `_sql`, the file in `_database`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from safeklaviyo.stores import _ledger, _sql
+from safeklaviyo.stores._database import Database, WouldWaitError
+from safeklaviyo.stores._sql import SqlRows
+from safeklaviyo.stores._twin import Twin
+from safeklaviyo.stores.base import IdentityStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from sqlite3 import Connection
+
+    from safeklaviyo.identity import Identifier
+    from safeklaviyo.models import Binding
+    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, JournalRow, Lease, Page
+
+T = TypeVar("T")
+
+TIMEOUT = 5.0
+"""Seconds to wait for other writers before the map counts as unavailable."""
+
+
+class SqliteStore(IdentityStore):
+    """The identity map of one host. Nothing is opened before the first use; after a fork each process opens its own.
+
+    Args:
+        path: The file; it and its folder are made if they are missing, for their owner alone.
+        clock: The store's clock, in unix seconds.
+        timeout: How long to wait for other processes that write, in seconds.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time, timeout: float = TIMEOUT
+    ) -> None:
+        self._database = Database(path, timeout)
+        self._clock = clock
+
+    def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
+        """See `IdentityStore.find`."""
+        return self._database.read(lambda db: _sql.find(db, account, identifiers, self._clock()))
+
+    def find_at_once(self, account: str, identifiers: Sequence[Identifier]) -> Found:
+        """Find as `find` does, if nothing has to be waited for.
+
+        Raises:
+            WouldWaitError: Something has.
+        """
+        return self._database.read(lambda db: _sql.find(db, account, identifiers, self._clock()), patient=False)
+
+    def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
+        """See `IdentityStore.acquire`."""
+        return self._write(account, lambda rows: _ledger.acquire(rows, identifiers, intent, ttl, self._clock()))
+
+    def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
+        """See `IdentityStore.renew`."""
+        return self._write(account, lambda rows: _ledger.renew(rows, token, ttl, intent, self._clock()))
+
+    def release(self, account: str, token: int) -> bool:
+        """See `IdentityStore.release`."""
+        return self._write(account, lambda rows: _ledger.release(rows, token))
+
+    def bind(self, account: str, change: Change) -> BindOutcome:
+        """See `IdentityStore.bind`."""
+        return self._write(account, lambda rows: _ledger.bind(rows, change, self._clock()))
+
+    def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
+        """See `IdentityStore.add`."""
+        return self._write(account, lambda rows: tuple([_ledger.add(rows, binding) for binding in bindings]))
+
+    def remove(self, account: str, identifier: Identifier) -> bool:
+        """See `IdentityStore.remove`."""
+        return self._write(account, lambda rows: _ledger.remove(rows, identifier))
+
+    def release_identifier(self, account: str, identifier: Identifier) -> bool:
+        """See `IdentityStore.release_identifier`."""
+        return self._write(account, lambda rows: _ledger.release_identifier(rows, identifier))
+
+    def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """See `IdentityStore.expired`."""
+        return self._database.scan(lambda db: _sql.expired(db, account, limit, self._clock()))
+
+    def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
+        """See `IdentityStore.journal`."""
+        return self._database.scan(lambda db: _sql.journal(db, account, since, after, limit))
+
+    def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
+        """See `IdentityStore.page`."""
+        return self._database.scan(lambda db: _sql.page(db, account, after, limit))
+
+    def count(self, account: str) -> int:
+        """See `IdentityStore.count`."""
+        return self._database.scan(lambda db: _sql.count(db, account))
+
+    def recall(self, account: str, name: str) -> str | None:
+        """See `IdentityStore.recall`."""
+        return self._database.read(lambda db: _sql.recall(db, account, name))
+
+    def remember(self, account: str, name: str, value: str | None) -> None:
+        """See `IdentityStore.remember`."""
+        self._database.write(lambda db: _sql.remember(db, account, name, value))
+
+    def close(self) -> None:
+        """See `IdentityStore.close`."""
+        self._database.close()
+
+    def _write(self, account: str, work: Callable[[SqlRows], T]) -> T:
+        def in_transaction(db: Connection) -> T:
+            return work(SqlRows(db, account))
+
+        return self._database.write(in_transaction)
+
+
+class AsyncSqliteStore(Twin):
+    """The asynchronous twin of `SqliteStore`: `find` runs in the event loop, all else in one thread of the store's own.
+
+    A cancelled call that has begun in the thread runs to its end there; one that has not begun never does. The store
+    may be used from one event loop after another.
+
+    Args:
+        path: As for `SqliteStore`.
+        clock: The store's clock, in unix seconds.
+        timeout: As for `SqliteStore`.
+    """
+
+    _store: SqliteStore
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time, timeout: float = TIMEOUT
+    ) -> None:
+        super().__init__(SqliteStore(path, clock=clock, timeout=timeout))
+        self._worker: ThreadPoolExecutor | None = None
+        self._process = 0
+
+    async def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
+        """Same as `IdentityStore.find`."""
+        try:
+            return self._store.find_at_once(account, identifiers)
+        except WouldWaitError:
+            return await super().find(account, identifiers)
+
+    async def aclose(self) -> None:
+        """Same as `IdentityStore.close`."""
+        await super().aclose()
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.shutdown(wait=False)
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        if self._worker is None or self._process != os.getpid():  # a fork does not copy threads
+            self._worker = ThreadPoolExecutor(1, thread_name_prefix="safeklaviyo-store")
+            self._process = os.getpid()
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)

@@ -1,0 +1,284 @@
+"""Schedules: every interleaving of some operations, every crash point, and every lost answer, one deterministic run each.
+
+An operation is a flow, so it can be driven one effect at a time. `explore` drives several of them over one simulator
+and one store, tries every order in which their visible effects can happen, and calls a check wherever all has come to
+rest. States that were reached before are not explored again, which changes nothing: a flow's future depends only on
+what it was told, and that is part of the state.
+
+What is not covered: an answer that is neither given nor lost but lands after a later write.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Literal, TypeAlias
+
+from safeklaviyo._flow import Effect, Flow, Monotonic, NewId, Now, Response, Send, Sleep, StoreEffect
+from safeklaviyo.errors import NoResponseError, NotSentError, SafeKlaviyoError
+from safeklaviyo.stores.memory import MemoryStore
+from safeklaviyo.testing.simulator import ConnectionLost, ConnectionRefused, KlaviyoSimulator
+
+Kind: TypeAlias = Literal["step", "crash", "lose", "refuse", "expire", "apply"]
+Move: TypeAlias = tuple[Kind, int]
+"""What happens next: a flow's effect is carried out; the process of a flow dies; its request is carried out and the
+answer lost; its request is lost; time passes until every lease has expired; one of Klaviyo's queued tasks is done."""
+
+_HEADERS = {"authorization": "Klaviyo-API-Key pk_schedule", "revision": "2026-10-15"}
+_LONG = 3600.0
+
+
+class VirtualClock:
+    """A clock that stands until it is told to move."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(slots=True)
+class Actor:
+    """One operation in one process.
+
+    Attributes:
+        name: For reports.
+        effect: What it asks for next; None once it has ended.
+        ended: How it ended.
+        result: What it returned.
+        error: What it raised.
+        wake: Until when it sleeps, if it does.
+        told: A digest of all it was told so far.
+    """
+
+    name: str
+    flow: Flow[Any]
+    effect: Effect[object] | None = None
+    ended: Literal["running", "returned", "raised", "crashed"] = "running"
+    result: Any = None
+    error: SafeKlaviyoError | None = None
+    wake: float | None = None
+    told: bytes = b""
+    ids: int = 0
+    slept_at: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may go wrong in one run.
+
+    Attributes:
+        crashes: Processes that die.
+        losses: Requests or answers that are lost.
+        expiries: Times that every lease expires, whoever still holds it.
+        applies: Whether Klaviyo's queued tasks are done at any time, or only at the end.
+    """
+
+    crashes: int = 0
+    losses: int = 0
+    expiries: int = 0
+    applies: bool = False
+
+
+@dataclass(slots=True)
+class World:
+    """Everything there is in one run.
+
+    Attributes:
+        moves: What has happened so far.
+    """
+
+    simulator: KlaviyoSimulator
+    store: MemoryStore
+    clock: VirtualClock
+    actors: list[Actor] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+
+    def add(self, name: str, flow: Flow[Any]) -> None:
+        """Let an operation take part."""
+        actor = Actor(name, flow)
+        self.actors.append(actor)
+        self._go_on(actor, lambda: next(flow))
+
+    def run(self, flow: Flow[Any]) -> Any:
+        """Carry out one flow alone, to its end, and return what it returns."""
+        alone = Actor("alone", flow)
+        self._go_on(alone, lambda: next(flow))
+        while alone.ended == "running":
+            self._carry_out(alone)
+        if alone.error is not None:
+            raise alone.error
+        return alone.result
+
+    def options(self, limits: Limits) -> Iterator[Move]:
+        """Yield everything that could happen next."""
+        awake = [index for index, actor in enumerate(self.actors) if self._can_move(actor)]
+        if not awake:  # everybody sleeps: the first to wake goes on
+            sleeping = [(a.wake, i) for i, a in enumerate(self.actors) if a.ended == "running" and a.wake is not None]
+            awake = [min(sleeping)[1]] if sleeping else []
+        done = [move for move, _ in self.moves]
+        for index in awake:
+            yield "step", index
+            if done.count("lose") + done.count("refuse") < limits.losses and isinstance(
+                self.actors[index].effect, Send
+            ):
+                yield "lose", index
+                yield "refuse", index
+            if done.count("crash") < limits.crashes and self.actors[index].told:
+                yield "crash", index
+        if awake and done.count("expire") < limits.expiries:
+            yield "expire", 0
+        if awake and limits.applies:
+            yield from (("apply", index) for index in range(len(self.simulator.pending)))
+
+    def move(self, move: Move) -> None:
+        """Let something happen."""
+        kind, index = move
+        self.moves.append(move)
+        if kind == "expire":
+            self.clock.now += _LONG
+        elif kind == "apply":
+            self.simulator.step(index)
+        elif kind == "crash":
+            actor = self.actors[index]
+            actor.flow.close()
+            actor.ended, actor.effect = "crashed", None
+        else:
+            self._carry_out(self.actors[index], kind)
+
+    def state(self) -> bytes:
+        """Return a digest of all that the future depends on."""
+        actors = tuple((actor.ended, actor.told, actor.wake) for actor in self.actors)
+        account = self.simulator._account  # noqa: SLF001 - the simulator's whole state, without its journal
+        parts = (account, self.store._accounts, self.clock.now, actors)  # noqa: SLF001 - likewise
+        spent = tuple(kind for kind, _ in self.moves if kind in {"crash", "lose", "refuse", "expire"})
+        return blake2b(pickle.dumps((parts, len(spent), sorted(spent))), digest_size=16).digest()
+
+    def _can_move(self, actor: Actor) -> bool:
+        # Whoever waits for somebody looks again once something has happened; otherwise it would see the same.
+        return actor.ended == "running" and (actor.wake is None or actor.slept_at < len(self.moves))
+
+    def _carry_out(self, actor: Actor, kind: Kind = "step") -> None:
+        effect = actor.effect
+        assert effect is not None
+        if isinstance(effect, Sleep):
+            self.clock.now = max(self.clock.now, actor.wake or 0.0)
+            actor.wake = None
+            self._tell(actor, None)
+            return
+        try:
+            result = self._result(effect, kind)
+        except SafeKlaviyoError as error:
+            actor.told = _digest(actor.told, type(error).__name__)
+            self._go_on(actor, lambda: actor.flow.throw(error))
+        else:
+            self._tell(actor, result)
+
+    def _result(self, effect: Effect[object], kind: Kind) -> object:
+        if isinstance(effect, Send):
+            return self._send(effect, kind)
+        assert isinstance(effect, StoreEffect)
+        return effect.on(self.store)
+
+    def _send(self, effect: Send, kind: Kind) -> Response:
+        request = effect.request
+        if kind == "refuse":
+            raise NoResponseError("the request was lost", outcome="unknown")
+        headers = {**_HEADERS, "content-type": request.content_type}
+        try:
+            answer = self.simulator.handle(request.method, request.path, headers, request.body or b"")
+        except ConnectionRefused as exc:
+            raise NotSentError("no connection") from exc
+        except ConnectionLost as exc:
+            raise NoResponseError("no answer", outcome="unknown") from exc
+        if kind == "lose":
+            raise NoResponseError("the answer was lost", outcome="unknown")
+        return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
+
+    def _tell(self, actor: Actor, result: object) -> None:
+        actor.told = _digest(actor.told, result)
+        self._go_on(actor, lambda: actor.flow.send(result))
+
+    def _go_on(self, actor: Actor, resume: Callable[[], Effect[object]]) -> None:
+        """Resume a flow, and answer what nobody else can see until it asks for something that others can."""
+        try:
+            effect = resume()
+            while (told := self._ambient(actor, effect)) is not None:
+                effect = actor.flow.send(told)
+        except StopIteration as stop:
+            actor.ended, actor.result, actor.effect = "returned", stop.value, None
+        except SafeKlaviyoError as error:
+            actor.ended, actor.error, actor.effect = "raised", error, None
+        else:
+            actor.effect = effect
+            if isinstance(effect, Sleep):
+                actor.wake, actor.slept_at = self.clock.now + effect.seconds, len(self.moves)
+
+    def _ambient(self, actor: Actor, effect: Effect[object]) -> object:
+        if isinstance(effect, Now | Monotonic):
+            return self.clock.now
+        if isinstance(effect, NewId):
+            actor.ids += 1
+            return f"{actor.name}-{actor.ids}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """What was tried.
+
+    Attributes:
+        states: Different states that were reached.
+        endings: Different states in which all had come to rest.
+    """
+
+    states: int
+    endings: int
+
+
+def explore(scene: Callable[[], World], check: Callable[[World], None], limits: Limits = Limits()) -> Explored:  # noqa: B008 - frozen
+    """Try everything that can happen, and check every end.
+
+    Args:
+        scene: Builds the world anew, the same each time.
+        check: Raises if the end is wrong. It may use the world up.
+
+    Raises:
+        AssertionError: An end is wrong; the note says what had happened.
+    """
+    seen: set[bytes] = set()
+    endings = 0
+    paths: list[tuple[Move, ...]] = [()]
+    while paths:
+        path = paths.pop()
+        world = scene()
+        for move in path:
+            world.move(move)
+        while (state := world.state()) not in seen:
+            seen.add(state)
+            options = list(world.options(limits))
+            if not options:
+                endings += 1
+                _checked(world, check)
+                break
+            so_far = tuple(world.moves)
+            paths.extend((*so_far, option) for option in options[1:])
+            world.move(options[0])
+    return Explored(len(seen), endings)
+
+
+def _checked(world: World, check: Callable[[World], None]) -> None:
+    moves = [f"{kind} {world.actors[index].name}" if kind not in {"expire", "apply"} else kind for kind, index in world.moves]
+    try:
+        check(world)
+    except AssertionError as error:
+        ends = ", ".join(f"{a.name}: {a.ended} {a.result or a.error or ''!s}" for a in world.actors)
+        error.add_note(f"after: {'; '.join(moves)}\nends: {ends}")
+        raise
+
+
+def _digest(before: bytes, told: object) -> bytes:
+    return blake2b(before + pickle.dumps(told), digest_size=16).digest()

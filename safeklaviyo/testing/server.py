@@ -1,0 +1,165 @@
+"""The simulator behind a socket: an ASGI application, and a server on loopback that runs in a thread.
+
+Decided here: what an injected failure looks like on the wire. A lost or refused connection is closed without an answer,
+a truncated answer ends early, a late one is late in real time. Not here: what is answered (`KlaviyoSimulator.handle`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from contextlib import contextmanager
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from safeklaviyo.testing.simulator.records import Answer, ConnectionLost, ConnectionRefused
+
+if TYPE_CHECKING:
+    from safeklaviyo.testing.simulator import KlaviyoSimulator
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_LOOPBACK = "127.0.0.1"
+
+
+class ASGIApp:
+    """The simulator as an ASGI application.
+
+    An injected failure of the connection is raised, as `ConnectionLost` or `ConnectionRefused`; what serves the
+    application decides what becomes of that. A truncated answer is begun first.
+    """
+
+    def __init__(self, simulator: KlaviyoSimulator) -> None:
+        self._simulator = simulator
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request.
+
+        Raises:
+            ConnectionLost: An injected failure.
+            ConnectionRefused: An injected failure.
+            NotImplementedError: It is no request of HTTP.
+        """
+        if scope["type"] != "http":
+            raise NotImplementedError("the simulator speaks HTTP only")
+        body = await _body(receive)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            answer = self._simulator.handle(scope["method"], _target(scope), headers, body)
+        except ConnectionLost as lost:
+            if lost.answer is not None:
+                await send(_start(lost.answer))
+                half = lost.answer.body[: len(lost.answer.body) // 2]
+                await send({"type": "http.response.body", "body": half, "more_body": True})
+            raise
+        if answer.delay and await _has_left(receive, answer.delay):
+            return
+        await send(_start(answer))
+        await send({"type": "http.response.body", "body": answer.body})
+
+
+@contextmanager
+def serve(simulator: KlaviyoSimulator, port: int = 0) -> Generator[str]:
+    """Serve a simulator on loopback in a thread, and yield the base URL.
+
+    Args:
+        port: 0 for any that is free.
+
+    Raises:
+        RuntimeError: uvicorn is not installed.
+        OSError: The port is taken.
+    """
+    try:
+        import uvicorn  # noqa: PLC0415 - optional
+        from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: PLC0415 - optional
+    except ImportError as exc:
+        raise RuntimeError('serving the simulator needs uvicorn: pip install "safeklaviyo[server]"') from exc
+
+    connections: dict[object, asyncio.Transport] = {}
+
+    class Protocol(H11Protocol):
+        """Tells which connection a request came by, so that it can be broken."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            connections[self.client] = transport
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.pop(self.client, None)
+            super().connection_lost(exc)
+
+    with socket.create_server((_LOOPBACK, port)) as listening:
+        config = uvicorn.Config(
+            _Breaking(simulator, connections),
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+        )
+        server = uvicorn.Server(config)
+        thread = Thread(target=server.run, args=([listening],), name="klaviyo-simulator", daemon=True)
+        thread.start()
+        try:
+            yield f"http://{_LOOPBACK}:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+class _Breaking:
+    """The application, with connections that break."""
+
+    def __init__(self, simulator: KlaviyoSimulator, connections: dict[object, asyncio.Transport]) -> None:
+        self._app = ASGIApp(simulator)
+        self._connections = connections
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except ConnectionRefused:
+            await self._break(scope, receive)
+        except ConnectionLost:
+            await self._break(scope, receive)
+
+    async def _break(self, scope: Message, receive: Receive) -> None:
+        # Closing, not aborting, lets the half of a truncated answer out.
+        self._connections[scope["client"]].close()
+        await receive()  # until the server knows that there is nobody to answer
+
+
+async def _body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def _has_left(receive: Receive, seconds: float) -> bool:
+    """Wait, and tell whether the client lost its patience meanwhile."""
+    try:
+        await asyncio.wait_for(receive(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _target(scope: Message) -> str:
+    path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
+    query = scope["query_string"]
+    return (path + b"?" + query if query else path).decode("ascii")
+
+
+def _start(answer: Answer) -> Message:
+    headers = {**answer.headers, "content-length": str(len(answer.body))}
+    return {
+        "type": "http.response.start",
+        "status": answer.status,
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
+    }

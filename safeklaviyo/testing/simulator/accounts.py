@@ -1,0 +1,165 @@
+"""One pretend account: its profiles, its events, what is queued, and what its search shows.
+
+Decided here: what happens in time: ids, the queue, how late the search is. Not here: requests and answers
+(`profile_endpoints`, `event_endpoints`, `legacy_endpoints`), whose profile a write meets (`matching`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from safeklaviyo.testing.simulator.records import Event, Profile, Record
+from safeklaviyo.testing.simulator.tables import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from safeklaviyo.testing.simulator.clocks import Clock
+    from safeklaviyo.testing.simulator.readings import Readings
+
+Lag: TypeAlias = float | Literal["until_drain"]
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Task(Protocol):
+    """Something accepted, to be done later."""
+
+    def apply(self, account: Account) -> None:
+        """Do it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Queued(Record):
+    """One accepted task.
+
+    Attributes:
+        due: When it is done at the latest, in unix seconds; infinity until the queue is drained.
+        endpoint: Who accepted it.
+    """
+
+    due: float
+    endpoint: str
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class _News(Record):
+    due: float
+    profile_id: str
+    profile: Profile | None
+
+
+class Account:
+    """The state of a pretend Klaviyo.
+
+    Attributes:
+        live: The profiles as they are.
+        shown: The profiles as the search shows them; the same table where it does not lag.
+        merged: Where each merged profile went.
+        recorded: The keys of the recorded events (profile, metric, unique id or second).
+    """
+
+    def __init__(self, account_id: str, readings: Readings, clock: Clock, *, search_lag: Lag, queue_lag: Lag) -> None:
+        self.id = account_id
+        self.readings = readings
+        self.clock = clock
+        self.live = Table(readings)
+        self.shown = self.live if search_lag == 0 else Table(readings)
+        self.merged: dict[str, str] = {}
+        self.events: list[Event] = []
+        self.dropped: list[Event] = []
+        self.deduplicated: list[Event] = []
+        self.recorded: set[tuple[str, str, str | int]] = set()
+        self.queue: list[Queued] = []
+        self._search_lag: Lag = search_lag
+        self._queue_lag: Lag = queue_lag
+        self._news: list[_News] = []
+        self._serial = 0
+
+    def serial(self) -> int:
+        """Return the next number."""
+        self._serial += 1
+        return self._serial
+
+    def new_id(self) -> str:
+        """Return an id of the form of Klaviyo's: 26 letters and digits, later ones after earlier ones."""
+        number, tail = self.serial(), ""
+        while number:
+            number, digit = divmod(number, 32)
+            tail = _ALPHABET[digit] + tail
+        return "01SAFEK" + tail.rjust(19, "0")
+
+    def get(self, profile_id: str) -> Profile | None:
+        """Return the profile that an id leads to, now."""
+        profile = self.live.get(profile_id)
+        if profile is None and self.readings.merged_id == "alias" and profile_id in self.merged:
+            return self.get(self.merged[profile_id])
+        return profile
+
+    def create(self, fill: Callable[[Profile], Profile]) -> Profile:
+        """Add a profile.
+
+        Args:
+            fill: Returns the empty profile filled.
+        """
+        now = self.clock.now()
+        empty = Profile(self.new_id(), created=now, updated=now, serial=self._serial)
+        return self.put(fill(empty))
+
+    def place(self, fill: Callable[[Profile], Profile]) -> Profile:
+        """Add a profile that the search shows at once."""
+        profile = self.create(fill)
+        self.shown.put(profile)
+        return profile
+
+    def put(self, profile: Profile) -> Profile:
+        """Store a profile as it is now."""
+        changed = replace(profile, updated=self.clock.now())
+        self.live.put(changed)
+        self._tell(changed.id)
+        return changed
+
+    def remove(self, profile_id: str) -> None:
+        """Delete a profile, and its events."""
+        self.live.remove(profile_id)
+        self._tell(profile_id)
+
+    def enqueue(self, endpoint: str, task: Task) -> None:
+        """Accept a task."""
+        self.queue.append(Queued(self._due(self._queue_lag), endpoint, task))
+
+    def step(self, index: int) -> None:
+        """Do one of the queued tasks."""
+        self.queue.pop(index).task.apply(self)
+
+    def catch_up(self) -> None:
+        """Do what is due."""
+        now = self.clock.now()
+        while self.queue and self.queue[0].due <= now:
+            self.step(0)
+        while self._news and self._news[0].due <= now:
+            self._show(self._news.pop(0))
+
+    def drain(self) -> None:
+        """Do everything that was accepted, and let the search see all of it."""
+        while self.queue:
+            self.step(0)
+        for news in self._news:
+            self._show(news)
+        self._news.clear()
+
+    def _due(self, lag: Lag) -> float:
+        return float("inf") if lag == "until_drain" else self.clock.now() + lag
+
+    def _tell(self, profile_id: str) -> None:
+        if self.shown is not self.live:
+            self._news.append(_News(self._due(self._search_lag), profile_id, self.live.get(profile_id)))
+
+    def _show(self, news: _News) -> None:
+        if news.profile is None:
+            self.shown.remove(news.profile_id)
+        else:
+            self.shown.put(news.profile)

@@ -1,0 +1,169 @@
+"""Create Event and Get Events, in the current dialect, and how an event is recorded, in both.
+
+Decided here: what is checked at once and what happens later: whose event it is, whether it repeats another one
+(profile, metric, and unique id or second), and what is dropped in silence (Klaviyo's *Create Event* reference and its
+Events API overview).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from math import floor, isfinite
+from typing import TYPE_CHECKING, Any
+
+from safeklaviyo.testing.simulator import matching, revisions
+from safeklaviyo.testing.simulator.checks import KB, Body, check_values, fields, resource, text
+from safeklaviyo.testing.simulator.documents import event_document
+from safeklaviyo.testing.simulator.records import JSON, Answer, Asked, Event, Record
+from safeklaviyo.testing.simulator.refusals import invalid, invalid_parameter, json_answer
+from safeklaviyo.testing.simulator.tables import EMAIL
+
+if TYPE_CHECKING:
+    from safeklaviyo.testing.simulator.accounts import Account
+    from safeklaviyo.testing.simulator.persons import Person
+
+MAX_EVENT_PROFILE = 95 * KB
+
+_AT = "/data/attributes"
+_MAX_PROPERTIES = 400
+_MAX_METRIC = 127
+_MAX_UNIQUE_ID = 255
+_YEAR = 365 * 86_400
+_TEST_DOMAINS = ("@example.com", "@test.com")
+_KNOWN = frozenset({"properties", "time", "value", "value_currency", "unique_id", "metric", "profile"})
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Recording(Record):
+    """An accepted event, or an accepted update without one.
+
+    Attributes:
+        event: Its profile is not known yet; None for a legacy identify.
+    """
+
+    person: Person
+    event: Event | None
+
+    def apply(self, account: Account) -> None:
+        """Do it."""
+        email = self.person.named().get(EMAIL, "").lower()
+        if self.event and account.readings.drops_test_addresses and email.endswith(_TEST_DOMAINS):
+            account.dropped.append(replace(self.event, why="a test address"))
+            return
+        profile = matching.meet(account, self.person)
+        if profile is None:
+            if self.event:
+                account.dropped.append(replace(self.event, why="nobody it names is known"))
+        elif self.event:
+            self._record(account, replace(self.event, profile_id=profile.id))
+
+    def _record(self, account: Account, event: Event) -> None:
+        assert event.profile_id is not None
+        key = (event.profile_id, event.metric, event.unique_id or event.time)
+        if key in account.recorded:
+            account.deduplicated.append(replace(event, why="repeated"))
+            return
+        account.recorded.add(key)
+        account.events.append(event)
+        profile = account.live.get(event.profile_id)
+        assert profile is not None
+        account.put(replace(profile, last_event_date=max(profile.last_event_date or 0.0, float(event.time))))
+
+
+def create_event(account: Account, asked: Asked) -> Answer:
+    """Accept an event: the answer says that it is valid, not that it is recorded."""
+    attributes = fields(resource(asked.body, "event").get("attributes"), _AT)
+    _check_names(account, attributes, asked)
+    person = _person(account, attributes, asked)
+    account.enqueue(asked.endpoint, Recording(person, _event(account, attributes)))
+    return Answer(202)
+
+
+def get_events(account: Account, asked: Asked) -> Answer:
+    """List the recorded events of one profile, or all, the oldest first."""
+    owner = _filtered_profile(asked.query.get("filter"))
+    rows = [event_document(event, base=asked.base) for event in account.events if owner in {None, event.profile_id}]
+    here = f"{asked.base}{asked.path}"
+    return json_answer(200, {"data": rows, "links": {"self": here, "next": None, "prev": None}})
+
+
+def _filtered_profile(text: str | None) -> str | None:
+    if text is None:
+        return None
+    name, _, value = text.removesuffix(")").partition(",")
+    if name != "equals(profile_id":
+        raise invalid_parameter("Invalid filter provided: this simulator knows equals(profile_id,…).", "filter")
+    return value.strip('"')
+
+
+def _check_names(account: Account, attributes: JSON, asked: Asked) -> None:
+    known = _KNOWN | {"backfill"} if revisions.has_backfill(asked.revision) else _KNOWN
+    for name in attributes:
+        if name not in known and account.readings.unknown_fields == "refused":
+            raise invalid(f"'{name}' is not a valid field for the resource 'event'.", f"{_AT}/{name}")
+    for name in ("properties", "metric", "profile"):
+        if attributes.get(name) is None:
+            raise invalid(f"'{name}' is required.", f"{_AT}/{name}")
+
+
+def _person(account: Account, attributes: JSON, asked: Asked) -> Person:
+    at = f"{_AT}/profile/data"
+    data = fields(fields(attributes["profile"], f"{_AT}/profile").get("data"), at)
+    if data.get("type") != "profile":
+        raise invalid("'type' must be 'profile'.", f"{at}/type")
+    if len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")) > MAX_EVENT_PROFILE:
+        raise invalid("The profile is larger than 95 KB.", at)
+    own = fields(data.get("attributes"), f"{at}/attributes")
+    beside = revisions.event_meta_beside_attributes(asked.revision)
+    extra = {"anonymous_id", "_kx"} if beside else {"anonymous_id", "_kx", "meta"}
+    person = Body(account.readings, extra).person(data, at, (data if beside else own).get("meta"))
+    if person.profile_id is None and not person.named() and not own.get("anonymous_id") and not own.get("_kx"):
+        raise invalid("At least one identifier is required.", f"{at}/attributes")
+    # Null is nothing here: an event never takes an identifier away.
+    return replace(person, identifiers=person.named())
+
+
+def _event(account: Account, attributes: JSON) -> Event:
+    at = f"{_AT}/metric/data/attributes/name"
+    metric = fields(fields(attributes["metric"], f"{_AT}/metric").get("data"), f"{_AT}/metric/data")
+    name = text(fields(metric.get("attributes"), f"{_AT}/metric/data/attributes").get("name"), at, _MAX_METRIC)
+    if metric.get("type") != "metric" or name is None:
+        raise invalid("A metric's name is required.", at)
+    properties = fields(attributes["properties"], f"{_AT}/properties")
+    if len(properties) > _MAX_PROPERTIES:
+        raise invalid(f"An event has more than {_MAX_PROPERTIES} properties.", f"{_AT}/properties")
+    check_values(properties, f"{_AT}/properties")
+    return Event(
+        account.new_id(),
+        None,
+        name,
+        text(attributes.get("unique_id"), f"{_AT}/unique_id", _MAX_UNIQUE_ID),
+        _time(account, attributes.get("time")),
+        _number(attributes.get("value")),
+        text(attributes.get("value_currency"), f"{_AT}/value_currency", 3),
+        properties,
+        backfill=attributes.get("backfill") is True,
+    )
+
+
+def _number(value: Any) -> float | None:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)):
+        return value
+    raise invalid("'value' must be a number.", f"{_AT}/value")
+
+
+def _time(account: Account, value: Any) -> int:
+    at, now = f"{_AT}/time", account.clock.now()
+    if value is None:
+        return floor(now)
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise invalid("'time' must be a time in ISO 8601.", at) from None
+    seconds = floor((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    earliest = datetime(account.readings.earliest_year, 1, 1, tzinfo=UTC).timestamp()
+    if not earliest <= seconds <= now + _YEAR:
+        raise invalid("'time' is too long ago or more than a year ahead.", at)
+    return seconds

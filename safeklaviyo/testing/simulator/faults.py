@@ -1,0 +1,113 @@
+"""Injected failures: which request fails, before or after it is done, and what its sender sees."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from safeklaviyo.testing.simulator.records import Answer, Asked, ConnectionLost, ConnectionRefused, Record
+from safeklaviyo.testing.simulator.refusals import Refusal, throttled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+When = Literal["before", "after"]
+Broken = Literal["lost", "refused", "truncated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault(Record):
+    """One injected failure.
+
+    Attributes:
+        where: The endpoint that fails, in Klaviyo's words; None for every one.
+        status: What is answered instead; None where the connection breaks or is only slow.
+        body: Of that answer; None for Klaviyo's own error body.
+        when: Before the request is done, which then it is not, or after.
+        match: Whether a request of that endpoint is meant; None for each.
+        broken: How the connection breaks: no answer comes, none was made, or half of the answer comes.
+        delay: Seconds until the answer comes.
+    """
+
+    where: str | None = None
+    status: int | None = None
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    when: When = "before"
+    match: Callable[[Asked], bool] | None = field(default=None, repr=False)
+    broken: Broken | None = None
+    delay: float = 0.0
+
+    def meets(self, asked: Asked) -> bool:
+        """Whether this request fails."""
+        return self.where in {None, asked.endpoint} and (self.match is None or self.match(asked))
+
+    def spoil(self, answer: Answer) -> Answer:
+        """Return what arrives instead of an answer.
+
+        Raises:
+            ConnectionRefused: There is no connection.
+            ConnectionLost: It breaks.
+        """
+        if self.broken == "refused":
+            raise ConnectionRefused("there is no connection")
+        if self.broken is not None:
+            raise ConnectionLost(answer if self.broken == "truncated" else None)
+        if self.status is not None:
+            answer = self._own(self.status)
+        return replace(answer, delay=self.delay)
+
+    def _own(self, status: int) -> Answer:
+        usual = throttled(1) if status == 429 else Refusal(status).answer()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        if self.body is None:
+            return Answer(status, {**usual.headers, **headers}, usual.body)
+        return Answer(status, {"content-type": _content_type(self.body), **headers}, self.body)
+
+
+class Faults:
+    """The failures still to come, in the order in which they were asked for."""
+
+    def __init__(self) -> None:
+        self._next: list[tuple[Fault, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._next)
+
+    def add(self, fault: Fault, times: int) -> None:
+        """Let the next so many requests that it meets fail.
+
+        Raises:
+            ValueError: It would never happen, or could not be told from another.
+        """
+        if times < 1:
+            raise ValueError("times is the number of requests that fail: at least 1")
+        if fault.broken == "refused" and fault.when == "after":
+            raise ValueError("a refused connection brings no request: use broken='lost'")
+        if fault.broken == "truncated" and fault.when == "before":
+            raise ValueError("a truncated answer was made: use when='after'")
+        self._next.append((fault, times))
+
+    def take(self, asked: Asked) -> Fault | None:
+        """Return the failure of a request, if it fails."""
+        for place, (fault, times) in enumerate(self._next):
+            if fault.meets(asked):
+                self._next[place : place + 1] = [(fault, times - 1)] if times > 1 else []
+                return fault
+        return None
+
+    def clear(self) -> None:
+        """Let nothing fail any more."""
+        self._next.clear()
+
+
+def encoded(body: Any) -> bytes | None:
+    """Return a body given as bytes, text or JSON as bytes."""
+    if body is None or isinstance(body, bytes):
+        return body
+    return body.encode() if isinstance(body, str) else json.dumps(body).encode()
+
+
+def _content_type(body: bytes) -> str:
+    return "application/vnd.api+json" if body[:1] in {b"{", b"["} else "text/html; charset=utf-8"

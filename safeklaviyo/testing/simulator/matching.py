@@ -1,0 +1,128 @@
+"""Whose profile a write meets: the six situations, the order of identifiers, and the takeover by a known phone.
+
+Decided here: what an event, a legacy call and Create or Update Profile do to identities (Klaviyo's help centre, on
+merging profiles; its guide *Update profile identifiers via API*). Not here: what a merge moves (`merging`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from safeklaviyo.testing.simulator.merging import merge
+from safeklaviyo.testing.simulator.persons import Person, written
+from safeklaviyo.testing.simulator.refusals import Refusal, conflict, missing
+from safeklaviyo.testing.simulator.tables import EMAIL, EXTERNAL_ID, KINDS, PHONE_NUMBER
+
+if TYPE_CHECKING:
+    from safeklaviyo.testing.simulator.accounts import Account
+    from safeklaviyo.testing.simulator.records import Profile
+
+
+def owners_of(account: Account, person: Person) -> dict[str, Profile]:
+    """Return who owns each of the identifiers given, by kind, in the order of their rank."""
+    found = {kind: account.live.owners(kind, value) for kind, value in person.named().items()}
+    return {kind: owners[0] for kind, owners in found.items() if owners}
+
+
+def others_of(account: Account, profile: Profile, person: Person) -> dict[str, Profile]:
+    """Return who else owns the identifiers given. What several share in an old account is the profile's own."""
+    owners = owners_of(account, person)
+    return {kind: owner for kind, owner in owners.items() if not _has(account, profile, kind, person)}
+
+
+def store(account: Account, profile: Profile | None, person: Person) -> Profile:
+    """Write onto a profile, or onto a new one."""
+    if profile is None:
+        return account.create(lambda empty: written(empty, person, account.readings))
+    return account.put(written(profile, person, account.readings))
+
+
+def create(account: Account, person: Person) -> Profile:
+    """Create a profile, unless an identifier is somebody's.
+
+    Raises:
+        Refusal: 409.
+    """
+    unique = KINDS if account.readings.external_id_unique_on_create else (EMAIL, PHONE_NUMBER)
+    for kind, owner in owners_of(account, person).items():
+        if kind in unique:
+            raise conflict(owner.id)
+    return store(account, None, person)
+
+
+def update(account: Account, profile: Profile, person: Person) -> Profile:
+    """Change a profile, unless an identifier is somebody else's.
+
+    Raises:
+        Refusal: 409.
+    """
+    for other in others_of(account, profile, person).values():
+        raise conflict(other.id)
+    return store(account, profile, person)
+
+
+def create_or_update(account: Account, person: Person) -> tuple[Profile, bool]:
+    """Create a profile, or update the only one that the identifiers lead to; tell which.
+
+    Raises:
+        Refusal: 404 for an unknown id, 409 where they lead to several; with an id, somebody else's address answers
+            with 404 as well, unless the readings say 409.
+    """
+    if person.profile_id is None:
+        profile = next(iter(owners_of(account, person).values()), None)
+    else:
+        profile = account.get(person.profile_id)
+        if profile is None:
+            raise missing(person.profile_id)
+    if profile is not None:
+        for kind, other in others_of(account, profile, person).items():
+            raise _import_conflict(account, person, kind, other)
+    return store(account, profile, person), profile is None
+
+
+def meet(account: Account, person: Person) -> Profile | None:
+    """Return the profile that an event or a legacy call is about, created or updated; None if it names nobody."""
+    profile = None if person.profile_id is None else account.get(person.profile_id)
+    if profile is None:
+        if not person.named():
+            return None
+        profile = _first(owners_of(account, person), email_first=account.readings.event_email_first)
+    if profile is None:
+        return store(account, None, person)
+    for kind, other in others_of(account, profile, person).items():
+        _collide(account, profile, kind, other)
+    settled = account.live.get(profile.id) or profile
+    return store(account, settled, _free(account, settled, person))
+
+
+def _import_conflict(account: Account, person: Person, kind: str, owner: Profile) -> Refusal:
+    if person.profile_id is not None and kind == EMAIL and account.readings.import_conflict == 404:
+        return missing(person.profile_id)
+    return conflict(owner.id)
+
+
+def _first(owners: dict[str, Profile], *, email_first: bool) -> Profile | None:
+    order = (EMAIL, EXTERNAL_ID, PHONE_NUMBER) if email_first else KINDS
+    return next((owners[kind] for kind in order if kind in owners), None)
+
+
+def _collide(account: Account, profile: Profile, kind: str, other: Profile) -> None:
+    """Merge a lower-ranking profile into the one that an event is about, or leave it."""
+    how = account.readings.event_conflict
+    alone = all(getattr(other, each) is None for each in KINDS if each != kind)
+    if how == "merge" or (how == "merge_email_only" and kind != EXTERNAL_ID and alone):
+        merge(account, other.id, profile.id)
+
+
+def _free(account: Account, profile: Profile, person: Person) -> Person:
+    """Leave out the identifiers that stay another profile's, and an address that is not to be replaced."""
+    taken = set(others_of(account, profile, person))
+    if profile.email is not None and not account.readings.event_replaces_email:
+        taken.add(EMAIL)
+    return replace(person, identifiers={kind: value for kind, value in person.identifiers.items() if kind not in taken})
+
+
+def _has(account: Account, profile: Profile, kind: str, person: Person) -> bool:
+    value = person.named()[kind]
+    return any(owner.id == profile.id for owner in account.live.owners(kind, value))

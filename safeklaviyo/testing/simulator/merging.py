@@ -1,0 +1,129 @@
+"""Merging one profile into another, and deleting one.
+
+Decided here: what moves and what wins (Klaviyo's help centre, on merging profiles): the destination's values, the gaps
+filled by the source; the source's time zone; the fuller location; suppression stays; every event is copied with its own
+time; the source's address is free again, so that the next event with it creates a profile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from safeklaviyo.testing.simulator.persons import LOCATION
+from safeklaviyo.testing.simulator.records import JSON, SUBSCRIBED, UNSUBSCRIBED, Event, Profile, Record
+from safeklaviyo.testing.simulator.tables import KINDS
+
+if TYPE_CHECKING:
+    from safeklaviyo.testing.simulator.accounts import Account
+
+MERGED_PROFILE = "Merged Profile"
+
+_TIMEZONE = "timezone"
+
+
+def merge(account: Account, source_id: str, destination_id: str) -> None:
+    """Merge two profiles now, if both are still there and are not one."""
+    source, destination = account.live.get(source_id), account.get(destination_id)
+    if source is None or destination is None or source.id == destination.id:
+        return
+    account.remove(source.id)
+    account.merged[source.id] = destination.id
+    account.put(_united(source, destination))
+    _move_events(account, source.id, destination.id)
+    named = {"merged_profile_id": source.id} if account.readings.merged_event_names_source else {}
+    now = int(account.clock.now())
+    account.events.append(Event(account.new_id(), destination.id, MERGED_PROFILE, None, now, properties=named))
+
+
+def delete(account: Account, profile_id: str) -> None:
+    """Delete a profile now, and what it did."""
+    account.remove(profile_id)
+    account.events[:] = [event for event in account.events if event.profile_id != profile_id]
+
+
+@dataclass(frozen=True, slots=True)
+class Merge(Record):
+    """An accepted merge."""
+
+    source: str
+    destination: str
+
+    def apply(self, account: Account) -> None:
+        """Do it."""
+        merge(account, self.source, self.destination)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Deletion(Record):
+    """An accepted deletion.
+
+    Attributes:
+        profile_ids: Whom it matched when it was asked.
+        named: The kind and value of an identifier that is looked up again when it is done, if any.
+    """
+
+    profile_ids: tuple[str, ...]
+    named: tuple[str, str] | None = None
+
+    def apply(self, account: Account) -> None:
+        """Do it."""
+        doomed = self.profile_ids
+        if self.named is not None and account.readings.deletion_matches == "when_run":
+            doomed = tuple(profile.id for profile in account.live.owners(*self.named))
+        for profile_id in doomed:
+            delete(account, profile_id)
+
+
+def _united(source: Profile, destination: Profile) -> Profile:
+    filled: dict[str, Any] = {kind: getattr(source, kind) for kind in KINDS if getattr(destination, kind) is None}
+    return replace(
+        destination,
+        **filled,
+        attributes=_attributes(source.attributes, destination.attributes),
+        properties={**source.properties, **destination.properties},
+        suppressed=source.suppressed or destination.suppressed,
+        consent=_consent(source.consent, destination.consent),
+        sms_consent=_consent(source.sms_consent, destination.sms_consent),
+        last_event_date=max(filter(None, (source.last_event_date, destination.last_event_date)), default=None),
+    )
+
+
+def _attributes(source: JSON, destination: JSON) -> JSON:
+    united = {**source, **destination}
+    theirs, ours = source.get(LOCATION, {}), destination.get(LOCATION, {})
+    location: JSON = {**(theirs if len(theirs) > len(ours) else ours)}
+    if _TIMEZONE in theirs:
+        location[_TIMEZONE] = theirs[_TIMEZONE]
+    if location:
+        united[LOCATION] = location
+    return united
+
+
+def _consent(source: str, destination: str) -> str:
+    for either in (UNSUBSCRIBED, SUBSCRIBED):
+        if either in (source, destination):
+            return either
+    return destination
+
+
+def _move_events(account: Account, source: str, destination: str) -> None:
+    for place, event in enumerate(account.events):
+        if event.profile_id == source:
+            account.events[place] = replace(event, profile_id=destination)
+    moved = {(destination, metric, key) for owner, metric, key in account.recorded if owner == source}
+    both = moved & account.recorded
+    account.recorded |= moved
+    if account.readings.merge_deduplicates:
+        _keep_first(account, both)
+
+
+def _keep_first(account: Account, keys: set[tuple[str, str, str | int]]) -> None:
+    kept: list[Event] = []
+    for event in account.events:
+        key = (event.profile_id or "", event.metric, event.unique_id or event.time)
+        if key in keys and any(key == (each.profile_id, each.metric, each.unique_id or each.time) for each in kept):
+            account.deduplicated.append(replace(event, why="repeated in a merged profile"))
+        else:
+            kept.append(event)
+    account.events[:] = kept

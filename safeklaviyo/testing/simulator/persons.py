@@ -1,0 +1,104 @@
+"""What one request writes about a person, and what a profile is after that.
+
+Decided here: null clears, what is left out stays, properties are merged per key, lists are appended to (Klaviyo's
+*Update Profile* reference). Not here: whose profile it is (`matching`), what the values may be (`checks`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from safeklaviyo.testing.simulator.records import JSON, NEVER_SUBSCRIBED, Profile, Record
+from safeklaviyo.testing.simulator.tables import KINDS, PHONE_NUMBER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from safeklaviyo.testing.simulator.readings import Readings
+
+LOCATION = "location"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Person(Record):
+    """What one request says.
+
+    Attributes:
+        profile_id: The profile it names, if any.
+        identifiers: By kind, as they are stored; None clears.
+        attributes: Klaviyo's own; None clears.
+        unset: Custom properties to take away.
+    """
+
+    profile_id: str | None = None
+    identifiers: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    properties: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    append: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    unappend: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    unset: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Person(profile_id={self.profile_id!r})"
+
+    def named(self) -> dict[str, str]:
+        """Return the identifiers that are given, in the order of their rank."""
+        given = ((kind, self.identifiers.get(kind)) for kind in KINDS)
+        return {kind: value for kind, value in given if value is not None}
+
+
+def written(profile: Profile, person: Person, readings: Readings) -> Profile:
+    """Return the profile after the write."""
+    identifiers = dict(person.identifiers)
+    sms_consent = profile.sms_consent
+    if identifiers.get(PHONE_NUMBER, profile.phone_number) != profile.phone_number:
+        # Klaviyo's help centre: consent by text message is the number's, not the person's.
+        sms_consent = NEVER_SUBSCRIBED
+    return replace(
+        profile,
+        **cast("dict[str, Any]", identifiers),
+        sms_consent=sms_consent,
+        attributes=_attributes(profile.attributes, person.attributes),
+        properties=_properties(profile.properties, person, deep=readings.deep_merge),
+    )
+
+
+def _attributes(before: JSON, given: Mapping[str, Any]) -> JSON:
+    after = dict(before)
+    for name, value in given.items():
+        if value is None:
+            after.pop(name, None)
+        elif name == LOCATION:
+            after[name] = _attributes(after.get(name, {}), value)
+        else:
+            after[name] = value
+    return after
+
+
+def _properties(before: JSON, person: Person, *, deep: bool) -> JSON:
+    after = _merged(before, person.properties, deep=deep)
+    for name, value in person.append.items():
+        after[name] = _listed(after.get(name)) + _listed(value)
+    for name, value in person.unappend.items():
+        gone = _listed(value)
+        after[name] = [item for item in _listed(after.get(name)) if item not in gone]
+    for name in person.unset:
+        after.pop(name, None)
+    return after
+
+
+def _merged(before: Mapping[str, Any], given: Mapping[str, Any], *, deep: bool) -> JSON:
+    after = dict(before)
+    for name, value in given.items():
+        if deep and isinstance(value, dict) and isinstance(after.get(name), dict):
+            after[name] = _merged(after[name], cast("JSON", value), deep=True)
+        else:
+            after[name] = value
+    return after
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]

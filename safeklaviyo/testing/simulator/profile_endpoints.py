@@ -1,0 +1,187 @@
+"""The endpoints about profiles, in the current dialect (Klaviyo's Profiles, Accounts and Data Privacy references)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from safeklaviyo.testing.simulator import matching, revisions
+from safeklaviyo.testing.simulator.checks import MAX_PROFILE, Body, fields, resource
+from safeklaviyo.testing.simulator.documents import ADDITIONAL, NAMES, profile_document
+from safeklaviyo.testing.simulator.merging import Deletion, Merge
+from safeklaviyo.testing.simulator.records import Answer, Asked, Profile
+from safeklaviyo.testing.simulator.refusals import Refusal, invalid, invalid_parameter, json_answer, missing
+from safeklaviyo.testing.simulator.searching import search
+from safeklaviyo.testing.simulator.tables import EMAIL, PHONE_NUMBER
+
+if TYPE_CHECKING:
+    from safeklaviyo.testing.simulator.accounts import Account
+    from safeklaviyo.testing.simulator.persons import Person
+
+_INCLUDES = frozenset({"lists", "segments", "push-tokens", "conversation", "conversations"})
+_AT = "/data/attributes"
+
+
+def get_profiles(account: Account, asked: Asked) -> Answer:
+    """Search: a page of the profiles that the filter describes, which may be none."""
+    shape = _shape(asked)
+    page, links = search(account, asked)
+    rows = [profile_document(profile, **shape) for profile in page]
+    return json_answer(200, {"data": rows, "links": links})
+
+
+def get_profile(account: Account, asked: Asked) -> Answer:
+    """One profile by its id: as it is, whatever the search shows."""
+    return _answer(200, _existing(account, asked.named), asked)
+
+
+def create_profile(account: Account, asked: Asked) -> Answer:
+    """Create, unless an identifier is somebody's."""
+    data = resource(asked.body, "profile", MAX_PROFILE)
+    for name in ("id", "meta"):
+        if data.get(name) is not None and account.readings.unknown_fields == "refused":
+            raise invalid(f"'{name}' is not a valid field for the resource 'profile'.", f"/data/{name}")
+    person = Body(account.readings, _also(asked)).person({**data, "id": None}, "/data", None)
+    _require_identifier(person, data)
+    return _answer(201, matching.create(account, person), asked)
+
+
+def update_profile(account: Account, asked: Asked) -> Answer:
+    """Change one profile by its id, unless an identifier is somebody else's."""
+    data = resource(asked.body, "profile", MAX_PROFILE)
+    if data.get("id") != asked.named:
+        raise invalid("The id in the body must be the id in the path.", "/data/id")
+    profile = _existing(account, asked.named)
+    person = Body(account.readings, _also(asked)).person(data, "/data", data.get("meta"))
+    return _answer(200, matching.update(account, profile, person), asked)
+
+
+def create_or_update_profile(account: Account, asked: Asked) -> Answer:
+    """Create or update by whatever identifier is known: it takes over, rather than conflict, where one profile fits."""
+    data = resource(asked.body, "profile", MAX_PROFILE)
+    person = Body(account.readings, {*_also(asked), "_kx"}).person(data, "/data", data.get("meta"))
+    if person.profile_id is None:
+        _require_identifier(person, data)
+    profile, created = matching.create_or_update(account, person)
+    return _answer(201 if created else 200, profile, asked)
+
+
+def merge_profiles(account: Account, asked: Asked) -> Answer:
+    """Accept a merge of one profile into another."""
+    data = resource(asked.body, "profile-merge")
+    at = "/data/relationships/profiles/data"
+    sources = fields(fields(data.get("relationships"), "/data/relationships").get("profiles"), at).get("data")
+    listed = cast("list[object]", sources) if isinstance(sources, list) else []
+    source_id, destination_id = fields(listed[0], at).get("id") if len(listed) == 1 else None, data.get("id")
+    if not isinstance(source_id, str) or not isinstance(destination_id, str):
+        raise invalid("Exactly one source profile and a destination are required.", at)
+    if _may_merge(account, source_id, destination_id):
+        account.enqueue(asked.endpoint, Merge(source_id, destination_id))
+    url = f"{asked.base}/api/profiles/{destination_id}"
+    merged = {"type": "profile", "id": destination_id, "attributes": {}, "links": {"self": url}}
+    return json_answer(account.readings.merge_status, {"data": merged})
+
+
+def request_profile_deletion(account: Account, asked: Asked) -> Answer:
+    """Accept the deletion of every profile that exactly one identifier matches."""
+    attributes = fields(resource(asked.body, "data-privacy-deletion-job").get("attributes"), _AT)
+    at = f"{_AT}/profile/data"
+    profile = fields(fields(attributes.get("profile"), f"{_AT}/profile").get("data"), at)
+    person = Body(account.readings).person(profile, at, None)
+    named = [(kind, value) for kind, value in person.named().items() if kind in {EMAIL, PHONE_NUMBER}]
+    if len(named) + (person.profile_id is not None) != 1:
+        raise invalid("Exactly one of 'email', 'phone_number' and 'id' is required.", at)
+    account.enqueue(asked.endpoint, _deletion(account, person.profile_id, named[0] if named else None))
+    return Answer(202)
+
+
+def get_accounts(account: Account, asked: Asked) -> Answer:
+    """The account whose key it is."""
+    address = dict.fromkeys(("address1", "address2", "city", "region", "country", "zip"))
+    contact = {
+        "default_sender_name": "A shop",
+        "default_sender_email": "shop@example.com",
+        "website_url": None,
+        "organization_name": "A shop",
+        "street_address": address,
+    }
+    attributes = {
+        "test_account": True,
+        "contact_information": contact,
+        "industry": None,
+        "timezone": "UTC",
+        "preferred_currency": "USD",
+        "public_api_key": account.id,
+        "locale": "en-US",
+    }
+    here = f"{asked.base}/api/accounts"
+    row = {"type": "account", "id": account.id, "attributes": attributes, "links": {"self": f"{here}/{account.id}"}}
+    return json_answer(200, {"data": [row], "links": {"self": here, "next": None, "prev": None}})
+
+
+def _existing(account: Account, profile_id: str) -> Profile:
+    profile = account.get(profile_id)
+    if profile is None:
+        raise missing(profile_id)
+    return profile
+
+
+def _answer(status: int, profile: Profile, asked: Asked) -> Answer:
+    return json_answer(status, {"data": profile_document(profile, **_shape(asked))})
+
+
+def _shape(asked: Asked) -> dict[str, Any]:
+    """Return what the query says about how profiles are shown."""
+    included = _listed(asked, "include")
+    for name in included:
+        if name not in _INCLUDES:
+            raise invalid_parameter(f"'{name}' is not an allowed include parameter for this resource.", "include")
+    additional = _allowed(asked, "additional-fields[profile]", ADDITIONAL)
+    only = _allowed(asked, "fields[profile]", NAMES) if "fields[profile]" in asked.query else None
+    return {"base": asked.base, "additional": additional, "only": only}
+
+
+def _allowed(asked: Asked, parameter: str, allowed: frozenset[str]) -> frozenset[str]:
+    names = {name.partition(".")[0] for name in _listed(asked, parameter)}
+    if not names <= allowed:
+        raise invalid_parameter("A field is not an allowed field for this resource.", parameter)
+    return frozenset(names)
+
+
+def _listed(asked: Asked, parameter: str) -> list[str]:
+    return [name for name in asked.query.get(parameter, "").split(",") if name]
+
+
+def _also(asked: Asked) -> frozenset[str]:
+    return frozenset({"anonymous_id"} if revisions.profiles_take_anonymous_id(asked.revision) else ())
+
+
+def _require_identifier(person: Person, data: dict[str, Any]) -> None:
+    if not person.named() and not fields(data.get("attributes"), _AT).get("_kx"):
+        raise invalid("One of 'email', 'phone_number' and 'external_id' is required.", _AT)
+
+
+def _may_merge(account: Account, source: str, destination: str) -> bool:
+    """Whether there is something to merge.
+
+    Raises:
+        Refusal: A profile is unknown, or both are one, unless the readings accept that.
+    """
+    if source == destination:
+        status = account.readings.merge_into_itself
+    elif account.get(source) is None or account.get(destination) is None:
+        status = account.readings.merge_unknown
+    else:
+        return True
+    if status != 202:
+        raise Refusal(status)
+    return False
+
+
+def _deletion(account: Account, profile_id: str | None, named: tuple[str, str] | None) -> Deletion:
+    if named is None:
+        return Deletion((_existing(account, profile_id or "").id,))
+    owners = account.live.owners(*named)
+    if not owners:
+        words = f'No profile with {named[0]} "{named[1]}" found.  The profile may have already been deleted.'
+        raise Refusal(404, words)
+    return Deletion(tuple(owner.id for owner in owners), named)

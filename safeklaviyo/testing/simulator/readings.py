@@ -1,0 +1,77 @@
+"""How to read what Klaviyo has not confirmed: each field names a question and the answers that were seen or guessed.
+
+A client has to be safe under every one of them. The defaults are what Klaviyo documents, else what was recorded, else
+what its users report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from safeklaviyo.testing.simulator.records import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings(Record):
+    """One way to understand Klaviyo.
+
+    Attributes:
+        email_case: How an address is stored and compared: in lower case, as it was sent but compared without its case,
+            or as different addresses. Integrators report the first.
+        external_id_unique_on_create: Creating a profile with somebody's external id is a conflict, as the error's text
+            ("one of these identifiers") says; the recorded conflict was about an email. False: a second profile.
+        external_ids_cut_at: The help centre says that longer ids are cut off at 64 characters, an integrator allows
+            255. None: longer ones than 255 are refused.
+        import_conflict: What Create or Update Profile answers to a profile id with somebody else's email: 404 was
+            reported, 409 is documented for conflicts.
+        merged_id: What a merged profile's id is good for: nothing, as the source is documented to be deleted, or the
+            destination, which an integrator saw for a while.
+        merge_status: The recorded answer of Merge Profiles is 202, the schema says 201.
+        merge_into_itself: The answer to merging a profile with itself; 202 does nothing. No source.
+        merge_unknown: The answer to merging an unknown profile; 202 does nothing. No source.
+        merge_deduplicates: Of two events with one key the merge keeps one. Documented is only that all are copied.
+        merged_event_names_source: The Merged Profile event says which profile it was.
+        deletion_matches: Which profiles a deletion job deletes: those that match when it runs, or when it was asked.
+        event_conflict: What becomes of the profile with an event's email, where its external id is another profile's.
+            The help centre: it is merged if that email is all that it is recognised by, else it stays.
+        event_email_first: The email decides before the external id, as the developer documentation calls it the primary
+            identifier. The help centre ranks the external id higher.
+        event_replaces_email: An event that is matched by its external id or phone replaces an email that is there.
+        deep_merge: Nested objects in a profile's properties are merged key by key, not replaced.
+        unknown_fields: Fields that the schema does not name are refused, or ignored.
+        revision_missing: The answer to a request without a revision; 200 takes the latest.
+        revision_unknown: The answer to an unknown revision; 200 takes the latest.
+        no_credentials: The code of the 401 for a request without a key; the first was seen by third parties only.
+        any_limit: How many values a filter's ``any`` may have; None for no limit.
+        earliest_year: Before which an event is refused: 2000 in the overview, 1990 in the schema.
+        large_steady: Requests a minute in tier L: 750 in recorded headers, 700 in the guide.
+        drops_test_addresses: Events of ``@example.com`` and ``@test.com`` are dropped in silence, as Klaviyo does. Off
+            by default, because tests use such addresses.
+        retired_status: How the retired Track, Identify and People endpoints answer; 410 is documented.
+    """
+
+    email_case: Literal["lowered", "kept", "distinct"] = "lowered"
+    external_id_unique_on_create: bool = True
+    external_ids_cut_at: int | None = None
+    import_conflict: Literal[404, 409] = 404
+    merged_id: Literal["missing", "alias"] = "missing"
+    merge_status: Literal[201, 202] = 202
+    merge_into_itself: Literal[202, 400, 404] = 400
+    merge_unknown: Literal[202, 400, 404] = 404
+    merge_deduplicates: bool = False
+    merged_event_names_source: bool = False
+    deletion_matches: Literal["when_run", "when_asked"] = "when_run"
+    event_conflict: Literal["merge_email_only", "merge", "keep"] = "merge_email_only"
+    event_email_first: bool = False
+    event_replaces_email: bool = True
+    deep_merge: bool = False
+    unknown_fields: Literal["refused", "ignored"] = "refused"
+    revision_missing: Literal[200, 400] = 200
+    revision_unknown: Literal[200, 400] = 400
+    no_credentials: Literal["not_authenticated", "authentication_failed"] = "not_authenticated"
+    any_limit: int | None = None
+    earliest_year: Literal[1990, 2000] = 2000
+    large_steady: Literal[700, 750] = 750
+    drops_test_addresses: bool = False
+    retired_status: Literal[404, 410] = 410

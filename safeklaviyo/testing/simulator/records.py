@@ -1,0 +1,176 @@
+"""What the pretend Klaviyo holds and says: profiles, events, the journal's entries, answers.
+
+Records are values: a change replaces one, so that copying a simulator copies no record. What a record holds is not to
+be changed in place either. A `repr` shows no personal data (P8). Read next: `account`, which holds them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+JSON = dict[str, Any]
+
+NEVER_SUBSCRIBED = "NEVER_SUBSCRIBED"
+SUBSCRIBED = "SUBSCRIBED"
+UNSUBSCRIBED = "UNSUBSCRIBED"
+
+
+class Record:
+    """A value that is shared by the copies of a simulator."""
+
+    __slots__ = ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Profile(Record):
+    """One profile.
+
+    Attributes:
+        attributes: What Klaviyo names itself: first_name, last_name, organization, locale, title, image, location.
+        properties: The custom ones.
+        consent: To email marketing, in Klaviyo's words.
+        sms_consent: To marketing by text message; another phone number begins anew.
+        suppressed: No email is sent to it.
+        created: Unix seconds, as every time here.
+        serial: Its place in the order of creation.
+    """
+
+    id: str
+    external_id: str | None = None
+    email: str | None = None
+    phone_number: str | None = None
+    attributes: JSON = field(default_factory=dict[str, Any])
+    properties: JSON = field(default_factory=dict[str, Any])
+    consent: str = NEVER_SUBSCRIBED
+    sms_consent: str = NEVER_SUBSCRIBED
+    suppressed: bool = False
+    created: float = 0.0
+    updated: float = 0.0
+    last_event_date: float | None = None
+    serial: int = 0
+
+    def __repr__(self) -> str:
+        return f"Profile({self.id!r})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Event(Record):
+    """One event, as it was recorded, dropped or taken for a repetition.
+
+    Attributes:
+        profile_id: Whose it is; None for one that was dropped before it was anybody's.
+        unique_id: As it was sent, or None.
+        time: Unix seconds.
+        why: Why it was not recorded; empty for one that was.
+    """
+
+    id: str
+    profile_id: str | None
+    metric: str
+    unique_id: str | None
+    time: int
+    value: float | None = None
+    value_currency: str | None = None
+    properties: JSON = field(default_factory=dict[str, Any])
+    backfill: bool = False
+    why: str = ""
+
+    def __repr__(self) -> str:
+        return f"Event({self.id!r}, {self.metric!r}, profile_id={self.profile_id!r})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Asked(Record):
+    """One request, taken apart.
+
+    Attributes:
+        endpoint: Klaviyo's name of the operation, such as ``create_event``; empty for an unknown path.
+        path: Without the query, as it was sent.
+        query: Decoded.
+        headers: By lower-case name, with the key.
+        at: Unix seconds, by the simulator's clock.
+        named: The id in the path, if there is one.
+        base: Scheme and host, for links.
+        revision: The one that answers.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    at: float = 0.0
+    endpoint: str = ""
+    named: str = ""
+    base: str = "https://a.klaviyo.com"
+    revision: str = ""
+
+    def __repr__(self) -> str:
+        return f"Asked({self.method} {self.endpoint})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Entry(Record):
+    """One line of the journal: what was asked, and what came of it.
+
+    Attributes:
+        query: Decoded, without the key.
+        headers: By lower-case name, without the key.
+        body: Decoded: JSON, a form's fields, text, or None where there was none.
+        status: What was answered; None where the connection was refused or lost.
+        committed: Klaviyo did, or accepted, what a write asked.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Any
+    endpoint: str
+    at: float
+    status: int | None
+    committed: bool
+
+    def __repr__(self) -> str:
+        return f"Entry({self.method} {self.endpoint} -> {self.status}, committed={self.committed})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer(Record):
+    """One answer.
+
+    Attributes:
+        headers: By lower-case name.
+        delay: Seconds until it arrives; what carries it decides what that means.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""
+    delay: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status})"
+
+
+class ConnectionRefused(Exception):  # noqa: N818 - the name says what happened
+    """Nothing was sent: there was no connection."""
+
+
+class ConnectionLost(Exception):  # noqa: N818 - the name says what happened
+    """The request was sent, and no whole answer came back.
+
+    Attributes:
+        answer: The answer of which a half arrived; None where nothing did.
+    """
+
+    def __init__(self, answer: Answer | None = None) -> None:
+        super().__init__("the connection was lost")
+        self.answer = answer

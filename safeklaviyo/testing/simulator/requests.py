@@ -1,0 +1,105 @@
+"""Requests: taken apart, matched with an endpoint, and written into the journal without the key."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+from safeklaviyo.testing.simulator import legacy_endpoints, routes
+from safeklaviyo.testing.simulator.checks import MAX_BODY
+from safeklaviyo.testing.simulator.documents import KLAVIYO
+from safeklaviyo.testing.simulator.records import Answer, Asked, Entry
+from safeklaviyo.testing.simulator.refusals import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_JSON_TYPES = frozenset({"", "application/json", "application/vnd.api+json"})
+_SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+def read(
+    method: str, target: str, headers: Mapping[str, str], body: bytes, at: float
+) -> tuple[list[routes.Route], Asked]:
+    """Take a request apart, and return the endpoints of its path."""
+    path, _, query = target.partition("?")
+    found, named = routes.find(path)
+    method = method.upper()
+    lowered = {name.lower(): value for name, value in headers.items()}
+    host = lowered.get("host", "a.klaviyo.com")
+    asked = Asked(
+        method,
+        path,
+        dict(parse_qsl(query, keep_blank_values=True)),
+        lowered,
+        body,
+        at,
+        next((route.name for route in found if method in route.methods), ""),
+        unquote(named),
+        KLAVIYO if host == "a.klaviyo.com" else f"http://{host}",
+    )
+    return found, asked
+
+
+def chosen(found: list[routes.Route], asked: Asked) -> routes.Route:
+    """Return the endpoint that is asked.
+
+    Raises:
+        Refusal: 404 for an unknown path, 405 for another method.
+    """
+    if not found:
+        raise Refusal(404, "The path does not exist.")
+    for route in found:
+        if asked.method in route.methods:
+            return route
+    raise Refusal(405)
+
+
+def check_type(asked: Asked) -> None:
+    """Refuse a body that is no JSON by its own account, is compressed, or is too large.
+
+    Raises:
+        Refusal: 415 or 413.
+    """
+    kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
+    encoding = asked.headers.get("content-encoding", "identity").lower()
+    if asked.body and (kind not in _JSON_TYPES or encoding != "identity"):
+        raise Refusal(415)
+    if len(asked.body) > MAX_BODY:
+        raise Refusal(413)
+
+
+def is_committed(found: list[routes.Route], asked: Asked, answer: Answer) -> bool:
+    """Whether a write was done, or accepted."""
+    writes = any(route.writes for route in found if asked.method in route.methods)
+    return writes and 200 <= answer.status < 300 and answer.body != b"0"
+
+
+def entry(asked: Asked, status: int | None, *, committed: bool) -> Entry:
+    """Return the journal's line."""
+    return Entry(
+        asked.method,
+        asked.path,
+        {name: value for name, value in asked.query.items() if name != "api_key"},
+        {name: value for name, value in asked.headers.items() if name not in _SECRET},
+        _decoded(asked),
+        asked.endpoint,
+        asked.at,
+        status,
+        committed,
+    )
+
+
+def _decoded(asked: Asked) -> Any:
+    """Return a body as the journal shows it."""
+    if not asked.body:
+        return None
+    if asked.headers.get("content-type", "").startswith(legacy_endpoints.FORM):
+        given = legacy_endpoints.form(asked.body)
+        given.pop("api_key", None)
+        return given
+    try:
+        return json.loads(asked.body)
+    except (ValueError, RecursionError):
+        return asked.body.decode("utf-8", "replace")

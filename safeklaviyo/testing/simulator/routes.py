@@ -1,0 +1,93 @@
+"""Which endpoint a path is, by Klaviyo's own name for it, and how often it may be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from posixpath import normpath
+from typing import TYPE_CHECKING
+
+from safeklaviyo.testing.simulator import event_endpoints, legacy_endpoints, profile_endpoints
+from safeklaviyo.testing.simulator.limits import TIERS, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from safeklaviyo.testing.simulator.accounts import Account
+    from safeklaviyo.testing.simulator.readings import Readings
+    from safeklaviyo.testing.simulator.records import Answer, Asked
+
+ONE = "{}"
+"""Stands for an id in a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One endpoint.
+
+    Attributes:
+        tier: Of its rate limit; empty in the legacy dialect.
+    """
+
+    name: str
+    methods: tuple[str, ...]
+    path: str
+    tier: str
+    answer: Callable[[Account, Asked], Answer]
+
+    @property
+    def legacy(self) -> bool:
+        """Whether it belongs to the retired API."""
+        return not self.tier
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return not self.name.startswith(("get_", "search_"))
+
+
+_P, _E, _L = profile_endpoints, event_endpoints, legacy_endpoints
+
+ROUTES = (
+    Route("get_profiles", ("GET",), "/api/profiles", "L", _P.get_profiles),
+    Route("create_profile", ("POST",), "/api/profiles", "L", _P.create_profile),
+    Route("get_profile", ("GET",), "/api/profiles/{}", "L", _P.get_profile),
+    Route("update_profile", ("PATCH",), "/api/profiles/{}", "L", _P.update_profile),
+    Route("create_or_update_profile", ("POST",), "/api/profile-import", "L", _P.create_or_update_profile),
+    Route("merge_profiles", ("POST",), "/api/profile-merge", "M", _P.merge_profiles),
+    Route("request_profile_deletion", ("POST",), "/api/data-privacy-deletion-jobs", "S", _P.request_profile_deletion),
+    Route("get_accounts", ("GET",), "/api/accounts", "XS", _P.get_accounts),
+    Route("create_event", ("POST",), "/api/events", "XL", _E.create_event),
+    Route("get_events", ("GET",), "/api/events", "XL", _E.get_events),
+    Route("track", ("GET", "POST"), "/api/track", "", _L.track),
+    Route("identify", ("GET", "POST"), "/api/identify", "", _L.identify),
+    Route("search_people", ("GET",), "/api/v2/people/search", "", _L.search_people),
+    Route("get_person", ("GET",), "/api/v1/person/{}", "", _L.get_person),
+    Route("update_person", ("PUT",), "/api/v1/person/{}", "", _L.update_person),
+)
+NAMES = frozenset(route.name for route in ROUTES)
+
+
+def find(path: str) -> tuple[list[Route], str]:
+    """Return the endpoints of a path, one for each method, and the id in it.
+
+    Dots are resolved, as servers do, and a slash at the end is ignored.
+    """
+    if "/." in path:
+        path = normpath(path)
+    path = path.rstrip("/")
+    head, _, last = path.rpartition("/")
+    exact = [route for route in ROUTES if route.path == path]
+    if exact:
+        return exact, ""
+    return [route for route in ROUTES if route.path == f"{head}/{ONE}"], last
+
+
+def limits(route: Route, asked: Asked, readings: Readings) -> Limits:
+    """Return how often an endpoint may be asked in a second and in a minute; costly fields are allowed less often."""
+    included = asked.query.get("include", "").split(",")
+    if route.name == "get_profile" and {"lists", "segments"}.intersection(included):
+        return TIERS["XS"]
+    if "predictive_analytics" in asked.query.get("additional-fields[profile]", ""):
+        return TIERS["M"]
+    burst, steady = TIERS[route.tier]
+    return burst, readings.large_steady if route.tier == "L" else steady

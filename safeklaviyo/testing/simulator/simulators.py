@@ -1,0 +1,368 @@
+"""`KlaviyoSimulator`: what a request meets on its way, in this order.
+
+A fault that comes before, the path, the method, the key, the rate limit, the revision, the body, the endpoint, a fault
+that comes after, the journal. Nothing here does I/O; what carries requests (`transports`, `safeklaviyo.testing.server`)
+wraps `KlaviyoSimulator.handle`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Literal
+
+from safeklaviyo.testing.simulator import legacy_endpoints, requests, revisions, routes
+from safeklaviyo.testing.simulator.accounts import Account, Lag
+from safeklaviyo.testing.simulator.checks import Body
+from safeklaviyo.testing.simulator.clocks import Clock
+from safeklaviyo.testing.simulator.faults import Broken, Fault, Faults, When, encoded
+from safeklaviyo.testing.simulator.limits import Windows
+from safeklaviyo.testing.simulator.persons import Person, written
+from safeklaviyo.testing.simulator.readings import Readings
+from safeklaviyo.testing.simulator.records import NEVER_SUBSCRIBED, Answer, Asked, Entry, Event, Profile
+from safeklaviyo.testing.simulator.refusals import Refusal, json_answer
+from safeklaviyo.testing.simulator.tables import EMAIL, EXTERNAL_ID, PHONE_NUMBER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Mapping
+    from contextlib import AbstractContextManager
+
+    import respx
+
+    from safeklaviyo.testing.server import ASGIApp
+    from safeklaviyo.testing.simulator.transports import Transport
+
+
+class KlaviyoSimulator:
+    """A pretend Klaviyo: one account, both dialects, its delays, its limits and its failures.
+
+    Safe to share between threads; a deep copy goes its own way from then on.
+
+    Args:
+        readings: How to read what Klaviyo has not confirmed.
+        keys: The private keys it accepts; None for every one that begins with ``pk_``.
+        account: The account's id, which is also its public key.
+        legacy: Whether the retired Track, Identify and People endpoints answer as they did.
+        search_lag: How late the search is, in seconds of the clock. A read by profile id never is.
+        queue_lag: When accepted events, merges and deletions are done, in seconds of the clock.
+        rate_limits: Whether to count requests, and to refuse those that are too many.
+        clock: ``"virtual"`` stands until `advance`; ``"real"`` runs.
+        start: The first time, in unix seconds; None for now.
+
+    Attributes:
+        readings: As given.
+        journal: Every request, in order.
+    """
+
+    def __init__(
+        self,
+        readings: Readings | None = None,
+        *,
+        keys: Collection[str] | None = None,
+        account: str = "SiMuLa",
+        legacy: Literal["gone", "alive"] = "gone",
+        search_lag: Lag = 0.0,
+        queue_lag: Lag = "until_drain",
+        rate_limits: bool = False,
+        clock: Literal["virtual", "real"] = "virtual",
+        start: float | None = None,
+    ) -> None:
+        self.readings = readings or Readings()
+        self.journal: list[Entry] = []
+        self._keys = None if keys is None else frozenset(keys)
+        self._legacy_is_alive = legacy == "alive"
+        self._clock = Clock(start, real=clock == "real")
+        self._account = Account(account, self.readings, self._clock, search_lag=search_lag, queue_lag=queue_lag)
+        self._windows = Windows() if rate_limits else None
+        self._faults = Faults()
+        self._serial = 0
+        self._lock = RLock()
+
+    def __repr__(self) -> str:
+        return f"KlaviyoSimulator({len(self._account.live)} profiles, {len(self._account.events)} events)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = RLock()
+
+    # What carries requests.
+
+    @property
+    def transport(self) -> Transport:
+        """A transport for ``httpx.Client`` and for ``httpx.AsyncClient``."""
+        from safeklaviyo.testing.simulator.transports import Transport  # noqa: PLC0415 - httpx only where it is used
+
+        return Transport(self)
+
+    def mock(self) -> respx.MockRouter:
+        """Return a respx router, as context manager or decorator, that leads what goes to Klaviyo here.
+
+        Routes of your own come before the simulator.
+        """
+        from safeklaviyo.testing.simulator.transports import mock_router  # noqa: PLC0415 - respx is optional
+
+        return mock_router(self)
+
+    @property
+    def asgi(self) -> ASGIApp:
+        """The simulator as an ASGI application."""
+        from safeklaviyo.testing.server import ASGIApp  # noqa: PLC0415 - asyncio only where it is used
+
+        return ASGIApp(self)
+
+    def serve(self, port: int = 0) -> AbstractContextManager[str]:
+        """Serve it on loopback in a thread, and yield the base URL.
+
+        Args:
+            port: 0 for any that is free.
+
+        Raises:
+            RuntimeError: uvicorn is not installed, or the port is taken.
+        """
+        from safeklaviyo.testing.server import serve  # noqa: PLC0415 - uvicorn is optional
+
+        return serve(self, port)
+
+    # What it is asked.
+
+    def handle(self, method: str, path_with_query: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+        """Answer one request.
+
+        Raises:
+            ConnectionRefused: An injected failure: nothing was sent.
+            ConnectionLost: An injected failure: no whole answer came back.
+        """
+        with self._lock:
+            self._account.catch_up()
+            found, asked = requests.read(method, path_with_query, headers, body, self._clock.now())
+            fault = self._faults.take(asked)
+            committed, status = False, None
+            try:
+                if fault is not None and fault.when == "before":
+                    answer = fault.spoil(Answer(500))
+                else:
+                    answer = self._answer(found, asked)
+                    committed = requests.is_committed(found, asked, answer)
+                    answer = answer if fault is None else fault.spoil(answer)
+                status = answer.status
+            finally:
+                self.journal.append(requests.entry(asked, status, committed=committed))
+            return answer
+
+    def _answer(self, found: list[routes.Route], asked: Asked) -> Answer:
+        self._serial += 1
+        quota: dict[str, str] = {}
+        try:
+            route = requests.chosen(found, asked)
+            if route.legacy:
+                return self._answer_legacy(route, asked)
+            self._check_key(asked)
+            if self._windows is not None:
+                allowed = routes.limits(route, asked, self.readings)
+                taken = self._windows.take(asked.headers["authorization"], route.name, allowed, asked.at)
+                if isinstance(taken, Answer):
+                    return taken
+                quota = taken
+            requests.check_type(asked)
+            revision = revisions.effective(asked.headers, self.readings)
+            answer = route.answer(self._account, replace(asked, revision=revision))
+        except Refusal as refusal:
+            answer = refusal.answer(self._serial)
+        return replace(answer, headers={**answer.headers, **quota})
+
+    def _answer_legacy(self, route: routes.Route, asked: Asked) -> Answer:
+        if not self._legacy_is_alive:
+            return json_answer(self.readings.retired_status, {"message": legacy_endpoints.RETIRED}, "application/json")
+        key = asked.query.get("api_key", legacy_endpoints.form(asked.body).get("api_key", ""))
+        if route.name not in {"track", "identify"} and not self._is_known(key):
+            return legacy_endpoints.refuse_key(given=bool(key))
+        return route.answer(self._account, asked)
+
+    def _check_key(self, asked: Asked) -> None:
+        scheme, _, key = asked.headers.get("authorization", "").partition(" ")
+        if not scheme:
+            code = self.readings.no_credentials
+            words = "Authentication credentials were not provided." if code == "not_authenticated" else None
+            raise Refusal(401, words, code=code)
+        is_token = scheme == "Bearer" and (bool(key) if self._keys is None else key in self._keys)
+        if not is_token and not (scheme == "Klaviyo-API-Key" and self._is_known(key)):
+            raise Refusal(401)
+
+    def _is_known(self, key: str) -> bool:
+        return key.startswith("pk_") if self._keys is None else key in self._keys
+
+    # What happens in time.
+
+    @property
+    def pending(self) -> list[str]:
+        """Which endpoints accepted what is queued, in order."""
+        return [queued.endpoint for queued in self._account.queue]
+
+    def now(self) -> float:
+        """Return the simulator's time, in unix seconds."""
+        return self._clock.now()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and do what is due."""
+        with self._lock:
+            self._clock.advance(seconds)
+            self._account.catch_up()
+
+    def step(self, index: int = 0) -> None:
+        """Do one of the queued tasks, out of turn if asked to.
+
+        Args:
+            index: Its place in `pending`.
+        """
+        with self._lock:
+            self._account.step(index)
+
+    def drain(self) -> None:
+        """Do everything that is queued, and let the search see it."""
+        with self._lock:
+            self._account.drain()
+
+    def fail_next(
+        self,
+        where: str | None = None,
+        *,
+        status: int | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        when: When = "before",
+        times: int = 1,
+        match: Callable[[Asked], bool] | None = None,
+        broken: Broken | None = None,
+        delay: float = 0.0,
+    ) -> None:
+        """Let the next requests fail. With neither a status nor a delay, the connection is lost.
+
+        Args:
+            where: The endpoint in Klaviyo's words, such as ``create_event``; None for any.
+            status: What is answered instead.
+            body: Of that answer: bytes, text, or JSON; None for Klaviyo's own error body.
+            headers: Of that answer, besides the content type.
+            when: Before the request is done, which then it is not, or after.
+            times: How many requests fail.
+            match: Which requests are meant; None for each.
+            broken: ``"lost"``: no answer comes. ``"refused"``: there is no connection. ``"truncated"``: half comes.
+            delay: Seconds until the answer comes; a client with less patience has timed out.
+
+        Raises:
+            ValueError: It would never happen.
+        """
+        if where is not None and where not in routes.NAMES:
+            raise ValueError(f"where is one of {', '.join(sorted(routes.NAMES))}")
+        if status is None and not delay:
+            broken = broken or "lost"
+        if status is None and broken is None:
+            when = "after"
+        fault = Fault(where, status, encoded(body), dict(headers or {}), when, match, broken, delay)
+        with self._lock:
+            self._faults.add(fault, times)
+
+    # What it holds.
+
+    @property
+    def profiles(self) -> list[Profile]:
+        """The profiles as they are, in no promised order."""
+        with self._lock:
+            return list(self._account.live)
+
+    @property
+    def events(self) -> list[Event]:
+        """The recorded events, in the order of recording."""
+        return self._account.events
+
+    @property
+    def dropped(self) -> list[Event]:
+        """The events that were accepted and are lost."""
+        return self._account.dropped
+
+    @property
+    def deduplicated(self) -> list[Event]:
+        """The events that were taken for repetitions."""
+        return self._account.deduplicated
+
+    @property
+    def merged(self) -> Mapping[str, str]:
+        """Where each merged profile went, by id."""
+        return self._account.merged
+
+    def add_profile(
+        self,
+        *,
+        profile_id: str | None = None,
+        external_id: str | None = None,
+        email: str | None = None,
+        phone_number: str | None = None,
+        properties: Mapping[str, Any] | None = None,
+        consent: str = NEVER_SUBSCRIBED,
+        sms_consent: str = NEVER_SUBSCRIBED,
+        suppressed: bool = False,
+        **attributes: Any,
+    ) -> Profile:
+        """Set a scene: add a profile that is there, and found, at once. Its identifiers may be another's.
+
+        Args:
+            profile_id: Of your own; old ones have six characters.
+            attributes: Klaviyo's own, such as ``first_name`` and ``location``.
+
+        Raises:
+            ValueError: An identifier is malformed, or the id is taken.
+        """
+        given = {EXTERNAL_ID: external_id, EMAIL: email, PHONE_NUMBER: phone_number}
+        with self._lock:
+            if profile_id is not None and self._account.live.get(profile_id):
+                raise ValueError("there is a profile with this id")
+            try:
+                body = Body(self.readings)
+                stored = {kind: body.identifier(kind, value, "") for kind, value in given.items()}
+            except Refusal as refusal:
+                raise ValueError(refusal.detail) from None
+            person = Person(None, stored, attributes, properties or {})
+            return self._account.place(
+                lambda empty: replace(
+                    written(empty, person, self.readings),
+                    id=profile_id or empty.id,
+                    consent=consent,
+                    sms_consent=sms_consent,
+                    suppressed=suppressed,
+                )
+            )
+
+    def find(
+        self, *, external_id: str | None = None, email: str | None = None, phone_number: str | None = None
+    ) -> Profile | None:
+        """Return the profile with an identifier, as it is; None if nobody has it.
+
+        Raises:
+            LookupError: Several have it.
+        """
+        given = {EXTERNAL_ID: external_id, EMAIL: email, PHONE_NUMBER: phone_number}
+        with self._lock:
+            found = {
+                profile.id: profile
+                for kind, value in given.items()
+                if value is not None
+                for profile in self._account.live.owners(kind, value)
+            }
+        if len(found) > 1:
+            raise LookupError(f"{len(found)} profiles have it")
+        return next(iter(found.values()), None)
+
+    def duplicates(self, person: Callable[[Profile], Hashable | None]) -> int:
+        """Count the profiles beyond each person's first.
+
+        Args:
+            person: Whose a profile is; None for nobody's.
+        """
+        owners = [owner for owner in map(person, self.profiles) if owner is not None]
+        return len(owners) - len(set(owners))
+
+    def id_only_profiles(self) -> int:
+        """Count the profiles that have an external id and no address."""
+        return sum(profile.external_id is not None and profile.email is None for profile in self.profiles)
