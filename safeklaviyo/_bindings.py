@@ -9,7 +9,8 @@ from safeklaviyo import _operations
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
-    from safeklaviyo._shell import AsyncShell, Shell
+    from safeklaviyo._async_shell import AsyncShell
+    from safeklaviyo._shell import Shell
     from safeklaviyo.models import Binding, ImportReport
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from safeklaviyo import _operations
 from safeklaviyo._bindings import AsyncBindings, Bindings
 from safeklaviyo._profiles import AsyncProfiles, Profiles
-from safeklaviyo._shell import AsyncShell, Shell
+from safeklaviyo._shell import Shell
 from safeklaviyo._wiring import BASE_URL, REVISION, DialectName, OnTaken, Wiring, check_on_taken, store_url, wiring
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores import open_async_store, open_store
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from safeklaviyo._http import AsyncClient, SyncClient, Timeout
     from safeklaviyo.models import Decision, EmailChange, IdentifyResult, TrackResult
 
+
 class _Base:
     """What both clients make of their arguments."""
 
@@ -33,7 +34,7 @@ class _Base:
         wiring = self._wiring
         account = "" if wiring.account is None else f", account={wiring.account!r}"
         dialect = "current" if wiring.dialect.verifies else "legacy"
-        return f"{type(self).__name__}({str(wiring.target.url)!r}, dialect={dialect!r}{account})"
+        return f"{type(self).__name__}({wiring.target.base!r}, dialect={dialect!r}{account})"
 
 
 class Klaviyo(_Base):
@@ -219,9 +220,7 @@ class Klaviyo(_Base):
             APIStatusError: Klaviyo refused.
         """
         check_on_taken(on_taken)
-        return self._shell.run(
-            _operations.change_email, new_email, external_id=external_id, old_email=old_email
-        )
+        return self._shell.run(_operations.change_email, new_email, external_id=external_id, old_email=old_email)
 
     def explain(
         self, *, external_id: str | int | None = None, email: str | None = None, phone_number: str | None = None
@@ -268,6 +267,8 @@ class AsyncKlaviyo(_Base):
         self._wiring = wiring(api_key, account, public_key, policy, retry, timeout, base_url, revision, dialect)
         self._owns_store = not isinstance(store, AsyncIdentityStore)
         opened = store if isinstance(store, AsyncIdentityStore) else open_async_store(store_url(store))
+        from safeklaviyo._async_shell import AsyncShell  # noqa: PLC0415 - blocking programs need not load asyncio
+
         self._shell = AsyncShell(self._wiring, opened, http_client)
 
     @property
@@ -344,9 +345,7 @@ class AsyncKlaviyo(_Base):
     ) -> EmailChange:
         """Same as `Klaviyo.change_email`."""
         check_on_taken(on_taken)
-        return await self._shell.run(
-            _operations.change_email, new_email, external_id=external_id, old_email=old_email
-        )
+        return await self._shell.run(_operations.change_email, new_email, external_id=external_id, old_email=old_email)
 
     async def explain(
         self, *, external_id: str | int | None = None, email: str | None = None, phone_number: str | None = None

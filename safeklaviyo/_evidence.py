@@ -13,7 +13,7 @@ from typing import Literal
 
 from safeklaviyo import _wire, errors
 from safeklaviyo._flow import Response
-from safeklaviyo.identity import Identity
+from safeklaviyo.identity import Identity, comparable_email
 from safeklaviyo.models import Binding, Profile
 
 
@@ -33,12 +33,12 @@ class Placement:
 
 def has_email(profile: Profile, email: str | None) -> bool:
     """Tell whether the profile's address is this one, however Klaviyo writes it."""
-    return email is not None and profile.email is not None and profile.email.strip().lower() == email
+    return email is not None and email_of(profile) == email
 
 
 def email_of(profile: Profile) -> str | None:
     """Return the profile's address in the form in which addresses are compared."""
-    return None if profile.email is None else (profile.email.strip().lower() or None)
+    return None if profile.email is None else (comparable_email(profile.email) or None)
 
 
 def place(external_id: str | None, email: str, profiles: Iterable[Profile]) -> Placement:

@@ -9,7 +9,8 @@ from safeklaviyo import _operations
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
-    from safeklaviyo._shell import AsyncShell, Shell
+    from safeklaviyo._async_shell import AsyncShell
+    from safeklaviyo._shell import Shell
     from safeklaviyo.models import Profile
 
 
@@ -68,9 +69,7 @@ class Profiles:
             _operations.update_profile, profile_id, properties, append=append, unappend=unappend, unset=unset
         )
 
-    def iterate(
-        self, *, filter: str | None = None, sort: str | None = None, page_size: int = 100
-    ) -> Iterator[Profile]:
+    def iterate(self, *, filter: str | None = None, sort: str | None = None, page_size: int = 100) -> Iterator[Profile]:
         """Yield all profiles, a page at a time.
 
         Args:

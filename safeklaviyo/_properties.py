@@ -169,11 +169,12 @@ class _Sorting:
     def patch(self, name: str, change: object, path: str) -> None:
         changes = sendable(_mapping(change, path), path, of_person=True)
         for key, value in changes.items():
+            here = f"{path}.{shown(key)}"
             if _meaning(key, path).role is not Role.CUSTOM:
-                raise refused(f"{path}.{key}", f"cannot be changed by {name}, which is for lists of the shop's own")
+                raise refused(here, f"cannot be changed by {name}, which is for lists of the shop's own")
             if value is None:
-                raise refused(f"{path}.{key}", "is CLEAR; use unset to remove the whole property")
-            _put(self.patches[name], key, value, f"{path}.{key}")
+                raise refused(here, "is CLEAR; use unset to remove the whole property")
+            _put(self.patches[name], key, value, here)
 
     def remove(self, keys: object, path: str) -> None:
         names = (keys,) if isinstance(keys, str) else keys

@@ -177,8 +177,7 @@ def update_profile(
     if phone_number is not None:
         attributes["phone_number"] = None if phone_number is CLEAR else phone_number
     data["id"] = normalise_profile_id(profile_id)
-    # Klaviyo does not say whether it appends a value that is there already.
-    repeat = Repeat.ONCE if person.append or person.unappend else Repeat.IDEMPOTENT
+    repeat = _repeat(person, Repeat.IDEMPOTENT)
     return Request("PATCH", f"{_PROFILES}/{data['id']}", UPDATE_PROFILE, repeat, _profile_body({"data": data}))
 
 
@@ -217,7 +216,9 @@ def create_event(
     # Only a body that could hold such a profile is encoded again to weigh it.
     if len(body) > MAX_EVENT_PROFILE_BYTES and len(encoded(data)) > MAX_EVENT_PROFILE_BYTES:
         raise refused("customer_properties", "are larger than the 95 KB that Klaviyo accepts with an event")
-    return Request("POST", "/api/events", CREATE_EVENT, Repeat.KEYED, body)
+    # The key makes the event count once; nobody says that it holds for values appended to the profile.
+    repeat = Repeat.KEYED if person is None else _repeat(person, Repeat.KEYED)
+    return Request("POST", "/api/events", CREATE_EVENT, repeat, body)
 
 
 def merge_profiles(source: str, destination: str) -> Request:
@@ -266,6 +267,11 @@ def encoded(document: dict[str, Any]) -> bytes:
     if len(body) > MAX_BODY_BYTES:
         raise refused("properties", "make a request larger than the 5 MB that Klaviyo accepts")
     return body
+
+
+def _repeat(person: Person, otherwise: Repeat) -> Repeat:
+    # Klaviyo does not say whether it appends a value that is there already.
+    return Repeat.ONCE if person.append or person.unappend else otherwise
 
 
 def _profile_body(document: dict[str, Any]) -> bytes:

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from safeklaviyo._answers import UnreadableAnswer, is_profile_id, profile_of
 from safeklaviyo._flow import Endpoint, Repeat, Request
 from safeklaviyo._reserved import ATTRIBUTES, IDENTIFIERS, LOCATION
-from safeklaviyo._values import refused
+from safeklaviyo._values import refused, shown
 from safeklaviyo._wire import encoded
 from safeklaviyo.errors import BadRequestError, InvalidIdentifierError, NoResponseError
 from safeklaviyo.identity import Identity, Kind, normalise_profile_id
@@ -41,6 +41,7 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _PERSON: Final = "/api/v1/person"
 # The rest of the current API's fields has no special key: whether Klaviyo would keep it under one is not known.
 _SPECIAL: Final = frozenset({*ATTRIBUTES, *LOCATION} - {"locale", "ip"})
+_ALSO_BARE: Final = frozenset({"email", "first_name", "last_name"})
 
 
 def identify(public_key: str, identity: Identity, person: Person) -> Request:
@@ -166,9 +167,10 @@ def read_person(response: Response) -> Profile:
     body.pop("object", None)
     for name in ("created", "updated"):
         fields[name] = _in_utc(body.pop(name, None))
-    fields["external_id"] = body.pop("$id", None) or None
+    fields["external_id"] = _filled(body.pop("$id", None))
     for name in (*IDENTIFIERS[1:], *ATTRIBUTES):
-        fields[name] = _either(body, name)
+        special = body.pop(f"${name}", None)
+        fields[name] = _filled(special, body.pop(name, None)) if name in _ALSO_BARE else _filled(special)
     fields["location"] = {name: body.pop(f"${name}") for name in LOCATION if f"${name}" in body}
     return profile_of({**fields, "properties": body})
 
@@ -185,7 +187,7 @@ def _customer(identity: Identity, person: Person, where: str) -> dict[str, Any]:
     attributes.update(attributes.pop("location", {}))
     for name, value in (*attributes.items(), *person.properties.items()):
         if value is None:
-            _refuse_clearing(f"{where}.{name}")
+            _refuse_clearing(f"{where}.{shown(name)}")
     for name in attributes:
         if name not in _SPECIAL:
             raise refused(f"{where}.{name}", 'is not known to the legacy API; use dialect="current"')
@@ -219,13 +221,9 @@ def _object(response: Response) -> dict[str, Any]:
     return cast("dict[str, Any]", body) if isinstance(body, dict) else {}
 
 
-def _either(body: dict[str, Any], name: str) -> Any:
-    """Take a field out that the answer may hold twice, as ``$email`` and ``email``; an empty text is none."""
-    special, bare = body.pop(f"${name}", None), body.pop(name, None) if name in _ALSO_BARE else None
-    return special or bare or None
-
-
-_ALSO_BARE: Final = frozenset({"email", "first_name", "last_name"})
+def _filled(*values: object) -> object:
+    """Return the first value that is neither missing nor an empty text, which these endpoints give for missing."""
+    return next((value for value in values if value is not None and value != ""), None)
 
 
 def _in_utc(moment: object) -> object:

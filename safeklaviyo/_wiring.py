@@ -6,10 +6,11 @@ import logging
 import os
 import re
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from safeklaviyo import _http
+from safeklaviyo import _http, _target
 from safeklaviyo._dialects import CurrentDialect, LegacyDialect
 from safeklaviyo._operations._call import Setup
 from safeklaviyo._retry import Line
@@ -20,7 +21,7 @@ from safeklaviyo.stores import default_url
 
 if TYPE_CHECKING:
     from safeklaviyo._dialects import Dialect
-    from safeklaviyo._http import Target, Timeout
+    from safeklaviyo._target import Target
 
 DialectName: TypeAlias = Literal["current", "legacy"]
 OnTaken: TypeAlias = Literal["refuse"]
@@ -65,15 +66,15 @@ class Wiring:
 
 
 def wiring(
-    api_key: str | None,
-    account: str | None,
-    public_key: str | None,
-    policy: Policy,
-    retry: RetryPolicy,
-    timeout: Timeout,
-    base_url: str,
-    revision: str,
-    dialect: str,
+    api_key: object,
+    account: object,
+    public_key: object,
+    policy: object,
+    retry: object,
+    timeout: object,
+    base_url: object,
+    revision: object,
+    dialect: object,
 ) -> Wiring:
     """Work out what a client's arguments mean. See `Klaviyo`.
 
@@ -81,17 +82,21 @@ def wiring(
         ConfigurationError: One makes no sense; the message says which, and never what it was.
     """
     key = _key(api_key)
-    target = _http.target(base_url, _headers(key, revision), timeout)
-    for name, value in (("account", account), ("public_key", public_key)):
-        if value is not None and not (isinstance(value, str) and _NAME.fullmatch(value)):
-            raise ConfigurationError(f"{name} has to be made of 1 to 64 letters, digits, - and _")
+    target = _target.target(base_url, _headers(key, revision), *_http.limits(timeout))
+    namespace, token = _name("account", account), _name("public_key", public_key)
     if not isinstance(policy, Policy) or not isinstance(retry, RetryPolicy):
         raise ConfigurationError("policy has to be a Policy, and retry a RetryPolicy")
-    spoken = _dialect(dialect, public_key, key, is_klaviyo=target.is_klaviyo)
-    return Wiring(target, spoken, policy, retry, account or public_key, sha256(key.encode()).hexdigest()[:16])
+    spoken = _dialect(dialect, token, key, is_klaviyo=target.is_klaviyo)
+    return Wiring(target, spoken, policy, retry, namespace or token, sha256(key.encode()).hexdigest()[:16])
 
 
-def _key(api_key: str | None) -> str:
+def _name(argument: str, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and _NAME.fullmatch(value)):
+        return value
+    raise ConfigurationError(f"{argument} has to be made of 1 to 64 letters, digits, - and _")
+
+
+def _key(api_key: object) -> str:
     key = os.environ.get("KLAVIYO_API_KEY") if api_key is None else api_key
     if not isinstance(key, str) or not key.strip():
         raise ConfigurationError("there is no API key: pass api_key, or set KLAVIYO_API_KEY")
@@ -101,7 +106,7 @@ def _key(api_key: str | None) -> str:
     return key
 
 
-def _headers(key: str, revision: str) -> dict[str, str]:
+def _headers(key: str, revision: object) -> dict[str, str]:
     if not isinstance(revision, str) or not _REVISION.fullmatch(revision):
         raise ConfigurationError("revision has to be a date such as 2026-10-15")
     return {
@@ -113,7 +118,7 @@ def _headers(key: str, revision: str) -> dict[str, str]:
     }
 
 
-def _dialect(dialect: str, public_key: str | None, key: str, *, is_klaviyo: bool) -> CurrentDialect | LegacyDialect:
+def _dialect(dialect: object, public_key: str | None, key: str, *, is_klaviyo: bool) -> CurrentDialect | LegacyDialect:
     if dialect == "current":
         return CurrentDialect()
     if dialect != "legacy":
@@ -133,15 +138,22 @@ def store_url(store: object) -> str:
     Raises:
         ConfigurationError: It is neither a URL nor nothing.
     """
-    url = os.environ.get("SAFEKLAVIYO_STORE") if store is None else store
-    if not url:
-        logger.warning("the identity map is an SQLite file, which serves this host only; pass store= to choose another")
+    if store is None:
+        store = os.environ.get("SAFEKLAVIYO_STORE") or None
+    if store is None:
+        _warn_of_default()
         return default_url()
-    if not isinstance(url, str):
+    if not isinstance(store, str):
         raise ConfigurationError(
             "store has to be a URL, or an IdentityStore for Klaviyo and an AsyncIdentityStore for AsyncKlaviyo"
         )
-    return url
+    return store
+
+
+@cache
+def _warn_of_default() -> None:
+    """Say it once in the life of a process."""
+    logger.warning("the identity map is an SQLite file, which serves this host only; pass store= to choose another")
 
 
 def check_on_taken(on_taken: str) -> None:

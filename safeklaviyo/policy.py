@@ -57,7 +57,8 @@ class Policy(_Settings):
         allow_test_addresses: Send events for ``@example.com`` and ``@test.com`` to Klaviyo's own host, where they
             are dropped in silence (Klaviyo's Events API overview).
         lease: How long an identity is protected while it is written, beyond the time of one attempt.
-        wait: How long to wait for somebody else's lease.
+        wait: How long to wait for somebody else's lease. The default outlives a lease that was left behind, so that the
+            call that meets it can finish what it was for.
         visible_wait: How long `change_email` waits until Klaviyo's search shows the new address.
     """
 
@@ -72,8 +73,8 @@ class Policy(_Settings):
     blocked_values: frozenset[str] = frozenset()
     max_external_id_length: Annotated[int, Field(ge=1, le=255)] = 64
     allow_test_addresses: bool = False
-    lease: Seconds = 10.0
-    wait: Seconds = 15.0
+    lease: Seconds = 5.0
+    wait: Seconds = 20.0
     visible_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)] = 3.0
 
     def model_post_init(self, _context: Any, /) -> None:

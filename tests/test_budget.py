@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from threading import Barrier, Thread
 
 from hypothesis import given, settings
@@ -54,19 +55,27 @@ def test_tokens_stay_within_bounds(capacity, moves):
         assert expected == budget.tokens
 
 
+class Slow(int):
+    """A cost that lets other threads in while it is being subtracted."""
+
+    def __rsub__(self, other: int) -> int:
+        time.sleep(0)
+        return other - int(self)
+
+
 def test_threads_share_the_tokens():
     """No token is spent twice, however many threads ask at once."""
-    budget = Budget(1000)
+    budget = Budget(1_501)
     barrier = Barrier(8)
     paid: list[bool] = []
 
     def spend() -> None:
         barrier.wait()
-        paid.extend(budget.take(3) for _ in range(100))
+        paid.extend(budget.take(Slow(3)) for _ in range(200))
 
     workers = [Thread(target=spend) for _ in range(8)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert (333, 1) == (sum(paid), budget.tokens)
+    assert (500, 1) == (sum(paid), budget.tokens)

@@ -155,7 +155,7 @@ def test_f25_a_time_that_could_be_another_is_refused(time: object, why: str) -> 
     assert "time" == caught.value.path
 
 
-@given(st.integers(946_684_800, int(NOW) + YEAR), st.floats(0, 0.99))
+@given(st.integers(946_684_800, int(NOW) + YEAR - 1), st.floats(0, 0.99))
 @settings(max_examples=100, deadline=None)
 def test_p5_each_form_of_a_time_is_the_same_time(second: int, fraction: float) -> None:
     """P5: an event's time read back from what was recorded is the same time again."""

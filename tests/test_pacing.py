@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import sys
 from threading import Barrier, Thread
 from typing import Any
 
@@ -96,6 +97,23 @@ def test_places_are_given_in_order():
     places = [pacer.reserve(SLOW, 100.0) for _ in range(16)]
     assert [100.0 + number * (1 + MARGIN) for number in range(15)] == pytest.approx(places[:15])
     assert pytest.approx(160.0 + MARGIN) == places[15]
+
+
+def test_higher_limits_let_nobody_overtake():
+    """Who asks after the limits have risen still goes after those who have a place."""
+    pacer = Pacer()
+    last = [pacer.reserve(SLOW, 0.0) for _ in range(3)][-1]
+    pacer.learn(SLOW, says(limit="9;w=1, 99;w=60"), 0.1)
+    assert last == pacer.reserve(SLOW, 0.1)
+
+
+def test_lower_limits_count_what_was_sent_before():
+    """What went out under the old limits fills the new windows."""
+    pacer = Pacer()
+    for _ in range(3):
+        pacer.reserve(FAST, 0.0)
+    pacer.learn(FAST, says(limit="3;w=1"), 0.5)
+    assert 1 + MARGIN == pacer.reserve(FAST, 0.5)
 
 
 def test_endpoints_do_not_wait_for_each_other():
@@ -215,22 +233,32 @@ def test_news_are_news_once():
     assert [False, False, True, True] == [pacer.has_news(SLOW, each) for each in news]
 
 
+@pytest.fixture
+def eager_switching():
+    """Let threads take turns as often as they can, so that what is not locked breaks."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("eager_switching")
 @pytest.mark.parametrize("threads", [2, 8])
 def test_threads_share_the_places(threads):
     """Threads that ask at the same time get places that fit the limits together."""
     pacer = Pacer()
-    endpoint = Endpoint("any", burst=3, steady=1000)
+    endpoint = Endpoint("any", burst=3, steady=10**6)
     barrier = Barrier(threads)
     places: list[float] = []
 
     def ask() -> None:
         barrier.wait()
-        places.extend(pacer.reserve(endpoint, 0.0) for _ in range(100))
+        places.extend(pacer.reserve(endpoint, 0.0) for _ in range(500))
 
     workers = [Thread(target=ask) for _ in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert 100 * threads == len(places)
+    assert 500 * threads == len(places)
     assert fits(places, 3, 1)

@@ -111,7 +111,9 @@ def test_p3_identifiers_are_never_cleared_as_properties(key: str) -> None:
         ({"$latitude": [1]}, {}, "properties.$latitude", "give a number or a string"),
         ({"location": {"town": "Bern"}}, {}, "properties.location.town", "is no part of a location"),
         ({"location": {"ann@shop.ch": "Bern"}}, {}, "properties.location.a***@***", "is no part of a location"),
+        ({"location": {"city": 7}}, {}, "properties.location.city", "Klaviyo keeps a string"),
         ({"location": "Bern"}, {}, "properties.location", "give a mapping"),
+        ({"$append": {"tags": CLEAR}}, {}, "properties.$append.tags", "use unset"),
         ({"$append": 3}, {}, "properties.$append", "give a mapping"),
         (None, {"append": {"email": "x"}}, "append.email", "cannot be changed by append"),
         (None, {"unappend": {"$city": "x"}}, "unappend.$city", "cannot be changed by unappend"),
@@ -189,6 +191,22 @@ def test_f10_no_call_leaves_anything_behind(properties: dict[str, Any], append: 
     assert before == (properties, append)
     assert (Person(), GivenIdentifiers()) == person_from({})
     assert Person() == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("properties", "changes"),
+    [
+        ({"ann@shop.ch": None}, {}),
+        (None, {"append": {"ann@shop.ch": CLEAR}}),
+        ({"$append": {"ann@shop.ch": 1}}, {"append": {"ann@shop.ch": 2}}),
+        ({"ann@shop.ch": 1}, {"unset": "ann@shop.ch"}),
+    ],
+)
+def test_p8_a_key_that_is_an_address_is_masked(properties: Any, changes: Any) -> None:
+    """P8: an address used as a key is in no message and no path."""
+    error = refusal(properties, **changes)
+    assert "a***@***" in str(error)
+    assert "ann@" not in f"{error} {error.path}"
 
 
 def test_p8_reprs_say_only_what_kind_of_thing_was_given() -> None:

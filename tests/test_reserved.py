@@ -82,7 +82,12 @@ def test_refused_keys_of_a_person_say_what_to_do(key: str, advice: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "name"),
-    [("$event_id", "unique_id"), ("$value", "value"), ("$value_currency", "value_currency"), ("$currency_code", "value_currency")],
+    [
+        ("$event_id", "unique_id"),
+        ("$value", "value"),
+        ("$value_currency", "value_currency"),
+        ("$currency_code", "value_currency"),
+    ],
 )
 def test_the_fields_of_an_event(key: str, name: str) -> None:
     """A legacy key of an event means the argument of that name."""
@@ -115,8 +120,9 @@ def test_an_events_own_names_are_ordinary(key: str) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["emial", "emal", "Email", "e-mail", "E_Mail", "externalid", "externalId", "exernal_id", "extrenal_ids", "phonenumber",
-     "phoneNumber", "phon_number", "firstname", "firstName", "fist_name", "lastname", "last-name", "lats_name"],
+    ["emial", "emal", "Email", "e-mail", "E_Mail", "externalid", "externalId", "exernal_id", "extrenal_ids",
+     "phonenumber", "phoneNumber", "phon_number", "firstname", "firstName", "fist_name", "lastname", "last-name",
+     "lats_name"],
 )  # fmt: skip
 def test_f24_misspelt_keys_of_a_person_are_refused(key: str) -> None:
     """F-24: a key that looks like a misspelt identifier or name is refused instead of dropped."""

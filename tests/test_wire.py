@@ -85,7 +85,9 @@ def test_a_search_by_profile_id_uses_klaviyos_name() -> None:
 
 def test_a_page_of_profiles_is_asked_for() -> None:
     """A filter, an order and a size travel percent-encoded, and only what is given travels."""
-    request = _wire.list_profiles(filter='greater-than(updated,2026-01-01T00:00:00+00:00)', sort="-updated", page_size=5)
+    request = _wire.list_profiles(
+        filter="greater-than(updated,2026-01-01T00:00:00+00:00)", sort="-updated", page_size=5
+    )
     query = parse_qs(urlsplit(request.path).query, strict_parsing=True)
     wanted = {"filter": ["greater-than(updated,2026-01-01T00:00:00+00:00)"], "sort": ["-updated"], "page[size]": ["5"]}
     assert wanted == query
@@ -220,7 +222,10 @@ def test_an_event_names_its_profile_three_times() -> None:
         "backfill": True,
     }
     assert {"data": {"type": "event", "attributes": attributes}} == document(request)
-    assert ("POST", "/api/events", Repeat.KEYED) == (request.method, request.path, request.repeat)
+    # The key makes the event count once, but not the value that is appended to the profile.
+    assert ("POST", "/api/events", Repeat.ONCE) == (request.method, request.path, request.repeat)
+    plain = _wire.create_event(event, profile_id="P1", external_id=None, email=None)
+    assert Repeat.KEYED == plain.repeat
 
 
 def test_an_event_can_name_its_profile_by_id_alone() -> None:
@@ -300,6 +305,33 @@ def test_what_klaviyo_would_not_take_is_refused_by_its_size() -> None:
         _wire.create_event(wider, profile_id=PROFILE_ID, external_id=None, email=None)
 
 
+def test_the_largest_body_is_allowed_to_the_byte() -> None:
+    """A profile, an event's profile and a request of exactly the largest size are sent; one byte more is refused."""
+
+    def update(size: int) -> Request:
+        return _wire.update_profile(PROFILE_ID, Person(properties={"a": "x" * size}))
+
+    def track(size: int) -> Request:
+        person = Person(properties={"a": "x" * size})
+        return _wire.create_event(ORDER, profile_id=PROFILE_ID, external_id=None, email=None, person=person)
+
+    def weight_of_profile(request: Request) -> int:
+        return len(_wire.encoded(document(request)["data"]["attributes"]["profile"]["data"]))
+
+    room = 100_000 - len(update(0).body or b"")
+    assert 100_000 == len(update(room).body or b"")
+    room_in_event = 95_000 - weight_of_profile(track(0))
+    assert 95_000 == weight_of_profile(track(room_in_event))
+    assert 5_000_000 == len(_wire.encoded({"a": "x" * (5_000_000 - 8)}))
+    for build in (
+        lambda: update(room + 1),
+        lambda: track(room_in_event + 1),
+        lambda: _wire.encoded({"a": "x" * (5_000_000 - 7)}),
+    ):
+        with pytest.raises(InvalidPropertyError):
+            build()
+
+
 @pytest.mark.parametrize("value", [{1}, float("nan"), "\ud800"])
 def test_p8_what_was_changed_meanwhile_is_refused_without_quoting_it(value: object) -> None:
     """P8: properties that were changed after they had been checked are refused, and not shown."""
@@ -322,9 +354,43 @@ def test_p8_a_requests_repr_shows_neither_query_nor_body() -> None:
     assert "Request(POST /api/profiles)" == repr(_wire.create_profile(ANN, NOTHING))
 
 
-def test_each_endpoint_has_its_own_name() -> None:
-    """Klaviyo counts each endpoint apart, so each has a name of its own, and the names sorted are the list."""
-    names = [endpoint.name for endpoint in _wire.ENDPOINTS]
-    assert len(names) == len(set(names))
+def test_endpoints_are_paced_as_klaviyo_publishes() -> None:
+    """Each endpoint has a name of its own and the burst and steady limits of Klaviyo's reference."""
+    published = {
+        "get_accounts": (1, 15),
+        "create_event": (350, 3500),
+        "create_profile": (75, 750),
+        "get_profile": (75, 750),
+        "get_profiles": (75, 750),
+        "merge_profiles": (10, 150),
+        "request_profile_deletion": (3, 60),
+        "update_profile": (75, 750),
+    }
+    assert published == {endpoint.name: (endpoint.burst, endpoint.steady) for endpoint in _wire.ENDPOINTS}
+    assert len(published) == len(_wire.ENDPOINTS)
+
+
+def test_each_request_is_paced_by_its_own_endpoint() -> None:
+    """A request names the endpoint that Klaviyo counts it under."""
+    event = _wire.create_event(ORDER, profile_id=PROFILE_ID, external_id=None, email=None)
+    built = {
+        "get_accounts": _wire.get_account(),
+        "create_event": event,
+        "create_profile": _wire.create_profile(ANN, NOTHING),
+        "get_profile": _wire.get_profile(PROFILE_ID),
+        "get_profiles": _wire.search_profiles(Kind.EMAIL, "ann@shop.ch"),
+        "merge_profiles": _wire.merge_profiles("SOURCE", "SURVIVOR"),
+        "request_profile_deletion": _wire.request_deletion(PROFILE_ID),
+        "update_profile": _wire.update_profile(PROFILE_ID, NOTHING),
+    }
+    assert list(built) == [request.endpoint.name for request in built.values()]
+    page, following = _wire.list_profiles(), _wire.list_profiles(cursor_url="/api/profiles?page%5Bcursor%5D=b")
+    assert {"get_profiles"} == {page.endpoint.name, following.endpoint.name}
+    assert {Repeat.READ} == {page.repeat, following.repeat}
+    assert Repeat.IDEMPOTENT is built["request_profile_deletion"].repeat
+
+
+def test_the_names_of_the_wire_are_listed() -> None:
+    """What other modules may use is listed, sorted, and there."""
     assert _wire.__all__ == sorted(_wire.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     assert all(hasattr(_wire, name) for name in _wire.__all__)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from safeklaviyo import _evidence
 from safeklaviyo._flow import Bind, Find, Flow
 from safeklaviyo._operations._call import Call
-from safeklaviyo._operations._reading import read_profile
+from safeklaviyo._operations._reading import has_left, read_profile
 from safeklaviyo._operations._settle import give_way, restore
 from safeklaviyo.errors import StoreError
 from safeklaviyo.identity import Claim, Identifier, Kind
@@ -94,13 +94,10 @@ def _of_key(found: Found, key: str) -> Binding | None:
 
 def _contradicted(call: Call, binding: Binding, profile: Profile) -> Flow[Binding]:
     """Repair a former address, adopt what Klaviyo says, or refuse."""
+    if (yield from has_left(call, binding, profile)):
+        yield from restore(call, profile.id)
+        return binding
     shown = _evidence.email_of(profile)
-    if shown is not None:
-        found = yield from Find(call.account, (Identifier(Kind.EMAIL, shown),))
-        former = found.retired(Kind.EMAIL)
-        if former is not None and former.binding.key == binding.key:
-            yield from restore(call, profile.id)
-            return binding
     if call.policy.drift != "adopt" or shown is None:
         raise _evidence.drift(binding, profile, "Klaviyo shows another pair than the identity map")
     adopted = replace(binding, external_id=profile.external_id or binding.external_id, email=shown)

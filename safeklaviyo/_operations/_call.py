@@ -61,7 +61,6 @@ class Call:
         account: The namespace of the map.
         outcome: Whether the main write has changed Klaviyo, as far as it has got.
         notices: What has gone differently so far.
-        contact_is_main: Making first contact is part of the operation's main write.
         doubt: A write of this call, main or not, may still land.
         patience_ends: Until when this call waits for others, on the monotonic clock; None before the first wait.
         pause: How long it waits next.
@@ -72,7 +71,6 @@ class Call:
     account: str
     outcome: Outcome = "not_applied"
     notices: list[Notice] = field(default_factory=list)
-    contact_is_main: bool = False
     doubt: bool = False
     patience_ends: float | None = None
     pause: float = 0.02
@@ -100,8 +98,10 @@ class Call:
             logger.warning("%s: %s", self.operation, message, extra={"operation": self.operation, "code": code})
 
 
-class LeaseLostError(Exception):
+class LeaseLostError(SafeKlaviyoError):
     """Somebody else has taken this lease over: write nothing more under it. Never leaves this package.
+
+    It is a `SafeKlaviyoError` so that a doubt about an earlier attempt is kept with it.
 
     Attributes:
         profile_id: The profile that may have been written by then.
@@ -156,10 +156,11 @@ def check_accepted(call: Call, response: Response) -> None:
 
     Raises:
         BadRequestError: Nothing was done.
+        NoResponseError: It cannot be understood.
     """
     try:
         call.dialect.check(response)
-    except APIStatusError as error:
+    except SafeKlaviyoError as error:
         call.outcome = error.outcome
         raise
 
@@ -173,7 +174,7 @@ def _note(call: Call, outcome: Outcome, *, main: bool) -> None:
 
 def _renewing(call: Call, lease: Lease) -> Callable[[float], Flow[None]]:
     def renew(seconds: float) -> Flow[None]:
-        kept = yield from Renew(call.account, lease.token, seconds + call.lease_ttl)
+        kept = yield from Renew(call.account, lease.token, seconds + call.policy.lease)
         if not kept:
             raise LeaseLostError
 
@@ -194,9 +195,9 @@ def give_up(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[None]:
         yield from release(call, lease)
 
 
-def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]], *, contact_is_main: bool = False) -> Flow[T]:
+def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T]:
     """Run one public operation: find out the account, and see to the error's outcome and the log."""
-    call = Call(setup, operation, setup.account or "", contact_is_main=contact_is_main)
+    call = Call(setup, operation, setup.account or "")
     try:
         if setup.account is None:
             call.account = setup.account = yield from _account(call)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from safeklaviyo import _evidence, _wire, errors
 from safeklaviyo._flow import Bind, Find, Flow, Response
 from safeklaviyo._operations._call import TAKEN_OR_MISSING, Call, LeaseLostError, release, send
-from safeklaviyo._operations._reading import Evidence, gather, owner_in_map, read_answer, read_profile
+from safeklaviyo._operations._reading import Evidence, gather, has_left, owner_in_map, read_answer, read_profile
 from safeklaviyo.identity import Identifier, Identity, Kind
 from safeklaviyo.stores.base import Change, JournalEntry
 
@@ -180,9 +180,7 @@ def _check_owner(call: Call, binding: Binding, profile: Profile, email: str) -> 
         raise _evidence.drift(binding, profile, "the customer's profile shows another external_id in Klaviyo")
     shown = _evidence.email_of(profile)
     if shown is not None and shown not in (email, binding.email) and call.policy.drift != "adopt":
-        found = yield from Find(call.account, (Identifier(Kind.EMAIL, shown),))
-        former = found.retired(Kind.EMAIL)
-        if former is None or former.binding.key != binding.key:
+        if not (yield from has_left(call, binding, profile)):
             raise _evidence.drift(binding, profile, "the customer's profile shows another email in Klaviyo")
     return binding.external_id if profile.external_id is None else None
 

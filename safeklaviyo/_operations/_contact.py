@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from safeklaviyo import _evidence, _rules, _wire
 from safeklaviyo._flow import Bind, Find, Flow, Response
 from safeklaviyo._operations._call import TAKEN, TAKEN_OR_MISSING, Call, LeaseLostError, check_accepted, release, send
-from safeklaviyo._operations._reading import Evidence, gather, owner_in_map, read_answer
+from safeklaviyo._operations._reading import Evidence, gather, has_left, owner_in_map, read_answer
 from safeklaviyo._properties import NOTHING, Person
 from safeklaviyo.identity import Claim, Identity
 from safeklaviyo.models import Binding, Profile
@@ -121,13 +121,18 @@ def _settle(
 def _others(
     call: Call, contact: Contact, base: Binding | None, pair: Identity, evidence: Evidence
 ) -> Flow[dict[str, Binding]]:
-    """Return the profiles that the map gives to other customers, and note one that shows a former address."""
+    """Return the profiles that the map gives to other customers, and note one that shows a former address of theirs.
+
+    A former address of the customer's own counts as none: it was put back, and gives way to the current one (R15).
+    """
     others: dict[str, Binding] = {}
-    for profile in evidence.values():
+    for profile in tuple(evidence.values()):
         owner, is_former = yield from owner_in_map(call, profile, pair.email)
         if owner is not None and (base is None or owner.key != base.key):
             others[profile.id] = owner
             contact.put_back = profile if is_former else contact.put_back
+        elif base is not None and (yield from has_left(call, base, profile)):
+            evidence[profile.id] = profile.model_copy(update={"email": None})
     return others
 
 
@@ -142,6 +147,8 @@ def _write(
         request = call.dialect.move(placement.profile.id, external_id=pair.external_id)
     else:
         request = call.dialect.move(placement.profile.id, email=pair.email)
+    # Properties only travel with a create: where there are some, this is not yet what the caller wants to know about.
+    main = main and person.is_empty
     return (yield from send(call, request, main=main, accept=TAKEN_OR_MISSING, lease=lease))
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo import _wire
 from safeklaviyo._operations._call import Call, send
-from safeklaviyo._operations._reading import read_profile, search
+from safeklaviyo._operations._reading import read_profile, search, understood
 from safeklaviyo._properties import NOBODY, GivenIdentifiers, Person
 from safeklaviyo._values import refused
-from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError, NoResponseError
+from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
 from safeklaviyo.identity import (
     Identifier,
     Kind,
@@ -21,7 +21,7 @@ from safeklaviyo.identity import (
 )
 
 if TYPE_CHECKING:
-    from safeklaviyo._flow import Flow, Response
+    from safeklaviyo._flow import Flow
     from safeklaviyo.models import Profile
 
 
@@ -66,7 +66,7 @@ def _one(call: Call, *, external_id: object, email: object, phone_number: object
 def get_profile(call: Call, profile_id: object) -> Flow[Profile]:
     """Read one profile; Klaviyo's 404 is raised."""
     response = yield from send(call, call.dialect.get(normalise_profile_id(profile_id)))
-    return _read(call, response)
+    return understood(call.dialect.read, response)
 
 
 def update_profile(call: Call, profile_id: object, person: Person, given: GivenIdentifiers) -> Flow[Profile]:
@@ -81,7 +81,7 @@ def update_profile(call: Call, profile_id: object, person: Person, given: GivenI
         return (yield from get_profile(call, profile_id))
     request = _wire.update_profile(normalise_profile_id(profile_id), person)
     response = yield from send(call, request, main=True)
-    return _read(call, response)
+    return understood(call.dialect.read, response)
 
 
 def list_profiles(
@@ -94,19 +94,5 @@ def list_profiles(
         raise ConfigurationError("page_size has to be from 1 to 100")
     request = _wire.list_profiles(filter=filter, sort=sort, page_size=page_size, cursor_url=cursor)
     response = yield from send(call, request)
-    try:
-        page = _wire.read_profiles(response)
-    except _wire.UnreadableAnswer as exc:
-        raise _unreadable(call) from exc
+    page = understood(_wire.read_profiles, response)
     return ProfilePage(page.profiles, page.next_path)
-
-
-def _read(call: Call, response: Response) -> Profile:
-    try:
-        return call.dialect.read(response)
-    except _wire.UnreadableAnswer as exc:
-        raise _unreadable(call) from exc
-
-
-def _unreadable(call: Call) -> NoResponseError:
-    return NoResponseError("Klaviyo's answer could not be read", outcome=call.outcome, may_retry=True)

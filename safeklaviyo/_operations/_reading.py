@@ -5,18 +5,32 @@ Decided here: that a search is only a pointer. Whatever it finds is read by its 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from safeklaviyo import _evidence, _wire
 from safeklaviyo._flow import Find, Flow, Response
 from safeklaviyo._operations._call import MISSING, Call, send
+from safeklaviyo.errors import NoResponseError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding, Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+T = TypeVar("T")
 Evidence = dict[str, Profile]
+
+
+def understood(read: Callable[[Response], T], response: Response) -> T:
+    """Read an answer that nothing can be decided without.
+
+    Raises:
+        NoResponseError: It cannot be read; to take it for "nobody" could give a profile away (P6).
+    """
+    try:
+        return read(response)
+    except _wire.UnreadableAnswer as exc:
+        raise NoResponseError("Klaviyo's answer could not be read", may_retry=True) from exc
 
 
 def read_profile(call: Call, profile_id: str) -> Flow[Profile | None]:
@@ -24,7 +38,7 @@ def read_profile(call: Call, profile_id: str) -> Flow[Profile | None]:
     response = yield from send(call, call.dialect.get(profile_id), accept=MISSING)
     if response.status in MISSING:
         return None
-    return call.dialect.read(response)
+    return understood(call.dialect.read, response)
 
 
 def read_answer(call: Call, response: Response) -> Profile | None:
@@ -38,7 +52,7 @@ def read_answer(call: Call, response: Response) -> Profile | None:
 def search(call: Call, kind: Kind, value: str) -> Flow[tuple[str, ...]]:
     """Ask Klaviyo's search who has an identifier; it may lag behind."""
     response = yield from send(call, call.dialect.search(kind, value), accept=call.dialect.nobody)
-    return call.dialect.read_search(response)
+    return understood(call.dialect.read_search, response)
 
 
 def gather(
@@ -71,3 +85,13 @@ def owner_in_map(call: Call, profile: Profile, email: str | None) -> Flow[tuple[
     found = yield from Find(call.account, tuple(wanted))
     owner, former = found.current(Kind.PROFILE_ID), found.retired(Kind.EMAIL)
     return owner, owner is not None and former is not None and former.binding.key == owner.key
+
+
+def has_left(call: Call, binding: Binding, profile: Profile) -> Flow[bool]:
+    """Tell whether a profile shows an address that is a former one of this customer."""
+    shown = _evidence.email_of(profile)
+    if shown is None or shown == binding.email:
+        return False
+    found = yield from Find(call.account, (Identifier(Kind.EMAIL, shown),))
+    former = found.retired(Kind.EMAIL)
+    return former is not None and former.binding.key == binding.key

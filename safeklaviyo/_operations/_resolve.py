@@ -66,11 +66,12 @@ def resolve(
         if decision.action == "send" and decision.binding is not None:
             return Resolved(decision.binding, decision.rule, decision.rewritten)
         rounds += 1
-        if rounds > _PATIENT_ROUNDS:
-            yield from wait(call, None)
         if found.lease is not None:
             yield from give_way(call, found.lease)
-        elif decision.action == "lookup":
+            continue
+        if rounds > _PATIENT_ROUNDS:
+            yield from wait(call, None)
+        if decision.action == "lookup":
             yield from _look_up(call, decision)
         elif decision.action == "contact" and decision.rule != "R6":
             resolved = yield from _make_contact(call, decision, person, main=main)

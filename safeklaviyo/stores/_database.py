@@ -230,9 +230,9 @@ def _prepare(connection: sqlite3.Connection, timeout: float) -> None:
         return
     _switch_to_wal(connection, timeout)
     with _transaction(connection, "IMMEDIATE"):
-        if not _is_made(connection):
-            for statement in _sql.SCHEMA:
-                connection.execute(statement)
+        # Another process may have been faster.
+        for statement in () if _is_made(connection) else _sql.SCHEMA:
+            connection.execute(statement)
 
 
 def _is_made(connection: sqlite3.Connection) -> bool:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores import _ledger
 from safeklaviyo.stores._ledger import LeaseRow, Place, Rows
 from safeklaviyo.stores.base import Found, JournalEntry, JournalRow, Match, Page
 
@@ -96,20 +95,24 @@ def find(connection: Connection, account: str, identifiers: Sequence[Identifier]
     """Find what is known, in one statement where the first identifier's binding answers for all and nobody writes."""
     if not identifiers:
         return Found((), None, now)
-    first = identifiers[0]
-    row = connection.execute(_FIND_ONE, (account, *first)).fetchone()
+    kind, value = identifiers[0]
+    row = connection.execute(_FIND_ONE, (account, kind.value, value)).fetchone()
     if row is not None:
         binding = _binding(row)
-        names = _ledger.owned(binding)
-        if len(identifiers) == 1 or all(each in names for each in identifiers):
+        for kind, value in identifiers[1:]:
+            if kind is Kind.PHONE_NUMBER or getattr(binding, kind) != value:
+                break
+        else:
             return Found(tuple([Match(each, binding) for each in identifiers]), None, now)
     return _found(connection, account, identifiers, now)
 
 
 def _found(connection: Connection, account: str, identifiers: Sequence[Identifier], now: float) -> Found:
-    asked = [part for identifier in identifiers for part in identifier]
+    asked = [part for kind, value in identifiers for part in (kind.value, value)]
     rows: list[tuple[Any, ...]] = connection.execute(_find_all(len(identifiers)), (account, *asked)).fetchall()
-    matches = [Match(identifiers[row[0]], _binding(row[2:9]), row[1]) for row in sorted(rows) if row[2] is not None]
+    matches = [
+        Match(identifiers[int(row[0])], _binding(row[2:9]), row[1]) for row in sorted(rows) if row[2] is not None
+    ]
     leases = [_lease(row[9:]) for row in rows if row[9] is not None]
     lease = min(leases, key=lambda each: each.token).seen_at(now) if leases else None
     return Found(tuple(matches), lease, now)
@@ -172,17 +175,17 @@ class SqlRows(Rows):
     def place(self, identifier: Identifier) -> Place | None:
         """See `Rows.place`."""
         sql = "SELECT binding, retired_at FROM place WHERE account = ? AND kind = ? AND value = ?"
-        row = self._one(sql, self._account, *identifier)
+        row = self._one(sql, *self._name(identifier))
         return None if row is None else Place(str(row[0]), row[1])
 
     def put(self, identifier: Identifier, place: Place) -> None:
         """See `Rows.put`."""
-        values = (self._account, *identifier, _number(place.key), place.retired_at)
+        values = (*self._name(identifier), _number(place.key), place.retired_at)
         self._run("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?)", values)
 
     def forget(self, identifier: Identifier) -> None:
         """See `Rows.forget`."""
-        self._run("DELETE FROM place WHERE account = ? AND kind = ? AND value = ?", (self._account, *identifier))
+        self._run("DELETE FROM place WHERE account = ? AND kind = ? AND value = ?", self._name(identifier))
 
     def retired(self, key: str) -> dict[Identifier, float]:
         """See `Rows.retired`."""
@@ -210,7 +213,7 @@ class SqlRows(Rows):
     def token(self, identifier: Identifier) -> int | None:
         """See `Rows.token`."""
         sql = "SELECT token FROM leased WHERE account = ? AND kind = ? AND value = ?"
-        row = self._one(sql, self._account, *identifier)
+        row = self._one(sql, *self._name(identifier))
         return None if row is None else int(row[0])
 
     def lease(self, token: int) -> LeaseRow | None:
@@ -225,7 +228,7 @@ class SqlRows(Rows):
         cursor = self._run("INSERT INTO lease VALUES (NULL, ?, ?, ?, ?)", (self._account, names, intent, expires))
         token = int(cursor.lastrowid or 0)
         for identifier in identifiers:
-            self._run("INSERT INTO leased VALUES (?, ?, ?, ?)", (self._account, *identifier, token))
+            self._run("INSERT INTO leased VALUES (?, ?, ?, ?)", (*self._name(identifier), token))
         return LeaseRow(token, identifiers, intent, expires)
 
     def extend(self, token: int, intent: str, expires: float) -> None:
@@ -237,7 +240,7 @@ class SqlRows(Rows):
         row = self.lease(token)
         for identifier in () if row is None else row.identifiers:
             sql = "DELETE FROM leased WHERE account = ? AND kind = ? AND value = ?"
-            self._run(sql, (self._account, *identifier))
+            self._run(sql, self._name(identifier))
         self._run("DELETE FROM lease WHERE token = ?", (token,))
 
     def write_down(self, at: float, binding: Binding, entry: JournalEntry) -> None:
@@ -245,6 +248,9 @@ class SqlRows(Rows):
         who = (_number(binding.key), binding.profile_id, binding.external_id)
         values = (self._account, at, *who, entry.verb, entry.old, entry.new)
         self._run("INSERT INTO journal VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def _name(self, identifier: Identifier) -> tuple[str, str, str]:
+        return self._account, identifier.kind.value, identifier.value
 
     def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._run(sql, values).fetchone()

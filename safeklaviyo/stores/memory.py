@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,24 +26,33 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, JournalEntry
 
 
+@dataclass(slots=True)
+class _Last:
+    """The numbers given last, in all accounts: what one account was given means nothing in another."""
+
+    key: int = 0
+    token: int = 0
+    row: int = 0
+
+
 class _Account(Rows):
     """One account's rows. What the containers hold never changes, so that copying them copies the account."""
 
-    def __init__(self) -> None:
+    def __init__(self, last: _Last) -> None:
+        self.last = last
         self.places: dict[Identifier, Place] = {}
         self.bindings: dict[str, Binding] = {}
         self.leases: dict[int, LeaseRow] = {}
         self.covered: dict[Identifier, int] = {}
         self.journal: list[JournalRow] = []
         self.notes: dict[str, str] = {}
-        self.last_key = 0
-        self.last_token = 0
 
-    def copy(self) -> _Account:
+    def copy(self, last: _Last) -> _Account:
         """Return an account that changes apart from this one."""
-        twin = _Account()
+        twin = _Account(last)
         for name, value in vars(self).items():
-            setattr(twin, name, copy.copy(value))
+            if name != "last":
+                setattr(twin, name, value.copy())
         return twin
 
     def place(self, identifier: Identifier) -> Place | None:
@@ -73,8 +82,8 @@ class _Account(Rows):
     def save(self, binding: Binding) -> Binding:
         """See `Rows.save`."""
         if not binding.key:
-            self.last_key += 1
-            binding = replace(binding, key=f"{self.last_key:012d}")
+            self.last.key += 1
+            binding = replace(binding, key=f"{self.last.key:012d}")
         self.bindings[binding.key] = binding
         return binding
 
@@ -92,8 +101,8 @@ class _Account(Rows):
 
     def grant(self, identifiers: frozenset[Identifier], intent: str, expires: float) -> LeaseRow:
         """See `Rows.grant`."""
-        self.last_token += 1
-        row = self.leases[self.last_token] = LeaseRow(self.last_token, identifiers, intent, expires)
+        self.last.token += 1
+        row = self.leases[self.last.token] = LeaseRow(self.last.token, identifiers, intent, expires)
         self.covered |= dict.fromkeys(identifiers, row.token)
         return row
 
@@ -108,8 +117,8 @@ class _Account(Rows):
 
     def write_down(self, at: float, binding: Binding, entry: JournalEntry) -> None:
         """See `Rows.write_down`."""
-        number = len(self.journal) + 1
-        self.journal.append(JournalRow(number, at, binding.key, binding.profile_id, binding.external_id, entry))
+        self.last.row += 1
+        self.journal.append(JournalRow(self.last.row, at, binding.key, binding.profile_id, binding.external_id, entry))
 
     def find(self, identifiers: Sequence[Identifier], now: float) -> Found:
         """Return what is known of these identifiers."""
@@ -131,14 +140,16 @@ class MemoryStore(IdentityStore):
         self._clock = clock
         self._lock = Lock()
         self._is_closed = False
+        self._last = _Last()
         self._accounts: dict[str, _Account] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self)(clock=copy.deepcopy(self._clock, memo))
         memo[id(self)] = twin
         with self._lock:
-            accounts = {name: account.copy() for name, account in self._accounts.items()}
-            vars(twin).update(_accounts=accounts, _is_closed=self._is_closed)
+            last = replace(self._last)
+            accounts = {name: account.copy(last) for name, account in self._accounts.items()}
+            vars(twin).update(_accounts=accounts, _last=last, _is_closed=self._is_closed)
         return twin
 
     def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
@@ -191,7 +202,7 @@ class MemoryStore(IdentityStore):
     def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """See `IdentityStore.journal`."""
         with self._rows(account) as rows:
-            return tuple(row for row in rows.journal[after:] if row.at >= since)[:limit]
+            return tuple(row for row in rows.journal if row.number > after and row.at >= since)[:limit]
 
     def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
         """See `IdentityStore.page`."""
@@ -228,7 +239,7 @@ class MemoryStore(IdentityStore):
         with self._lock:
             if self._is_closed:
                 raise StoreUnavailableError("the identity map has been closed; open it again")
-            yield self._accounts.setdefault(account, _Account())
+            yield self._accounts.setdefault(account, _Account(self._last))
 
 
 class AsyncMemoryStore(Twin):

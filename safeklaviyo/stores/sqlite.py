@@ -152,13 +152,16 @@ class AsyncSqliteStore(Twin):
 
     async def aclose(self) -> None:
         """Same as `IdentityStore.close`."""
-        await super().aclose()
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.shutdown(wait=False)
+        worker = self._thread()
+        await asyncio.get_running_loop().run_in_executor(worker, self._store.close)
+        worker.shutdown(wait=False)
+        self._worker = None
 
     async def _do(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread(), work)
+
+    def _thread(self) -> ThreadPoolExecutor:
         if self._worker is None or self._process != os.getpid():  # a fork does not copy threads
             self._worker = ThreadPoolExecutor(1, thread_name_prefix="safeklaviyo-store")
             self._process = os.getpid()
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        return self._worker

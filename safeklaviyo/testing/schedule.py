@@ -12,12 +12,26 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
 
-from safeklaviyo._flow import Effect, Flow, Monotonic, NewId, Now, Response, Send, Sleep, StoreEffect
+from safeklaviyo._flow import (
+    Effect,
+    Find,
+    Flow,
+    Monotonic,
+    NewId,
+    Now,
+    Recall,
+    Renew,
+    Response,
+    Send,
+    Sleep,
+    StoreEffect,
+)
 from safeklaviyo.errors import NoResponseError, NotSentError, SafeKlaviyoError
+from safeklaviyo.stores.base import Found
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing.simulator import ConnectionLost, ConnectionRefused, KlaviyoSimulator
 
@@ -89,6 +103,7 @@ class World:
 
     Attributes:
         moves: What has happened so far.
+        changes: How often the map may have changed for those who wait.
     """
 
     simulator: KlaviyoSimulator
@@ -96,6 +111,7 @@ class World:
     clock: VirtualClock
     actors: list[Actor] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
+    changes: int = 0
 
     def add(self, name: str, flow: Flow[Any]) -> None:
         """Let an operation take part."""
@@ -129,7 +145,7 @@ class World:
                 yield "refuse", index
             if done.count("crash") < limits.crashes and self.actors[index].told:
                 yield "crash", index
-        if awake and done.count("expire") < limits.expiries:
+        if awake and done.count("expire") < limits.expiries and self._leases():
             yield "expire", 0
         if awake and limits.applies:
             yield from (("apply", index) for index in range(len(self.simulator.pending)))
@@ -140,6 +156,7 @@ class World:
         self.moves.append(move)
         if kind == "expire":
             self.clock.now += _LONG
+            self.changes += 1
         elif kind == "apply":
             self.simulator.step(index)
         elif kind == "crash":
@@ -151,21 +168,26 @@ class World:
 
     def state(self) -> bytes:
         """Return a digest of all that the future depends on."""
-        actors = tuple((actor.ended, actor.told, actor.wake) for actor in self.actors)
+        actors = tuple((actor.ended, actor.told, actor.wake is not None) for actor in self.actors)
         account = self.simulator._account  # noqa: SLF001 - the simulator's whole state, without its journal
         parts = (account, self.store._accounts, self.clock.now, actors)  # noqa: SLF001 - likewise
         spent = tuple(kind for kind, _ in self.moves if kind in {"crash", "lose", "refuse", "expire"})
         return blake2b(pickle.dumps((parts, len(spent), sorted(spent))), digest_size=16).digest()
 
+    def _leases(self) -> bool:
+        return any(account.leases for account in self.store._accounts.values())  # noqa: SLF001 - as above
+
     def _can_move(self, actor: Actor) -> bool:
-        # Whoever waits for somebody looks again once something has happened; otherwise it would see the same.
-        return actor.ended == "running" and (actor.wake is None or actor.slept_at < len(self.moves))
+        # Whoever waits for somebody looks again once the map has changed; otherwise it would see the same.
+        return actor.ended == "running" and (actor.wake is None or actor.slept_at < self.changes)
 
     def _carry_out(self, actor: Actor, kind: Kind = "step") -> None:
         effect = actor.effect
         assert effect is not None
         if isinstance(effect, Sleep):
-            self.clock.now = max(self.clock.now, actor.wake or 0.0)
+            # Time passes only where nobody can do anything else: whoever is woken by a change is woken at once.
+            if actor.slept_at == self.changes:
+                self.clock.now = max(self.clock.now, actor.wake or 0.0)
             actor.wake = None
             self._tell(actor, None)
             return
@@ -181,6 +203,8 @@ class World:
         if isinstance(effect, Send):
             return self._send(effect, kind)
         assert isinstance(effect, StoreEffect)
+        if not isinstance(effect, Find | Recall | Renew):
+            self.changes += 1
         return effect.on(self.store)
 
     def _send(self, effect: Send, kind: Kind) -> Response:
@@ -215,7 +239,7 @@ class World:
         else:
             actor.effect = effect
             if isinstance(effect, Sleep):
-                actor.wake, actor.slept_at = self.clock.now + effect.seconds, len(self.moves)
+                actor.wake, actor.slept_at = self.clock.now + effect.seconds, self.changes
 
     def _ambient(self, actor: Actor, effect: Effect[object]) -> object:
         if isinstance(effect, Now | Monotonic):
@@ -281,4 +305,7 @@ def _checked(world: World, check: Callable[[World], None]) -> None:
 
 
 def _digest(before: bytes, told: object) -> bytes:
+    # How long a lease still lives decides how long somebody sleeps, and nothing else but whether it has expired.
+    if isinstance(told, Found) and told.lease is not None:
+        told = replace(told, now=0.0, lease=replace(told.lease, remaining=float(told.lease.remaining > 0)))
     return blake2b(before + pickle.dumps(told), digest_size=16).digest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -75,27 +75,16 @@ def serve(simulator: KlaviyoSimulator, port: int = 0) -> Generator[str]:
     """
     try:
         import uvicorn  # noqa: PLC0415 - optional
-        from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: PLC0415 - optional
     except ImportError as exc:
         raise RuntimeError('serving the simulator needs uvicorn: pip install "safeklaviyo[server]"') from exc
-
     connections: dict[object, asyncio.Transport] = {}
-
-    class Protocol(H11Protocol):
-        """Tells which connection a request came by, so that it can be broken."""
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            connections[self.client] = transport
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            connections.pop(self.client, None)
-            super().connection_lost(exc)
-
     with socket.create_server((_LOOPBACK, port)) as listening:
+        # Connections inherit it; asyncio sets it only where the socket names its protocol, and an answer in two parts
+        # would wait 40 ms for its acknowledgement.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
             _Breaking(simulator, connections),
-            http=Protocol,
+            http=_protocol(connections),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -111,6 +100,23 @@ def serve(simulator: KlaviyoSimulator, port: int = 0) -> Generator[str]:
             thread.join()
 
 
+def _protocol(connections: dict[object, asyncio.Transport]) -> type[asyncio.Protocol]:
+    from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: PLC0415 - optional
+
+    class Protocol(H11Protocol):
+        """Tells which connection a request came by, so that it can be broken."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            connections[self.client] = transport
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.pop(self.client, None)
+            super().connection_lost(exc)
+
+    return Protocol
+
+
 class _Breaking:
     """The application, with connections that break."""
 
@@ -121,14 +127,13 @@ class _Breaking:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         try:
             await self._app(scope, receive, send)
-        except ConnectionRefused:
-            await self._break(scope, receive)
-        except ConnectionLost:
+        except (ConnectionRefused, ConnectionLost):
             await self._break(scope, receive)
 
     async def _break(self, scope: Message, receive: Receive) -> None:
-        # Closing, not aborting, lets the half of a truncated answer out.
-        self._connections[scope["client"]].close()
+        with suppress(KeyError):  # the client may have left first
+            # Closing, not aborting, lets the half of a truncated answer out.
+            self._connections[scope["client"]].close()
         await receive()  # until the server knows that there is nobody to answer
 
 

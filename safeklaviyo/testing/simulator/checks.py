@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, cast
 
 from safeklaviyo.testing.simulator.persons import LOCATION, Person
-from safeklaviyo.testing.simulator.refusals import Refusal, invalid
+from safeklaviyo.testing.simulator.refusals import invalid
 from safeklaviyo.testing.simulator.tables import EMAIL, EXTERNAL_ID, KINDS, PHONE_NUMBER
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _MAX_ARRAY = 4000
 _MAX_DEPTH = 10
 _MAX_EMAIL = 100
 _MAX_EXTERNAL_ID = 255
-_EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]+@[^@\s_\"(),:;<>\[\]\\]+\.[^@\s\d\"(),:;<>\[\]\\.]{2,}")
+_EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]+@(?:[\w-]+\.)+[\w-]{2,}")
 _E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 TEXTS = ("first_name", "last_name", "organization", "locale", "title", "image")
@@ -111,10 +111,8 @@ def document(body: bytes) -> JSON:
     """Decode a body and return its ``data``.
 
     Raises:
-        Refusal: 400, or 413 for a body that is too large.
+        Refusal: 400.
     """
-    if len(body) > MAX_BODY:
-        raise Refusal(413)
     try:
         decoded: object = json.loads(body)
     except (ValueError, RecursionError):
@@ -129,7 +127,7 @@ def resource(body: bytes, kind: str, limit: int = MAX_BODY) -> JSON:
     """Decode a body and return its ``data``, which must be of one type.
 
     Raises:
-        Refusal: 400 or 413.
+        Refusal: 400.
     """
     data = document(body)
     if len(body) > limit:
@@ -163,6 +161,11 @@ def text(value: object, pointer: str, longest: int = MAX_STRING) -> str | None:
     raise invalid(f"This must be a string of 1 to {longest} characters.", pointer)
 
 
+def is_phone_number(value: object) -> bool:
+    """Whether it is a phone number in the form of E.164."""
+    return isinstance(value, str) and _E164.fullmatch(value) is not None
+
+
 def check_values(value: object, pointer: str, depth: int = 0) -> None:
     """Refuse values that Klaviyo does not take: too deep, too long, too large.
 
@@ -193,7 +196,7 @@ def _email(value: str, readings: Readings, pointer: str) -> str:
 
 
 def _phone_number(value: str, _readings: Readings, pointer: str) -> str:
-    if not _E164.fullmatch(value):
+    if not is_phone_number(value):
         raise invalid("Invalid phone number format (Example of a valid format: +12345678901)", pointer)
     return value
 

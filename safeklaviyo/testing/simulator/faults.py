@@ -72,17 +72,18 @@ class Faults:
     def __init__(self) -> None:
         self._next: list[tuple[Fault, int]] = []
 
-    def __len__(self) -> int:
-        return len(self._next)
-
     def add(self, fault: Fault, times: int) -> None:
         """Let the next so many requests that it meets fail.
 
         Raises:
-            ValueError: It would never happen, or could not be told from another.
+            ValueError: It would never happen, or part of it would be ignored.
         """
         if times < 1:
             raise ValueError("times is the number of requests that fail: at least 1")
+        if fault.status is None and (fault.body is not None or fault.headers):
+            raise ValueError("a body and headers belong to an answer: give its status")
+        if fault.broken is not None and (fault.status is not None or fault.delay):
+            raise ValueError("a connection that breaks brings no answer: give neither a status nor a delay")
         if fault.broken == "refused" and fault.when == "after":
             raise ValueError("a refused connection brings no request: use broken='lost'")
         if fault.broken == "truncated" and fault.when == "before":
@@ -96,10 +97,6 @@ class Faults:
                 self._next[place : place + 1] = [(fault, times - 1)] if times > 1 else []
                 return fault
         return None
-
-    def clear(self) -> None:
-        """Let nothing fail any more."""
-        self._next.clear()
 
 
 def encoded(body: Any) -> bytes | None:

@@ -11,13 +11,12 @@ import json
 from datetime import UTC, datetime
 from math import floor
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qs
 
 from safeklaviyo.testing.simulator import matching
 from safeklaviyo.testing.simulator.checks import Body
 from safeklaviyo.testing.simulator.event_endpoints import Recording
 from safeklaviyo.testing.simulator.persons import LOCATION, Person
-from safeklaviyo.testing.simulator.records import JSON, Answer, Asked, Event, Profile
+from safeklaviyo.testing.simulator.records import JSON, Answer, Asked, Event, Profile, form
 from safeklaviyo.testing.simulator.refusals import Refusal, json_answer
 from safeklaviyo.testing.simulator.tables import EMAIL, EXTERNAL_ID, KINDS, PHONE_NUMBER
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from safeklaviyo.testing.simulator.accounts import Account
 
-FORM = "application/x-www-form-urlencoded"
 RETIRED = (
     "This API has been retired and is no longer in service. Please review our migration resources for help migrating "
     "to our new APIs. https://developers.klaviyo.com/en/docs/migration_resources"
@@ -110,11 +108,6 @@ def refuse_key(*, given: bool) -> Answer:
     """Say that the key is not accepted, or is missing."""
     words = "The API key specified is invalid." if given else "You must specify an API key to make requests."
     return json_answer(403, {"status": 403, "message": words}, _JSON)
-
-
-def form(body: bytes) -> dict[str, str]:
-    """Return the fields of a form."""
-    return {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
 
 
 def _data(asked: Asked) -> JSON:

@@ -92,7 +92,8 @@ def meet(account: Account, person: Person) -> Profile | None:
         return store(account, None, person)
     for kind, other in others_of(account, profile, person).items():
         _collide(account, profile, kind, other)
-    settled = account.live.get(profile.id) or profile
+    settled = account.live.get(profile.id)
+    assert settled is not None  # what an event is about is merged into, never away
     return store(account, settled, _free(account, settled, person))
 
 
@@ -111,7 +112,7 @@ def _collide(account: Account, profile: Profile, kind: str, other: Profile) -> N
     """Merge a lower-ranking profile into the one that an event is about, or leave it."""
     how = account.readings.event_conflict
     alone = all(getattr(other, each) is None for each in KINDS if each != kind)
-    if how == "merge" or (how == "merge_email_only" and kind != EXTERNAL_ID and alone):
+    if how == "merge" or (how == "merge_alone" and alone):
         merge(account, other.id, profile.id)
 
 

@@ -39,9 +39,6 @@ class Person(Record):
     unappend: Mapping[str, Any] = field(default_factory=dict[str, Any])
     unset: tuple[str, ...] = ()
 
-    def __repr__(self) -> str:
-        return f"Person(profile_id={self.profile_id!r})"
-
     def named(self) -> dict[str, str]:
         """Return the identifiers that are given, in the order of their rank."""
         given = ((kind, self.identifiers.get(kind)) for kind in KINDS)

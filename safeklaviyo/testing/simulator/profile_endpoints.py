@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from safeklaviyo.testing.simulator import matching, revisions
 from safeklaviyo.testing.simulator.checks import MAX_PROFILE, Body, fields, resource

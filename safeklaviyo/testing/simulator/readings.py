@@ -6,10 +6,16 @@ what its users report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args, get_type_hints
 
 from safeklaviyo.testing.simulator.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NUMBERS = {"any_limit": (None, 100), "external_ids_cut_at": (None, 64)}
+"""Answers to the questions for a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +39,8 @@ class Readings(Record):
         merge_deduplicates: Of two events with one key the merge keeps one. Documented is only that all are copied.
         merged_event_names_source: The Merged Profile event says which profile it was.
         deletion_matches: Which profiles a deletion job deletes: those that match when it runs, or when it was asked.
-        event_conflict: What becomes of the profile with an event's email, where its external id is another profile's.
-            The help centre: it is merged if that email is all that it is recognised by, else it stays.
+        event_conflict: What becomes of a profile with one of an event's identifiers, where a higher-ranking one is
+            another's. The help centre: it is merged if it is recognised by that identifier alone, else it stays.
         event_email_first: The email decides before the external id, as the developer documentation calls it the primary
             identifier. The help centre ranks the external id higher.
         event_replaces_email: An event that is matched by its external id or phone replaces an email that is there.
@@ -62,7 +68,7 @@ class Readings(Record):
     merge_deduplicates: bool = False
     merged_event_names_source: bool = False
     deletion_matches: Literal["when_run", "when_asked"] = "when_run"
-    event_conflict: Literal["merge_email_only", "merge", "keep"] = "merge_email_only"
+    event_conflict: Literal["merge_alone", "merge", "keep"] = "merge_alone"
     event_email_first: bool = False
     event_replaces_email: bool = True
     deep_merge: bool = False
@@ -75,3 +81,13 @@ class Readings(Record):
     large_steady: Literal[700, 750] = 750
     drops_test_addresses: bool = False
     retired_status: Literal[404, 410] = 410
+
+    @classmethod
+    def each(cls) -> Iterator[Readings]:
+        """Yield the default reading, and every one that answers one question otherwise."""
+        usual = cls()
+        yield usual
+        for name, kind in get_type_hints(cls).items():
+            for answer in _NUMBERS.get(name) or get_args(kind) or (False, True):
+                if answer != getattr(usual, name):
+                    yield replace(usual, **{name: answer})

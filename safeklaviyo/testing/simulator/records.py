@@ -1,18 +1,21 @@
 """What the pretend Klaviyo holds and says: profiles, events, the journal's entries, answers.
 
 Records are values: a change replaces one, so that copying a simulator copies no record. What a record holds is not to
-be changed in place either. A `repr` shows no personal data (P8). Read next: `account`, which holds them.
+be changed in place either. A `repr` shows no personal data (P8). Read next: `accounts`, which holds them.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 JSON = dict[str, Any]
+FORM = "application/x-www-form-urlencoded"
 
 NEVER_SUBSCRIBED = "NEVER_SUBSCRIBED"
 SUBSCRIBED = "SUBSCRIBED"
@@ -123,7 +126,7 @@ class Entry(Record):
     Attributes:
         query: Decoded, without the key.
         headers: By lower-case name, without the key.
-        body: Decoded: JSON, a form's fields, text, or None where there was none.
+        raw: The body as it was sent.
         status: What was answered; None where the connection was refused or lost.
         committed: Klaviyo did, or accepted, what a write asked.
     """
@@ -132,11 +135,23 @@ class Entry(Record):
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    body: Any
+    raw: bytes
     endpoint: str
     at: float
     status: int | None
     committed: bool
+
+    @property
+    def body(self) -> Any:
+        """The body, decoded: JSON, a form's fields without the key, text, or None where there was none."""
+        if not self.raw:
+            return None
+        if self.headers.get("content-type", "").startswith(FORM):
+            return {name: value for name, value in form(self.raw).items() if name != "api_key"}
+        try:
+            return json.loads(self.raw)
+        except (ValueError, RecursionError):
+            return self.raw.decode("utf-8", "replace")
 
     def __repr__(self) -> str:
         return f"Entry({self.method} {self.endpoint} -> {self.status}, committed={self.committed})"
@@ -158,6 +173,11 @@ class Answer(Record):
 
     def __repr__(self) -> str:
         return f"Answer({self.status})"
+
+
+def form(body: bytes) -> dict[str, str]:
+    """Return the fields of a form."""
+    return {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
 
 
 class ConnectionRefused(Exception):  # noqa: N818 - the name says what happened

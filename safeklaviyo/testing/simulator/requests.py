@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
-from safeklaviyo.testing.simulator import legacy_endpoints, routes
+from safeklaviyo.testing.simulator import routes
 from safeklaviyo.testing.simulator.checks import MAX_BODY
 from safeklaviyo.testing.simulator.documents import KLAVIYO
 from safeklaviyo.testing.simulator.records import Answer, Asked, Entry
@@ -83,23 +82,9 @@ def entry(asked: Asked, status: int | None, *, committed: bool) -> Entry:
         asked.path,
         {name: value for name, value in asked.query.items() if name != "api_key"},
         {name: value for name, value in asked.headers.items() if name not in _SECRET},
-        _decoded(asked),
+        asked.body,
         asked.endpoint,
         asked.at,
         status,
         committed,
     )
-
-
-def _decoded(asked: Asked) -> Any:
-    """Return a body as the journal shows it."""
-    if not asked.body:
-        return None
-    if asked.headers.get("content-type", "").startswith(legacy_endpoints.FORM):
-        given = legacy_endpoints.form(asked.body)
-        given.pop("api_key", None)
-        return given
-    try:
-        return json.loads(asked.body)
-    except (ValueError, RecursionError):
-        return asked.body.decode("utf-8", "replace")

@@ -1,8 +1,8 @@
 """`KlaviyoSimulator`: what a request meets on its way, in this order.
 
-A fault that comes before, the path, the method, the key, the rate limit, the revision, the body, the endpoint, a fault
-that comes after, the journal. Nothing here does I/O; what carries requests (`transports`, `safeklaviyo.testing.server`)
-wraps `KlaviyoSimulator.handle`.
+A fault that comes before, the path, the method, the key, the rate limit, the body's type, the revision, the endpoint, a
+fault that comes after, the journal. Nothing here does I/O: what carries requests (`transports`, and
+`safeklaviyo.testing.server`) wraps `KlaviyoSimulator.handle`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from safeklaviyo.testing.simulator.faults import Broken, Fault, Faults, When, en
 from safeklaviyo.testing.simulator.limits import Windows
 from safeklaviyo.testing.simulator.persons import Person, written
 from safeklaviyo.testing.simulator.readings import Readings
-from safeklaviyo.testing.simulator.records import NEVER_SUBSCRIBED, Answer, Asked, Entry, Event, Profile
+from safeklaviyo.testing.simulator.records import NEVER_SUBSCRIBED, Answer, Asked, Entry, Event, Profile, form
 from safeklaviyo.testing.simulator.refusals import Refusal, json_answer
 from safeklaviyo.testing.simulator.tables import EMAIL, EXTERNAL_ID, PHONE_NUMBER
 
@@ -88,8 +88,6 @@ class KlaviyoSimulator:
         self.__dict__.update(state)
         self._lock = RLock()
 
-    # What carries requests.
-
     @property
     def transport(self) -> Transport:
         """A transport for ``httpx.Client`` and for ``httpx.AsyncClient``."""
@@ -120,13 +118,12 @@ class KlaviyoSimulator:
             port: 0 for any that is free.
 
         Raises:
-            RuntimeError: uvicorn is not installed, or the port is taken.
+            RuntimeError: uvicorn is not installed.
+            OSError: The port is taken.
         """
         from safeklaviyo.testing.server import serve  # noqa: PLC0415 - uvicorn is optional
 
         return serve(self, port)
-
-    # What it is asked.
 
     def handle(self, method: str, path_with_query: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
         """Answer one request.
@@ -176,7 +173,7 @@ class KlaviyoSimulator:
     def _answer_legacy(self, route: routes.Route, asked: Asked) -> Answer:
         if not self._legacy_is_alive:
             return json_answer(self.readings.retired_status, {"message": legacy_endpoints.RETIRED}, "application/json")
-        key = asked.query.get("api_key", legacy_endpoints.form(asked.body).get("api_key", ""))
+        key = asked.query.get("api_key", form(asked.body).get("api_key", ""))
         if route.name not in {"track", "identify"} and not self._is_known(key):
             return legacy_endpoints.refuse_key(given=bool(key))
         return route.answer(self._account, asked)
@@ -193,8 +190,6 @@ class KlaviyoSimulator:
 
     def _is_known(self, key: str) -> bool:
         return key.startswith("pk_") if self._keys is None else key in self._keys
-
-    # What happens in time.
 
     @property
     def pending(self) -> list[str]:
@@ -252,7 +247,7 @@ class KlaviyoSimulator:
             delay: Seconds until the answer comes; a client with less patience has timed out.
 
         Raises:
-            ValueError: It would never happen.
+            ValueError: It would never happen, or part of it would be ignored.
         """
         if where is not None and where not in routes.NAMES:
             raise ValueError(f"where is one of {', '.join(sorted(routes.NAMES))}")
@@ -263,8 +258,6 @@ class KlaviyoSimulator:
         fault = Fault(where, status, encoded(body), dict(headers or {}), when, match, broken, delay)
         with self._lock:
             self._faults.add(fault, times)
-
-    # What it holds.
 
     @property
     def profiles(self) -> list[Profile]:

@@ -1,0 +1,110 @@
+"""The shell that carries out the effects of flows with awaited calls. Loaded with the first `AsyncKlaviyo`.
+
+Read `_shell` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from os import getpid
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from safeklaviyo._flow import Effect, Flow, Send, Sleep, StoreEffect
+from safeklaviyo._http import AsyncClient, AsyncClientSender, AsyncTransportSender, check_client
+from safeklaviyo._shell import ambient, check_open
+from safeklaviyo.errors import SafeKlaviyoError
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import AsyncGenerator, Callable
+
+    from safeklaviyo._http import AsyncSender
+    from safeklaviyo._operations._call import Setup
+    from safeklaviyo._wiring import Wiring
+    from safeklaviyo.stores.base import AsyncIdentityStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Home:
+    """What a client has opened in one event loop of one process.
+
+    Attributes:
+        keeper: Closes the connections when it is closed.
+    """
+
+    pid: int
+    loop: AbstractEventLoop
+    setup: Setup
+    sender: AsyncSender
+    keeper: AsyncGenerator[None, None]
+
+
+class AsyncShell:
+    """Carries out flows with awaited calls, in one event loop after another: each opens what it needs anew."""
+
+    def __init__(self, wiring: Wiring, store: AsyncIdentityStore, client: AsyncClient | None) -> None:
+        check_client(client, AsyncClient)
+        self._wiring = wiring
+        self._client = client
+        self._home: _Home | None = None
+        self._is_closed = False
+        self.store = store
+
+    async def run(self, operation: Callable[Concatenate[Setup, P], Flow[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Same as `Shell.run`."""
+        home, loop = self._home, asyncio.get_running_loop()
+        if home is None or home.loop is not loop or home.pid != getpid():
+            home = await self._start(loop)
+        flow = operation(home.setup, *args, **kwargs)
+        try:
+            effect = next(flow)
+            while True:
+                try:
+                    result = await self._perform(home.sender, effect)
+                except SafeKlaviyoError as error:
+                    effect = flow.throw(error)
+                else:
+                    effect = flow.send(result)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+        finally:
+            flow.close()
+
+    async def _start(self, loop: AbstractEventLoop) -> _Home:
+        check_open(is_closed=self._is_closed)
+        target, client = self._wiring.target, self._client
+        sender: AsyncSender = AsyncTransportSender(target) if client is None else AsyncClientSender(target, client)
+        keeper = _keep(sender)
+        await anext(keeper)
+        self._home = home = _Home(getpid(), loop, self._wiring.setup(), sender, keeper)
+        return home
+
+    async def _perform(self, sender: AsyncSender, effect: Effect[object]) -> Any:
+        if isinstance(effect, Send):
+            return await sender.send(effect.request)
+        if isinstance(effect, StoreEffect):
+            return await effect.on(self.store)
+        if isinstance(effect, Sleep):
+            return await asyncio.sleep(effect.seconds)
+        return ambient(effect)
+
+    async def aclose(self) -> None:
+        """Same as `Shell.close`."""
+        self._is_closed = True
+        home, self._home = self._home, None
+        # Another loop's connections are closed by that loop, when it learns that nobody holds the keeper any more.
+        if home is not None and home.loop is asyncio.get_running_loop() and home.pid == getpid():
+            await home.keeper.aclose()
+
+
+async def _keep(sender: AsyncSender) -> AsyncGenerator[None, None]:
+    """Close connections at the end: on `aclose`, or when the loop ends, which closes its generators before itself."""
+    try:
+        yield
+    finally:
+        await sender.aclose()

@@ -1,0 +1,175 @@
+"""The commands' names, arguments and help. What they do is in the module that each names; none is imported here."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from typing import TYPE_CHECKING, Any
+
+from safeklaviyo._version import VERSION
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction  # what add_subparsers returns has no public name
+    from typing import TypeAlias
+
+    Commands: TypeAlias = "_SubParsersAction[_Parser]"
+
+_EPILOG = """\
+exit codes:
+  0    done
+  1    it could not be done, or something is amiss (a row refused, a check failed, no such binding)
+  2    called wrongly, or a package is missing
+  130  Ctrl-C
+  141  nobody reads the output any more
+
+environment: KLAVIYO_API_KEY is the private key, SAFEKLAVIYO_STORE the identity map's URL."""
+
+_IMPORT = """\
+Add to the identity map what the shop knows already. Nothing is sent to Klaviyo.
+
+CSV has a header of external_id, email, profile_id and phone_number, of which email has to be there; JSON lines are
+objects with these names. Each row is taken on its own merits, a thousand in one transaction. One that is there already
+counts as unchanged, so an import that was interrupted may simply be run again; --resume also spares it the rows that
+were done. One that is refused is reported on stderr by its line, with the reason; the others are added.
+Of a cell that begins with ' and then = + - @ or another ' the first ' is left out, as `bindings export` puts it there.
+"""
+
+_EXPORT = """\
+Write the customers of the identity map, as `bindings import` reads them; their former addresses are not among them.
+
+A file is replaced when all is written, not before, and may be read by its owner only. In CSV a cell that a spreadsheet
+would take for a formula gets a ' before it, phone numbers included; JSON lines have everything as it is.
+"""
+
+
+def parser() -> ArgumentParser:
+    """Return the parser of the command line."""
+    root = _Parser(prog="safeklaviyo", description="The identity-safe client for Klaviyo.", epilog=_EPILOG)
+    root.add_argument("--version", action="version", version=f"safeklaviyo {VERSION}")
+    commands = root.add_subparsers(metavar="COMMAND", required=True)
+    _add_simulation(commands)
+    _add_explain(commands)
+    _add_bindings(commands)
+    _add_doctor(commands)
+    return root
+
+
+class _Parser(ArgumentParser):
+    """A parser that leaves the lines of its texts as they are."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
+
+
+def _command(commands: Commands, name: str, does: str, runs: str, more: str | None = None) -> ArgumentParser:
+    """Add a command.
+
+    Args:
+        does: One sentence for the list of commands.
+        runs: The module and the function.
+        more: What its own help says instead.
+    """
+    module, _, function = runs.partition(".")
+    command = commands.add_parser(name, help=does, description=more or does)
+    command.set_defaults(module=module, function=function)
+    return command
+
+
+def _add_simulation(commands: Commands) -> None:
+    does = (
+        "Run a shop's day against a pretend Klaviyo, once with plain HTTP calls and once with safeklaviyo, and compare."
+    )
+    demo = _command(commands, "demo", does, "_simulation.demo", f"{does}\nNeeds neither a key nor the network.")
+    demo.add_argument("--customers", type=_customers, default=20, metavar="N", help="how many the shop has (20)")
+    demo.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    simulate = _command(
+        commands, "simulate", "Serve a pretend Klaviyo on this machine until Ctrl-C.", "_simulation.simulate"
+    )
+    simulate.add_argument("--port", type=int, default=8000, help="0 for any that is free (8000)")
+    simulate.add_argument(
+        "--legacy",
+        choices=("alive", "gone"),
+        default="gone",
+        help="how the retired Track, Identify and People endpoints answer: as they did, or 410 (gone)",
+    )
+    simulate.add_argument(
+        "--rate-limits", action="store_true", help="refuse what is more than Klaviyo allows, with 429"
+    )
+
+
+def _add_explain(commands: Commands) -> None:
+    does = "Say what a call about this person would do, and by which rule; reads the identity map only."
+    explain = _command(commands, "explain", does, "_map.explain")
+    _add_person(explain)
+    explain.add_argument("--phone", help="a phone number, which never decides")
+    _add_map(explain)
+
+
+def _add_bindings(commands: Commands) -> None:
+    group = commands.add_parser("bindings", help="Look into the identity map, fill it, copy it.")
+    verbs = group.add_subparsers(metavar="COMMAND", required=True)
+    _add_import(verbs)
+    export = _command(
+        verbs, "export", "Write the map's customers as CSV or JSON lines.", "_transfer.export_file", _EXPORT
+    )
+    _add_file(export, "where to; - for stdout")
+    _add_map(export)
+    get = _command(verbs, "get", "Print one customer of the map as JSON.", "_map.get")
+    does = "Forget one customer of the map, former addresses included; the profile in Klaviyo stays."
+    for verb in (get, _command(verbs, "remove", does, "_map.remove")):
+        _add_person(verb)
+        _add_map(verb)
+
+
+def _add_import(verbs: Commands) -> None:
+    command = _command(verbs, "import", "Add customers from CSV or JSON lines.", "_transfer.import_file", _IMPORT)
+    _add_file(command, "where from; - for stdin")
+    command.add_argument(
+        "--trusted",
+        action="store_true",
+        help="take the rows as checked with Klaviyo just now; otherwise each is checked when it is first used",
+    )
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep in FILE.progress how far it got, and go on from there if that file is there",
+    )
+    command.add_argument("--refused", metavar="FILE", help="keep the refused rows there, as they stand")
+    _add_map(command)
+
+
+def _add_doctor(commands: Commands) -> None:
+    does = "Check the key, the account, the host, the clock, the identity map and the versions; prints no secret."
+    _add_map(_command(commands, "doctor", does, "_doctor.doctor"))
+
+
+def _add_person(command: ArgumentParser) -> None:
+    command.add_argument("--external-id", metavar="ID", help="the shop's own id of the customer")
+    command.add_argument("--email", help="an address")
+
+
+def _add_file(command: ArgumentParser, help_text: str) -> None:
+    command.add_argument("file", metavar="FILE", help=help_text)
+    command.add_argument(
+        "--format", choices=("csv", "jsonl"), help="otherwise by the file's name; CSV where it says nothing"
+    )
+
+
+def _add_map(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--store", metavar="URL", help="the identity map; else SAFEKLAVIYO_STORE, else the file in your state folder"
+    )
+    command.add_argument(
+        "--account",
+        metavar="ID",
+        help="whose map: the six-character public key; else Klaviyo is asked once, with KLAVIYO_API_KEY",
+    )
+    command.add_argument(
+        "--base-url", metavar="URL", default="https://a.klaviyo.com", help="another host than Klaviyo's"
+    )
+
+
+def _customers(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 1000:
+        raise ArgumentTypeError("from 1 to 1000")
+    return number

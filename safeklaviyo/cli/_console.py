@@ -1,0 +1,57 @@
+"""What the commands share to talk to people: lines, progress, and the packages that this needs."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+
+class MissingExtraError(Exception):
+    """A command needs a package that is not installed. The message names the extra."""
+
+
+def require(*packages: str, extra: str) -> None:
+    """Check that optional packages are there.
+
+    Raises:
+        MissingExtraError: One is not.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtraError(f'this needs {package}: pip install "safeklaviyo[{extra}]"')
+
+
+def say(text: str) -> None:
+    """Write a line to stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def complain(text: str) -> None:
+    """Write a line to stderr."""
+    sys.stderr.write(f"{text}\n")
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Generator[Callable[[int], None]]:
+    """Show a progress bar, if stderr is a terminal and rich is installed.
+
+    Args:
+        total: What there is to do; None if that is not known.
+
+    Yields:
+        What to call with how much is done by now.
+    """
+    if not sys.stderr.isatty() or find_spec("rich") is None:
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - an extra
+    from rich.progress import Progress  # noqa: PLC0415 - an extra
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)

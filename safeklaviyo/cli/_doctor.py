@@ -1,0 +1,168 @@
+"""The command that checks whether the client can work here: one line for each thing that can be wrong.
+
+Decided here: what is a failure and what only a warning. Nothing of the key is printed, nor the store's URL (P8).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from contextlib import closing
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from safeklaviyo import _wire, stores
+from safeklaviyo._retry import transmit
+from safeklaviyo._shell import Shell
+from safeklaviyo._version import VERSION
+from safeklaviyo._wiring import REVISION, wiring
+from safeklaviyo.cli._console import say
+from safeklaviyo.cli._map import store_url
+from safeklaviyo.errors import APIConnectionError, ConfigurationError, StoreError, StoreIncompatibleError
+from safeklaviyo.policy import Policy, RetryPolicy
+from safeklaviyo.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+
+    from safeklaviyo._flow import Flow, Response
+    from safeklaviyo._operations._call import Setup
+    from safeklaviyo._wiring import Wiring
+
+_DEPENDENCIES: Final = ("httpx", "pydantic", "tenacity")
+_EXTRAS: Final = {"rich": "cli", "uvicorn": "server", "httpx-aiohttp": "aiohttp"}
+_REFUSALS: Final = frozenset(range(300, 600))
+_TOLERATED: Final = 30.0
+_NOTE: Final = "doctor"
+_OTHERS: Final = 0o077
+
+
+class Check(NamedTuple):
+    """What one check found."""
+
+    status: Literal["ok", "warn", "fail"]
+    subject: str
+    finding: str
+
+
+def doctor(arguments: Namespace) -> int:
+    """Print the checks; 1 if one failed."""
+    failed = False
+    for check in _checks(arguments):
+        say(f"{check.status:4}  {check.subject:13}  {check.finding}")
+        failed = failed or check.status == "fail"
+    return 1 if failed else 0
+
+
+def _checks(arguments: Namespace) -> Iterator[Check]:
+    yield from _check_versions()
+    yield from _check_klaviyo(arguments)
+    yield from _check_store(store_url(arguments))
+
+
+def _check_versions() -> Iterator[Check]:
+    yield Check("ok", "python", platform.python_version())
+    yield Check("ok", "safeklaviyo", VERSION)
+    for name in _DEPENDENCIES:
+        yield Check("ok", name, version(name))
+    for name, extra in _EXTRAS.items():
+        try:
+            yield Check("ok", name, version(name))
+        except PackageNotFoundError:
+            yield Check("ok", name, f'not installed, and optional: pip install "safeklaviyo[{extra}]"')
+
+
+def _check_klaviyo(arguments: Namespace) -> Iterator[Check]:
+    if not os.environ.get("KLAVIYO_API_KEY"):
+        yield Check("fail", "key", "there is none: set KLAVIYO_API_KEY")
+        return
+    retry = RetryPolicy(max_attempts=1)
+    try:
+        wired = wiring(None, arguments.account, None, Policy(), retry, 10.0, arguments.base_url, REVISION, "current")
+    except ConfigurationError as error:
+        yield Check("fail", "configuration", str(error))
+        return
+    shell = Shell(wired, MemoryStore(), None)
+    with closing(shell):
+        try:
+            answer = shell.run(_ask)
+        except APIConnectionError as error:
+            yield Check("fail", "host", str(error))
+            return
+    yield Check("ok", "host", f"{wired.target.host} answers")
+    yield from _check_key(wired, answer)
+    yield _check_clock(answer, time.time())
+
+
+def _ask(setup: Setup) -> Flow[Response]:
+    """Ask whose key this is; a refusal is an answer."""
+    exchange = yield from transmit(setup.line, _wire.get_account(), accept=_REFUSALS)
+    return exchange.response
+
+
+def _check_key(wired: Wiring, answer: Response) -> Iterator[Check]:
+    if answer.status == 401:
+        yield Check("fail", "key", "Klaviyo does not accept it (401)")
+        return
+    if answer.status == 403:
+        yield Check("warn", "key", "it may not read the account's id (403): pass account= to the client")
+        return
+    if not _wire.is_success(answer.status):
+        yield Check("warn", "key", f"not checked: the host answered {answer.status}")
+        return
+    try:
+        account = _wire.read_account_id(answer)
+    except _wire.UnreadableAnswer:
+        yield Check("fail", "key", "not checked: the host does not answer as Klaviyo does")
+        return
+    yield Check("ok", "key", "accepted")
+    if wired.account in {None, account}:
+        yield Check("ok", "account", account)
+    else:
+        yield Check("fail", "account", f"the key is of {account}, which is not the account given")
+
+
+def _check_clock(answer: Response, now: float) -> Check:
+    try:
+        theirs = parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        return Check("warn", "clock", "not checked: the answer has no date")
+    off = now - theirs
+    if abs(off) > _TOLERATED:
+        return Check("warn", "clock", f"{off:+.0f} seconds off Klaviyo's; events are dated by this clock")
+    return Check("ok", "clock", f"within {_TOLERATED:.0f} seconds of Klaviyo's")
+
+
+def _check_store(url: str) -> Iterator[Check]:
+    try:
+        store = stores.open_store(url)
+        path = stores._sqlite_path(url)  # noqa: SLF001 - the same package
+    except ConfigurationError as error:
+        yield Check("fail", "store", str(error))
+        return
+    with closing(store):
+        try:
+            store.recall("", _NOTE)
+            yield Check("ok", "store", "opens, and is of this version")
+            store.remember("", _NOTE, VERSION)
+            store.remember("", _NOTE, None)
+            yield Check("ok", "store", "can be written")
+        except StoreIncompatibleError as error:
+            yield Check("fail", "store", str(error))
+            return
+        except (StoreError, ConfigurationError) as error:
+            yield Check("fail", "store", str(error))
+            return
+    if path is not None:
+        yield _check_mode(Path(path))
+
+
+def _check_mode(path: Path) -> Check:
+    mode = path.stat().st_mode & 0o777
+    if mode & _OTHERS:
+        return Check("warn", "store", f"its file's mode is {mode:04o}, so that others may read it: chmod 600")
+    return Check("ok", "store", f"its file's mode is {mode:04o}")

@@ -1,0 +1,79 @@
+"""The commands that look at one customer of the identity map, and how a command opens the map.
+
+Decided here: an operation of the map needs no key where the account is given, because it sends nothing then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Final
+
+from safeklaviyo import Klaviyo
+from safeklaviyo.cli._console import complain, say
+from safeklaviyo.errors import ConfigurationError
+from safeklaviyo.stores import default_url
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+COLUMNS: Final = ("external_id", "email", "profile_id", "phone_number")
+
+_NO_KEY: Final = "no-key"
+
+
+def explain(arguments: Namespace) -> int:
+    """Print the decision about a person."""
+    with open_client(arguments) as klaviyo:
+        decision = klaviyo.explain(
+            external_id=arguments.external_id, email=arguments.email, phone_number=arguments.phone
+        )
+    say(f"action       {decision.action}")
+    say(f"rule         {decision.rule}")
+    say(f"reason       {decision.reason}")
+    say(f"external_id  {decision.identity.external_id or '-'}")
+    say(f"email        {decision.identity.email or '-'}")
+    say(f"rewritten    {'yes' if decision.rewritten else 'no'}")
+    return 0
+
+
+def get(arguments: Namespace) -> int:
+    """Print one binding as JSON."""
+    with open_client(arguments) as klaviyo:
+        binding = klaviyo.bindings.get(external_id=arguments.external_id, email=arguments.email)
+    if binding is None:
+        return _not_there()
+    say(json.dumps({name: getattr(binding, name) for name in (*COLUMNS, "verified_at", "version")}))
+    return 0
+
+
+def remove(arguments: Namespace) -> int:
+    """Forget one binding."""
+    with open_client(arguments) as klaviyo:
+        removed = klaviyo.bindings.remove(external_id=arguments.external_id, email=arguments.email)
+    if not removed:
+        return _not_there()
+    say("removed")
+    return 0
+
+
+def open_client(arguments: Namespace) -> Klaviyo:
+    """Return a client for operations of the map.
+
+    Raises:
+        ConfigurationError: Nobody says whose map it is, or an argument makes no sense.
+    """
+    key = os.environ.get("KLAVIYO_API_KEY")
+    if arguments.account is None and not key:
+        raise ConfigurationError("whose map? pass --account (the six-character public key), or set KLAVIYO_API_KEY")
+    return Klaviyo(key or _NO_KEY, store=store_url(arguments), account=arguments.account, base_url=arguments.base_url)
+
+
+def store_url(arguments: Namespace) -> str:
+    """Return the URL of the identity map."""
+    return arguments.store or os.environ.get("SAFEKLAVIYO_STORE") or default_url()
+
+
+def _not_there() -> int:
+    complain("the map has no such customer")
+    return 1

@@ -1,0 +1,86 @@
+"""The commands that need no Klaviyo: the demonstration, and the simulator as a server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from threading import Event
+from typing import TYPE_CHECKING, Final
+
+from safeklaviyo.cli._console import complain, require, say
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from safeklaviyo.testing.demo import Outcome
+
+_QUEUE_LAG: Final = 0.5
+
+_ROWS: Final = {
+    "requests": "requests made",
+    "profiles": "profiles in Klaviyo",
+    "complete": "customers with id and email on one profile",
+    "duplicates": "duplicate profiles",
+    "id_only": "profiles with an id and no email",
+    "mixed": "profiles with another customer's data",
+    "sent": "events that happened",
+    "recorded": "events recorded",
+    "lost": "events lost",
+    "doubled": "events recorded twice",
+    "misplaced": "events on another customer's profile",
+}
+
+
+def demo(arguments: Namespace) -> int:
+    """Run the shop's day twice, and print what each run left behind."""
+    require("uvicorn", *(() if arguments.json else ("rich",)), extra="server")
+    from safeklaviyo.testing import demo as shop  # noqa: PLC0415 - the simulator only where it is used
+
+    return report(shop.run(arguments.customers), as_json=arguments.json)
+
+
+def report(outcome: Outcome, *, as_json: bool) -> int:
+    """Print what the two runs left behind; 1 if `Klaviyo` left what it should not have."""
+    is_clean = outcome.safe.is_clean(outcome.customers)
+    if as_json:
+        say(json.dumps({**asdict(outcome), "clean": is_clean}))
+    else:
+        _print_table(outcome)
+    if not is_clean:
+        complain("safeklaviyo left something behind that it should not have")
+    return 0 if is_clean else 1
+
+
+def simulate(arguments: Namespace) -> int:
+    """Serve the simulator until Ctrl-C."""
+    require("uvicorn", extra="server")
+    from safeklaviyo.testing import KlaviyoSimulator  # noqa: PLC0415 - the simulator only where it is used
+
+    simulator = KlaviyoSimulator(
+        legacy=arguments.legacy, rate_limits=arguments.rate_limits, clock="real", queue_lag=_QUEUE_LAG
+    )
+    with simulator.serve(arguments.port) as url:
+        say(f"a pretend Klaviyo listens on {url} until Ctrl-C")
+        say(f'Klaviyo("pk_test", base_url="{url}")   # any key that begins with pk_')
+        say(f"KLAVIYO_API_KEY=pk_test safeklaviyo doctor --base-url {url}")
+        # Whoever starts this in the background waits for the address.
+        sys.stdout.flush()
+        Event().wait()
+    return 0
+
+
+def _print_table(outcome: Outcome) -> None:
+    from rich.console import Console  # noqa: PLC0415 - an extra
+    from rich.table import Table  # noqa: PLC0415 - an extra
+
+    table = Table(title=f"what the day of {outcome.customers} customers left behind in Klaviyo")
+    table.add_column("counted in the simulator")
+    table.add_column("plain HTTP", justify="right")
+    table.add_column("safeklaviyo", justify="right")
+    raw, safe = asdict(outcome.raw), asdict(outcome.safe)
+    for name, words in _ROWS.items():
+        table.add_row(words, str(raw[name]), str(safe[name]))
+    Console().print(table)
+    say(f"Events that safeklaviyo refused at first, because only an unknown id was given: {outcome.postponed}.")
+    say("The shop repeated them under the same unique_id once the customer was known.")

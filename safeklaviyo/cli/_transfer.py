@@ -1,0 +1,180 @@
+"""The commands that copy the identity map from and to files.
+
+Decided here: how an import goes on where it stopped, and that a file is there wholly or not at all. Memory does not
+grow with the file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import TextIOWrapper
+from itertools import islice
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING, Final
+
+from safeklaviyo.cli import _rows
+from safeklaviyo.cli._checkpoint import Checkpoint
+from safeklaviyo.cli._console import complain, progress, say
+from safeklaviyo.cli._map import open_client
+from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Generator, Iterator
+
+    from safeklaviyo import Klaviyo
+    from safeklaviyo.cli._rows import Row
+
+AT_ONCE: Final = 1000
+"""Rows to a transaction, which is what `Bindings.add` takes at once."""
+
+_STANDARD: Final = "-"
+
+
+def import_file(arguments: Namespace) -> int:
+    """Add a file's rows to the map."""
+    with ExitStack() as opened:
+        klaviyo = opened.enter_context(open_client(arguments))
+        file = opened.enter_context(_source(arguments.file))
+        lines = _rows.Lines(file)
+        header, rows = (_rows.read_jsonl if _is_jsonl(arguments) else _rows.read_csv)(lines)
+        checkpoint = Checkpoint.beside(arguments) if arguments.resume else None
+        done = checkpoint.rows() if checkpoint else 0
+        report = _Report(opened.enter_context(_keeping(arguments.refused, header, goes_on=done > 0)))
+        total = None if arguments.file == _STANDARD else Path(arguments.file).stat().st_size
+        show = opened.enter_context(progress("importing", total))
+        try:
+            for part in _parts(rows, skip=done):
+                report.add(klaviyo, part, trusted=arguments.trusted)
+                done += len(part)
+                if checkpoint:
+                    checkpoint.save(done)
+                show(lines.size)
+        except (KeyboardInterrupt, SafeKlaviyoError, OSError):
+            complain(f"stopped after {done} rows; run it again: rows that are there count as unchanged")
+            raise
+    if checkpoint:
+        checkpoint.forget()
+    say(f"added {report.added}, unchanged {report.unchanged}, refused {report.refused}")
+    return 1 if report.refused else 0
+
+
+def export_file(arguments: Namespace) -> int:
+    """Write the map's bindings to a file."""
+    with (
+        open_client(arguments) as klaviyo,
+        _destination(arguments.file) as file,
+        progress("exporting", None) as show,
+    ):
+        write = (_rows.jsonl_writer if _is_jsonl(arguments) else _rows.csv_writer)(file)
+        number = 0
+        for number, binding in enumerate(klaviyo.bindings, start=1):
+            write(binding)
+            show(number)
+    complain(f"exported {number}")
+    return 0
+
+
+@dataclass(slots=True)
+class _Report:
+    """What became of an import's rows so far.
+
+    Attributes:
+        kept: Where the refused ones are kept, if they are.
+    """
+
+    kept: IO[str] | None
+    added: int = 0
+    unchanged: int = 0
+    refused: int = 0
+
+    def add(self, klaviyo: Klaviyo, part: list[Row], *, trusted: bool) -> None:
+        """Add rows to the map, and tell which are refused."""
+        readable = [row for row in part if row.values is not None]
+        report = klaviyo.bindings.add([row.values for row in readable if row.values is not None], trusted=trusted)
+        self.added += report.added
+        self.unchanged += report.unchanged
+        reasons = {row.line: row.problem for row in part if row.values is None}
+        reasons |= {readable[number].line: reason for number, reason in report.refused}
+        for row in part:
+            if row.line in reasons:
+                self._refuse(row, reasons[row.line])
+
+    def _refuse(self, row: Row, reason: str) -> None:
+        self.refused += 1
+        complain(f"line {row.line}: {reason}")
+        if self.kept is not None:
+            self.kept.write(row.text if row.text.endswith("\n") else row.text + "\n")
+
+
+def _is_jsonl(arguments: Namespace) -> bool:
+    by_name = "jsonl" if arguments.file.lower().endswith((".jsonl", ".ndjson")) else "csv"
+    return (arguments.format or by_name) == "jsonl"
+
+
+def _parts(rows: Iterator[Row], *, skip: int) -> Iterator[list[Row]]:
+    remaining = islice(rows, skip, None)
+    while part := list(islice(remaining, AT_ONCE)):
+        yield part
+
+
+@contextmanager
+def _source(name: str) -> Generator[IO[str]]:
+    """Open a file or stdin. Bytes that are no UTF-8 survive, so that only their row is refused."""
+    if name != _STANDARD:
+        with open(name, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # noqa: PTH123 - as given
+            yield file
+        return
+    file = TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        yield file
+    finally:
+        file.detach()
+
+
+@contextmanager
+def _keeping(name: str | None, header: str, *, goes_on: bool) -> Generator[IO[str] | None]:
+    """Open the file for refused rows: a new one, or behind those of the import that is resumed."""
+    if name is None:
+        yield None
+        return
+    mode = "a" if goes_on else "w"
+    with open(name, mode, encoding="utf-8", errors="surrogateescape", newline="", opener=_private) as file:
+        if file.tell() == 0:
+            file.write(header)
+        yield file
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+@contextmanager
+def _destination(name: str) -> Generator[IO[str]]:
+    """Open stdout, or a new file that takes the place of the old one at the end.
+
+    Raises:
+        ConfigurationError: Something else than a file is there.
+    """
+    if name == _STANDARD:
+        yield sys.stdout
+        return
+    path = Path(name).resolve()
+    if path.exists() and not path.is_file():
+        raise ConfigurationError("there is something else than a file at this path; for stdout give -")
+    # A temporary file may be read by its owner only.
+    with NamedTemporaryFile(
+        "w", encoding="utf-8", newline="", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        try:
+            yield file.file
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink()
+            raise

@@ -1,0 +1,301 @@
+"""The tests of leases: who may write, what about, and who finishes it."""
+
+# ruff: noqa: SIM300 - what is expected stands first, as in every test of this project
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.stores.base import BindOutcome, Change, Lease
+from safeklaviyo.testing._contract_base import (
+    LONG,
+    SHOP,
+    StoreClock,
+    StoreFixtures,
+    ann,
+    bound,
+    email,
+    everything,
+    external_id,
+    leased,
+    now,
+    profile_id,
+)
+
+if TYPE_CHECKING:
+    from safeklaviyo.stores.base import IdentityStore
+
+ANN = (external_id("ann"), email("ann@shop.org"))
+
+
+def lease_on(store: IdentityStore, *identifiers: Identifier) -> Lease | None:
+    """Return the lease that a find reports."""
+    return store.find(SHOP, identifiers).lease
+
+
+def expired_lease(store: IdentityStore, clock: StoreClock, *identifiers: Identifier, intent: str = "old") -> Lease:
+    """Take a lease and let it expire."""
+    lease = leased(store, *identifiers, intent=intent, ttl=clock.moment)
+    clock.advance(2 * clock.moment)
+    return lease
+
+
+class LeaseRules(StoreFixtures):
+    """How leases are taken, kept, taken over and given back."""
+
+    def test_a_lease_says_what_it_is(self, store: IdentityStore) -> None:
+        """A new lease has the identifiers, the intent and the time asked for."""
+        lease = leased(store, *ANN, intent="create", ttl=60.0)
+        assert (frozenset(ANN), "create", False) == (lease.identifiers, lease.intent, lease.taken_over)
+        assert lease.remaining == pytest.approx(60.0)
+
+    def test_a_lease_is_found_by_what_it_covers(self, store: IdentityStore) -> None:
+        """A find reports the lease on any identifier asked for, known or not, and how long it has left."""
+        lease = leased(store, *ANN, intent="create", ttl=LONG)
+        for asked in (ANN, ANN[:1], (email("nobody@shop.org"), ANN[1])):
+            seen = lease_on(store, *asked)
+            assert seen is not None
+            assert replace(lease, remaining=seen.remaining) == seen
+            assert 0 < seen.remaining <= LONG
+
+    def test_other_leases_are_not_reported(self, store: IdentityStore) -> None:
+        """A find does not report a lease on somebody else."""
+        ann(store)
+        leased(store, email("ben@shop.org"))
+        assert lease_on(store, *ANN) is None
+
+    @pytest.mark.parametrize("covered", [external_id("ann"), email("ann@shop.org"), profile_id("PANN")])
+    @pytest.mark.parametrize("asked", [external_id("ann"), email("ann@shop.org"), profile_id("PANN")])
+    def test_a_lease_on_a_binding_is_found_by_all_that_is_current_on_it(
+        self, store: IdentityStore, covered: Identifier, asked: Identifier
+    ) -> None:
+        """Whichever identifier of a binding is leased, whoever asks for another one learns of it."""
+        ann(store)
+        lease = leased(store, covered)
+        seen = lease_on(store, asked)
+        assert seen is not None
+        assert lease.token == seen.token
+
+    @pytest.mark.parametrize("covered", [external_id("ann"), email("new@shop.org"), profile_id("PANN")])
+    def test_a_lease_on_a_binding_is_found_by_a_former_identifier(
+        self, store: IdentityStore, covered: Identifier
+    ) -> None:
+        """The same for whoever comes with a retired identifier, alone or beside one that is unknown."""
+        bound(store, Change(replace(ann(store), email="new@shop.org")))
+        lease = leased(store, covered)
+        for asked in ((email("ann@shop.org"),), (external_id("unknown"), email("ann@shop.org"))):
+            seen = lease_on(store, *asked)
+            assert seen is not None
+            assert lease.token == seen.token
+
+    def test_of_several_leases_the_lowest_token_is_reported(self, store: IdentityStore) -> None:
+        """A find that touches several leases reports the one taken first, whether it was asked for them or not."""
+        first, _ = leased(store, email("ann@shop.org")), leased(store, external_id("ann"))
+        by_both = lease_on(store, *ANN)
+        ann(store)
+        by_profile = lease_on(store, profile_id("PANN"))
+        assert by_both is not None
+        assert by_profile is not None
+        assert [first.token] * 2 == [by_both.token, by_profile.token]
+
+    def test_a_lease_may_cover_what_no_binding_has(self, store: IdentityStore) -> None:
+        """Any identifier can be leased, a phone number too."""
+        phone = Identifier(Kind.PHONE_NUMBER, "+12025550123")
+        lease = leased(store, phone)
+        seen = lease_on(store, phone)
+        assert seen is not None
+        assert lease.token == seen.token
+
+    def test_a_lease_is_taken_whole_or_not_at_all(self, store: IdentityStore) -> None:
+        """Where one identifier is leased, none of the others is leased either."""
+        leased(store, email("ann@shop.org"))
+        assert store.acquire(SHOP, frozenset({*ANN, profile_id("PANN")}), intent="x", ttl=LONG) is None
+        leased(store, external_id("ann"), profile_id("PANN"))
+
+    def test_leases_apart_do_not_meet(self, store: IdentityStore) -> None:
+        """Leases without a common identifier stand beside each other."""
+        first, second = leased(store, *ANN), leased(store, email("ben@shop.org"))
+        assert first.token < second.token
+        assert store.renew(SHOP, first.token, ttl=LONG)
+
+    def test_tokens_only_rise(self, store: IdentityStore, clock: StoreClock) -> None:
+        """No token is given twice, even when no lease is left."""
+        tokens: list[int] = []
+        for _ in range(3):
+            lease = expired_lease(store, clock, *ANN)
+            taken = leased(store, *ANN)
+            store.release(SHOP, taken.token)
+            tokens += [lease.token, taken.token]
+        assert sorted(set(tokens)) == tokens
+
+    def test_a_lease_expires_at_its_instant(self, store: IdentityStore, clock: StoreClock) -> None:
+        """A lease holds until just before its time, and has expired when nothing remains."""
+        if not clock.is_exact:
+            pytest.skip("this store's clock cannot be stopped")
+        leased(store, *ANN, ttl=8.0)
+        clock.advance(7.75)
+        assert store.acquire(SHOP, frozenset(ANN), intent="x", ttl=1.0) is None
+        assert () == store.expired(SHOP, 10)
+        clock.advance(0.25)
+        seen = lease_on(store, *ANN)
+        assert seen is not None
+        assert 0.0 == seen.remaining
+        assert 1 == len(store.expired(SHOP, 10))
+        taken = store.acquire(SHOP, frozenset(ANN), intent="x", ttl=1.0)
+        assert taken is not None
+        assert taken.taken_over
+
+    def test_an_expired_lease_stays_with_its_intent(self, store: IdentityStore, clock: StoreClock) -> None:
+        """A find reports an expired lease as one of which nothing remains."""
+        lease = expired_lease(store, clock, *ANN, intent="create")
+        seen = lease_on(store, ANN[0])
+        assert seen is not None
+        assert (lease.token, "create", False) == (seen.token, seen.intent, seen.taken_over)
+        assert seen.remaining <= 0
+
+    def test_taking_over_keeps_what_was_to_be_done(self, store: IdentityStore, clock: StoreClock) -> None:
+        """Whoever meets an expired lease gets it with its own identifiers and intent, for the time asked for."""
+        old = expired_lease(store, clock, *ANN, intent="create")
+        taken = store.acquire(SHOP, frozenset({ANN[0], profile_id("PNEW")}), intent="another", ttl=60.0)
+        assert taken is not None
+        assert (old.identifiers, "create", True) == (taken.identifiers, taken.intent, taken.taken_over)
+        assert old.token < taken.token
+        assert taken.remaining == pytest.approx(60.0)
+        leased(store, profile_id("PNEW"))
+        assert store.acquire(SHOP, frozenset({ANN[1]}), intent="x", ttl=LONG) is None
+
+    def test_whoever_was_replaced_is_fenced(self, store: IdentityStore, clock: StoreClock) -> None:
+        """The token of a lease that was taken over is good for nothing, and changes nothing."""
+        binding = ann(store)
+        old = expired_lease(store, clock, *ANN)
+        taken = leased(store, *ANN)
+        before = everything(store)
+        assert store.renew(SHOP, old.token, ttl=LONG, intent="mine") is False
+        assert store.release(SHOP, old.token) is False
+        assert BindOutcome("fenced") == store.bind(SHOP, Change(replace(binding, email="x@y.org"), token=old.token))
+        assert before == everything(store)
+        assert store.renew(SHOP, taken.token, ttl=LONG)
+
+    def test_expiry_alone_fences_nobody(self, store: IdentityStore, clock: StoreClock) -> None:
+        """A holder whom nobody has replaced may still bind, and with that releases the lease."""
+        lease = expired_lease(store, clock, *ANN)
+        change = Change(replace(ann(store), email="new@shop.org"), token=lease.token)
+        assert "bound" == store.bind(SHOP, change).status
+        assert () == store.expired(SHOP, 10)
+
+    def test_of_several_expired_leases_the_lowest_token_is_taken_over(
+        self, store: IdentityStore, clock: StoreClock
+    ) -> None:
+        """Several expired leases are taken over one by one, the oldest first."""
+        first = leased(store, ANN[1], intent="first", ttl=clock.moment)
+        second = expired_lease(store, clock, ANN[0], intent="second")
+        assert first.token < second.token
+        assert ["first", "second"] == [leased(store, *ANN).intent for _ in range(2)]
+        assert store.acquire(SHOP, frozenset(ANN), intent="x", ttl=LONG) is None
+
+    def test_an_expired_lease_is_taken_over_beside_a_living_one(self, store: IdentityStore, clock: StoreClock) -> None:
+        """A lease that has not expired does not keep anybody from finishing what another one left."""
+        leased(store, ANN[0])
+        expired_lease(store, clock, ANN[1], intent="left")
+        taken = store.acquire(SHOP, frozenset(ANN), intent="x", ttl=LONG)
+        assert taken is not None
+        assert ("left", frozenset({ANN[1]}), True) == (taken.intent, taken.identifiers, taken.taken_over)
+
+    def test_renewing_lets_a_lease_live(self, store: IdentityStore, clock: StoreClock) -> None:
+        """A renewed lease lives from then, with the same token, identifiers and intent."""
+        lease = leased(store, *ANN, intent="create", ttl=clock.moment)
+        assert store.renew(SHOP, lease.token, ttl=LONG) is True
+        clock.advance(2 * clock.moment)
+        assert () == store.expired(SHOP, 10)
+        seen = lease_on(store, *ANN)
+        assert seen is not None
+        assert replace(lease, remaining=seen.remaining) == seen
+        assert 0 < seen.remaining < LONG
+
+    def test_renewing_may_change_the_intent(self, store: IdentityStore) -> None:
+        """An intent given to `renew` replaces the one before, even an empty one."""
+        lease = leased(store, *ANN, intent="first")
+        for intent in ("second", ""):
+            assert store.renew(SHOP, lease.token, ttl=LONG, intent=intent)
+            seen = lease_on(store, *ANN)
+            assert seen is not None
+            assert intent == seen.intent
+
+    def test_an_expired_lease_can_be_renewed(self, store: IdentityStore, clock: StoreClock) -> None:
+        """A holder who comes late, but whom nobody has replaced, goes on."""
+        lease = expired_lease(store, clock, *ANN)
+        assert store.renew(SHOP, lease.token, ttl=LONG) is True
+        assert store.acquire(SHOP, frozenset(ANN), intent="x", ttl=LONG) is None
+
+    def test_releasing_ends_a_lease_for_good(self, store: IdentityStore) -> None:
+        """A released lease is free to be taken, its intent is forgotten, and its token is worth nothing."""
+        lease = leased(store, *ANN, intent="first")
+        assert store.release(SHOP, lease.token) is True
+        assert lease_on(store, *ANN) is None
+        assert store.release(SHOP, lease.token) is False
+        assert store.renew(SHOP, lease.token, ttl=LONG) is False
+        again = leased(store, *ANN, intent="second")
+        assert ("second", False) == (again.intent, again.taken_over)
+
+    def test_a_token_that_never_was_is_not_valid(self, store: IdentityStore) -> None:
+        """Neither renewing nor releasing an unknown token does anything."""
+        assert (False, False) == (store.renew(SHOP, 4_711, ttl=LONG), store.release(SHOP, 4_711))
+
+    def test_binding_under_a_lease_releases_it(self, store: IdentityStore) -> None:
+        """A change made with a token ends that lease in the same step, and no other."""
+        binding = ann(store)
+        lease, other = leased(store, *ANN), leased(store, email("ben@shop.org"))
+        bound(store, Change(replace(binding, email="new@shop.org"), token=lease.token))
+        assert lease_on(store, *ANN) is None
+        assert store.renew(SHOP, lease.token, ttl=LONG) is False
+        assert store.renew(SHOP, other.token, ttl=LONG) is True
+
+    def test_binding_without_a_token_leaves_leases_alone(self, store: IdentityStore) -> None:
+        """A change that only the version protects neither needs nor ends a lease."""
+        binding = ann(store)
+        lease = leased(store, *ANN)
+        bound(store, Change(binding))
+        assert store.renew(SHOP, lease.token, ttl=LONG) is True
+
+    def test_a_refused_change_keeps_the_lease(self, store: IdentityStore) -> None:
+        """A change that is stale leaves the lease under which it was tried."""
+        binding = ann(store)
+        lease = leased(store, *ANN)
+        bound(store, Change(binding))
+        assert "stale" == store.bind(SHOP, Change(binding, token=lease.token)).status
+        assert store.renew(SHOP, lease.token, ttl=LONG) is True
+
+    def test_expired_leases_are_listed_oldest_first(self, store: IdentityStore, clock: StoreClock) -> None:
+        """`expired` lists those that have expired, lowest token first, no more than asked, and leaves them be."""
+        living = leased(store, email("living@shop.org"))
+        names = [email(f"dead{number}@shop.org") for number in range(3)]
+        ttls = (clock.moment / 2, clock.moment, clock.moment / 4)
+        dead = [leased(store, name, intent=name.value, ttl=ttl) for name, ttl in zip(names, ttls, strict=True)]
+        clock.advance(2 * clock.moment)
+        listed = store.expired(SHOP, 2)
+        assert [lease.token for lease in dead[:2]] == [lease.token for lease in listed]
+        assert [names[0].value, names[1].value] == [lease.intent for lease in listed]
+        assert [frozenset({names[0]}), frozenset({names[1]})] == [lease.identifiers for lease in listed]
+        assert all(lease.remaining <= 0 and not lease.taken_over for lease in listed)
+        assert 3 == len(store.expired(SHOP, 10))
+        assert living.token not in {lease.token for lease in store.expired(SHOP, 10)}
+
+    def test_a_lease_may_last_ten_years(self, store: IdentityStore) -> None:
+        """A lease as long as a tombstone's keeps its time."""
+        years = 10 * 365 * 86_400.0
+        lease = leased(store, *ANN, ttl=years)
+        assert lease.remaining == pytest.approx(years)
+        seen = lease_on(store, *ANN)
+        assert seen is not None
+        assert seen.remaining == pytest.approx(years)
+        assert () == store.expired(SHOP, 10)
+
+    def test_times_come_from_the_stores_clock(self, store: IdentityStore, clock: StoreClock) -> None:
+        """The time that a find tells passes as the clock does."""
+        before = now(store)
+        clock.advance(clock.moment)
+        assert before < now(store)

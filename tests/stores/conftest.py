@@ -1,0 +1,23 @@
+"""What the tests of the stores share."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from safeklaviyo.testing.contract import ManualClock
+
+_IN_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def folder():
+    """A folder for identity maps: in memory where the system has one, because each write of a map reaches the disk."""
+    with tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def clock():
+    """A clock that stands still."""
+    return ManualClock()

@@ -1,0 +1,266 @@
+"""What Klaviyo's own answers permit: first contact, contradictions (R15) and conflicts (R17), as pure tables."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from safeklaviyo import errors
+from safeklaviyo._evidence import (
+    Placement,
+    ambiguous,
+    compare,
+    drift,
+    email_of,
+    has_email,
+    owner_of_external_id,
+    place,
+    taken,
+    unexplained,
+)
+from safeklaviyo._flow import Response
+from safeklaviyo.identity import Identity
+from safeklaviyo.models import Binding, Profile
+
+PAIRED = Profile(id="PAIR1", external_id="ann-1", email="Ann@Shop.test")
+ADDRESSED = Profile(id="ADDR1", email="ann@shop.test")
+IDENTIFIED = Profile(id="IDEN1", external_id="ann-1")
+ELSEWHERE = Profile(id="ELSE1", external_id="ann-1", email="other@shop.test")
+FOREIGN = Profile(id="FORE1", external_id="bob-2", email="ann@shop.test")
+STRANGER = Profile(id="STRA1", external_id="eve-3", email="eve@shop.test")
+BINDING = Binding("ann-1", "ann@shop.test", "PAIR1", version=2, key="a")
+
+
+@pytest.mark.parametrize(
+    ("shown", "email", "expected"),
+    [
+        ("ann@shop.test", "ann@shop.test", True),
+        (" Ann@SHOP.test ", "ann@shop.test", True),
+        ("bob@shop.test", "ann@shop.test", False),
+        (None, "ann@shop.test", False),
+        ("ann@shop.test", None, False),
+        (None, None, False),
+    ],
+)
+def test_f8_addresses_are_compared_without_case(shown, email, expected):
+    """F-8: the case and the blanks in which Klaviyo shows an address do not make it another one."""
+    assert expected is has_email(Profile(id="P1", email=shown), email)
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"), [(" Ann@Shop.test", "ann@shop.test"), (None, None), ("", None), ("  ", None)]
+)
+def test_an_empty_address_is_none(shown, expected):
+    """An address is taken in the form in which it is compared, and an empty one is none."""
+    assert expected == email_of(Profile(id="P1", email=shown))
+
+
+@pytest.mark.parametrize(
+    ("external_id", "profiles", "expected"),
+    [
+        (None, [], Placement("create")),
+        (None, [STRANGER], Placement("create")),
+        (None, [STRANGER, ADDRESSED], Placement("bind", ADDRESSED)),
+        (None, [PAIRED], Placement("bind", PAIRED)),
+        ("ann-1", [], Placement("create")),
+        ("ann-1", [STRANGER], Placement("create")),
+        ("ann-1", [PAIRED], Placement("bind", PAIRED)),
+        ("ann-1", [ADDRESSED, PAIRED, IDENTIFIED, FOREIGN], Placement("bind", PAIRED)),
+        ("ann-1", [ADDRESSED], Placement("identify", ADDRESSED)),
+        ("ann-1", [IDENTIFIED], Placement("address", IDENTIFIED)),
+    ],
+)
+def test_r4_r12_where_somebody_belongs(external_id, profiles, expected):
+    """R4, R12: the pair's own profile is theirs, an orphan is completed, and only where nobody is one is created."""
+    assert expected == place(external_id, "ann@shop.test", profiles)
+
+
+@pytest.mark.parametrize(
+    ("external_id", "profiles", "kind", "rule", "attributes"),
+    [
+        ("ann-1", [FOREIGN], errors.ExternalIdMismatchError, "R7", {"current_external_id": "bob-2"}),
+        ("ann-1", [FOREIGN, IDENTIFIED], errors.ExternalIdMismatchError, "R7", {"current_external_id": "bob-2"}),
+        ("ann-1", [ELSEWHERE], errors.EmailMismatchError, "R6", {"current_email": "other@shop.test"}),
+        ("ann-1", [ELSEWHERE, ADDRESSED], errors.EmailMismatchError, "R6", {"current_email": "other@shop.test"}),
+        ("ann-1", [IDENTIFIED, ADDRESSED], errors.AmbiguousIdentityError, None, {"profile_ids": ("IDEN1", "ADDR1")}),
+        ("ann-1", [ADDRESSED, FOREIGN], errors.AmbiguousIdentityError, None, {"profile_ids": ("ADDR1", "FORE1")}),
+        ("ann-1", [IDENTIFIED, ELSEWHERE], errors.AmbiguousIdentityError, None, {"profile_ids": ("IDEN1", "ELSE1")}),
+        ("ann-1", [PAIRED, PAIRED.model_copy(update={"id": "PAIR2"})], errors.AmbiguousIdentityError, None,
+         {"profile_ids": ("PAIR1", "PAIR2")}),
+        (None, [ADDRESSED, FOREIGN], errors.AmbiguousIdentityError, None, {"profile_ids": ("ADDR1", "FORE1")}),
+    ],
+)  # fmt: skip
+def test_f5_nobody_is_placed_where_somebody_else_is(external_id, profiles, kind, rule, attributes):
+    """F-4, F-5: another owner, or several profiles, are refused with what is known of them."""
+    with pytest.raises(kind) as caught:
+        place(external_id, "ann@shop.test", profiles)
+    error = caught.value
+    assert (kind, rule, external_id, "ann@shop.test", "not_applied") == (
+        type(error),
+        error.rule,
+        error.external_id,
+        error.email,
+        error.outcome,
+    )
+    assert attributes == {name: getattr(error, name) for name in attributes}
+
+
+IDS = st.sampled_from([None, "ann-1", "bob-2"])
+EMAILS = st.sampled_from([None, "ann@shop.test", "ANN@shop.test", "bob@shop.test"])
+PROFILES = st.lists(st.builds(lambda external_id, email: (external_id, email), IDS, EMAILS), max_size=4).map(
+    lambda rows: [Profile(id=f"P{n}", external_id=row[0], email=row[1]) for n, row in enumerate(rows)]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(IDS, PROFILES)
+def test_no_placement_takes_an_identifier_away(external_id, profiles):
+    """Whatever profiles there are, nobody's identifier would be overwritten, and nobody would be made twice."""
+    try:
+        placement = place(external_id, "ann@shop.test", profiles)
+    except errors.IdentityError:
+        return
+    chosen = placement.profile
+    if placement.step == "create":
+        assert chosen is None
+        assert not [each for each in profiles if has_email(each, "ann@shop.test")]
+        assert external_id is None or not [each for each in profiles if each.external_id == external_id]
+        return
+    assert chosen in profiles
+    assert chosen is not None
+    kept = {
+        "bind": has_email(chosen, "ann@shop.test") and external_id in {None, chosen.external_id},
+        "identify": has_email(chosen, "ann@shop.test") and chosen.external_id is None and external_id is not None,
+        "address": chosen.email is None and chosen.external_id == external_id is not None,
+    }
+    assert kept[placement.step]
+
+
+@settings(max_examples=100, deadline=None)
+@given(IDS, PROFILES, st.randoms(use_true_random=False))
+def test_the_order_of_the_answers_decides_nothing(external_id, profiles, random):
+    """F-5: whoever comes first in a search has no more right than the others."""
+
+    def outcome(known: list[Profile]) -> object:
+        try:
+            return place(external_id, "ann@shop.test", known)
+        except errors.IdentityError as error:
+            return type(error)
+
+    shuffled = list(profiles)
+    random.shuffle(shuffled)
+    assert outcome(profiles) == outcome(shuffled)
+
+
+def test_r9_the_owner_of_an_external_id_has_an_email():
+    """R9: the one profile with the id and an email is its owner."""
+    assert PAIRED == owner_of_external_id("ann-1", [STRANGER, PAIRED])
+
+
+@pytest.mark.parametrize(
+    ("profiles", "kind", "rule"),
+    [
+        ([], errors.IdOnlyError, "R9"),
+        ([STRANGER], errors.IdOnlyError, "R9"),
+        ([IDENTIFIED], errors.IdOnlyError, "R9"),
+        ([PAIRED, ELSEWHERE], errors.AmbiguousIdentityError, None),
+        ([PAIRED, IDENTIFIED], errors.AmbiguousIdentityError, None),
+    ],
+)
+def test_r9_an_external_id_that_leads_to_no_email_is_refused(profiles, kind, rule):
+    """R9: an id that leads to no email, or to several profiles, is refused."""
+    with pytest.raises(kind) as caught:
+        owner_of_external_id("ann-1", profiles)
+    assert (rule, "ann-1") == (caught.value.rule, caught.value.external_id)
+
+
+@pytest.mark.parametrize(
+    ("binding", "profile", "expected"),
+    [
+        (BINDING, PAIRED, "same"),
+        (replace(BINDING, profile_id="OLD01"), PAIRED, "moved"),
+        (BINDING, ELSEWHERE, "contradicts"),
+        (BINDING, IDENTIFIED, "contradicts"),
+        (BINDING, FOREIGN, "contradicts"),
+        (BINDING, ADDRESSED, "contradicts"),
+        (replace(BINDING, external_id=None), PAIRED, "gained_external_id"),
+        (replace(BINDING, external_id=None, profile_id="ADDR1"), ADDRESSED, "same"),
+        (replace(BINDING, external_id=None, email="other@shop.test"), ADDRESSED, "contradicts"),
+    ],
+)
+def test_r15_how_an_answer_compares_with_the_map(binding, profile, expected):
+    """R15: only another id or another email contradicts the map; a gained id and a new profile id are news."""
+    assert expected == compare(binding, profile)
+
+
+def test_r15_drift_says_what_was_found():
+    """R15: the error holds what the map knows and what Klaviyo shows, and its message neither."""
+    error = drift(BINDING, ELSEWHERE, "they differ")
+    assert ("they differ", "R15", "not_applied", "ELSE1", "ann-1", "other@shop.test", "ann-1", "ann@shop.test") == (
+        str(error),
+        error.rule,
+        error.outcome,
+        error.profile_id,
+        error.found_external_id,
+        error.found_email,
+        error.external_id,
+        error.email,
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([], None),
+        ([PAIRED], None),
+        ([STRANGER], None),
+        ([PAIRED, FOREIGN], ("the new email is another customer's", "FORE1", "bob-2")),
+        ([ADDRESSED], ("the new email is on another profile", "ADDR1", None)),
+    ],
+)
+def test_a_new_email_is_taken_by_anybody_else(others, expected):
+    """A new address is taken if any profile but the customer's own shows it, a customer's or nobody's."""
+    error = taken("ann@shop.test", "PAIR1", others)
+    found = None if error is None else (str(error), error.profile_id, error.external_id)
+    assert expected == found
+    assert error is None or ("ann@shop.test", "not_applied") == (error.email, error.outcome)
+
+
+def test_r17_an_unexplained_conflict_keeps_what_klaviyo_said():
+    """R17: the error of a conflict that nobody can explain says what Klaviyo did, for its support."""
+    said = {"id": "req-1", "code": "duplicate_profile", "meta": {"duplicate_profile_id": "FORE1"}}
+    error = unexplained(Response(409, {}, json.dumps({"errors": [said]}).encode()), Identity("ann-1", "ann@shop.test"))
+    assert ("R17", 409, "duplicate_profile", "req-1", (said,), "FORE1", "ann-1", "ann@shop.test", "not_applied") == (
+        error.rule,
+        error.status_code,
+        error.code,
+        error.request_id,
+        error.errors,
+        error.profile_id,
+        error.external_id,
+        error.email,
+        error.outcome,
+    )
+
+
+def test_r17_a_conflict_without_an_answer_is_still_one():
+    """R17: where no answer was kept, the error still says what happened."""
+    error = unexplained(None, Identity("ann-1", None))
+    assert (409, None, (), None, None, "R17") == (
+        error.status_code,
+        error.code,
+        error.errors,
+        error.request_id,
+        error.profile_id,
+        error.rule,
+    )
+
+
+def test_f5_ambiguity_names_each_profile_once():
+    """F-5: the profiles that answer are named, each once."""
+    error = ambiguous("several", "ann-1", None, [PAIRED, ELSEWHERE, PAIRED])
+    assert ("PAIR1", "ELSE1") == error.profile_ids

@@ -1,0 +1,48 @@
+"""The examples run as they stand, without a key and without the network, and show what they say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+SHOWS = {
+    "quickstart.py": "1 profile, 3 events",
+    "quickstart_async.py": "1 profile, 10 events",
+    "moving_from_raw_http.py": "after: 1 profile of one customer",
+    "task_queue_retry.py": "1 event, 1 repetition that Klaviyo recognised",
+}
+A_TEST = "testing_with_the_simulator.py"
+
+
+def run(folder, *arguments):
+    """Run Python as a user would, with every warning an error."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [sys.executable, "-W", "error", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False, timeout=60)
+
+
+def test_each_example_is_run_here():
+    """No example is forgotten."""
+    assert {*SHOWS, A_TEST} == {path.name for path in EXAMPLES.glob("*.py")}
+
+
+@pytest.mark.parametrize("name", SHOWS)
+def test_an_example_shows_what_it_says(tmp_path, name):
+    """It ends well, warns of nothing, and prints what the reader is to see."""
+    done = run(tmp_path, EXAMPLES / name)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert SHOWS[name] == done.stdout.splitlines()[-1]
+
+
+def test_the_example_of_a_shops_tests_passes(tmp_path):
+    """Its tests find the fixture and pass, away from this project's configuration."""
+    copy = tmp_path / f"test_{A_TEST}"
+    copy.write_text((EXAMPLES / A_TEST).read_text())
+    done = run(tmp_path, "-m", "pytest", "-q", "-p", "safeklaviyo.testing.plugin", copy.name)
+    assert (0, True) == (done.returncode, "2 passed" in done.stdout)

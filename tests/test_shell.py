@@ -1,0 +1,256 @@
+"""What both shells do around a flow: threads, forks, event loops and closing; every effect is carried out once."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, StoreUnavailableError
+from safeklaviyo._flow import Effect, Monotonic, NewId, Now, Recall, Sleep
+from safeklaviyo.stores._twin import Twin
+from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
+from safeklaviyo.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import NewClient
+
+    from safeklaviyo._flow import Flow
+    from safeklaviyo._operations._call import Setup
+    from safeklaviyo.testing import KlaviyoSimulator
+
+KEY = "pk_0123456789abcdef"
+
+
+@pytest.fixture
+def server(simulator: KlaviyoSimulator) -> Iterator[str]:
+    """The simulator behind a real socket."""
+    with simulator.serve() as base:
+        yield base
+
+
+def asks_the_clock(setup: Setup, effect: Effect[Any]) -> Flow[Any]:
+    """Return what one effect gives."""
+    return (yield from effect)
+
+
+class TestEffects:
+    @pytest.mark.parametrize(
+        ("effect", "kind"),
+        [(Now(), float), (Monotonic(), float), (NewId(), str), (Sleep(0.0), type(None)), (Recall("", "a"), type(None))],
+    )
+    async def test_results(self, effect: Effect[Any], kind: type) -> None:
+        """Each effect that needs no Klaviyo gives the same kind of result on both shells."""
+        with Klaviyo(KEY, store=MemoryStore(), account="A") as blocking:
+            assert isinstance(blocking._shell.run(asks_the_clock, effect), kind)
+        async with AsyncKlaviyo(KEY, store=AsyncMemoryStore(), account="A") as awaited:
+            assert isinstance(await awaited._shell.run(asks_the_clock, effect), kind)
+
+    def test_failed_effect_is_thrown(self, client: NewClient, store: MemoryStore) -> None:
+        """A flow can go on after an effect that failed."""
+
+        def flow(setup: Setup) -> Flow[str]:
+            try:
+                yield from Recall("", "a")
+            except StoreUnavailableError:
+                return "went on"
+            return "nothing failed"
+
+        store.close()
+        assert "went on" == client()._shell.run(flow)
+
+    def test_interrupted_flow_is_closed(self, client: NewClient) -> None:
+        """What is not an error of ours ends the flow at once, and the flow sees no more than its end."""
+        seen: list[str] = []
+
+        def flow(setup: Setup) -> Flow[None]:
+            try:
+                yield from NewId()
+                yield from Broken()
+            except Exception:  # noqa: BLE001 - the point is that there is none
+                seen.append("an error")
+            finally:
+                seen.append("closed")
+
+        with pytest.raises(AssertionError):
+            client()._shell.run(flow)
+        assert ["closed"] == seen
+
+
+class Broken(Effect[None]):
+    """An effect that nobody can carry out."""
+
+
+class TestClosing:
+    def test_twice(self, client: NewClient) -> None:
+        """Closing what is closed does nothing."""
+        k = client()
+        k.close()
+        k.close()
+
+    def test_closed_client(self, client: NewClient) -> None:
+        """A closed client says so, whether or not it was used before."""
+        for is_used in (True, False):
+            k = client()
+            if is_used:
+                k.explain(email="ann@shop.dev")
+            k.close()
+            with pytest.raises(ConfigurationError, match="closed"):
+                k.explain(email="ann@shop.dev")
+
+    def test_own_connections_are_closed(self, server: str) -> None:
+        """What was opened here is closed, also on leaving the context."""
+        with Klaviyo(KEY, store="memory://", account="A", base_url=server) as k:
+            k.identify(email="ann@shop.dev")
+            assert k._shell._process is not None
+            pool: Any = k._shell._process.sender
+            assert 1 == len(pool._transport._pool.connections)
+        assert [] == pool._transport._pool.connections
+
+    def test_given_store_stays_open(self, client: NewClient, store: MemoryStore) -> None:
+        """A store that the user handed in is the user's to close; one named by its URL is closed."""
+        client().close()
+        assert 0 == store.count("A")
+        k = client(store="memory://")
+        opened: Any = k._shell.store
+        k.close()
+        with pytest.raises(StoreUnavailableError):
+            (opened._store if isinstance(opened, Twin) else opened).count("A")
+
+
+class TestThreads:
+    def test_one_start(self, simulator: KlaviyoSimulator, server: str) -> None:
+        """Sixteen threads that use a new client at once share its connections, its pacing and its map."""
+        with Klaviyo(KEY, store=MemoryStore(), account="A", base_url=server) as k, ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda n: k.identify({"n": n}, external_id="A1", email="ann@shop.dev"), range(32)))
+            setups = {id(k._shell._start().setup) for _ in range(4)}
+        assert 1 == len(setups)
+        assert 1 == len(simulator.profiles)
+        assert 1 == sum(entry.endpoint == "create_profile" for entry in simulator.journal)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+class TestFork:
+    @pytest.fixture(params=["memory", "sqlite"])
+    def k(self, request: pytest.FixtureRequest, server: str, tmp_path: Path) -> Iterator[Klaviyo]:
+        """A client that has been used."""
+        store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "map.db")
+        with Klaviyo(KEY, store=store, account="A", base_url=server) as k:
+            k.identify(external_id="A1", email="ann@shop.dev")
+            yield k
+        store.close()
+
+    def test_child_opens_its_own(self, k: Klaviyo, simulator: KlaviyoSimulator) -> None:
+        """After a fork both go on, each over connections of its own, and neither makes a second profile."""
+
+        def child() -> None:
+            inherited = k._shell._process
+            k.identify({"child": True}, external_id="A1", email="ann@shop.dev")
+            assert k._shell._process is not inherited
+            k.close()
+
+        process = multiprocessing.get_context("fork").Process(target=child)
+        process.start()
+        k.identify({"parent": True}, external_id="A1", email="ann@shop.dev")
+        process.join(20)
+        assert 0 == process.exitcode
+        k.identify({"after": True}, external_id="A1", email="ann@shop.dev")
+        (profile,) = simulator.profiles
+        assert {"child": True, "parent": True, "after": True} == profile.properties
+
+    def test_child_that_only_closes(self, k: Klaviyo) -> None:
+        """Closing in the child leaves the parent's connections alone."""
+        process = multiprocessing.get_context("fork").Process(target=k.close)
+        process.start()
+        process.join(20)
+        assert 0 == process.exitcode
+        assert k.identify(email="ann@shop.dev").created is False
+
+
+class TestLoops:
+    def test_one_after_another(self, simulator: KlaviyoSimulator, server: str) -> None:
+        """A client serves one event loop after another, and keeps its map."""
+        k = AsyncKlaviyo(KEY, store=AsyncMemoryStore(), account="A", base_url=server)
+
+        async def use() -> None:
+            await k.identify(email="ann@shop.dev")
+            await k.aclose()
+
+        asyncio.run(_only(k))
+        asyncio.run(_only(k))
+        asyncio.run(use())
+        assert 1 == len(simulator.profiles)
+
+    def test_closing_in_another_loop(self, server: str) -> None:
+        """Closing is possible even after the loop has ended."""
+        k = AsyncKlaviyo(KEY, store=AsyncMemoryStore(), account="A", base_url=server)
+        asyncio.run(_only(k))
+        asyncio.run(k.aclose())
+        with pytest.raises(ConfigurationError, match="closed"):
+            asyncio.run(_only(k))
+
+    def test_forgotten_in_a_running_loop(self, server: str) -> None:
+        """Who forgets a client, or closes it from elsewhere, still has its connections closed by their own loop."""
+        k = AsyncKlaviyo(KEY, store=AsyncMemoryStore(), account="A", base_url=server)
+        with asyncio.Runner() as first:
+            first.run(_only(k))
+            assert k._shell._home is not None
+            sender: Any = k._shell._home.sender
+            asyncio.run(k.aclose())
+            first.run(asyncio.sleep(0))
+            first.run(asyncio.sleep(0))
+            assert sender._transports[0].client.closed
+
+
+async def _only(k: AsyncKlaviyo) -> None:
+    await k.identify(email="ann@shop.dev")
+
+
+PROGRAM = """
+import asyncio, gc, sys
+if {hidden!r}:
+    sys.modules["httpx_aiohttp"] = None
+from safeklaviyo import AsyncKlaviyo, Klaviyo
+given = dict(store="sqlite:///" + {path!r}, account="A", base_url={base!r})
+with Klaviyo({key!r}, **given) as k:
+    k.identify(email="ann@shop.dev")
+async def main():
+    async with AsyncKlaviyo({key!r}, **given) as k:
+        await asyncio.gather(*[k.identify(email="ann@shop.dev") for _ in range(3)])
+asyncio.run(main())
+gc.collect()
+"""
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["aiohttp", "shards"])
+def test_nothing_is_left_open(server: str, tmp_path: Path, hidden: bool) -> None:
+    """A program that closes its clients gets no warning from Python's development mode."""
+    program = PROGRAM.format(hidden=hidden, path=str(tmp_path / "map.db"), base=server, key=KEY)
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", program],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    # Development mode also tells of slow steps of the loop, which a busy machine has.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (0, []) == (done.returncode, said)
+
+
+def test_client_of_the_other_kind() -> None:
+    """A client is refused at once if it cannot be called in this way."""
+    with pytest.raises(ConfigurationError, match="http_client"):
+        Klaviyo(KEY, store="memory://", http_client=httpx.AsyncClient())  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="http_client"):
+        AsyncKlaviyo(KEY, store="memory://", http_client=httpx.Client())  # type: ignore[arg-type]
