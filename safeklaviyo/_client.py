@@ -51,12 +51,14 @@ class Klaviyo(_Base):
         public_key: The account's public key, which the legacy dialect sends as its token.
         policy: How strictly identities are kept.
         retry: How long one request is tried.
-        timeout: Seconds for one attempt, or an `httpx.Timeout`.
+        timeout: Seconds for one attempt in all, or an `httpx.Timeout`, of which connecting and reading make up the
+            whole. It holds for an `http_client` too, whose own is not used.
         base_url: A scheme and a host; plain http only to loopback.
         revision: Klaviyo's API revision.
         dialect: ``"current"``, or ``"legacy"`` for a server that still speaks Track, Identify and People; Klaviyo's own
             answers 410 there. Legacy *keys* such as ``$email`` are understood under both.
-        http_client: Send through this client, so that its hooks, auth and proxies are honoured; never closed here.
+        http_client: Send through this client, so that its hooks, auth, headers and proxies are honoured; redirects are
+            never followed, and it is never closed here. httpx then logs URLs at INFO, and some hold addresses.
 
     Raises:
         ConfigurationError: An argument makes no sense; the message says which, and never what it was.

@@ -115,7 +115,7 @@ def _decide_pair(claim: Claim, found: Found, policy: Policy, *, needs_profile: b
     if by_id is not None and by_email is not None and by_id.key == by_email.key:
         return _send(by_id, "R3", "the map knows the pair", found, policy, needs_profile=needs_profile)
     stale = _stale_pair(by_id, by_email, found, policy)
-    if stale is not None:
+    if stale is not None and stale.email is not None:
         reason = "one identifier is a former one of the same customer"
         return _rewrite(stale, claim, "R5", reason, found, policy, needs_profile=needs_profile)
     asked = Identity(claim.external_id, claim.email)

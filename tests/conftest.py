@@ -151,3 +151,23 @@ def _pass_time(simulator: KlaviyoSimulator, effect: Sleep | Now | Monotonic) -> 
 
 def _usual(store: IdentityStore) -> dict[str, Any]:
     return {"api_key": KEY, "account": ACCOUNT, "store": store}
+
+
+class OpenClient(Protocol):
+    """Makes a blocking client for a simulator and a map of the caller's own, as in each example of a property test."""
+
+    def __call__(self, simulator: KlaviyoSimulator, store: IdentityStore, **arguments: Any) -> Klaviyo:
+        """Return the client; it opens nothing, so that nobody has to close it."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def open_client() -> OpenClient:
+    """A maker of blocking clients that never really wait."""
+
+    def opened(simulator: KlaviyoSimulator, store: IdentityStore, **arguments: Any) -> Klaviyo:
+        made = Klaviyo(**(_usual(store) | {"http_client": httpx.Client(transport=simulator.transport)} | arguments))
+        made._shell = _QuickShell(made._shell, simulator)
+        return made
+
+    return opened

@@ -21,7 +21,7 @@ from safeklaviyo._version import VERSION
 from safeklaviyo._wiring import REVISION, wiring
 from safeklaviyo.cli._console import say
 from safeklaviyo.cli._map import store_url
-from safeklaviyo.errors import APIConnectionError, ConfigurationError, StoreError, StoreIncompatibleError
+from safeklaviyo.errors import APIConnectionError, ConfigurationError, StoreError
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores.memory import MemoryStore
 
@@ -151,9 +151,6 @@ def _check_store(url: str) -> Iterator[Check]:
             store.remember("", _NOTE, VERSION)
             store.remember("", _NOTE, None)
             yield Check("ok", "store", "can be written")
-        except StoreIncompatibleError as error:
-            yield Check("fail", "store", str(error))
-            return
         except (StoreError, ConfigurationError) as error:
             yield Check("fail", "store", str(error))
             return

@@ -66,8 +66,7 @@ def simulate(arguments: Namespace) -> int:
         say(f"KLAVIYO_API_KEY=pk_test safeklaviyo doctor --base-url {url}")
         # Whoever starts this in the background waits for the address.
         sys.stdout.flush()
-        Event().wait()
-    return 0
+        return int(Event().wait())  # which only Ctrl-C ends
 
 
 def _print_table(outcome: Outcome) -> None:

@@ -162,6 +162,7 @@ def _destination(name: str) -> Generator[IO[str]]:
     """
     if name == _STANDARD:
         yield sys.stdout
+        sys.stdout.flush()
         return
     path = Path(name).resolve()
     if path.exists() and not path.is_file():

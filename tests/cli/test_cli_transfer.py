@@ -20,7 +20,7 @@ HOSTILE = [
     ("-1+1|x", "-minus@shop.test", "", "+12025550101"),
     ("'=quoted", "'apostrophe@shop.test", "", ""),
     ("'plain", "plain@shop.test", "", ""),
-    ('say "hi", bob', '"a,b"@shop.test', "", ""),
+    ('say "hi", bob', "o'hara@shop.test", "", ""),
     ("Ünïcødé ✓ 漢字", "unicode@xn--bcher-kva.test", "", ""),
     ("\uff1dfull", "full@shop.test", "", ""),
     ("", "guest@shop.test", "", ""),
@@ -221,19 +221,18 @@ def test_an_interrupted_import_says_how_far_it_got(run, here, monkeypatch):
     """Ctrl-C loses nothing that was counted, and the words say what to do."""
 
     class Interrupted(io.RawIOBase):
-        parts = iter([(HEADER + people(1500)).encode()])
+        content = io.BytesIO((HEADER + people(1500)).encode())
 
         def readable(self):
             return True
 
         def readinto(self, buffer):
-            part = next(self.parts, None)
-            if part is None:
+            number = self.content.readinto(buffer)
+            if not number:
                 raise KeyboardInterrupt
-            buffer[: len(part)] = part
-            return len(part)
+            return number
 
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Interrupted(), 10**6)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Interrupted())))
     status, out, err = run("bindings", "import", "-", *here)
     assert (130, "") == (status, out)
     assert "stopped after 1000 rows; run it again: rows that are there count as unchanged\ninterrupted\n" == err
@@ -339,7 +338,7 @@ def three(run, here, typed):
 @pytest.mark.usefixtures("three")
 def test_csv_is_what_an_unknown_name_means(run, here, tmp_path):
     """The format follows the name; what says nothing is CSV."""
-    assert "external_id,email,profile_id,phone_number\n" in exported(run, here, "csv")
+    assert "external_id,email,profile_id,phone_number\r\n" in exported(run, here, "csv")
     for name, begins in [("a", "external_id"), ("a.csv", "external_id"), ("a.JSONL", "{"), ("a.ndjson", "{")]:
         run("bindings", "export", str(tmp_path / name), *here)
         assert (tmp_path / name).read_text().startswith(begins)

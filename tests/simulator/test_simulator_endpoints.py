@@ -131,8 +131,9 @@ class TestRevisions:
     def test_a_retired_one_falls_forward(self, ask):
         """A retired revision is answered by the oldest live one, unless the request opts out: 410."""
         assert ask("GET", "/api/accounts", revision="2024-02-15").status == 200
-        headers = {"revision": "2024-02-15", "x_klaviyo_revision_fall_forward_opt_out": "1"}
-        assert ask("GET", "/api/accounts", **headers).status == 410
+        for opted, status in (("1", 410), ("0", 200)):
+            headers = {"revision": "2024-02-15", "x_klaviyo_revision_fall_forward_opt_out": opted}
+            assert status == ask("GET", "/api/accounts", **headers).status
 
     @pytest.mark.parametrize(
         ("revision", "beside"),
@@ -154,6 +155,9 @@ class TestRevisions:
         who = {"type": "profile", "attributes": {"email": "ann@shop.org"}}
         assert ask.raw_event("A", who, backfill=True, revision="2026-01-15").status == 400
         assert ask.raw_event("A", who, backfill=True, revision="2026-04-15").status == 202
+        assert ask.raw_event("B", who).status == 202
+        ask.simulator.drain()
+        assert [True, False] == [event.backfill for event in ask.simulator.events]
 
     def test_anonymous_ids_left_profiles(self, ask):
         """Profile writes accept an anonymous id up to 2025-07-15, and ignore it."""
@@ -399,7 +403,9 @@ class TestEvents:
         (event,) = simulator.events
         assert ("Ordered", "u", 1767323045, 9.5) == (event.metric, event.unique_id, event.time, event.value)
         assert event.profile_id == simulator.profiles[0].id
-        assert simulator.profiles[0].last_event_date == event.time
+        ask.event("Ordered", email="ann@shop.org", time="2025-01-01T00:00:00Z")
+        simulator.drain()
+        assert event.time == simulator.profiles[0].last_event_date
 
     def test_it_updates_the_profile(self, simulator, ask):
         """An event writes the profile's attributes and properties; null takes no identifier away."""

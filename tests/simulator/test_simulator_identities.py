@@ -136,10 +136,13 @@ class TestUpdate:
 
     def test_what_old_accounts_share_is_not_a_conflict(self, simulator, ask):
         """Of two profiles with one email each may be updated with that email, in both ways."""
-        simulator.add_profile(email="ann@shop.org", external_id="7")
+        first = simulator.add_profile(email="ann@shop.org", external_id="7")
         second = simulator.add_profile(email="ann@shop.org", external_id="8")
         assert ask.patch(second.id, email="ann@shop.org", first_name="Ann").status == 200
         assert ask.load(email="ann@shop.org", external_id="8").status == 200
+        assert first.id == owner_of(ask.create(email="ann@shop.org"))
+        assert ask.patch(first.id, first_name="Ann").status == 200
+        assert first.id == owner_of(ask.create(email="ann@shop.org"))
         with pytest.raises(LookupError, match="2 profiles"):
             simulator.find(email="ann@shop.org")
 

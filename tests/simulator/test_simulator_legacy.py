@@ -136,6 +136,13 @@ def test_broken_base64_answers_0(simulator, target):
     assert simulator.handle("GET", target, {}).body == b"0"
 
 
+def test_a_raw_plus_in_base64_is_understood(simulator):
+    """Base64 whose plus signs were not encoded, and so arrive as spaces, is understood all the same."""
+    data = base64.b64encode(b'{"token":"x","event":">>>","customer_properties":{"$email":"a@b.co"}}').decode()
+    assert "+" in data
+    assert simulator.handle("GET", f"/api/track?data={data}", {}).body == b"1"
+
+
 def test_a_pixel_is_asked_for(simulator):
     """With i=1 the answer is an image of one pixel."""
     answer = simulator.handle("GET", "/api/track?i=1", {})

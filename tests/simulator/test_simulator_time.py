@@ -286,6 +286,8 @@ class TestRateLimits:
         for second in range(10):
             answers = [ask("GET", "/api/profiles") for _ in range(76)]
             assert ([200] * 75 + [429]) == [answer.status for answer in answers], second
+            # When the minute is full too, the longer wait is said.
+            assert ("51" if second == 9 else "1") == answers[-1].headers["retry-after"]
             simulator.advance(1)
         last = ask("GET", "/api/profiles")
         assert (429, "50") == (last.status, last.headers["retry-after"])

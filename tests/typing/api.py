@@ -1,0 +1,108 @@
+"""The types that users see. This file is checked by type checkers, and never run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Literal, assert_type
+
+import httpx
+
+import safeklaviyo
+from safeklaviyo import (
+    CLEAR,
+    AsyncKlaviyo,
+    Binding,
+    Decision,
+    EmailChange,
+    EmailMismatchError,
+    IdentifyResult,
+    Identity,
+    ImportReport,
+    Klaviyo,
+    Notice,
+    Policy,
+    Profile,
+    ProfileConflictError,
+    RetryPolicy,
+    SafeKlaviyoError,
+    TrackResult,
+)
+from safeklaviyo.stores import open_async_store, open_store
+
+
+def constructing() -> None:
+    """A client takes a URL or a store, seconds or an `httpx.Timeout`."""
+    assert_type(Klaviyo(), Klaviyo)
+    Klaviyo("pk", store="memory://", timeout=5, policy=Policy(lease=5), retry=RetryPolicy())
+    Klaviyo("pk", store=open_store("memory://"), timeout=httpx.Timeout(5), http_client=httpx.Client())
+    AsyncKlaviyo("pk", store=open_async_store("memory://"), http_client=httpx.AsyncClient(), dialect="legacy")
+    Klaviyo(store=open_async_store("memory://"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Klaviyo(http_client=httpx.AsyncClient())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Klaviyo("pk", "memory://")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Klaviyo(dialect="v3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def blocking(k: Klaviyo) -> None:
+    """What each call returns."""
+    with k as same:
+        assert_type(same, Klaviyo)
+    result = k.identify({"plan": CLEAR}, external_id=7, email="a@b.dev", append={"a": 1}, unset=["b"])
+    assert_type(result, IdentifyResult)
+    assert_type(result.created, bool | None)
+    assert_type(result.identity, Identity)
+    assert_type(result.warnings, tuple[Notice, ...])
+    event = k.track("Placed Order", email="a@b.dev", value=1, time=datetime.now(UTC))
+    assert_type(event, TrackResult)
+    assert_type(event.time, datetime)
+    change = k.change_email("b@b.dev", external_id="7")
+    assert_type(change, EmailChange)
+    assert_type(change.status, Literal["changed", "unchanged", "merge_requested"])
+    assert_type(k.explain(email="a@b.dev"), Decision)
+    assert_type(k.profiles.search(email="a@b.dev"), list[Profile])
+    assert_type(k.profiles.get("01A"), Profile)
+    assert_type(k.profiles.update("01A", {"a": 1}), Profile)
+    assert_type(k.profiles.iterate(), Iterator[Profile])
+    assert_type(k.bindings.get(email="a@b.dev"), Binding | None)
+    assert_type(k.bindings.add([{"email": "a@b.dev"}]), ImportReport)
+    assert_type(k.bindings.remove(external_id=7), bool)
+    assert_type(list(k.bindings), list[Binding])
+    k.identify(extrenal_id=7)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(k.close(), None)
+
+
+async def awaited(k: AsyncKlaviyo) -> None:
+    """The same, awaited."""
+    async with k as same:
+        assert_type(same, AsyncKlaviyo)
+    assert_type(await k.identify(email="a@b.dev"), IdentifyResult)
+    assert_type(await k.track("Placed Order", email="a@b.dev"), TrackResult)
+    assert_type(await k.change_email("b@b.dev", external_id="7"), EmailChange)
+    assert_type(await k.explain(email="a@b.dev"), Decision)
+    assert_type(await k.profiles.search(email="a@b.dev"), list[Profile])
+    assert_type(await k.profiles.get("01A"), Profile)
+    assert_type(await k.profiles.update("01A", {"a": 1}), Profile)
+    assert_type(k.profiles.iterate(), AsyncIterator[Profile])
+    assert_type(await k.bindings.get(email="a@b.dev"), Binding | None)
+    assert_type(await k.bindings.add([{"email": "a@b.dev"}]), ImportReport)
+    assert_type(await k.bindings.remove(external_id=7), bool)
+    assert_type([binding async for binding in k.bindings], list[Binding])
+    await k.aclose()
+
+
+def errors(k: Klaviyo) -> None:
+    """What an error says."""
+    try:
+        k.identify(email="a@b.dev")
+    except EmailMismatchError as error:
+        assert_type(error.current_email, str | None)
+    except ProfileConflictError as error:
+        assert_type(error.status_code, int)
+        assert_type(error.external_id, str | None)
+    except SafeKlaviyoError as error:
+        assert_type(error.outcome, Literal["not_applied", "unknown", "applied"])
+        assert_type(error.may_retry, bool)
+        assert_type(error.retry_after, float | None)
+        assert_type(error.unique_id, str | None)
+        assert_type(error.time, datetime | None)
+    assert_type(safeklaviyo.__version__, str)
