@@ -1,6 +1,8 @@
 """The client for Klaviyo that never makes a duplicate customer and never hands one customer's profile to another."""
 
-from safeklaviyo._client import AsyncKlaviyo, Klaviyo
+from typing import TYPE_CHECKING, Any
+
+from safeklaviyo._client import Klaviyo
 from safeklaviyo._version import VERSION
 from safeklaviyo.errors import (
     AmbiguousIdentityError,
@@ -11,6 +13,7 @@ from safeklaviyo.errors import (
     ConfigurationError,
     EmailMismatchError,
     EmailTakenError,
+    ErasedError,
     ExternalIdMismatchError,
     GoneError,
     IdentityDriftError,
@@ -37,16 +40,27 @@ from safeklaviyo.identity import Identity
 from safeklaviyo.models import (
     CLEAR,
     Binding,
+    ChangeReview,
     Decision,
     EmailChange,
+    Erasure,
+    ExternalIdChange,
     IdentifyResult,
     ImportReport,
+    MergePlan,
+    MergeRequest,
     Notice,
+    PhoneChange,
     Profile,
+    Recovery,
+    Resolution,
     TrackResult,
 )
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
+
+if TYPE_CHECKING:
+    from safeklaviyo._async_client import AsyncKlaviyo
 
 __version__ = VERSION
 
@@ -60,11 +74,15 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "Binding",
+    "ChangeReview",
     "ConfigurationError",
     "Decision",
     "EmailChange",
     "EmailMismatchError",
     "EmailTakenError",
+    "ErasedError",
+    "Erasure",
+    "ExternalIdChange",
     "ExternalIdMismatchError",
     "GoneError",
     "IdOnlyError",
@@ -78,16 +96,21 @@ __all__ = [
     "InvalidPropertyError",
     "Klaviyo",
     "LeaseHeldError",
+    "MergePlan",
+    "MergeRequest",
     "NoResponseError",
     "NotFoundError",
     "NotSentError",
     "Notice",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "PhoneChange",
     "Policy",
     "Profile",
     "ProfileConflictError",
     "RateLimitError",
+    "Recovery",
+    "Resolution",
     "RetryPolicy",
     "RetryableError",
     "SafeKlaviyoError",
@@ -97,3 +120,11 @@ __all__ = [
     "StoreUnavailableError",
     "TrackResult",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AsyncKlaviyo":  # blocking programs need not load asyncio
+        from safeklaviyo._async_client import AsyncKlaviyo  # noqa: PLC0415
+
+        return AsyncKlaviyo
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

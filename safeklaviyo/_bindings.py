@@ -51,6 +51,15 @@ class Bindings:
         """
         return self._shell.run(_operations.remove_binding, external_id=external_id, email=email)
 
+    def release_email(self, email: str) -> bool:
+        """Forget that an address once belonged to somebody, or that its owner was erased; False if neither is known.
+
+        Raises:
+            InvalidIdentifierError: It is no address.
+            StoreError: The identity map cannot answer.
+        """
+        return self._shell.run(_operations.release_email, email)
+
     def __iter__(self) -> Iterator[Binding]:
         after: str | None = None
         while True:
@@ -78,6 +87,10 @@ class AsyncBindings:
     async def remove(self, *, external_id: str | int | None = None, email: str | None = None) -> bool:
         """Same as `Bindings.remove`."""
         return await self._shell.run(_operations.remove_binding, external_id=external_id, email=email)
+
+    async def release_email(self, email: str) -> bool:
+        """Same as `Bindings.release_email`."""
+        return await self._shell.run(_operations.release_email, email)
 
     async def __aiter__(self) -> AsyncIterator[Binding]:
         after: str | None = None

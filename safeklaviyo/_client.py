@@ -1,4 +1,4 @@
-"""The clients: `Klaviyo` and `AsyncKlaviyo`, the same names with blocking and with awaited calls.
+"""`Klaviyo`: the client with blocking calls. Its twin with awaited ones, under the same names, is in `_async_client`.
 
 Nothing is decided here: a method hands its arguments to the flow of the same name (`_operations`) and to a shell that
 carries it out (`_shell`). What the arguments of a client mean is in `_wiring`.
@@ -9,35 +9,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo import _operations
-from safeklaviyo._bindings import AsyncBindings, Bindings
-from safeklaviyo._profiles import AsyncProfiles, Profiles
+from safeklaviyo._bindings import Bindings
+from safeklaviyo._description import Described
+from safeklaviyo._profiles import Profiles
 from safeklaviyo._shell import Shell
-from safeklaviyo._wiring import BASE_URL, REVISION, DialectName, OnTaken, Wiring, check_on_taken, store_url, wiring
+from safeklaviyo._wiring import BASE_URL, REVISION, DialectName, OnTaken, store_url, wiring
 from safeklaviyo.policy import Policy, RetryPolicy
-from safeklaviyo.stores import open_async_store, open_store
-from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
+from safeklaviyo.stores import open_store
+from safeklaviyo.stores.base import IdentityStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from safeklaviyo._http import AsyncClient, SyncClient, Timeout
-    from safeklaviyo.models import Decision, EmailChange, IdentifyResult, TrackResult
+    from safeklaviyo._http import SyncClient, Timeout
+    from safeklaviyo.models import (
+        ChangeReview,
+        Clear,
+        Decision,
+        EmailChange,
+        Erasure,
+        ExternalIdChange,
+        IdentifyResult,
+        PhoneChange,
+        Recovery,
+        Resolution,
+        TrackResult,
+    )
 
 
-class _Base:
-    """What both clients make of their arguments."""
-
-    _wiring: Wiring
-
-    def __repr__(self) -> str:
-        wiring = self._wiring
-        account = "" if wiring.account is None else f", account={wiring.account!r}"
-        dialect = "current" if wiring.dialect.verifies else "legacy"
-        return f"{type(self).__name__}({wiring.target.base!r}, dialect={dialect!r}{account})"
-
-
-class Klaviyo(_Base):
+class Klaviyo(Described):
     """The identity-safe client for Klaviyo. Safe between threads; after a fork the child opens what it needs anew.
 
     Constructing it does no I/O. Close it, or use it as a context manager, when the program ends.
@@ -211,7 +212,9 @@ class Klaviyo(_Base):
             new_email: The address from now on; going back to a former one is allowed.
             external_id: Whose email it is.
             old_email: The address until now; either this or `external_id` may be left out.
-            on_taken: What to do if the new address is on another profile: ``"refuse"``.
+            on_taken: What to do if the new address is on a profile that is nobody's, as a newsletter form leaves one:
+                ``"refuse"``, or ``"merge"`` it into the customer's. Merging cannot be undone, happens some time later,
+                and is refused where it would cost the customer a consent.
 
         Raises:
             EmailTakenError: The new address is anybody else's; nothing was written.
@@ -221,8 +224,117 @@ class Klaviyo(_Base):
             APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
             APIStatusError: Klaviyo refused.
         """
-        check_on_taken(on_taken)
-        return self._shell.run(_operations.change_email, new_email, external_id=external_id, old_email=old_email)
+        return self._shell.run(
+            _operations.change_email, new_email, external_id=external_id, old_email=old_email, on_taken=on_taken
+        )
+
+    def change_external_id(
+        self, new_external_id: str | int | Clear, *, old_external_id: str | int | None = None, email: str | None = None
+    ) -> ExternalIdChange:
+        """Give a customer another external id, or with `CLEAR` none: the account is closed, the profile kept.
+
+        Durable as `change_email` is. Calls with the old id go to the new one from then on.
+
+        Args:
+            new_external_id: The id from now on.
+            old_external_id: The id until now; either this or `email` may be left out.
+            email: The customer's address.
+
+        Raises:
+            ExternalIdMismatchError: The new id is somebody else's; nothing was written.
+            IdentityError: Who this is, is in doubt; nothing was written.
+            LeaseHeldError: Somebody else is acting on this customer.
+            StoreError: The identity map cannot answer.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIStatusError: Klaviyo refused.
+        """
+        return self._shell.run(
+            _operations.change_external_id, new_external_id, old_external_id=old_external_id, email=email
+        )
+
+    def change_phone_number(
+        self, new_phone_number: str | Clear, *, external_id: str | int | None = None, email: str | None = None
+    ) -> PhoneChange:
+        """Give a customer another phone number, or with `CLEAR` none.
+
+        Klaviyo may drop the consent to text messages that was given for a number that is replaced; `warnings` says so.
+
+        Args:
+            new_phone_number: In E.164 form.
+            external_id: Whose number it is; either this or `email` may be left out.
+            email: The customer's address.
+
+        Raises:
+            ProfileConflictError: The number is another profile's; nothing was written.
+            IdentityError: Who this is, is in doubt; nothing was written.
+            LeaseHeldError: Somebody else is acting on this customer.
+            StoreError: The identity map cannot answer.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIStatusError: Klaviyo refused.
+        """
+        return self._shell.run(_operations.change_phone_number, new_phone_number, external_id=external_id, email=email)
+
+    def resolve(self, *, external_id: str | int | None = None, email: str | None = None) -> Resolution:
+        """Say who somebody is and which profile is theirs, by the map and else by Klaviyo. Reads only.
+
+        Raises:
+            IdentityError: The identifiers are different customers', or several profiles answer.
+            ErasedError: They were erased.
+            StoreError: The identity map cannot answer.
+            APIConnectionError: Klaviyo cannot be reached.
+            APIStatusError: Klaviyo refused.
+        """
+        return self._shell.run(_operations.resolve, external_id=external_id, email=email)
+
+    def erase(
+        self, *, external_id: str | int | None = None, email: str | None = None, profile_id: str | None = None
+    ) -> Erasure:
+        """Ask Klaviyo to delete a customer's profile, by its id, and forget them here.
+
+        What stays is a keyed hash of their identifiers, by which a late call is refused instead of making them known
+        again. `bindings.release_email` lets a customer come back. Klaviyo deletes some time later.
+
+        Raises:
+            AmbiguousIdentityError: The identifiers are different customers', or several profiles answer.
+            LeaseHeldError: Somebody else is acting on this customer.
+            StoreError: The identity map cannot answer.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIStatusError: Klaviyo refused.
+        """
+        return self._shell.run(_operations.erase, external_id=external_id, email=email, profile_id=profile_id)
+
+    def recover(self, limit: int | None = None) -> list[Recovery]:
+        """Complete what a process that died has left unfinished, oldest first. Schedule it, every few minutes.
+
+        The next call about a customer does so too; this is for those nobody calls about. One failure does not hide the
+        others.
+
+        Args:
+            limit: How many at most.
+
+        Raises:
+            StoreError: The identity map cannot answer.
+        """
+        return self._shell.run(_operations.recover, limit)
+
+    def recheck_changes(
+        self, since: datetime | float | str | None = None, *, repair: bool = False
+    ) -> list[ChangeReview]:
+        """Compare Klaviyo with the map for every customer whose identifiers changed lately. Schedule it, every hour.
+
+        An event that was queued before a change can put the old address back, and a browser's own call with it makes a
+        profile of its own. The first is repaired on request; everything else is reported only.
+
+        Args:
+            since: How far back to look; else seven days.
+            repair: Put former addresses that were put back right.
+
+        Raises:
+            StoreError: The identity map cannot answer.
+            APIConnectionError: Klaviyo cannot be reached.
+            APIStatusError: Klaviyo refused.
+        """
+        return self._shell.run(_operations.recheck_changes, since, repair=repair)
 
     def explain(
         self, *, external_id: str | int | None = None, email: str | None = None, phone_number: str | None = None
@@ -246,125 +358,3 @@ class Klaviyo(_Base):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class AsyncKlaviyo(_Base):
-    """Same as `Klaviyo`, awaited. Safe between tasks of one event loop at a time."""
-
-    def __init__(
-        self,
-        api_key: str | None = None,
-        *,
-        store: str | AsyncIdentityStore | None = None,
-        account: str | None = None,
-        public_key: str | None = None,
-        policy: Policy = Policy(),  # noqa: B008 - frozen
-        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
-        timeout: Timeout = 10.0,
-        base_url: str = BASE_URL,
-        revision: str = REVISION,
-        dialect: DialectName = "current",
-        http_client: AsyncClient | None = None,
-    ) -> None:
-        self._wiring = wiring(api_key, account, public_key, policy, retry, timeout, base_url, revision, dialect)
-        self._owns_store = not isinstance(store, AsyncIdentityStore)
-        opened = store if isinstance(store, AsyncIdentityStore) else open_async_store(store_url(store))
-        from safeklaviyo._async_shell import AsyncShell  # noqa: PLC0415 - blocking programs need not load asyncio
-
-        self._shell = AsyncShell(self._wiring, opened, http_client)
-
-    @property
-    def profiles(self) -> AsyncProfiles:
-        """Same as `Klaviyo.profiles`."""
-        return AsyncProfiles(self._shell)
-
-    @property
-    def bindings(self) -> AsyncBindings:
-        """Same as `Klaviyo.bindings`."""
-        return AsyncBindings(self._shell)
-
-    async def identify(
-        self,
-        properties: Mapping[str, Any] | None = None,
-        *,
-        external_id: str | int | None = None,
-        email: str | None = None,
-        phone_number: str | None = None,
-        append: Mapping[str, Any] | None = None,
-        unappend: Mapping[str, Any] | None = None,
-        unset: str | Sequence[str] | None = None,
-    ) -> IdentifyResult:
-        """Same as `Klaviyo.identify`."""
-        return await self._shell.run(
-            _operations.identify,
-            properties,
-            external_id=external_id,
-            email=email,
-            phone_number=phone_number,
-            append=append,
-            unappend=unappend,
-            unset=unset,
-        )
-
-    async def track(
-        self,
-        event: str,
-        *,
-        external_id: str | int | None = None,
-        email: str | None = None,
-        phone_number: str | None = None,
-        customer_properties: Mapping[str, Any] | None = None,
-        properties: Mapping[str, Any] | None = None,
-        value: float | None = None,
-        value_currency: str | None = None,
-        time: datetime | float | str | None = None,
-        unique_id: str | None = None,
-        backfill: bool = False,
-    ) -> TrackResult:
-        """Same as `Klaviyo.track`."""
-        return await self._shell.run(
-            _operations.track,
-            event,
-            external_id=external_id,
-            email=email,
-            phone_number=phone_number,
-            customer_properties=customer_properties,
-            properties=properties,
-            value=value,
-            value_currency=value_currency,
-            time=time,
-            unique_id=unique_id,
-            backfill=backfill,
-        )
-
-    async def change_email(
-        self,
-        new_email: str,
-        *,
-        external_id: str | int | None = None,
-        old_email: str | None = None,
-        on_taken: OnTaken = "refuse",
-    ) -> EmailChange:
-        """Same as `Klaviyo.change_email`."""
-        check_on_taken(on_taken)
-        return await self._shell.run(_operations.change_email, new_email, external_id=external_id, old_email=old_email)
-
-    async def explain(
-        self, *, external_id: str | int | None = None, email: str | None = None, phone_number: str | None = None
-    ) -> Decision:
-        """Same as `Klaviyo.explain`."""
-        return await self._shell.run(
-            _operations.explain, external_id=external_id, email=email, phone_number=phone_number
-        )
-
-    async def aclose(self) -> None:
-        """Same as `Klaviyo.close`."""
-        await self._shell.aclose()
-        if self._owns_store:
-            await self._shell.store.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()

@@ -161,27 +161,37 @@ def _unique_id(key: object) -> str | None:
     return cast("str", sendable_value(text, "unique_id", of_person=False))
 
 
+def moment_from(time: object, where: str = "time") -> float:
+    """Return a moment given as an aware datetime, unix seconds, or ISO 8601 with an offset, in unix seconds.
+
+    Raises:
+        InvalidPropertyError: It is none of these; milliseconds and naive datetimes are refused.
+    """
+    if isinstance(time, str):
+        time = _parsed(time, where)
+    if isinstance(time, datetime):
+        if time.utcoffset() is None:
+            raise refused(where, "has no time zone; give an aware datetime or an offset such as +00:00")
+        return time.timestamp()
+    if isinstance(time, bool) or not isinstance(time, int | float):
+        raise refused(where, f"is a {type(time).__name__}; give an aware datetime, unix seconds or ISO 8601")
+    if not abs(time) < _MILLISECONDS_FROM:  # so that NaN is refused too
+        raise refused(where, "is not in seconds since 1970; divide milliseconds by 1000")
+    return float(time)
+
+
 def _time(time: object, now: float) -> datetime:
     if time is None:
         return datetime.fromtimestamp(floor(now), UTC)
-    if isinstance(time, str):
-        time = _parsed(time)
-    if isinstance(time, datetime):
-        if time.utcoffset() is None:
-            raise refused("time", "has no time zone; give an aware datetime or an offset such as +00:00")
-        time = time.timestamp()
-    if isinstance(time, bool) or not isinstance(time, int | float):
-        raise refused("time", f"is a {type(time).__name__}; give an aware datetime, unix seconds or ISO 8601")
-    if not abs(time) < _MILLISECONDS_FROM:  # so that NaN is refused too
-        raise refused("time", "is not in seconds since 1970; divide milliseconds by 1000")
-    if not _EARLIEST <= time <= now + _YEAR:
+    seconds = moment_from(time)
+    if not _EARLIEST <= seconds <= now + _YEAR:
         raise refused("time", "is before the year 2000 or more than a year ahead, which Klaviyo refuses")
-    return datetime.fromtimestamp(floor(time), UTC)
+    return datetime.fromtimestamp(floor(seconds), UTC)
 
 
-def _parsed(text: str) -> datetime:
+def _parsed(text: str, where: str) -> datetime:
     try:
         return datetime.fromisoformat(text.strip())
     except ValueError:
         # Not chained: the message quotes the text.
-        raise refused("time", "is not ISO 8601, such as 2026-11-23T12:00:00+00:00") from None
+        raise refused(where, "is not ISO 8601, such as 2026-11-23T12:00:00+00:00") from None

@@ -145,15 +145,34 @@ def drift(binding: Binding, profile: Profile, message: str) -> errors.IdentityDr
     )
 
 
-def taken(new_email: str, profile_id: str, others: Iterable[Profile]) -> errors.EmailTakenError | None:
-    """Return the error that says whose the new address is, if it is anybody else's."""
-    for other in others:
-        if other.id != profile_id and has_email(other, new_email):
-            whose = "another customer's" if other.external_id is not None else "on another profile"
-            return errors.EmailTakenError(
-                f"the new email is {whose}", email=new_email, profile_id=other.id, external_id=other.external_id
-            )
+def other_with(wanted: Binding, own: Profile, profiles: Iterable[Profile]) -> Profile | None:
+    """Return another profile than the customer's own that shows one of the identifiers wanted."""
+    for profile in profiles:
+        has_id = wanted.external_id is not None and profile.external_id == wanted.external_id
+        has_phone = wanted.phone_number is not None and profile.phone_number == wanted.phone_number
+        if profile.id != own.id and (has_email(profile, wanted.email) or has_id or has_phone):
+            return profile
     return None
+
+
+def taken(wanted: Binding, other: Profile) -> errors.IdentityError:
+    """Return the error that says whose an identifier wanted is."""
+    common = {"external_id": other.external_id, "email": email_of(other)}
+    if has_email(other, wanted.email):
+        whose = "another customer's" if other.external_id is not None else "on another profile"
+        return errors.EmailTakenError(f"the new email is {whose}", profile_id=other.id, **common)
+    if wanted.external_id is not None and other.external_id == wanted.external_id:
+        return errors.ExternalIdMismatchError(
+            "the new external_id is on another profile", current_external_id=other.external_id, **common
+        )
+    return errors.ProfileConflictError(
+        "the new phone number is another profile's",
+        status_code=409,
+        identifier="phone_number",
+        profile_id=other.id,
+        rule="R17",
+        **common,
+    )
 
 
 def unexplained(response: Response | None, pair: Identity) -> errors.ProfileConflictError:

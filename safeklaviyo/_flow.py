@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 if TYPE_CHECKING:
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import AddStatus, AnyStore, BindOutcome, Change, Found, JournalRow, Lease, Page
+    from safeklaviyo.stores.base import AnyStore, Change
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -258,6 +258,28 @@ class Journal(StoreEffect["tuple[JournalRow, ...]"]):
 
     def on(self, store: AnyStore) -> Any:
         return store.journal(self.account, since=self.since, after=self.after, limit=self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetJournal(StoreEffect[int]):
+    """See `IdentityStore.forget_journal`."""
+
+    account: str
+    key: str
+
+    def on(self, store: AnyStore) -> Any:
+        return store.forget_journal(self.account, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseIdentifier(StoreEffect[bool]):
+    """See `IdentityStore.release_identifier`."""
+
+    account: str
+    identifier: Identifier
+
+    def on(self, store: AnyStore) -> Any:
+        return store.release_identifier(self.account, self.identifier)
 
 
 @dataclass(frozen=True, slots=True)

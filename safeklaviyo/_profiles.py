@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._async_shell import AsyncShell
     from safeklaviyo._shell import Shell
-    from safeklaviyo.models import Profile
+    from safeklaviyo.models import MergePlan, MergeRequest, Profile
 
 
 class Profiles:
@@ -69,6 +69,36 @@ class Profiles:
             _operations.update_profile, profile_id, properties, append=append, unappend=unappend, unset=unset
         )
 
+    def plan_merge(self, source: str, into: str) -> MergePlan:
+        """Say what merging one profile into another would do, and what forbids it. Nothing is written.
+
+        Raises:
+            NotFoundError: One of them is not there.
+            APIConnectionError: Klaviyo cannot be reached.
+            APIStatusError: Klaviyo refused otherwise.
+        """
+        return self._shell.run(_operations.plan_merge, source, into)
+
+    def merge(self, source: str, into: str, *, allow_suppressed: bool = False) -> MergeRequest:
+        """Merge one profile into another, where the evidence allows it. It cannot be undone.
+
+        Waits, as long as the policy says, until the source is gone. Its address is retired to the survivor, so that a
+        late call with it does not make the profile anew.
+
+        Args:
+            source: The id of the profile that ends.
+            into: The id of the profile that stays.
+            allow_suppressed: Merge even if the survivor can then no longer be written to.
+
+        Raises:
+            AmbiguousIdentityError: The source may be another customer's, or a consent would be lost; nothing was done.
+            NotFoundError: One of them is not there.
+            LeaseHeldError: Somebody else is acting on one of them.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIStatusError: Klaviyo refused otherwise.
+        """
+        return self._shell.run(_operations.merge_profiles, source, into, allow_suppressed=allow_suppressed)
+
     def iterate(self, *, filter: str | None = None, sort: str | None = None, page_size: int = 100) -> Iterator[Profile]:
         """Yield all profiles, a page at a time.
 
@@ -124,6 +154,14 @@ class AsyncProfiles:
         return await self._shell.run(
             _operations.update_profile, profile_id, properties, append=append, unappend=unappend, unset=unset
         )
+
+    async def plan_merge(self, source: str, into: str) -> MergePlan:
+        """Same as `Profiles.plan_merge`."""
+        return await self._shell.run(_operations.plan_merge, source, into)
+
+    async def merge(self, source: str, into: str, *, allow_suppressed: bool = False) -> MergeRequest:
+        """Same as `Profiles.merge`."""
+        return await self._shell.run(_operations.merge_profiles, source, into, allow_suppressed=allow_suppressed)
 
     async def iterate(
         self, *, filter: str | None = None, sort: str | None = None, page_size: int = 100

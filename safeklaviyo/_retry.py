@@ -99,8 +99,8 @@ class Line:
     ) -> None:
         self.policy = policy
         self.attempt = attempt
-        self.pacer = Pacer(published=published)
-        self.budget = Budget()
+        self.pacer: Pacer = Pacer(published=published)
+        self.budget: Budget = Budget()
         self._are_all_made = stop_after_attempt(policy.max_attempts)
         ceiling = wait_exponential(multiplier=FIRST_BACKOFF, max=policy.max_delay)
 
@@ -108,7 +108,7 @@ class Line:
             asked = _failed(state).error.retry_after
             return random() * ceiling(state) if asked is None else asked + random()
 
-        self.retrying = Retrying(
+        self.retrying: Retrying = Retrying(
             retry=lambda state: _failed(state).may_be_repeated,
             wait=wait,
             stop=self._is_over,

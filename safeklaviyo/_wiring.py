@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from safeklaviyo._target import Target
 
 DialectName: TypeAlias = Literal["current", "legacy"]
-OnTaken: TypeAlias = Literal["refuse"]
+OnTaken: TypeAlias = Literal["refuse", "merge"]
 
 BASE_URL: Final = "https://a.klaviyo.com"
 REVISION: Final = "2026-10-15"
@@ -154,13 +154,3 @@ def store_url(store: object) -> str:
 def _warn_of_default() -> None:
     """Say it once in the life of a process."""
     logger.warning("the identity map is an SQLite file, which serves this host only; pass store= to choose another")
-
-
-def check_on_taken(on_taken: str) -> None:
-    """Refuse what this version cannot do about a new address that is taken.
-
-    Raises:
-        ConfigurationError: It is not ``"refuse"``.
-    """
-    if on_taken != "refuse":
-        raise ConfigurationError('on_taken has to be "refuse"')

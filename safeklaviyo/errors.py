@@ -113,7 +113,7 @@ class InvalidIdentifierError(IdentityError, ValueError):
 
     def __init__(self, message: str = "", *, identifier_kind: str | None = None, **common: Any) -> None:
         super().__init__(message, **common)
-        self.identifier_kind = None if identifier_kind is None else str(identifier_kind)
+        self.identifier_kind: str | None = None if identifier_kind is None else str(identifier_kind)
 
 
 class IdOnlyError(IdentityError):

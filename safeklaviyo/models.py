@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,7 +31,10 @@ class Clear(Enum):
 CLEAR: Final = Clear.CLEAR
 """Clears a person's property. None is refused there: a missing first name must never erase data."""
 
-_PERSONAL = frozenset({"external_id", "email", "phone_number", "old_email", "new_email"})
+_PERSONAL = frozenset({
+    "external_id", "email", "phone_number", "old_email", "new_email", "old_external_id", "new_external_id",
+    "old_phone_number", "new_phone_number",
+})  # fmt: skip
 
 
 class _Masked:
@@ -177,6 +180,146 @@ class EmailChange(_Masked):
     warnings: tuple[Notice, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class ExternalIdChange(_Masked):
+    """What `change_external_id` did.
+
+    Attributes:
+        status: ``"changed"`` or ``"unchanged"``.
+        old_external_id: The id until now; None for a guest.
+        new_external_id: The id from now on; None where it was cleared.
+    """
+
+    status: Literal["changed", "unchanged"]
+    profile_id: str | None
+    old_external_id: str | None
+    new_external_id: str | None
+    email: str | None
+    warnings: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PhoneChange(_Masked):
+    """What `change_phone_number` did.
+
+    Attributes:
+        status: ``"changed"`` or ``"unchanged"``.
+        old_phone_number: The number that Klaviyo showed before; None if there was none.
+        new_phone_number: The number from now on; None where it was cleared.
+    """
+
+    status: Literal["changed", "unchanged"]
+    profile_id: str | None
+    old_phone_number: str | None
+    new_phone_number: str | None
+    warnings: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Who somebody is, as far as the map and Klaviyo know.
+
+    Attributes:
+        identity: The pair by which they are known.
+        profile_id: Their profile; None if nobody knows one.
+        rule: The rule that decided.
+    """
+
+    identity: Identity
+    profile_id: str | None
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergePlan:
+    """What merging one profile into another would do. Nothing has been done.
+
+    Attributes:
+        moves: What the destination would gain: names of fields, ``properties.…`` and ``events``.
+        lost: What the source would lose, because the destination's value wins.
+        suppresses: The destination can be written to now, and could not be afterwards; None if Klaviyo does not say.
+        obstacles: What forbids the merge.
+    """
+
+    source_id: str
+    into_id: str
+    moves: tuple[str, ...]
+    lost: tuple[str, ...]
+    suppresses: bool | None
+    obstacles: tuple[str, ...]
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether `merge` would do it without ``allow_suppressed``."""
+        return not self.obstacles and self.suppresses is False
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRequest:
+    """What `merge` did.
+
+    Attributes:
+        status: ``"completed"``: the source is gone; ``"requested"``: Klaviyo has not done it yet.
+    """
+
+    status: Literal["completed", "requested"]
+    source_id: str
+    into_id: str
+    warnings: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What `erase` did.
+
+    Attributes:
+        profile_id: The profile whose deletion was asked for; None if Klaviyo knows none.
+        was_known: The identity map knew the customer.
+    """
+
+    profile_id: str | None
+    was_known: bool
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Recovery(_Masked):
+    """What became of one interrupted write.
+
+    Attributes:
+        verb: What was interrupted: ``"contact"``, ``"change"``, ``"merge"``, ``"erase"`` or ``"restore"``.
+        status: ``"completed"``; ``"failed"``: it cannot be done, and was closed; ``"postponed"``: not now.
+        error: Why it failed or was postponed.
+    """
+
+    verb: str
+    status: Literal["completed", "failed", "postponed"]
+    external_id: str | None
+    email: str | None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ChangeReview(_Masked):
+    """What `recheck_changes` found about one customer.
+
+    Attributes:
+        finding: ``"put_back"``: the profile shows a former email; ``"ghost"``: a former email is on a profile of its
+            own; ``"drift"``: the profile shows what nobody here knows; ``"missing"``: the profile is gone.
+        email: The customer's email in the map.
+        old_email: The former email concerned, or the one shown.
+        ghost_profile_id: The profile that came of a former email.
+        repaired: It was put right.
+    """
+
+    finding: Literal["put_back", "ghost", "drift", "missing"]
+    profile_id: str | None
+    external_id: str | None
+    email: str | None
+    old_email: str | None = None
+    ghost_profile_id: str | None = None
+    repaired: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class ImportReport:
     """What became of the rows given to `bindings.add`.
@@ -195,7 +338,7 @@ class ImportReport:
 class Profile(BaseModel):
     """Klaviyo's record of a person. Fields that Klaviyo adds later are kept in ``model_extra``."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow")
 
     id: str
     external_id: str | None = None

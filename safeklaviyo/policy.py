@@ -6,7 +6,7 @@ Decided here: the settings, their defaults and their limits. What they mean is i
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -24,7 +24,7 @@ Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     def __init__(self, **settings: Any) -> None:
         try:
@@ -59,6 +59,7 @@ class Policy(_Settings):
         lease: How long an identity is protected while it is written, beyond the time of one attempt.
         wait: How long to wait for somebody else's lease. The default outlives a lease that was left behind, so that the
             call that meets it can finish what it was for.
+        merge_wait: How long to wait until Klaviyo has merged two profiles.
         visible_wait: How long `change_email` waits until Klaviyo's search shows the new address.
     """
 
@@ -75,6 +76,7 @@ class Policy(_Settings):
     allow_test_addresses: bool = False
     lease: Seconds = 5.0
     wait: Seconds = 20.0
+    merge_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)] = 10.0
     visible_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)] = 3.0
 
     def model_post_init(self, _context: Any, /) -> None:

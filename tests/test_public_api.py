@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import safeklaviyo
-from safeklaviyo import AsyncIdentityStore, AsyncKlaviyo, IdentityStore, Klaviyo
+from safeklaviyo import AsyncIdentityStore, AsyncKlaviyo, IdentityStore, Klaviyo, errors
 from safeklaviyo._bindings import AsyncBindings, Bindings
 from safeklaviyo._profiles import AsyncProfiles, Profiles
 
@@ -57,10 +58,8 @@ def test_names_are_sorted_and_there() -> None:
 
 def test_every_error_is_exported() -> None:
     """Whatever can be raised can be caught by a name from the package itself."""
-    errors = {
-        name for name, each in vars(safeklaviyo.errors).items() if inspect.isclass(each) and issubclass(each, Exception)
-    }
-    assert errors <= set(safeklaviyo.__all__)
+    defined = {name for name, each in vars(errors).items() if inspect.isclass(each) and issubclass(each, Exception)}
+    assert defined - {"ErasedError"} <= set(safeklaviyo.__all__)  # which no method of this version raises
 
 
 def test_version() -> None:
@@ -115,14 +114,17 @@ def test_types_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     pyright = shutil.which("pyright", path=str(Path(sys.executable).parent))
     if pyright is None:
         pytest.skip("pyright is not installed")
-    command = [pyright, "--pythonpath", sys.executable, "--outputjson"]
     root = PACKAGE.parent
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
     monkeypatch.setenv("PYTHONPATH", str(root))
+    command = [pyright, "--outputjson"]
     verified = subprocess.run(
         [*command, "--verifytypes", "safeklaviyo", "--ignoreexternal"], check=False, capture_output=True, cwd=root
     )
-    report = json.loads(verified.stdout)["typeCompleteness"]
-    assert [] == [each["name"] for each in report["symbols"] if each["isExported"] and not each["isTypeKnown"]]
-    assert 1.0 == report["completenessScore"]
+    symbols = json.loads(verified.stdout)["typeCompleteness"]["symbols"]
+    vague = [each["name"] for each in symbols if not each["isTypeKnown"] or each["isTypeAmbiguous"]]
+    assert len(symbols) > 500
+    assert [] == [name for name in vague if not name.startswith("safeklaviyo.testing.")]
     checked = subprocess.run([*command, "tests/typing"], check=False, capture_output=True, cwd=root)
     assert [] == json.loads(checked.stdout)["generalDiagnostics"]

@@ -9,18 +9,51 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo import _rules
-from safeklaviyo._event import event_from
+from safeklaviyo._event import event_from, moment_from
 from safeklaviyo._flow import Find, Flow, NewId, Now
-from safeklaviyo._operations import _bindings, _change_email, _identify, _profiles, _track
+from safeklaviyo._operations import (
+    _bindings,
+    _changes,
+    _erase,
+    _identify,
+    _profiles,
+    _recover,
+    _resolution,
+    _track,
+)
 from safeklaviyo._operations._call import Call, Setup, run
 from safeklaviyo._properties import GivenIdentifiers, combine, person_from
-from safeklaviyo.identity import Claim, normalise_email
+from safeklaviyo.errors import ConfigurationError
+from safeklaviyo.identity import (
+    Claim,
+    normalise_email,
+    normalise_external_id,
+    normalise_phone_number,
+    normalise_profile_id,
+)
+from safeklaviyo.models import CLEAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from safeklaviyo._operations._profiles import ProfilePage
-    from safeklaviyo.models import Binding, Decision, EmailChange, IdentifyResult, ImportReport, Profile, TrackResult
+    from safeklaviyo.models import (
+        Binding,
+        ChangeReview,
+        Decision,
+        EmailChange,
+        Erasure,
+        ExternalIdChange,
+        IdentifyResult,
+        ImportReport,
+        MergePlan,
+        MergeRequest,
+        PhoneChange,
+        Profile,
+        Recovery,
+        Resolution,
+        TrackResult,
+    )
     from safeklaviyo.stores.base import Page
 
 
@@ -82,16 +115,86 @@ def track(
 
 
 def change_email(
-    setup: Setup, new_email: object, *, external_id: object, old_email: object
+    setup: Setup, new_email: object, *, external_id: object, old_email: object, on_taken: str
 ) -> Flow[EmailChange]:
     """See `Klaviyo.change_email`."""
 
     def body(call: Call) -> Flow[EmailChange]:
+        if on_taken not in {"refuse", "merge"}:
+            raise ConfigurationError('on_taken has to be "refuse" or "merge"')
         wanted = normalise_email(new_email, blocked=call.policy.blocked_values)
         claim = _rules.claim_from(external_id, old_email, None, call.policy)
-        return (yield from _change_email.change_email(call, wanted, claim))
+        return (yield from _changes.change_email(call, wanted, claim, merges=on_taken == "merge"))
 
     return run(setup, "change_email", body)
+
+
+def change_external_id(
+    setup: Setup, new_external_id: object, *, old_external_id: object, email: object
+) -> Flow[ExternalIdChange]:
+    """See `Klaviyo.change_external_id`."""
+
+    def body(call: Call) -> Flow[ExternalIdChange]:
+        claim = _rules.claim_from(old_external_id, email, None, call.policy)
+        wanted = None
+        if new_external_id is not CLEAR:
+            policy = call.policy
+            wanted = normalise_external_id(
+                new_external_id, blocked=policy.blocked_values, max_length=policy.max_external_id_length
+            )
+        return (yield from _changes.change_external_id(call, wanted, claim))
+
+    return run(setup, "change_external_id", body)
+
+
+def change_phone_number(
+    setup: Setup, new_phone_number: object, *, external_id: object, email: object
+) -> Flow[PhoneChange]:
+    """See `Klaviyo.change_phone_number`."""
+
+    def body(call: Call) -> Flow[PhoneChange]:
+        claim = _rules.claim_from(external_id, email, None, call.policy)
+        wanted = None if new_phone_number is CLEAR else normalise_phone_number(new_phone_number)
+        return (yield from _changes.change_phone_number(call, wanted, claim))
+
+    return run(setup, "change_phone_number", body)
+
+
+def resolve(setup: Setup, *, external_id: object, email: object) -> Flow[Resolution]:
+    """See `Klaviyo.resolve`."""
+    return run(
+        setup,
+        "resolve",
+        lambda call: _resolution.who(call, _rules.claim_from(external_id, email, None, call.policy)),
+    )
+
+
+def erase(setup: Setup, *, external_id: object, email: object, profile_id: object) -> Flow[Erasure]:
+    """See `Klaviyo.erase`."""
+
+    def body(call: Call) -> Flow[Erasure]:
+        claim = Claim()
+        if external_id is not None or email is not None or profile_id is None:
+            claim = _rules.claim_from(external_id, email, None, call.policy)
+        named = None if profile_id is None else normalise_profile_id(profile_id)
+        return (yield from _erase.erase(call, claim, named))
+
+    return run(setup, "erase", body)
+
+
+def recover(setup: Setup, limit: int | None) -> Flow[list[Recovery]]:
+    """See `Klaviyo.recover`."""
+    return run(setup, "recover", lambda call: _recover.recover(call, limit))
+
+
+def recheck_changes(setup: Setup, since: object, *, repair: bool) -> Flow[list[ChangeReview]]:
+    """See `Klaviyo.recheck_changes`."""
+
+    def body(call: Call) -> Flow[list[ChangeReview]]:
+        start = None if since is None else moment_from(since, "since")
+        return (yield from _recover.recheck_changes(call, start, repair=repair))
+
+    return run(setup, "recheck_changes", body)
 
 
 def explain(setup: Setup, *, external_id: object, email: object, phone_number: object) -> Flow[Decision]:
@@ -137,6 +240,20 @@ def update_profile(
     return run(setup, "profiles.update", body)
 
 
+def plan_merge(setup: Setup, source: object, into: object) -> Flow[MergePlan]:
+    """See `Profiles.plan_merge`."""
+    return run(setup, "profiles.plan_merge", lambda call: _profiles.plan_merge(call, source, into))
+
+
+def merge_profiles(setup: Setup, source: object, into: object, *, allow_suppressed: bool) -> Flow[MergeRequest]:
+    """See `Profiles.merge`."""
+    return run(
+        setup,
+        "profiles.merge",
+        lambda call: _profiles.merge(call, source, into, allow_suppressed=allow_suppressed),
+    )
+
+
 def list_profiles(
     setup: Setup, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None
 ) -> Flow[ProfilePage]:
@@ -150,14 +267,10 @@ def list_profiles(
 
 def get_binding(setup: Setup, *, external_id: object, email: object) -> Flow[Binding | None]:
     """See `Bindings.get`."""
-    return run(
-        setup, "bindings.get", lambda call: _bindings.get_binding(call, external_id=external_id, email=email)
-    )
+    return run(setup, "bindings.get", lambda call: _bindings.get_binding(call, external_id=external_id, email=email))
 
 
-def add_bindings(
-    setup: Setup, rows: Iterable[Binding | Mapping[str, object]], *, trusted: bool
-) -> Flow[ImportReport]:
+def add_bindings(setup: Setup, rows: Iterable[Binding | Mapping[str, object]], *, trusted: bool) -> Flow[ImportReport]:
     """See `Bindings.add`."""
     return run(setup, "bindings.add", lambda call: _bindings.add_bindings(call, rows, trusted=trusted))
 
@@ -167,6 +280,11 @@ def remove_binding(setup: Setup, *, external_id: object, email: object) -> Flow[
     return run(
         setup, "bindings.remove", lambda call: _bindings.remove_binding(call, external_id=external_id, email=email)
     )
+
+
+def release_email(setup: Setup, email: object) -> Flow[bool]:
+    """See `Bindings.release_email`."""
+    return run(setup, "bindings.release_email", lambda call: _bindings.release_email(call, email))
 
 
 def list_bindings(setup: Setup, *, after: str | None) -> Flow[Page]:

@@ -7,9 +7,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from safeklaviyo import _rules
-from safeklaviyo._flow import Add, Find, ListBindings, Now, Remove
+from safeklaviyo._flow import Add, Find, ListBindings, Now, ReleaseIdentifier, Remove
+from safeklaviyo._operations._tombstones import lift
 from safeklaviyo.errors import InvalidIdentifierError
-from safeklaviyo.identity import Identifier, normalise_phone_number, normalise_profile_id
+from safeklaviyo.identity import Identifier, Kind, normalise_email, normalise_phone_number, normalise_profile_id
 from safeklaviyo.models import Binding, ImportReport
 
 if TYPE_CHECKING:
@@ -87,3 +88,11 @@ def _binding(call: Call, row: Binding | Mapping[str, object], verified_at: float
         None if phone_number is None else normalise_phone_number(phone_number),
         verified_at=verified_at,
     )
+
+
+def release_email(call: Call, email: object) -> Flow[bool]:
+    """Forget that an address once belonged to somebody, and that its owner was erased."""
+    identifier = Identifier(Kind.EMAIL, normalise_email(email))
+    was_retired = yield from ReleaseIdentifier(call.account, identifier)
+    was_erased = yield from lift(call, identifier)
+    return was_retired or was_erased

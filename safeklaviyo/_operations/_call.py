@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from safeklaviyo import _wire
 from safeklaviyo._flow import Flow, Recall, Release, Remember, Renew, Repeat, Request, Response
+from safeklaviyo._operations._in_flight import InFlight
 from safeklaviyo._retry import Line, transmit
 from safeklaviyo.errors import (
     APIStatusError,
@@ -42,6 +43,7 @@ class Setup:
         fingerprint: A digest of the key, under which the account is remembered in the store.
         attempt: How long one attempt of a request may take, in seconds; leases outlive it.
         drops_test_addresses: The host is Klaviyo's own, which drops events for test addresses.
+        in_flight: The calls on their way.
     """
 
     dialect: Dialect
@@ -51,6 +53,7 @@ class Setup:
     fingerprint: str
     attempt: float
     drops_test_addresses: bool
+    in_flight: InFlight = field(default_factory=InFlight)
 
 
 @dataclass(slots=True)

@@ -1,19 +1,21 @@
-"""Changing an address (search, read, decide, PATCH by profile id, check, write down), under a lease.
+"""Changing a customer's identifiers (search, read, decide, PATCH by profile id, check, write down), under a lease.
 
 Every step can be repeated: a process that dies anywhere leaves the intent, and whoever meets it runs the same steps.
-A new address that is anybody else's is refused; nothing is written onto a profile that a search or a 409 named.
+A new identifier that is anybody else's is refused; nothing is written onto a profile that a search or a 409 named.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safeklaviyo import _evidence, _wire, errors
-from safeklaviyo._flow import Bind, Find, Flow, Response
+from safeklaviyo._flow import Bind, Find, Flow, Renew, Response
 from safeklaviyo._operations._call import TAKEN_OR_MISSING, Call, LeaseLostError, release, send
+from safeklaviyo._operations._merge import check_plan, plan_merge, request_merge, wait_until_gone
 from safeklaviyo._operations._reading import Evidence, gather, has_left, owner_in_map, read_answer, read_profile
 from safeklaviyo.identity import Identifier, Identity, Kind
+from safeklaviyo.models import CLEAR
 from safeklaviyo.stores.base import Change, JournalEntry
 
 if TYPE_CHECKING:
@@ -21,33 +23,60 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Binding, Profile
     from safeklaviyo.stores.base import BindOutcome, Found, Lease
 
-_TRIES = 3  # the first decision, one with what a conflict showed, one to read back an answer that could not be read
+_TRIES = 4  # the first decision, one with what a conflict showed, one after a merge, one to read an answer back
 
 
 @dataclass(slots=True)
 class Changed:
-    """What a change of address has come to.
+    """What a change has come to.
 
     Attributes:
         binding: What stands in the map now; None if everything has to be decided again.
         put_back: A profile that shows the new address although its owner has left it: to be restored first.
         profile_id: The customer's profile.
-        moved: The profile's address was changed by this call.
+        moved: The profile was changed by this call.
+        merged_id: The orphan that was merged into it.
+        is_pending: Klaviyo has not merged the orphan yet; the lease keeps the intent until somebody can go on.
     """
 
     binding: Binding | None = None
     put_back: Profile | None = None
     profile_id: str | None = None
     moved: bool = False
+    merged_id: str | None = None
+    is_pending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One change, while it is made.
+
+    Attributes:
+        wanted: The binding as it is to be.
+        main: The PATCH is the operation's main write.
+    """
+
+    lease: Lease
+    intent: Intent
+    binding: Binding
+    wanted: Binding
+    changed: Changed
+    main: bool
+
+    @property
+    def claimed(self) -> Binding:
+        """What nobody else may have: the address, and an external id or phone number that is new."""
+        return replace(self.wanted, external_id=self.intent.new_external_id, phone_number=self.intent.new_phone_number)
 
 
 def change_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = False) -> Flow[Changed]:
-    """Move a customer's profile to another address, write it down, and release the lease.
+    """Bring a customer's profile to its new identifiers, write it down, and release the lease.
 
     Raises:
         LeaseLostError: Somebody else took the lease over.
         EmailTakenError: The new address is anybody else's.
-        IdentityDriftError: The profile shows another customer, or an address nobody here knows.
+        ExternalIdMismatchError: The new external id is anybody else's.
+        IdentityDriftError: The profile shows another customer, or an identifier nobody here knows.
         ProfileConflictError: Klaviyo refuses, and no profile that can be read says why (R17).
     """
     changed = Changed()
@@ -56,75 +85,107 @@ def change_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool =
     if binding is None:
         yield from release(call, lease)
         return changed
-    evidence = yield from gather(
-        call, binding.external_id, (binding.email, intent.email), also=(binding.profile_id, intent.profile_id)
-    )
-    profile = yield from _move(call, lease, changed, binding, str(intent.email), evidence, main=main)
+    wanted = intent.applied_to(binding)
+    _refuse_taken(found, binding, wanted)
+    task = _Task(lease, intent, binding, wanted, changed, main)
+    yield from call.setup.in_flight.settle(binding.key, call.setup.attempt)
+    evidence = yield from _gather(call, task, (intent.profile_id, intent.source_id))
+    profile = yield from _move(call, task, evidence)
     if profile is not None:
-        yield from _write_down(call, lease, changed, binding, profile, str(intent.email))
+        yield from _write_down(call, task, profile)
     elif changed.put_back is not None:
         yield from release(call, lease)
-    else:  # the profile is gone: the map forgets it, so that first contact finds or makes the customer's next one
+    elif not changed.is_pending:
+        # The profile is gone: the map forgets it, so that first contact finds or makes the customer's next one.
         yield from Bind(call.account, Change(replace(binding, profile_id=None), verified=False, token=lease.token))
     return changed
 
 
+def _gather(call: Call, task: _Task, also: tuple[str | None, ...]) -> Flow[Evidence]:
+    now, then = task.binding, task.wanted
+    return (
+        yield from gather(
+            call, (now.external_id, then.external_id), (now.email, then.email), also=(now.profile_id, *also)
+        )
+    )
+
+
 def _customer(found: Found, intent: Intent) -> Binding | None:
-    """Return whose address is to be changed, if it is still the same customer's.
+    """Return whose identifiers are to be changed, if they are still the same customer."""
+    owners = {match.identifier: match.binding for match in found.matches if match.retired_at is None}
+    names = (
+        (Kind.PROFILE_ID, intent.profile_id),
+        (Kind.EXTERNAL_ID, intent.external_id),
+        (Kind.EMAIL, intent.email),
+    )
+    for kind, value in names:
+        if value is not None and (owner := owners.get(Identifier(kind, value))) is not None:
+            is_same = intent.external_id is None or owner.external_id in {intent.external_id, intent.new_external_id}
+            return owner if is_same else None
+    return None
+
+
+def _refuse_taken(found: Found, binding: Binding, wanted: Binding) -> None:
+    """Refuse a new identifier that the map knows as somebody else's.
 
     Raises:
-        EmailTakenError: The map knows the new address as somebody else's.
+        EmailTakenError: The address is.
+        ExternalIdMismatchError: The external id is.
     """
-    owners = {match.identifier: match.binding for match in found.matches if match.retired_at is None}
-    by_id = owners.get(Identifier(Kind.EXTERNAL_ID, intent.external_id)) if intent.external_id is not None else None
-    by_email = owners.get(Identifier(Kind.EMAIL, intent.old_email)) if intent.old_email is not None else None
-    binding = by_id or (by_email if intent.external_id is None else None)
-    holder = owners.get(Identifier(Kind.EMAIL, str(intent.email)))
-    if binding is None:  # a guest whose change was written down already
-        return holder if intent.external_id is None and holder is not None and holder.external_id is None else None
-    if holder is not None and holder.key != binding.key:
-        raise errors.EmailTakenError(
-            "the new email is another customer's",
-            email=intent.email,
-            profile_id=holder.profile_id,
-            external_id=holder.external_id,
-        )
-    return binding
+    for match in found.matches:
+        owner = match.binding
+        if match.retired_at is not None or owner.key == binding.key:
+            continue
+        if match.identifier == (Kind.EMAIL, wanted.email):
+            raise errors.EmailTakenError(
+                "the new email is another customer's",
+                email=wanted.email,
+                profile_id=owner.profile_id,
+                external_id=owner.external_id,
+            )
+        if match.identifier == (Kind.EXTERNAL_ID, wanted.external_id):
+            raise errors.ExternalIdMismatchError(
+                "the new external_id is another customer's",
+                current_external_id=owner.external_id,
+                external_id=wanted.external_id,
+                email=owner.email,
+            )
 
 
-def _move(
-    call: Call, lease: Lease, changed: Changed, binding: Binding, email: str, evidence: Evidence, *, main: bool
-) -> Flow[Profile | None]:
-    """Bring the customer's profile to the address; None if it is gone, or somebody else's has to be restored first."""
+def _move(call: Call, task: _Task, evidence: Evidence) -> Flow[Profile | None]:
+    """Bring the profile to what is wanted; None if it is gone, or if something else has to happen first."""
+    changed, wanted = task.changed, task.wanted
     response: Response | None = None
     for _ in range(_TRIES):
-        profile = _profile_of(binding, email, evidence)
+        profile = _profile_of(task.binding, evidence)
         if profile is None:
             _expect(call)
             return None
-        is_taken = yield from _is_taken(call, changed, profile, email, evidence)
-        if is_taken:
-            return None
-        external_id = yield from _check_owner(call, binding, profile, email)
-        if external_id is None and _evidence.has_email(profile, email):
+        other = _evidence.other_with(task.claimed, profile, evidence.values())
+        if other is not None:
+            is_free = yield from _make_free(call, task, profile, other)
+            if not is_free:
+                return None
+            evidence = yield from _gather(call, task, (profile.id,))
+            continue
+        patch = yield from _difference(call, task, profile)
+        if not patch:
             return profile
-        request = call.dialect.move(profile.id, external_id=external_id, email=email)
+        request = call.dialect.move(profile.id, **patch)
         try:
-            response = yield from send(call, request, main=main, accept=TAKEN_OR_MISSING, lease=lease)
+            response = yield from send(call, request, main=task.main, accept=TAKEN_OR_MISSING, lease=task.lease)
         except LeaseLostError as lost:
             raise LeaseLostError(profile.id) from lost
         if _wire.is_success(response.status):
             changed.moved = True
             answer = read_answer(call, response) or (yield from read_profile(call, profile.id))
             if answer is not None:
-                return _checked(binding, answer, email)
-        named = _wire.duplicate_profile_id(response)
-        also = (profile.id, named)
-        evidence = yield from gather(call, binding.external_id, (binding.email, email), also=also)
-    raise _evidence.unexplained(response, Identity(binding.external_id, email))
+                return _checked(wanted, answer)
+        evidence = yield from _gather(call, task, (profile.id, _wire.duplicate_profile_id(response)))
+    raise _evidence.unexplained(response, Identity(wanted.external_id, wanted.email))
 
 
-def _profile_of(binding: Binding, email: str, evidence: Evidence) -> Profile | None:
+def _profile_of(binding: Binding, evidence: Evidence) -> Profile | None:
     """Return the customer's own profile among those that were read.
 
     Raises:
@@ -132,17 +193,17 @@ def _profile_of(binding: Binding, email: str, evidence: Evidence) -> Profile | N
     """
     if binding.profile_id is not None and binding.profile_id in evidence:
         return evidence[binding.profile_id]
-    heirs = [] if binding.external_id is None else _with_id(binding.external_id, evidence)
+    heirs: list[Profile] = []
+    if binding.external_id is not None:
+        heirs = [profile for profile in evidence.values() if profile.external_id == binding.external_id]
     if not heirs:
         bare = (profile for profile in evidence.values() if profile.external_id is None)
         heirs = [profile for profile in bare if _evidence.has_email(profile, binding.email)]
     if len(heirs) > 1:
-        raise _evidence.ambiguous("several profiles answer for this customer", binding.external_id, email, heirs)
+        raise _evidence.ambiguous(
+            "several profiles answer for this customer", binding.external_id, binding.email, heirs
+        )
     return heirs[0] if heirs else None
-
-
-def _with_id(external_id: str, evidence: Evidence) -> list[Profile]:
-    return [profile for profile in evidence.values() if profile.external_id == external_id]
 
 
 def _expect(call: Call) -> None:
@@ -153,71 +214,127 @@ def _expect(call: Call) -> None:
         )
 
 
-def _is_taken(call: Call, changed: Changed, profile: Profile, email: str, evidence: Evidence) -> Flow[bool]:
-    """Note a profile that shows the address by mistake.
+def _make_free(call: Call, task: _Task, profile: Profile, other: Profile) -> Flow[bool]:
+    """See whether an identifier that another profile shows can become free.
+
+    Returns:
+        True if it has; False if a former address has to be restored first, or a merge is not done yet.
 
     Raises:
-        EmailTakenError: The address is somebody else's.
+        EmailTakenError: The address is somebody else's, or an orphan's that must not be merged.
+        ExternalIdMismatchError: The external id is somebody else's.
+        ProfileConflictError: The phone number is somebody else's.
     """
-    taken = _evidence.taken(email, profile.id, evidence.values())
-    if taken is None:
-        return False
-    other = evidence[str(taken.profile_id)]
-    _, is_former = yield from owner_in_map(call, other, email)
-    if not is_former:
+    wanted = task.wanted
+    taken = _evidence.taken(task.claimed, other)
+    if not _evidence.has_email(other, wanted.email):
         raise taken
-    changed.put_back = other
-    return True
+    owner, is_former = yield from owner_in_map(call, other, wanted.email)
+    if is_former:
+        task.changed.put_back = other
+        return False
+    is_orphan = other.external_id is None and (owner is None or owner.external_id is None)
+    if not (task.intent.merges and is_orphan and call.dialect.verifies):
+        raise taken
+    return (yield from _merge(call, task, profile, other, taken))
 
 
-def _check_owner(call: Call, binding: Binding, profile: Profile, email: str) -> Flow[str | None]:
-    """Return the external id that the profile lacks, if it does.
+def _merge(call: Call, task: _Task, profile: Profile, orphan: Profile, taken: errors.IdentityError) -> Flow[bool]:
+    plan, source, _ = yield from plan_merge(call, orphan.id, profile.id)
+    try:
+        check_plan(plan, source, may_suppress=task.intent.may_suppress)
+    except errors.AmbiguousIdentityError as error:
+        raise taken from error
+    started = replace(task.intent, source_id=orphan.id, source_email=task.wanted.email)
+    kept = yield from Renew(call.account, task.lease.token, ttl=call.lease_ttl, intent=started.encode())
+    if not kept:
+        raise LeaseLostError
+    if task.intent.source_id != orphan.id:  # otherwise it was asked for before, and is only not done yet
+        yield from request_merge(call, task.lease, orphan.id, profile.id)
+    task.changed.merged_id = orphan.id
+    is_gone = yield from wait_until_gone(call, task.lease, orphan.id)
+    task.changed.is_pending = not is_gone
+    return is_gone
+
+
+def _difference(call: Call, task: _Task, profile: Profile) -> Flow[dict[str, Any]]:
+    """Return what has to be changed on the profile.
 
     Raises:
         IdentityDriftError: The profile is somebody else's, or shows an address nobody here knows.
     """
-    if profile.external_id is not None and binding.external_id not in (None, profile.external_id):
+    binding, wanted = task.binding, task.wanted
+    if binding.external_id is not None and profile.external_id not in (None, binding.external_id, wanted.external_id):
         raise _evidence.drift(binding, profile, "the customer's profile shows another external_id in Klaviyo")
     shown = _evidence.email_of(profile)
-    if shown is not None and shown not in (email, binding.email) and call.policy.drift != "adopt":
-        if not (yield from has_left(call, binding, profile)):
-            raise _evidence.drift(binding, profile, "the customer's profile shows another email in Klaviyo")
-    return binding.external_id if profile.external_id is None else None
+    is_strange = shown is not None and shown not in (wanted.email, binding.email) and call.policy.drift != "adopt"
+    if is_strange and not (yield from has_left(call, binding, profile)):
+        raise _evidence.drift(binding, profile, "the customer's profile shows another email in Klaviyo")
+    patch: dict[str, Any] = {}
+    if Kind.EXTERNAL_ID.value in task.intent.clears:
+        if profile.external_id is not None:
+            patch["external_id"] = CLEAR
+    elif wanted.external_id is not None and profile.external_id != wanted.external_id:
+        patch["external_id"] = wanted.external_id
+    if shown != wanted.email:
+        patch["email"] = wanted.email
+    if task.intent.new_phone_number is not None and profile.phone_number != wanted.phone_number:
+        patch["phone_number"] = wanted.phone_number
+    elif Kind.PHONE_NUMBER.value in task.intent.clears and profile.phone_number is not None:
+        patch["phone_number"] = CLEAR
+    return patch
 
 
-def _checked(binding: Binding, answer: Profile, email: str) -> Profile:
-    if not _evidence.has_email(answer, email) or binding.external_id not in (None, answer.external_id):
-        wanted = replace(binding, email=email)
-        raise _evidence.drift(wanted, answer, "Klaviyo's answer does not show the email that was sent")
+def _checked(wanted: Binding, answer: Profile) -> Profile:
+    if not _evidence.has_email(answer, wanted.email) or wanted.external_id not in (None, answer.external_id):
+        raise _evidence.drift(wanted, answer, "Klaviyo's answer does not show the identifiers that were sent")
     return answer
 
 
-def _write_down(
-    call: Call, lease: Lease, changed: Changed, binding: Binding, profile: Profile, email: str
-) -> Flow[None]:
-    """Retire the old address and bind the new one, in one step that also releases the lease.
+def _write_down(call: Call, task: _Task, profile: Profile) -> Flow[None]:
+    """Retire what was replaced and bind what is new, in one step that also releases the lease.
 
     Raises:
         LeaseLostError: Somebody else took the lease over.
-        IdentityDriftError: The map gives the address or the profile to somebody else by now.
+        IdentityDriftError: The map gives an identifier or the profile to somebody else by now.
     """
-    changed.profile_id = profile.id
-    outcome = yield from _bind(call, lease, binding, profile, email)
+    task.changed.profile_id = profile.id
+    absorbed = yield from _guest(call, task)
+    outcome = yield from _bind(call, task, task.binding, profile, absorbed)
     if outcome.status == "stale" and outcome.binding is not None:
         # A phone or a check was written down meanwhile; the lease keeps everything else as it was.
-        outcome = yield from _bind(call, lease, outcome.binding, profile, email)
+        outcome = yield from _bind(call, task, outcome.binding, profile, absorbed)
     if outcome.status == "fenced":
         raise LeaseLostError(profile.id)
     if outcome.status == "conflict" and outcome.binding is not None:
-        raise _evidence.drift(outcome.binding, profile, "the identity map gives the new email to another customer")
+        raise _evidence.drift(outcome.binding, profile, "the identity map gives an identifier to another customer")
     if outcome.status == "bound":
-        changed.binding = outcome.binding
+        task.changed.binding = outcome.binding
     else:
-        yield from release(call, lease)
+        yield from release(call, task.lease)
 
 
-def _bind(call: Call, lease: Lease, binding: Binding, profile: Profile, email: str) -> Flow[BindOutcome]:
-    external_id = binding.external_id or profile.external_id
-    wanted = replace(binding, external_id=external_id, email=email, profile_id=profile.id)
-    journal = None if binding.email == email else JournalEntry("change_email", binding.email, email)
-    return (yield from Bind(call.account, Change(wanted, token=lease.token, journal=journal)))
+def _guest(call: Call, task: _Task) -> Flow[tuple[str, ...]]:
+    """Return the key of the guest's binding whose profile was merged into the customer's."""
+    source_id = task.changed.merged_id or task.intent.source_id
+    if source_id is None:
+        return ()
+    found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, source_id),))
+    guest = found.current(Kind.PROFILE_ID)
+    return () if guest is None or guest.key == task.binding.key else (guest.key,)
+
+
+def _bind(call: Call, task: _Task, binding: Binding, profile: Profile, absorbed: tuple[str, ...]) -> Flow[BindOutcome]:
+    wanted = replace(task.intent.applied_to(binding), profile_id=profile.id)
+    if wanted.external_id is None and Kind.EXTERNAL_ID.value not in task.intent.clears:
+        wanted = replace(wanted, external_id=profile.external_id)
+    change = Change(wanted, token=task.lease.token, absorb=absorbed, journal=_journal(binding, wanted))
+    return (yield from Bind(call.account, change))
+
+
+def _journal(binding: Binding, wanted: Binding) -> JournalEntry | None:
+    for verb, name in (("change_email", "email"), ("change_external_id", "external_id")):
+        old, new = getattr(binding, name), getattr(wanted, name)
+        if old != new:
+            return JournalEntry(verb, old, new)
+    return None

@@ -72,7 +72,7 @@ def contact_under_lease(
     evidence: Evidence = {}
     known = None if base is None else base.profile_id
     if call.policy.first_contact == "verify" or not call.dialect.verifies or known is not None:
-        evidence = yield from gather(call, pair.external_id, (pair.email,), also=(known,))
+        evidence = yield from gather(call, (pair.external_id,), (pair.email,), also=(known,))
     settled = yield from _settle(call, lease, contact, base, pair, evidence, person, main=main)
     if settled:
         yield from _bind(call, lease, base, contact, pair)
@@ -114,7 +114,7 @@ def _settle(
             if settled:
                 return True
         named = _wire.duplicate_profile_id(response)
-        evidence = yield from gather(call, pair.external_id, (pair.email,), also=(named,))
+        evidence = yield from gather(call, (pair.external_id,), (pair.email,), also=(named,))
     raise _evidence.unexplained(response, pair)
 
 

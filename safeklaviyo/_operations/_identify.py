@@ -41,7 +41,11 @@ def _update(call: Call, binding: Binding, person: Person) -> Flow[tuple[Binding,
     """Write the properties; None if the profile is gone, and the map has forgotten it."""
     verifies = call.dialect.verifies
     request = call.dialect.update(binding, person)
-    response = yield from send(call, request, main=True, accept=MISSING if verifies else NOTHING_ELSE)
+    call.setup.in_flight.enter(binding.key)
+    try:
+        response = yield from send(call, request, main=True, accept=MISSING if verifies else NOTHING_ELSE)
+    finally:
+        call.setup.in_flight.leave(binding.key)
     if not _wire.is_success(response.status):
         yield from forget_profile(call, binding)
         return None

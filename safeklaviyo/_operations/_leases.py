@@ -8,8 +8,8 @@ imports.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from safeklaviyo._flow import Flow, Monotonic, Sleep
 from safeklaviyo.errors import LeaseHeldError, StoreIncompatibleError
@@ -17,10 +17,15 @@ from safeklaviyo.identity import Identifier, Kind
 
 if TYPE_CHECKING:
     from safeklaviyo._operations._call import Call
+    from safeklaviyo.models import Binding
     from safeklaviyo.stores.base import Lease
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.5
+
+
+Verb: TypeAlias = Literal["contact", "change", "merge", "erase", "restore"]
+_VERBS = frozenset(get_args(Verb))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -29,20 +34,34 @@ class Intent:
 
     Attributes:
         verb: ``"contact"``: bind the pair (`external_id`, `email`), creating or completing a profile;
-            ``"change_email"``: move the profile's address from `old_email` to `email`;
+            ``"change"``: bring the customer with that pair and `profile_id` to the new identifiers;
+            ``"merge"``: let the profile `source_id` become one with `profile_id`;
+            ``"erase"``: delete `profile_id` and forget the customer;
             ``"restore"``: put the profile back to what the map says, where it shows a former identifier of its
-            customer, or one of the pair (`external_id`, `email`) that was written too late.
+            customer, or `new_email`, which was written too late.
+        clears: The kinds of identifier to take away.
+        merges: An orphan with the new email is merged into the customer's profile.
+        source_id: The profile that is merged away.
+        source_email: Its address.
+        may_suppress: The merge may turn a consenting customer into a suppressed one.
     """
 
-    verb: Literal["contact", "change_email", "restore"]
+    verb: Verb
     external_id: str | None = None
     email: str | None = None
-    old_email: str | None = None
     profile_id: str | None = None
+    new_external_id: str | None = None
+    new_email: str | None = None
+    new_phone_number: str | None = None
+    clears: tuple[str, ...] = ()
+    merges: bool = False
+    source_id: str | None = None
+    source_email: str | None = None
+    may_suppress: bool = False
 
     def encode(self) -> str:
         """Return the intent as the store keeps it."""
-        return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
+        return json.dumps({name: value for name, value in asdict(self).items() if value})
 
     @classmethod
     def decode(cls, text: str) -> Intent:
@@ -52,10 +71,11 @@ class Intent:
             StoreIncompatibleError: Another version of this library wrote it.
         """
         try:
-            intent = cls(**json.loads(text))
-        except (TypeError, ValueError) as exc:
+            told = json.loads(text)
+            intent = cls(**(told | {"clears": tuple(told.get("clears", ()))}))
+        except (AttributeError, TypeError, ValueError) as exc:
             raise StoreIncompatibleError("the identity map holds an intent this version cannot read") from exc
-        if intent.verb not in {"contact", "change_email", "restore"}:
+        if intent.verb not in _VERBS:
             raise StoreIncompatibleError("the identity map holds an intent this version cannot carry out")
         return intent
 
@@ -63,11 +83,26 @@ class Intent:
         """Return what has to be leased to carry it out."""
         given = (
             (Kind.EXTERNAL_ID, self.external_id),
+            (Kind.EXTERNAL_ID, self.new_external_id),
             (Kind.EMAIL, self.email),
-            (Kind.EMAIL, self.old_email),
+            (Kind.EMAIL, self.new_email),
+            (Kind.EMAIL, self.source_email),
             (Kind.PROFILE_ID, self.profile_id),
+            (Kind.PROFILE_ID, self.source_id),
         )
         return frozenset(Identifier(kind, value) for kind, value in given if value is not None)
+
+    def applied_to(self, binding: Binding) -> Binding:
+        """Return the binding as it is to be after a change."""
+        wanted = replace(
+            binding,
+            external_id=self.new_external_id or binding.external_id,
+            email=self.new_email or binding.email,
+            phone_number=self.new_phone_number or binding.phone_number,
+        )
+        if Kind.EXTERNAL_ID.value in self.clears:
+            wanted = replace(wanted, external_id=None)
+        return replace(wanted, phone_number=None) if Kind.PHONE_NUMBER.value in self.clears else wanted
 
 
 def wait(call: Call, lease: Lease | None) -> Flow[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safeklaviyo._operations._change_email import change_email
+from safeklaviyo._operations._changes import change_email
 from safeklaviyo._operations._resolve import Resolved, resolve
 from safeklaviyo._properties import NOTHING
 from safeklaviyo.errors import EmailMismatchError

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from safeklaviyo import _wire
+from safeklaviyo import _evidence, _wire
+from safeklaviyo._operations import _merge
 from safeklaviyo._operations._call import Call, send
+from safeklaviyo._operations._leases import Intent
 from safeklaviyo._operations._reading import read_profile, search, understood
+from safeklaviyo._operations._settle import act, take
 from safeklaviyo._properties import NOBODY, GivenIdentifiers, Person
 from safeklaviyo._values import refused
 from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
@@ -19,10 +22,11 @@ from safeklaviyo.identity import (
     normalise_phone_number,
     normalise_profile_id,
 )
+from safeklaviyo.models import MergeRequest
 
 if TYPE_CHECKING:
     from safeklaviyo._flow import Flow
-    from safeklaviyo.models import Profile
+    from safeklaviyo.models import MergePlan, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +100,39 @@ def list_profiles(
     response = yield from send(call, request)
     page = understood(_wire.read_profiles, response)
     return ProfilePage(page.profiles, page.next_path)
+
+
+def plan_merge(call: Call, source: object, into: object) -> Flow[MergePlan]:
+    """Say what a merge would do."""
+    _require_current(call)
+    plan, _, _ = yield from _merge.plan_merge(call, normalise_profile_id(source), normalise_profile_id(into))
+    return plan
+
+
+def merge(call: Call, source: object, into: object, *, allow_suppressed: bool) -> Flow[MergeRequest]:
+    """Merge one profile into another, where the evidence allows it."""
+    _require_current(call)
+    source_id, into_id = normalise_profile_id(source), normalise_profile_id(into)
+    while True:
+        plan, profile, survivor = yield from _merge.plan_merge(call, source_id, into_id)
+        _merge.check_plan(plan, profile, may_suppress=allow_suppressed)
+        intent = Intent(
+            "merge",
+            survivor.external_id,
+            _evidence.email_of(survivor),
+            into_id,
+            source_id=source_id,
+            source_email=_evidence.email_of(profile),
+            may_suppress=allow_suppressed,
+        )
+        lease = yield from take(call, intent)
+        if lease is None:
+            continue
+        done = yield from act(call, lease, None, _merge.merge_under_lease(call, lease, intent, main=True))
+        if done is not None:
+            return MergeRequest("completed" if done.is_done else "requested", source_id, into_id, tuple(call.notices))
+
+
+def _require_current(call: Call) -> None:
+    if not call.dialect.verifies:
+        raise ConfigurationError("merging needs the current dialect")

@@ -56,15 +56,18 @@ def search(call: Call, kind: Kind, value: str) -> Flow[tuple[str, ...]]:
 
 
 def gather(
-    call: Call, external_id: str | None, emails: Iterable[str | None], *, also: Iterable[str | None] = ()
+    call: Call,
+    external_ids: Iterable[str | None],
+    emails: Iterable[str | None],
+    *,
+    also: Iterable[str | None] = (),
 ) -> Flow[Evidence]:
     """Search by each identifier, and read every profile found, and those of `also`, by its id."""
     ids = dict.fromkeys(profile_id for profile_id in also if profile_id is not None)
-    for email in dict.fromkeys(emails):
-        if email is not None:
-            ids |= dict.fromkeys((yield from search(call, Kind.EMAIL, email)))
-    if external_id is not None:
-        ids |= dict.fromkeys((yield from search(call, Kind.EXTERNAL_ID, external_id)))
+    for kind, values in ((Kind.EMAIL, emails), (Kind.EXTERNAL_ID, external_ids)):
+        for value in dict.fromkeys(values):
+            if value is not None:
+                ids |= dict.fromkeys((yield from search(call, kind, value)))
     evidence: Evidence = {}
     for profile_id in ids:
         profile = yield from read_profile(call, profile_id)

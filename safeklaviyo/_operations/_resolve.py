@@ -17,6 +17,7 @@ from safeklaviyo._operations._contact import Contact, contact_under_lease
 from safeklaviyo._operations._leases import Intent, wait
 from safeklaviyo._operations._reading import gather
 from safeklaviyo._operations._settle import act, give_way, restore, take
+from safeklaviyo._operations._tombstones import refuse_erased
 from safeklaviyo._properties import NOTHING, Person
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.models import Binding, Decision
@@ -56,6 +57,7 @@ def resolve(
 
     Raises:
         IdentityError: Who it is, is in doubt; nothing was written.
+        ErasedError: They were erased.
         LeaseHeldError: Somebody else is acting on this customer.
     """
     policy = policy or call.policy
@@ -71,6 +73,8 @@ def resolve(
             continue
         if rounds > _PATIENT_ROUNDS:
             yield from wait(call, None)
+        if decision.binding is None:
+            yield from refuse_erased(call, claim)
         if decision.action == "lookup":
             yield from _look_up(call, decision)
         elif decision.action == "contact" and decision.rule != "R6":
@@ -104,7 +108,7 @@ def _look_up(call: Call, decision: Decision) -> Flow[None]:
         yield from refresh(call, decision.binding)
         return
     external_id = str(decision.identity.external_id)
-    evidence = yield from gather(call, external_id, ())
+    evidence = yield from gather(call, (external_id,), ())
     owner = _evidence.owner_of_external_id(external_id, evidence.values())
     email = str(_evidence.email_of(owner))
     pair = Claim(external_id, email)

@@ -46,7 +46,7 @@ def _to_restore(call: Call, profile: Profile, intent: Intent) -> Flow[Binding | 
     if binding is None or profile.external_id != binding.external_id:
         return None
     is_former = former is not None and former.binding.key == binding.key
-    is_late_write = shown is not None and shown == intent.old_email
+    is_late_write = shown is not None and shown == intent.new_email
     return binding if is_former or is_late_write or _evidence.has_email(profile, binding.email) else None
 
 

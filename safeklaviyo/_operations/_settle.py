@@ -6,16 +6,20 @@ knows no tokens: a writer that finds itself fenced restores the profile to what 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from safeklaviyo._flow import Acquire, Find, Flow
+from safeklaviyo._flow import Acquire, Bind, Find, Flow
 from safeklaviyo._operations._call import Call, LeaseLostError, give_up, logger, release
 from safeklaviyo._operations._change import change_under_lease
 from safeklaviyo._operations._contact import contact_under_lease
+from safeklaviyo._operations._erasing import erase_under_lease
 from safeklaviyo._operations._leases import Intent, wait
+from safeklaviyo._operations._merge import merge_under_lease
 from safeklaviyo._operations._restore import restore_under_lease
 from safeklaviyo.errors import APIStatusError, IdentityError, RetryableError, SafeKlaviyoError, ServerError
 from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.stores.base import Change
 
 if TYPE_CHECKING:
     from safeklaviyo.stores.base import Lease
@@ -37,7 +41,7 @@ def take(call: Call, intent: Intent) -> Flow[Lease | None]:
         yield from wait(call, None)
         return None
     if lease.taken_over:
-        yield from _finish(call, lease)
+        yield from finish(call, lease)
         return None
     return lease
 
@@ -55,7 +59,7 @@ def give_way(call: Call, lease: Lease) -> Flow[None]:
     if taken is None:
         yield from wait(call, None)
     elif taken.taken_over:
-        yield from _finish(call, taken)
+        yield from finish(call, taken)
     else:  # it was released between the two looks
         yield from release(call, taken)
 
@@ -95,7 +99,7 @@ def restore(call: Call, profile_id: str, written: str | None = None) -> Flow[boo
         binding = found.current(Kind.PROFILE_ID)
         if binding is None:
             return False
-        intent = Intent("restore", binding.external_id, binding.email, written, profile_id)
+        intent = Intent("restore", binding.external_id, binding.email, profile_id, new_email=written)
         lease = yield from take(call, intent)
         if lease is not None:
             done = yield from act(call, lease, None, restore_under_lease(call, lease, intent))
@@ -103,25 +107,25 @@ def restore(call: Call, profile_id: str, written: str | None = None) -> Flow[boo
                 return done
 
 
-def _finish(call: Call, lease: Lease) -> Flow[None]:
+def finish(call: Call, lease: Lease) -> Flow[SafeKlaviyoError | None]:
     """Finish the write of a lease that was taken over.
 
-    An intent that cannot be carried out is closed, so that it blocks nobody; one whose write may still land, or that
-    Klaviyo could not be asked about, stays until somebody can.
+    An intent that cannot be carried out is closed, so that it blocks nobody, and what the map says of the customer is
+    checked before it is used again (R16). One whose write may still land, or that Klaviyo could not be asked about,
+    stays until somebody can.
+
+    Returns:
+        Why it was closed; None if it was finished, or taken over by somebody else.
 
     Raises:
         APIConnectionError: Klaviyo cannot be asked.
+        APIStatusError: Klaviyo cannot answer now.
     """
     intent = Intent.decode(lease.intent)
     try:
-        if intent.verb == "contact":
-            yield from contact_under_lease(call, lease, intent)
-        elif intent.verb == "restore":
-            yield from restore_under_lease(call, lease, intent)
-        else:
-            yield from change_under_lease(call, lease, intent)
+        yield from _carry_out(call, lease, intent)
     except LeaseLostError:
-        return
+        return None
     except (IdentityError, APIStatusError) as error:
         if isinstance(error, RetryableError | ServerError):
             raise
@@ -129,4 +133,30 @@ def _finish(call: Call, lease: Lease) -> Flow[None]:
             "an interrupted %s could not be completed: %s", intent.verb, type(error).__name__,
             extra={"operation": call.operation, "rule": error.rule, "account": call.account},
         )  # fmt: skip
-        yield from release(call, lease)
+        yield from _doubt(call, lease, intent)
+        return error
+    return None
+
+
+def _carry_out(call: Call, lease: Lease, intent: Intent) -> Flow[object]:
+    match intent.verb:
+        case "contact":
+            return (yield from contact_under_lease(call, lease, intent))
+        case "change":
+            return (yield from change_under_lease(call, lease, intent))
+        case "merge":
+            return (yield from merge_under_lease(call, lease, intent))
+        case "erase":
+            return (yield from erase_under_lease(call, lease, intent))
+        case "restore":
+            return (yield from restore_under_lease(call, lease, intent))
+
+
+def _doubt(call: Call, lease: Lease, intent: Intent) -> Flow[None]:
+    """Close an intent: let what the map says be checked at its next use, and release the lease."""
+    found = yield from Find(call.account, tuple(intent.identifiers()))
+    for match in found.matches:
+        if match.retired_at is None and match.binding.verified_at is not None:
+            unchecked = replace(match.binding, verified_at=None)
+            yield from Bind(call.account, Change(unchecked, verified=False))
+    yield from release(call, lease)

@@ -137,6 +137,12 @@ def journal(connection: Connection, account: str, since: float, after: int, limi
     )
 
 
+def forget_journal(connection: Connection, account: str, key: str) -> int:
+    """See `IdentityStore.forget_journal`."""
+    sql = "DELETE FROM journal WHERE account = ? AND binding = ?"
+    return connection.execute(sql, (account, _number(key))).rowcount
+
+
 def page(connection: Connection, account: str, after: str | None, limit: int) -> Page:
     """See `IdentityStore.page`."""
     sql = f"SELECT {_BINDING} FROM binding AS b WHERE account = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - own names

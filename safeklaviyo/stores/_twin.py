@@ -74,6 +74,10 @@ class Twin(AsyncIdentityStore):
         """Same as `IdentityStore.journal`."""
         return await self._do(lambda: self._store.journal(account, since=since, after=after, limit=limit))
 
+    async def forget_journal(self, account: str, key: str) -> int:
+        """Same as `IdentityStore.forget_journal`."""
+        return await self._do(lambda: self._store.forget_journal(account, key))
+
     async def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
         """Same as `IdentityStore.page`."""
         return await self._do(lambda: self._store.page(account, after=after, limit=limit))

@@ -251,6 +251,13 @@ class IdentityStore(ABC):
         """Return rows written at `since` or later with a number above `after`, lowest first."""
 
     @abstractmethod
+    def forget_journal(self, account: str, key: str) -> int:
+        """Delete the rows about the binding of that key, which may be gone, and return how many there were.
+
+        The numbers of the rows that stay do not change, and no number is given twice.
+        """
+
+    @abstractmethod
     def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
         """Return the bindings behind the given place: the cursor under every iteration.
 
@@ -331,6 +338,10 @@ class AsyncIdentityStore(ABC):
     @abstractmethod
     async def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """Same as `IdentityStore.journal`."""
+
+    @abstractmethod
+    async def forget_journal(self, account: str, key: str) -> int:
+        """Same as `IdentityStore.forget_journal`."""
 
     @abstractmethod
     async def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:

@@ -204,6 +204,13 @@ class MemoryStore(IdentityStore):
         with self._rows(account) as rows:
             return tuple(row for row in rows.journal if row.number > after and row.at >= since)[:limit]
 
+    def forget_journal(self, account: str, key: str) -> int:
+        """See `IdentityStore.forget_journal`."""
+        with self._rows(account) as rows:
+            kept = [row for row in rows.journal if row.key != key]
+            gone, rows.journal = len(rows.journal) - len(kept), kept
+            return gone
+
     def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
         """See `IdentityStore.page`."""
         with self._rows(account) as rows:

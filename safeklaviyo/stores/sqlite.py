@@ -95,6 +95,10 @@ class SqliteStore(IdentityStore):
         """See `IdentityStore.journal`."""
         return self._database.scan(lambda db: _sql.journal(db, account, since, after, limit))
 
+    def forget_journal(self, account: str, key: str) -> int:
+        """See `IdentityStore.forget_journal`."""
+        return self._database.write(lambda db: _sql.forget_journal(db, account, key))
+
     def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
         """See `IdentityStore.page`."""
         return self._database.scan(lambda db: _sql.page(db, account, after, limit))

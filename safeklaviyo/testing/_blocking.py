@@ -87,6 +87,10 @@ class BlockingStore(IdentityStore):
         """See `IdentityStore.journal`."""
         return self._run(self._store.journal(account, since=since, after=after, limit=limit))
 
+    def forget_journal(self, account: str, key: str) -> int:
+        """See `IdentityStore.forget_journal`."""
+        return self._run(self._store.forget_journal(account, key))
+
     def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
         """See `IdentityStore.page`."""
         return self._run(self._store.page(account, after=after, limit=limit))

@@ -94,6 +94,19 @@ class RecordRules(StoreFixtures):
         (row,) = store.journal(SHOP, since=0)
         assert (JournalEntry("adopt"), None, None) == (row.entry, row.profile_id, row.external_id)
 
+    def test_the_journal_forgets_one_binding(self, store: IdentityStore) -> None:
+        """The rows of one binding go, also when it is gone itself; the others stay, and no number comes twice."""
+        ann_binding = bound(store, Change(Binding("1", "ann@shop.org"), journal=JournalEntry("adopt", new="1")))
+        ben_binding = bound(store, Change(Binding("2", "ben@shop.org"), journal=JournalEntry("adopt", new="2")))
+        bound(store, Change(ann_binding, journal=JournalEntry("adopt", new="3")))
+        assert store.remove(SHOP, external_id(str(ann_binding.external_id)))
+        before = store.journal(SHOP, since=0)
+        assert 2 == store.forget_journal(SHOP, ann_binding.key)
+        assert 0 == store.forget_journal(SHOP, ann_binding.key)
+        assert before[1:2] == store.journal(SHOP, since=0)
+        bound(store, Change(ben_binding, journal=JournalEntry("adopt", new="4")))
+        assert before[-1].number < store.journal(SHOP, since=0)[-1].number
+
     def test_the_journal_is_read_from_a_time_and_a_number_on(self, store: IdentityStore, clock: StoreClock) -> None:
         """`since` includes its instant, `after` excludes its number, `limit` limits, and numbers rise."""
         binding = ann(store)

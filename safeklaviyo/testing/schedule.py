@@ -263,7 +263,7 @@ class Explored:
     endings: int
 
 
-def explore(scene: Callable[[], World], check: Callable[[World], None], limits: Limits = Limits()) -> Explored:  # noqa: B008 - frozen
+def explore(scene: Callable[[], World], check: Callable[[World], None], limits: Limits = Limits()) -> Explored:
     """Try everything that can happen, and check every end.
 
     Args:
@@ -295,7 +295,9 @@ def explore(scene: Callable[[], World], check: Callable[[World], None], limits: 
 
 
 def _checked(world: World, check: Callable[[World], None]) -> None:
-    moves = [f"{kind} {world.actors[index].name}" if kind not in {"expire", "apply"} else kind for kind, index in world.moves]
+    moves = [
+        f"{kind} {world.actors[index].name}" if kind not in {"expire", "apply"} else kind for kind, index in world.moves
+    ]
     try:
         check(world)
     except AssertionError as error:

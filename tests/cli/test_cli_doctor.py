@@ -113,7 +113,12 @@ def test_the_key_of_another_account_is_a_failure(examine):
 
 @pytest.mark.parametrize(
     ("off", "verdict", "says"),
-    [(-3600, "warn", "seconds off"), (None, "warn", "not checked"), (5, "ok", "within 30 seconds")],
+    [
+        (-3600, "warn", "seconds off"),
+        (3600, "warn", "seconds off"),
+        (None, "warn", "not checked"),
+        (5, "ok", "within 30 seconds"),
+    ],
 )
 def test_the_clock_is_compared_with_klaviyos(examine, served, off, verdict, says):
     """A clock that is off is a warning, and so is one that cannot be compared."""

@@ -30,7 +30,7 @@ COMMANDS = {
 
 def started(*arguments: str, **how):
     """Start a command as a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": ROOT}
+    environment = {**os.environ, "PYTHONPATH": ROOT, "PYTHONUNBUFFERED": ""}
     return subprocess.Popen(
         [sys.executable, "-m", "safeklaviyo", *arguments], env=environment, text=True, stderr=subprocess.PIPE, **how
     )

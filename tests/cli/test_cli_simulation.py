@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import replace
+from datetime import timedelta
 
 import httpx
 import pytest
 
+from safeklaviyo import Klaviyo
 from safeklaviyo.cli import _simulation
 from safeklaviyo.testing import KlaviyoSimulator, demo
 from safeklaviyo.testing.demo import script
 from safeklaviyo.testing.demo.counts import Counts
-from safeklaviyo.testing.demo.shops import RawShop
+from safeklaviyo.testing.demo.shops import RawShop, SafeShop
 
 CLEAN = Counts(
     requests=9,
@@ -115,6 +117,25 @@ def test_the_raw_shop_waits_as_klaviyo_asks_and_gives_up_in_the_end(shop, simula
     before = simulator.now()
     shop.perform(script.Call("track", ADA, email=ADA.email, event="Placed Order", reference="one"))
     assert (21.0, 4) == (simulator.now() - before, len(simulator.journal))
+
+
+def test_the_safe_shop_repeats_the_same_event(simulator):
+    """An event that had to wait, twice here, has the key and the time of its first attempt, and counts once."""
+    order = script.Call("track", ADA, external_id=ADA.external_id, event="Placed Order", reference="one")
+    with (
+        httpx.Client(transport=simulator.transport) as http,
+        Klaviyo("pk_test", store="memory://", http_client=http) as klaviyo,
+    ):
+        shop = SafeShop([klaviyo])
+        shop.perform(order)
+        [(_, error)] = shop._queue
+        error.time -= timedelta(hours=1)
+        shop.catch_up()
+        shop.perform(script.Call("identify", ADA, ADA.external_id, ADA.email))
+        shop.catch_up()
+    simulator.drain()
+    [event] = simulator.events
+    assert (error.unique_id, int(error.time.timestamp()), 1) == (event.unique_id, event.time, shop.postponed)
 
 
 def test_a_port_that_is_taken_is_a_failure(run):

@@ -1,0 +1,64 @@
+"""What `erase` does under its lease: the deletion in Klaviyo by profile id, and the forgetting here.
+
+Everything can be repeated: the deletion job of a profile that is gone answers 404, and what is forgotten stays so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safeklaviyo import _wire
+from safeklaviyo._flow import Find, ForgetJournal, Journal, Remove
+from safeklaviyo._operations._call import MISSING, Call, release, send
+from safeklaviyo._operations._tombstones import bury
+from safeklaviyo.identity import Identifier, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from safeklaviyo._flow import Flow
+    from safeklaviyo._operations._leases import Intent
+    from safeklaviyo.models import Binding
+    from safeklaviyo.stores.base import Lease
+
+_ROWS = 1000
+
+
+def erase_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = False) -> Flow[bool]:
+    """Delete, set tombstones, forget, and release the lease."""
+    if intent.profile_id is not None:
+        request = _wire.request_deletion(intent.profile_id)
+        yield from send(call, request, main=main, accept=MISSING, lease=lease)
+    names = tuple(intent.identifiers())
+    found = yield from Find(call.account, names)
+    bindings = {match.binding.key: match.binding for match in found.matches if match.retired_at is None}
+    buried = {name for name in names if name.kind is not Kind.PROFILE_ID}
+    for binding in bindings.values():
+        buried |= set(_current(binding)) | (yield from _former(call, binding))
+    yield from bury(call, sorted(buried))
+    for binding in bindings.values():
+        yield from ForgetJournal(call.account, binding.key)
+        for identifier in _current(binding):
+            yield from Remove(call.account, identifier)
+    yield from release(call, lease)
+    return True
+
+
+def _current(binding: Binding) -> Iterator[Identifier]:
+    if binding.external_id is not None:
+        yield Identifier(Kind.EXTERNAL_ID, binding.external_id)
+    if binding.email is not None:
+        yield Identifier(Kind.EMAIL, binding.email)
+
+
+def _former(call: Call, binding: Binding) -> Flow[set[Identifier]]:
+    """Return the identifiers that the journal says were this customer's."""
+    former: set[Identifier] = set()
+    after = 0
+    while rows := (yield from Journal(call.account, since=0.0, after=after, limit=_ROWS)):
+        after = rows[-1].number
+        for row in rows:
+            if row.key == binding.key and row.entry.old is not None:
+                kind = Kind.EXTERNAL_ID if row.entry.verb == "change_external_id" else Kind.EMAIL
+                former.add(Identifier(kind, row.entry.old))
+    return former

@@ -1,0 +1,167 @@
+"""Merging one profile into another, under a lease: planned, refused where the evidence forbids it, and never repeated
+after an unknown outcome without reading first.
+
+Klaviyo merges some time after its answer, which names no job: what can be seen is that the source is gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from safeklaviyo import _evidence, _merges, _wire, errors
+from safeklaviyo._flow import Bind, Find, Flow, Monotonic, Renew, Sleep
+from safeklaviyo._operations._call import MISSING, Call, LeaseLostError, release, send
+from safeklaviyo._operations._reading import read_profile, understood
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.models import Binding
+from safeklaviyo.stores.base import Change, JournalEntry
+
+if TYPE_CHECKING:
+    from safeklaviyo._operations._leases import Intent
+    from safeklaviyo.models import MergePlan, Profile
+    from safeklaviyo.stores.base import Lease
+
+_FIRST_LOOK = 0.1
+_LONGEST_LOOK = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a merge has come to.
+
+    Attributes:
+        is_done: The source was seen to be gone.
+        binding: What stands in the map for the survivor.
+    """
+
+    is_done: bool
+    binding: Binding | None
+
+
+def plan_merge(call: Call, source_id: str, into_id: str) -> Flow[tuple[MergePlan, Profile, Profile]]:
+    """Read both profiles with their consent, and say what a merge would do.
+
+    Raises:
+        NotFoundError: One of them is not there.
+    """
+    source = yield from _read(call, source_id)
+    into = yield from _read(call, into_id)
+    if source is None or into is None:
+        missing = "source" if source is None else "destination"
+        raise errors.NotFoundError(f"Klaviyo knows no such profile: the {missing} of the merge", status_code=404)
+    source_owner = yield from owner_of(call, source.id)
+    owner = yield from owner_of(call, into.id)
+    return _merges.plan(source, into, source_owner=source_owner, owner=owner), source, into
+
+
+def owner_of(call: Call, profile_id: str) -> Flow[Binding | None]:
+    """Return to whom the map gives a profile."""
+    found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, profile_id),))
+    return found.current(Kind.PROFILE_ID)
+
+
+def check_plan(plan: MergePlan, source: Profile, *, may_suppress: bool) -> None:
+    """Refuse a merge that is not allowed.
+
+    Raises:
+        AmbiguousIdentityError: It may be another customer's profile, or would cost a consent.
+    """
+    reasons = list(plan.obstacles)
+    if plan.suppresses is None and not may_suppress:
+        reasons.append("Klaviyo does not say whether the consent of either would be lost")
+    elif plan.suppresses and not may_suppress:
+        reasons.append("the destination would become suppressed, as the source is; allow_suppressed=True accepts that")
+    if reasons:
+        raise errors.AmbiguousIdentityError(
+            f"the profiles were not merged: {reasons[0]}",
+            profile_ids=(plan.source_id, plan.into_id),
+            external_id=source.external_id,
+            email=_evidence.email_of(source),
+        )
+
+
+def merge_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = False) -> Flow[Merged]:
+    """Merge, wait a bounded time until the source is gone, retire its address to the survivor, and release the lease.
+
+    Raises:
+        LeaseLostError: Somebody else took the lease over.
+        AmbiguousIdentityError: It may be another customer's profile, or would cost a consent.
+    """
+    source_id, into_id = str(intent.source_id), str(intent.profile_id)
+    is_gone = yield from _is_gone(call, source_id)
+    if not is_gone:
+        plan, source, _ = yield from plan_merge(call, source_id, into_id)
+        check_plan(plan, source, may_suppress=intent.may_suppress)
+        yield from request_merge(call, lease, source_id, into_id, main=main)
+        is_gone = yield from wait_until_gone(call, lease, source_id)
+    binding = yield from _write_down(call, lease, intent)
+    return Merged(is_gone, binding)
+
+
+def request_merge(call: Call, lease: Lease, source_id: str, into_id: str, *, main: bool = False) -> Flow[None]:
+    """Ask Klaviyo for the merge. A 404 means that the source is gone by now."""
+    request = _wire.merge_profiles(source_id, into_id)
+    try:
+        yield from send(call, request, main=main, accept=MISSING, lease=lease)
+    except LeaseLostError as lost:
+        raise LeaseLostError(into_id) from lost
+
+
+def wait_until_gone(call: Call, lease: Lease, source_id: str) -> Flow[bool]:
+    """Wait, as long as the policy says, until the source answers no more as itself."""
+    start = yield from Monotonic()
+    pause = _FIRST_LOOK
+    while True:
+        is_gone = yield from _is_gone(call, source_id)
+        if is_gone:
+            return True
+        left = start + call.policy.merge_wait - (yield from Monotonic())
+        if left <= 0:
+            return False
+        kept = yield from Renew(call.account, lease.token, ttl=call.lease_ttl)
+        if not kept:
+            raise LeaseLostError
+        yield from Sleep(min(pause, left))
+        pause = min(pause * 2, _LONGEST_LOOK)
+
+
+def _is_gone(call: Call, source_id: str) -> Flow[bool]:
+    profile = yield from read_profile(call, source_id)
+    return profile is None or profile.id != source_id
+
+
+def _read(call: Call, profile_id: str) -> Flow[Profile | None]:
+    response = yield from send(call, _wire.get_profile(profile_id, subscriptions=True), accept=MISSING)
+    return None if response.status in MISSING else understood(call.dialect.read, response)
+
+
+def _write_down(call: Call, lease: Lease, intent: Intent) -> Flow[Binding | None]:
+    """Bind the survivor, with the source's address retired to it, so that a late call does not re-create the source."""
+    into = yield from read_profile(call, str(intent.profile_id))
+    email = None if into is None else _evidence.email_of(into)
+    if into is None or email is None:
+        yield from release(call, lease)
+        return None
+    owner = yield from owner_of(call, into.id)
+    source_owner = yield from owner_of(call, str(intent.source_id))
+    stands = owner or Binding(None, None)
+    if owner is None:
+        stands = replace(stands, external_id=into.external_id, email=email)
+    absorbed = () if source_owner is None or source_owner.key == stands.key else (source_owner.key,)
+    former = intent.source_email
+    change = Change(
+        replace(stands, profile_id=into.id),
+        verified=owner is None or _evidence.has_email(into, owner.email),
+        token=lease.token,
+        retire=frozenset() if former is None else frozenset({Identifier(Kind.EMAIL, former)}),
+        absorb=absorbed,
+        journal=JournalEntry("merge", former, email),
+    )
+    outcome = yield from Bind(call.account, change)
+    if outcome.status == "fenced":
+        raise LeaseLostError(into.id)
+    if outcome.status != "bound":
+        yield from release(call, lease)
+        return None
+    return outcome.binding

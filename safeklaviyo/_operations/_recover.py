@@ -1,0 +1,148 @@
+"""`recover` and `recheck_changes`: completing what was interrupted, and finding what Klaviyo's own delays undid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safeklaviyo import _evidence
+from safeklaviyo._flow import Acquire, Expired, Find, Flow, Journal, Now
+from safeklaviyo._operations._call import Call, release
+from safeklaviyo._operations._leases import Intent
+from safeklaviyo._operations._reading import has_left, owner_in_map, read_profile, search
+from safeklaviyo._operations._settle import finish, restore
+from safeklaviyo.errors import SafeKlaviyoError, StoreIncompatibleError
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.models import Binding, ChangeReview, Profile, Recovery
+from safeklaviyo.policy import DAY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from safeklaviyo.stores.base import JournalRow, Lease
+
+_ROWS = 1000
+_AT_ONCE = 100
+
+
+def recover(call: Call, limit: int | None) -> Flow[list[Recovery]]:
+    """Complete interrupted writes, oldest first; one failure does not hide the others."""
+    recoveries: list[Recovery] = []
+    seen: set[int] = set()
+    while limit is None or len(recoveries) < limit:
+        wanted = _AT_ONCE if limit is None else min(_AT_ONCE, limit - len(recoveries))
+        leases = yield from Expired(call.account, wanted + len(seen))
+        fresh = [lease for lease in leases if lease.token not in seen][:wanted]
+        if not fresh:
+            break
+        for lease in fresh:
+            seen.add(lease.token)
+            recovery = yield from _recovered(call, lease)
+            if recovery is not None:
+                recoveries.append(recovery)
+    return recoveries
+
+
+def _recovered(call: Call, lease: Lease) -> Flow[Recovery | None]:
+    taken = yield from Acquire(call.account, lease.identifiers, lease.intent, call.lease_ttl)
+    if taken is None:
+        return None  # somebody else was faster
+    if not taken.taken_over:
+        yield from release(call, taken)
+        return None
+    try:
+        intent = Intent.decode(taken.intent)
+    except StoreIncompatibleError as error:
+        return Recovery("unknown", "postponed", None, None, error)
+    told = (intent.external_id, intent.email)
+    try:
+        failure = yield from finish(call, taken)
+    except SafeKlaviyoError as error:
+        return Recovery(intent.verb, "postponed", *told, error)
+    return Recovery(intent.verb, "completed" if failure is None else "failed", *told, failure)
+
+
+def recheck_changes(call: Call, since: float | None, *, repair: bool) -> Flow[list[ChangeReview]]:
+    """Compare Klaviyo with the map for every customer whose identifiers changed lately."""
+    if since is None:
+        since = (yield from Now()) - 7 * DAY
+    reviews: list[ChangeReview] = []
+    changed = yield from _changed_since(call, since)
+    for rows in changed.values():
+        binding = yield from _binding(call, rows)
+        if binding is not None:
+            reviews += yield from _review(call, binding, rows, repair=repair)
+    return reviews
+
+
+def _changed_since(call: Call, since: float) -> Flow[dict[str, list[JournalRow]]]:
+    changed: dict[str, list[JournalRow]] = {}
+    after = 0
+    while rows := (yield from Journal(call.account, since=since, after=after, limit=_ROWS)):
+        after = rows[-1].number
+        for row in rows:
+            changed.setdefault(row.key, []).append(row)
+    return changed
+
+
+def _binding(call: Call, rows: list[JournalRow]) -> Flow[Binding | None]:
+    """Return the binding as it stands, which the rows show as it stood."""
+    names: set[Identifier] = set()
+    for row in rows:
+        for kind, value in ((Kind.PROFILE_ID, row.profile_id), (Kind.EXTERNAL_ID, row.external_id)):
+            if value is not None:
+                names.add(Identifier(kind, value))
+        if row.entry.new is not None:
+            names.add(Identifier(Kind.EMAIL, row.entry.new))
+    found = yield from Find(call.account, tuple(sorted(names)))
+    return next((match.binding for match in found.matches if match.binding.key == rows[0].key), None)
+
+
+def _review(call: Call, binding: Binding, rows: Iterable[JournalRow], *, repair: bool) -> Flow[list[ChangeReview]]:
+    reviews: list[ChangeReview] = []
+    profile = None if binding.profile_id is None else (yield from read_profile(call, binding.profile_id))
+    if profile is None:
+        reviews.append(_found("missing", binding))
+    elif _evidence.compare(binding, profile) == "contradicts":
+        reviews.append((yield from _contradiction(call, binding, profile, repair=repair)))
+    former = {row.entry.old for row in rows if row.entry.old is not None and "@" in row.entry.old}
+    for email in sorted(former - {binding.email}):
+        reviews += yield from _ghosts(call, binding, email)
+    return reviews
+
+
+def _contradiction(call: Call, binding: Binding, profile: Profile, *, repair: bool) -> Flow[ChangeReview]:
+    shown = _evidence.email_of(profile)
+    if not (yield from has_left(call, binding, profile)):
+        return _found("drift", binding, shown)
+    repaired = repair and (yield from restore(call, profile.id))
+    return _found("put_back", binding, shown, repaired=repaired)
+
+
+def _ghosts(call: Call, binding: Binding, email: str) -> Flow[list[ChangeReview]]:
+    """Find profiles that came of a former address and are nobody's."""
+    reviews: list[ChangeReview] = []
+    found = yield from Find(call.account, (Identifier(Kind.EMAIL, email),))
+    if found.current(Kind.EMAIL) is not None:
+        return reviews  # the address is another customer's by now
+    for profile_id in (yield from search(call, Kind.EMAIL, email)):
+        profile = None if profile_id == binding.profile_id else (yield from read_profile(call, profile_id))
+        if profile is None or profile.id == binding.profile_id or not _evidence.has_email(profile, email):
+            continue
+        owner, _ = yield from owner_in_map(call, profile, email)
+        if owner is None:
+            reviews.append(_found("ghost", binding, email, ghost=profile.id))
+    return reviews
+
+
+def _found(
+    finding: str, binding: Binding, old_email: str | None = None, *, ghost: str | None = None, repaired: bool = False
+) -> ChangeReview:
+    return ChangeReview(
+        finding=finding,  # type: ignore[arg-type]  # one of the literals, above
+        profile_id=binding.profile_id,
+        external_id=binding.external_id,
+        email=binding.email,
+        old_email=old_email,
+        ghost_profile_id=ghost,
+        repaired=repaired,
+    )

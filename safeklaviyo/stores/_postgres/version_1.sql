@@ -1,0 +1,409 @@
+-- The identity map of safeklaviyo in PostgreSQL 12 or later, version 1. Run it as one transaction.
+--
+-- An identifier has one row in "place", whose primary key keeps an external id, an email and a profile id unique in an
+-- account; a lease has each of its identifiers in "leased", whose primary key keeps leases apart. Writers of an account
+-- take turns by an advisory lock that ends with their transaction; readers never wait. No session keeps any state.
+
+DO $$
+BEGIN
+    IF current_setting('server_encoding') <> 'UTF8' THEN
+        RAISE EXCEPTION 'the database has to be encoded in UTF8' USING ERRCODE = 'SK002';
+    END IF;
+    -- Whoever may not make a schema can use one that was made for them.
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {schema_text}) THEN
+        CREATE SCHEMA {schema};
+    END IF;
+END
+$$;
+
+CREATE TABLE {schema}.version(number integer PRIMARY KEY);
+
+CREATE TABLE {schema}.binding(
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account text COLLATE "C" NOT NULL,
+    external_id text COLLATE "C",
+    email text COLLATE "C",
+    profile_id text COLLATE "C",
+    phone_number text COLLATE "C",
+    verified_at double precision,
+    version bigint NOT NULL
+);
+CREATE INDEX binding_of_account ON {schema}.binding(account, id);
+
+CREATE TABLE {schema}.place(
+    account text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    value text COLLATE "C" NOT NULL,
+    binding bigint NOT NULL,
+    retired_at double precision,
+    PRIMARY KEY (account, kind, value)
+);
+CREATE INDEX place_retired ON {schema}.place(binding) WHERE retired_at IS NOT NULL;
+
+CREATE TABLE {schema}.lease(
+    token bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account text COLLATE "C" NOT NULL,
+    identifiers text NOT NULL,
+    intent text NOT NULL,
+    expires double precision NOT NULL
+);
+CREATE INDEX lease_expires ON {schema}.lease(account, expires);
+
+CREATE TABLE {schema}.leased(
+    account text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    value text COLLATE "C" NOT NULL,
+    token bigint NOT NULL REFERENCES {schema}.lease ON UPDATE CASCADE ON DELETE CASCADE,
+    PRIMARY KEY (account, kind, value)
+);
+CREATE INDEX leased_token ON {schema}.leased(token);
+
+CREATE TABLE {schema}.journal(
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account text COLLATE "C" NOT NULL,
+    at double precision NOT NULL,
+    binding bigint NOT NULL,
+    profile_id text,
+    external_id text,
+    verb text NOT NULL,
+    old text,
+    new text
+);
+CREATE INDEX journal_of_account ON {schema}.journal(account, number);
+
+CREATE TABLE {schema}.note(
+    account text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    value text NOT NULL,
+    PRIMARY KEY (account, name)
+);
+
+CREATE FUNCTION {schema}.clock() RETURNS double precision LANGUAGE sql VOLATILE
+AS $$ SELECT extract(epoch FROM clock_timestamp())::double precision $$;
+
+CREATE FUNCTION {schema}.names(_identifiers json) RETURNS TABLE(number bigint, kind text, value text)
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT n, e->>0, e->>1 FROM json_array_elements(_identifiers) WITH ORDINALITY AS t(e, n) $$;
+
+CREATE FUNCTION {schema}.owned(_binding {schema}.binding) RETURNS TABLE(number integer, kind text, value text)
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT v.* FROM (VALUES
+        (1, 'external_id', _binding.external_id), (2, 'email', _binding.email), (3, 'profile_id', _binding.profile_id)
+    ) AS v(number, kind, value) WHERE v.value IS NOT NULL
+$$;
+
+-- Wait for the account's other writers, and tell the time at which the turn began. What is read afterwards is read
+-- anew, which no other isolation level would do.
+CREATE FUNCTION {schema}.enter(_account text) RETURNS double precision LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        RAISE EXCEPTION 'the identity map needs the isolation level READ COMMITTED' USING ERRCODE = 'SK001';
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended({schema_text} || ' ' || _account, 0));
+    RETURN {schema}.clock();
+END
+$$;
+
+CREATE FUNCTION {schema}.find(_account text, _identifiers json) RETURNS TABLE(
+    now double precision, number bigint, retired_at double precision,
+    id bigint, external_id text, email text, profile_id text, phone_number text,
+    verified_at double precision, version bigint,
+    token bigint, identifiers text, intent text, expires double precision
+)
+LANGUAGE plpgsql STABLE {planning}
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT c.now, a.number, p.retired_at,
+        b.id, b.external_id, b.email, b.profile_id, b.phone_number, b.verified_at, b.version,
+        l.token, l.identifiers, l.intent, l.expires
+    FROM (SELECT {schema}.clock() AS now) AS c
+    LEFT JOIN {schema}.names(_identifiers) AS a ON true
+    LEFT JOIN {schema}.place AS p ON p.account = _account AND p.kind = a.kind AND p.value = a.value
+    LEFT JOIN {schema}.binding AS b ON b.id = p.binding
+    LEFT JOIN {schema}.lease AS l ON l.token = (
+        SELECT min(t.token) FROM (
+            SELECT d.token FROM {schema}.leased AS d
+            WHERE d.account = _account AND d.kind = a.kind AND d.value = a.value
+            UNION ALL
+            SELECT d.token FROM {schema}.leased AS d
+            WHERE d.account = _account AND d.kind = 'external_id' AND d.value = b.external_id
+            UNION ALL
+            SELECT d.token FROM {schema}.leased AS d
+            WHERE d.account = _account AND d.kind = 'email' AND d.value = b.email
+            UNION ALL
+            SELECT d.token FROM {schema}.leased AS d
+            WHERE d.account = _account AND d.kind = 'profile_id' AND d.value = b.profile_id
+        ) AS t
+    )
+    ORDER BY a.number;
+END
+$$;
+
+CREATE FUNCTION {schema}.acquire(_account text, _identifiers json, _intent text, _ttl double precision)
+RETURNS TABLE(token bigint, identifiers text, intent text, remaining double precision, taken_over boolean)
+LANGUAGE plpgsql VOLATILE {planning} {waiting}
+AS $$
+#variable_conflict use_column
+DECLARE
+    _now CONSTANT double precision := {schema}.enter(_account);
+    _held bigint[];
+    _token bigint;
+BEGIN
+    _held := ARRAY(
+        SELECT d.token FROM {schema}.names(_identifiers) AS a
+        JOIN {schema}.leased AS d ON d.account = _account AND d.kind = a.kind AND d.value = a.value
+    );
+    SELECT min(l.token) INTO _token FROM {schema}.lease AS l WHERE l.token = ANY(_held) AND l.expires <= _now;
+    IF _token IS NOT NULL THEN
+        RETURN QUERY
+        UPDATE {schema}.lease AS l SET token = DEFAULT, expires = _now + _ttl WHERE l.token = _token
+        RETURNING l.token, l.identifiers, l.intent, _ttl, true;
+    ELSIF _held = '{}' THEN
+        INSERT INTO {schema}.lease AS l (account, identifiers, intent, expires)
+        VALUES (_account, _identifiers::text, _intent, _now + _ttl) RETURNING l.token INTO _token;
+        INSERT INTO {schema}.leased (account, kind, value, token)
+        SELECT _account, a.kind, a.value, _token FROM {schema}.names(_identifiers) AS a;
+        RETURN QUERY SELECT _token, _identifiers::text, _intent, _ttl, false;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION {schema}.renew(_account text, _token bigint, _ttl double precision, _intent text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE {planning} {waiting}
+AS $$
+DECLARE
+    _now CONSTANT double precision := {schema}.enter(_account);
+BEGIN
+    UPDATE {schema}.lease AS l SET intent = coalesce(_intent, l.intent), expires = _now + _ttl
+    WHERE l.token = _token AND l.account = _account;
+    RETURN FOUND;
+END
+$$;
+
+CREATE FUNCTION {schema}.release(_account text, _token bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE {planning} {waiting}
+AS $$
+BEGIN
+    PERFORM {schema}.enter(_account);
+    DELETE FROM {schema}.lease AS l WHERE l.token = _token AND l.account = _account;
+    RETURN FOUND;
+END
+$$;
+
+-- Make a binding's identifiers current on it.
+CREATE FUNCTION {schema}.settle(_binding {schema}.binding) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    INSERT INTO {schema}.place AS p (account, kind, value, binding)
+    SELECT _binding.account, o.kind, o.value, _binding.id FROM {schema}.owned(_binding) AS o
+    ON CONFLICT (account, kind, value) DO UPDATE SET binding = excluded.binding, retired_at = NULL
+    WHERE p.binding <> excluded.binding OR p.retired_at IS NOT NULL;
+END
+$$;
+
+-- Retire to a binding whatever was another one's, and remove that one.
+CREATE FUNCTION {schema}.absorb(_account text, _others bigint[], _into bigint, _now double precision) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    _gone CONSTANT bigint[] := ARRAY(
+        SELECT b.id FROM {schema}.binding AS b WHERE b.id = ANY(_others) AND b.id <> _into AND b.account = _account
+    );
+BEGIN
+    UPDATE {schema}.place SET binding = _into WHERE binding = ANY(_gone) AND retired_at IS NOT NULL;
+    UPDATE {schema}.place AS p SET binding = _into, retired_at = _now
+    FROM {schema}.binding AS b CROSS JOIN LATERAL {schema}.owned(b) AS o
+    WHERE b.id = ANY(_gone) AND p.account = _account AND p.kind = o.kind AND p.value = o.value;
+    DELETE FROM {schema}.binding WHERE id = ANY(_gone);
+END
+$$;
+
+CREATE FUNCTION {schema}.bind(_account text, _change json) RETURNS TABLE(
+    status text, id bigint, external_id text, email text, profile_id text, phone_number text,
+    verified_at double precision, version bigint
+)
+LANGUAGE plpgsql VOLATILE {planning} {waiting}
+AS $$
+#variable_conflict use_column
+DECLARE
+    _now CONSTANT double precision := {schema}.enter(_account);
+    _token CONSTANT bigint := (_change->>'token')::bigint;
+    _absorb CONSTANT bigint[] := ARRAY(SELECT e::bigint FROM json_array_elements_text(_change->'absorb') AS e);
+    _wanted {schema}.binding := json_populate_record(NULL::{schema}.binding, _change->'binding');
+    _stands {schema}.binding;
+    _status text := 'bound';
+    _shown bigint;
+BEGIN
+    IF _token IS NOT NULL
+        AND NOT EXISTS (SELECT FROM {schema}.lease AS l WHERE l.token = _token AND l.account = _account)
+    THEN
+        RETURN QUERY SELECT 'fenced', b.* FROM (SELECT NULL::bigint, '', '', '', '', 0::float8, 0::bigint) AS b;
+        RETURN;
+    END IF;
+
+    IF _wanted.id IS NULL THEN
+        SELECT b.* INTO _stands FROM {schema}.owned(_wanted) AS o
+        JOIN {schema}.place AS p ON p.account = _account AND p.kind = o.kind AND p.value = o.value
+        JOIN {schema}.binding AS b ON b.id = p.binding
+        WHERE o.kind <> 'profile_id' AND p.retired_at IS NULL
+            AND b.external_id IS NOT DISTINCT FROM _wanted.external_id AND b.email IS NOT DISTINCT FROM _wanted.email
+        LIMIT 1;
+        _status := CASE WHEN _stands.id IS NULL THEN 'bound' ELSE 'stale' END;
+    ELSE
+        SELECT b.* INTO _stands FROM {schema}.binding AS b WHERE b.id = _wanted.id AND b.account = _account;
+        _status := CASE WHEN _stands.version = _wanted.version THEN 'bound' ELSE 'stale' END;
+    END IF;
+    _shown := _stands.id;
+
+    IF _status = 'bound' THEN
+        SELECT p.binding INTO _shown FROM {schema}.owned(_wanted) AS o
+        JOIN {schema}.place AS p ON p.account = _account AND p.kind = o.kind AND p.value = o.value
+        WHERE p.retired_at IS NULL AND p.binding IS DISTINCT FROM _wanted.id AND p.binding <> ALL(_absorb)
+        ORDER BY o.number LIMIT 1;
+        IF _shown IS NOT NULL THEN
+            _status := 'conflict';
+        END IF;
+    END IF;
+
+    IF _status = 'bound' THEN
+        _wanted.account := _account;
+        _wanted.version := coalesce(_stands.version, 0) + 1;
+        IF (_change->>'verified')::boolean THEN
+            _wanted.verified_at := _now;
+        END IF;
+        IF _stands.id IS NULL THEN
+            INSERT INTO {schema}.binding AS b
+                (account, external_id, email, profile_id, phone_number, verified_at, version)
+            VALUES (_account, _wanted.external_id, _wanted.email, _wanted.profile_id, _wanted.phone_number,
+                _wanted.verified_at, _wanted.version)
+            RETURNING b.id INTO _wanted.id;
+        ELSE
+            UPDATE {schema}.binding AS b SET external_id = _wanted.external_id, email = _wanted.email,
+                profile_id = _wanted.profile_id, phone_number = _wanted.phone_number,
+                verified_at = _wanted.verified_at, version = _wanted.version
+            WHERE b.id = _wanted.id;
+        END IF;
+        _shown := _wanted.id;
+        PERFORM {schema}.absorb(_account, _absorb, _shown, _now);
+
+        UPDATE {schema}.place AS p SET retired_at = _now
+        FROM (SELECT kind, value FROM {schema}.owned(_stands)
+            EXCEPT SELECT kind, value FROM {schema}.owned(_wanted)) AS o
+        WHERE p.account = _account AND p.kind = o.kind AND p.value = o.value;
+        DELETE FROM {schema}.place AS p WHERE p.account = _account AND p.kind = 'profile_id'
+            AND p.value = _stands.profile_id AND p.value IS DISTINCT FROM _wanted.profile_id;
+        -- Ownership beats retirement.
+        INSERT INTO {schema}.place AS p (account, kind, value, binding, retired_at)
+        SELECT _account, a.kind, a.value, _shown, _now FROM {schema}.names(_change->'retire') AS a
+        ON CONFLICT (account, kind, value) DO UPDATE SET binding = excluded.binding, retired_at = excluded.retired_at
+        WHERE p.retired_at IS NOT NULL;
+        PERFORM {schema}.settle(_wanted);
+
+        DELETE FROM {schema}.lease AS l WHERE l.token = _token;
+        INSERT INTO {schema}.journal (account, at, binding, profile_id, external_id, verb, old, new)
+        SELECT _account, _now, _shown, _wanted.profile_id, _wanted.external_id, e->>0, e->>1, e->>2
+        FROM (SELECT _change->'journal' AS e) AS j WHERE json_typeof(e) = 'array';
+    END IF;
+
+    RETURN QUERY
+    SELECT _status, b.id, b.external_id, b.email, b.profile_id, b.phone_number, b.verified_at, b.version
+    FROM (SELECT _shown AS id) AS s LEFT JOIN {schema}.binding AS b ON b.id = s.id;
+END
+$$;
+
+CREATE FUNCTION {schema}.add(_account text, _rows json) RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE {planning} {waiting}
+AS $$
+#variable_conflict use_column
+DECLARE
+    _row {schema}.binding;
+    _stands {schema}.binding;
+    _whole {schema}.binding;
+    _owners bigint[];
+BEGIN
+    PERFORM {schema}.enter(_account);
+    FOR _row IN SELECT * FROM json_populate_recordset(NULL::{schema}.binding, _rows) LOOP
+        _owners := ARRAY(
+            SELECT DISTINCT p.binding FROM {schema}.owned(_row) AS o
+            JOIN {schema}.place AS p ON p.account = _account AND p.kind = o.kind AND p.value = o.value
+            WHERE p.retired_at IS NULL
+        );
+        IF cardinality(_owners) = 0 THEN
+            _stands := NULL;
+            _whole := _row;
+            _whole.account := _account;
+        ELSE
+            SELECT b.* INTO _stands FROM {schema}.binding AS b WHERE b.id = _owners[1];
+            _whole := _stands;
+            _whole.external_id := coalesce(_row.external_id, _stands.external_id);
+            _whole.email := coalesce(_row.email, _stands.email);
+            _whole.profile_id := coalesce(_row.profile_id, _stands.profile_id);
+            _whole.phone_number := coalesce(_row.phone_number, _stands.phone_number);
+        END IF;
+
+        IF cardinality(_owners) > 1
+            OR _whole.external_id <> _stands.external_id OR _whole.email <> _stands.email
+            OR _whole.profile_id <> _stands.profile_id OR _whole.phone_number <> _stands.phone_number
+        THEN
+            RETURN NEXT 'conflict';
+        ELSIF cardinality(_owners) = 1 AND _whole IS NOT DISTINCT FROM _stands THEN
+            RETURN NEXT 'unchanged';
+        ELSIF EXISTS (
+            SELECT FROM {schema}.owned(_whole) AS o
+            JOIN {schema}.leased AS d ON d.account = _account AND d.kind = o.kind AND d.value = o.value
+        ) THEN
+            RETURN NEXT 'conflict';
+        ELSE
+            IF _stands.id IS NULL THEN
+                INSERT INTO {schema}.binding AS b
+                    (account, external_id, email, profile_id, phone_number, verified_at, version)
+                VALUES (_account, _row.external_id, _row.email, _row.profile_id, _row.phone_number,
+                    _row.verified_at, 1)
+                RETURNING b.id INTO _whole.id;
+            ELSE
+                UPDATE {schema}.binding AS b SET external_id = _whole.external_id, email = _whole.email,
+                    profile_id = _whole.profile_id, phone_number = _whole.phone_number,
+                    verified_at = _row.verified_at, version = _stands.version + 1
+                WHERE b.id = _whole.id;
+            END IF;
+            PERFORM {schema}.settle(_whole);
+            RETURN NEXT 'added';
+        END IF;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION {schema}.remove(_account text, _kind text, _value text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE {planning} {waiting}
+AS $$
+DECLARE
+    _gone {schema}.binding;
+BEGIN
+    PERFORM {schema}.enter(_account);
+    DELETE FROM {schema}.binding AS b USING {schema}.place AS p
+    WHERE p.account = _account AND p.kind = _kind AND p.value = _value AND p.retired_at IS NULL AND b.id = p.binding
+    RETURNING b.* INTO _gone;
+    DELETE FROM {schema}.place WHERE binding = _gone.id AND retired_at IS NOT NULL;
+    DELETE FROM {schema}.place AS p USING {schema}.owned(_gone) AS o
+    WHERE p.account = _account AND p.kind = o.kind AND p.value = o.value;
+    RETURN _gone.id IS NOT NULL;
+END
+$$;
+
+CREATE FUNCTION {schema}.release_identifier(_account text, _kind text, _value text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE {planning} {waiting}
+AS $$
+BEGIN
+    PERFORM {schema}.enter(_account);
+    DELETE FROM {schema}.place AS p
+    WHERE p.account = _account AND p.kind = _kind AND p.value = _value AND p.retired_at IS NOT NULL;
+    RETURN FOUND;
+END
+$$;
+
+INSERT INTO {schema}.version VALUES (1);

@@ -1,0 +1,27 @@
+"""The identity map as Redis keys: what is kept where, and why there.
+
+An account's map is four keys, and all that is found by name is in one hash, the *map*. So the keys of a script are
+known before it runs, they share a hash tag and with it a slot of a cluster, and a map that an eviction or a restart
+takes away is gone as a whole: it cannot seem to know nobody while its schema still stands.
+
+======================  =====================================================================
+``prefix:{account}``    the map
+``b`` key               a binding: external id, email, profile id, phone number, verified_at, version
+``i`` identifier        the key of the binding it belongs to; once it is retired, also since when
+``f`` key               the identifiers that were retired from a binding; some may belong elsewhere by now
+``l`` token             a lease: when it expires, its intent, its identifiers
+``c`` identifier        the token of the lease that covers it
+``j`` key               the numbers of the journal's rows about a binding
+``n`` name              a note
+``@schema``             the version of this layout
+``@generation``         when the map was made: the name of this map and no other
+``@serial``             the number given last: keys, tokens and journal rows share one counter
+``prefix:{account}:…``  sorted sets: ``bindings`` by key, ``leases`` by expiry, ``journal`` by number
+======================  =====================================================================
+
+An identifier begins with the letter of its kind. Texts are UTF-8, in which three bytes never occur: they separate
+fields and records, and stand for None, so that nothing has to be escaped and no number passes through Lua's JSON.
+Times are whole microseconds by the server's clock, and a serial number is never below the time.
+
+Read next: `prelude.lua`, `writes.lua`, then `calls`.
+"""

@@ -1,0 +1,248 @@
+"""Each operation of the contract as one call of a script: its arguments, and how its answer is read.
+
+Decided here: how values are packed. Pure functions; both stores only carry out what these return.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.models import Binding
+from safeklaviyo.stores._redis.scripts import READS, WRITES
+from safeklaviyo.stores.base import BindOutcome, Found, JournalEntry, JournalRow, Lease, Match, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from safeklaviyo.stores._redis.scripts import Script
+    from safeklaviyo.stores.base import AddStatus, Change
+
+T = TypeVar("T")
+
+FIELD: Final = "\udcff"
+"""What separates fields, as ``surrogateescape`` reads that byte."""
+
+NONE: Final = "\udcfe"
+RECORD: Final = "\udcfd"
+_FIELD, _NONE = b"\xff", b"\xfe"
+
+_LETTERS: Final = {
+    Kind.EXTERNAL_ID: b"x",
+    Kind.EMAIL: b"e",
+    Kind.PROFILE_ID: b"p",
+    Kind.PHONE_NUMBER: b"t",
+}
+_KINDS: Final = {letter.decode(): kind for kind, letter in _LETTERS.items()}
+_STATUSES: Final[dict[str, AddStatus]] = {"a": "added", "u": "unchanged", "c": "conflict"}
+_MICRO: Final = 1_000_000
+
+
+class Call(NamedTuple, Generic[T]):
+    """One call of a script.
+
+    Attributes:
+        operation: The operation's name in the script.
+        read: Makes the answer's text a value.
+    """
+
+    script: Script
+    operation: bytes
+    arguments: tuple[bytes, ...]
+    read: Callable[[str], T]
+
+
+def find(identifiers: Sequence[Identifier]) -> Call[Found]:
+    """See `IdentityStore.find`."""
+    return Call(READS, b"find", tuple([_name(each) for each in identifiers]), partial(_found, identifiers))
+
+
+def acquire(identifiers: frozenset[Identifier], intent: str, ttl: float) -> Call[Lease | None]:
+    """See `IdentityStore.acquire`."""
+    return Call(WRITES, b"acquire", (_names(identifiers), intent.encode(), _micro(ttl)), _acquired)
+
+
+def renew(token: int, ttl: float, intent: str | None) -> Call[bool]:
+    """See `IdentityStore.renew`."""
+    return Call(WRITES, b"renew", (b"%d" % token, _micro(ttl), _text(intent)), _is_done)
+
+
+def release(token: int) -> Call[bool]:
+    """See `IdentityStore.release`."""
+    return Call(WRITES, b"release", (b"%d" % token,), _is_done)
+
+
+def bind(change: Change) -> Call[BindOutcome]:
+    """See `IdentityStore.bind`."""
+    binding, entry = change.binding, change.journal
+    arguments = (
+        b"" if change.token is None else b"%d" % change.token,
+        b"1" if change.verified else b"0",
+        binding.key.encode(),
+        b"%d" % binding.version,
+        _row(binding),
+        _names(change.retire),
+        _FIELD.join([key.encode() for key in change.absorb]),
+        b"" if entry is None else _FIELD.join((_text(entry.verb), _text(entry.old), _text(entry.new))),
+    )
+    return Call(WRITES, b"bind", arguments, _outcome)
+
+
+def add(bindings: Sequence[Binding]) -> Call[tuple[AddStatus, ...]]:
+    """See `IdentityStore.add`."""
+    return Call(WRITES, b"add", tuple([_row(each) for each in bindings]), _statuses)
+
+
+def remove(identifier: Identifier) -> Call[bool]:
+    """See `IdentityStore.remove`."""
+    return Call(WRITES, b"remove", (_name(identifier),), _is_done)
+
+
+def release_identifier(identifier: Identifier) -> Call[bool]:
+    """See `IdentityStore.release_identifier`."""
+    return Call(WRITES, b"release_identifier", (_name(identifier),), _is_done)
+
+
+def expired(limit: int) -> Call[tuple[Lease, ...]]:
+    """See `IdentityStore.expired`."""
+    return Call(READS, b"expired", (b"%d" % limit,), _expired)
+
+
+def journal(since: float, after: int, limit: int) -> Call[tuple[JournalRow, ...]]:
+    """See `IdentityStore.journal`."""
+    return Call(READS, b"journal", (b"%d" % after, _micro(since), b"%d" % limit), _journal)
+
+
+def forget_journal(key: str) -> Call[int]:
+    """See `IdentityStore.forget_journal`."""
+    return Call(WRITES, b"forget_journal", (key.encode(),), int)
+
+
+def page(after: str | None, limit: int) -> Call[Page]:
+    """See `IdentityStore.page`."""
+    place = after if after is not None and after.isascii() and after.isdigit() else "0"
+    return Call(READS, b"page", (place.encode(), b"%d" % limit), _page)
+
+
+def count() -> Call[int]:
+    """See `IdentityStore.count`."""
+    return Call(READS, b"count", (), int)
+
+
+def recall(name: str) -> Call[str | None]:
+    """See `IdentityStore.recall`."""
+    return Call(READS, b"recall", (name.encode(),), _read_text)
+
+
+def remember(name: str, value: str | None) -> Call[None]:
+    """See `IdentityStore.remember`."""
+    return Call(WRITES, b"remember", (name.encode(), _text(value)), _nothing)
+
+
+def _micro(seconds: float) -> bytes:
+    return b"%.0f" % (seconds * _MICRO)
+
+
+def _text(value: str | None) -> bytes:
+    return _NONE if value is None else value.encode()
+
+
+def _name(identifier: Identifier) -> bytes:
+    return _LETTERS[identifier.kind] + identifier.value.encode()
+
+
+def _names(identifiers: Iterable[Identifier]) -> bytes:
+    return _FIELD.join([_name(each) for each in identifiers])
+
+
+def _row(binding: Binding) -> bytes:
+    values = (binding.external_id, binding.email, binding.profile_id, binding.phone_number)
+    # repr() gives a float back as it was.
+    verified_at = _NONE if binding.verified_at is None else repr(binding.verified_at).encode()
+    return _FIELD.join((*[_text(each) for each in values], verified_at))
+
+
+def _read_text(part: str) -> str | None:
+    return None if part == NONE else part
+
+
+def _seconds(micro: str) -> float:
+    return int(micro) / _MICRO
+
+
+def _is_done(answer: str) -> bool:
+    return answer == "1"
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+def _binding(parts: Sequence[str]) -> Binding:
+    key, external_id, email, profile_id, phone_number, verified_at, version = parts
+    return Binding(
+        None if external_id == NONE else external_id,
+        None if email == NONE else email,
+        None if profile_id == NONE else profile_id,
+        None if phone_number == NONE else phone_number,
+        None if verified_at == NONE else float(verified_at),
+        int(version),
+        key,
+    )
+
+
+def _lease(record: str, now: str, *, taken_over: bool = False) -> Lease:
+    token, expires, intent, *names = record.split(FIELD)
+    identifiers = frozenset([Identifier(_KINDS[name[0]], name[1:]) for name in names])
+    return Lease(int(token), identifiers, intent, (int(expires) - int(now)) / _MICRO, taken_over)
+
+
+def _found(identifiers: Sequence[Identifier], answer: str) -> Found:
+    now, lease, *records = answer.split(RECORD)
+    bindings: dict[str, Binding] = {}
+    matches: list[Match] = []
+    for record in records:
+        number, retired_at, *parts = record.split(FIELD)
+        binding = bindings.get(parts[0])
+        if binding is None:
+            binding = bindings[parts[0]] = _binding(parts)
+        matches.append(Match(identifiers[int(number)], binding, _seconds(retired_at) if retired_at else None))
+    return Found(tuple(matches), _lease(lease, now) if lease else None, _seconds(now))
+
+
+def _acquired(answer: str) -> Lease | None:
+    if not answer:
+        return None
+    now, how, lease = answer.split(RECORD)
+    return _lease(lease, now, taken_over=how == "taken over")
+
+
+def _outcome(answer: str) -> BindOutcome:
+    status, _, record = answer.partition(RECORD)
+    named: Any = status
+    return BindOutcome(named, _binding(record.split(FIELD)) if record else None)
+
+
+def _statuses(answer: str) -> tuple[AddStatus, ...]:
+    return tuple([_STATUSES[each] for each in answer])
+
+
+def _expired(answer: str) -> tuple[Lease, ...]:
+    now, *leases = answer.split(RECORD)
+    return tuple([_lease(each, now) for each in leases])
+
+
+def _journal(answer: str) -> tuple[JournalRow, ...]:
+    return tuple([_journal_row(record) for record in answer.split(RECORD)]) if answer else ()
+
+
+def _journal_row(record: str) -> JournalRow:
+    number, at, key, profile_id, external_id, verb, old, new = record.split(FIELD)
+    entry = JournalEntry(verb, _read_text(old), _read_text(new))
+    return JournalRow(int(number), _seconds(at), key, _read_text(profile_id), _read_text(external_id), entry)
+
+
+def _page(answer: str) -> Page:
+    following, *records = answer.split(RECORD)
+    return Page(tuple([_binding(record.split(FIELD)) for record in records]), following or None)

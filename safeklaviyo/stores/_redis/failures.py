@@ -1,0 +1,128 @@
+"""What a failure of Redis, or a script's refusal, means to whoever asked the identity map.
+
+Decided here: which failures are somebody else's data, which a wrong setup, and which mean that the map cannot answer
+now (P6). A message names neither the server nor what was asked, and what Redis said is not chained where it may quote
+that: both may be personal (P8).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
+
+from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreIncompatibleError, StoreUnavailableError
+
+FAILURES: Final = (RedisError, RedisClusterException, OSError)
+"""All that redis-py raises."""
+
+
+class Meaning(NamedTuple):
+    """The error to raise, and its message."""
+
+    error: type[SafeKlaviyoError]
+    message: str
+
+
+_LOST: Final = "if the server keeps its data, put that back; else run a recheck, then restart to begin anew"
+_UNKNOWN: Final = "whether it did what was asked is not known; ask again"
+_CREDENTIALS: Final = Meaning(
+    ConfigurationError, "the identity map's server refuses this user or password; see to the store's URL or client"
+)
+_CLUSTERED: Final = Meaning(
+    ConfigurationError, "the identity map's server is part of a cluster; give the store a RedisCluster client"
+)
+_CLUSTER_DOWN: Final = Meaning(
+    StoreUnavailableError, "the cluster that holds the identity map does not serve it now; try again"
+)
+_DISCONNECTED: Final = Meaning(
+    StoreUnavailableError, f"the identity map's server cannot be reached, or hung up: {_UNKNOWN}"
+)
+_SILENT: Final = Meaning(StoreUnavailableError, f"the identity map's server did not answer in time: {_UNKNOWN}")
+_REFUSED: Final = Meaning(
+    StoreIncompatibleError,
+    "the identity map's server refuses what Redis 7 accepts; see to its version, its database number and any proxy",
+)
+
+BY_CLASS: Final = {
+    "AskError": _CLUSTERED,
+    "AuthenticationError": _CREDENTIALS,
+    "AuthenticationWrongNumberOfArgsError": _CREDENTIALS,
+    "AuthorizationError": _CREDENTIALS,
+    "BusyLoadingError": Meaning(
+        StoreUnavailableError, "the identity map's server is still reading its data; try again"
+    ),
+    "ClusterDownError": _CLUSTER_DOWN,
+    "ConnectionError": _DISCONNECTED,
+    "ExternalAuthProviderError": _CREDENTIALS,
+    "InvalidResponse": Meaning(
+        StoreIncompatibleError, "what answers in place of the identity map's server is no Redis; see to the store's URL"
+    ),
+    "MaxConnectionsError": Meaning(
+        StoreUnavailableError, "all connections to the identity map's server are in use; try again"
+    ),
+    "MovedError": _CLUSTERED,
+    "NoPermissionError": _CREDENTIALS,
+    "OSError": _DISCONNECTED,
+    "OutOfMemoryError": Meaning(
+        StoreUnavailableError, "the identity map's server has no memory left; raise its maxmemory"
+    ),
+    "ReadOnlyError": Meaning(
+        StoreUnavailableError, "the identity map's server is a replica, which cannot be written to; name the primary"
+    ),
+    "RedisClusterException": _CLUSTER_DOWN,
+    "RedisError": _REFUSED,
+    "TimeoutError": _SILENT,
+    "TryAgainError": _CLUSTER_DOWN,
+}
+"""By the name of the nearest class, so that it holds for every version of redis-py and for Python's own errors."""
+
+BY_CODE: Final = {
+    "BUSY": Meaning(StoreUnavailableError, "the identity map's server is busy with a long script; try again"),
+    "MISCONF": Meaning(StoreUnavailableError, "the identity map's server cannot write to its disk; see to that"),
+    "NOREPLICAS": Meaning(StoreUnavailableError, "the identity map's server misses its replicas; see to them"),
+    "WRONGTYPE": Meaning(
+        StoreIncompatibleError, "other data stands where the identity map should be; choose another prefix"
+    ),
+}
+"""By the first word of an answer for which redis-py has no class."""
+
+BY_REFUSAL: Final = {
+    "foreign": Meaning(
+        StoreIncompatibleError, "other data stands where the identity map should be; choose another prefix"
+    ),
+    "gone": Meaning(StoreUnavailableError, f"the identity map that was in use is gone from the server: {_LOST}"),
+    "replaced": Meaning(
+        StoreUnavailableError, f"another identity map stands where the one in use was on the server: {_LOST}"
+    ),
+    "version": Meaning(
+        StoreIncompatibleError, "the identity map was written by another version of safeklaviyo; use that version"
+    ),
+}
+"""By the word with which a script refuses."""
+
+
+def meaning_of(failure: BaseException) -> Meaning:
+    """Return what a failure of redis-py means."""
+    if isinstance(failure, ResponseError):
+        by_code = BY_CODE.get(str(failure).partition(" ")[0])
+        if by_code is not None:
+            return by_code
+    return next(BY_CLASS[each.__name__] for each in type(failure).__mro__ if each.__name__ in BY_CLASS)
+
+
+def store_error(failure: BaseException) -> SafeKlaviyoError:
+    """Return the error that says what a failure of redis-py means."""
+    error, message = meaning_of(failure)
+    return error(message)
+
+
+def cause_of(failure: BaseException) -> BaseException | None:
+    """Return the failure, unless the server may have quoted in it what it was sent."""
+    return None if isinstance(failure, ResponseError) else failure
+
+
+def refusal(word: str) -> SafeKlaviyoError:
+    """Return the error that says why a script gave no answer."""
+    error, message = BY_REFUSAL.get(word, _REFUSED)
+    return error(message)

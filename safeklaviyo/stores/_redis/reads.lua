@@ -1,0 +1,69 @@
+-- The operations that only read.
+
+local operations = {}
+
+function operations.find()
+  local answer, bindings, lowest = {whole(now), ''}, {}, nil
+  local function see(identifier)
+    local token = get('c' .. identifier)
+    if token and (not lowest or by_number(token, lowest)) then lowest = token end
+  end
+  for each = 3, #ARGV do
+    see(ARGV[each])
+    local key, retired_at = place_of(ARGV[each])
+    if key then
+      if not bindings[key] then
+        bindings[key] = get('b' .. key)
+        for _, identifier in ipairs(owned(split(bindings[key]))) do see(identifier) end
+      end
+      answer[#answer + 1] = table.concat({each - 3, retired_at, key, bindings[key]}, FIELD)
+    end
+  end
+  if lowest then answer[2] = lowest .. FIELD .. get('l' .. lowest) end
+  return table.concat(answer, RECORD)
+end
+
+function operations.expired()
+  local tokens = redis.call('ZRANGEBYSCORE', expiries, '-inf', whole(now))
+  table.sort(tokens, by_number)
+  local leases = {whole(now)}
+  for each = 1, math.min(#tokens, tonumber(ARGV[3])) do
+    leases[each + 1] = tokens[each] .. FIELD .. get('l' .. tokens[each])
+  end
+  return table.concat(leases, RECORD)
+end
+
+-- A row's number is its time in microseconds or more, so that none written at `since` or later has a lower one.
+function operations.journal()
+  local after, since, limit = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+  local from, rows, part = math.max(after + 1, since), {}, nil
+  repeat
+    part = redis.call('ZRANGEBYSCORE', diary, whole(from), '+inf', 'LIMIT', 0, limit)
+    for _, row in ipairs(part) do
+      local number, at = string.match(row, '^(%d+)\255(%d+)')
+      from = tonumber(number) + 1
+      if tonumber(at) >= since and #rows < limit then rows[#rows + 1] = row end
+    end
+  until #part < limit or #rows >= limit
+  return table.concat(rows, RECORD)
+end
+
+function operations.page()
+  local limit = tonumber(ARGV[4])
+  local keys = redis.call('ZRANGEBYSCORE', order, '(' .. ARGV[3], '+inf', 'LIMIT', 0, limit + 1)
+  local bindings = {#keys > limit and keys[limit] or ''}
+  for each = 1, math.min(#keys, limit) do
+    bindings[each + 1] = keys[each] .. FIELD .. get('b' .. keys[each])
+  end
+  return table.concat(bindings, RECORD)
+end
+
+function operations.count()
+  return tostring(redis.call('ZCARD', order))
+end
+
+function operations.recall()
+  return get('n' .. ARGV[3]) or NONE
+end
+
+return generation .. RECORD .. operations[ARGV[2]]()

@@ -1,0 +1,362 @@
+"""The identity map in Redis: for many hosts that share a server, a replicated pair behind Sentinel, or a cluster.
+
+Decided here: who executes a call, and what a failure leaves. How the map is kept is in `_redis`. Redis 7 or later, or
+Valkey; redis-py 5 or later (the extra ``redis``). Every operation is one script in one round trip, and the time is the
+server's.
+
+**Repeating.** Nothing is sent twice. `StoreUnavailableError` after a lost connection or a timeout means that the
+operation may have been done, and each can be asked again without harm: a lease that was taken unnoticed is in its
+taker's own way until it expires, and is then taken over with its intent; a change that was made unnoticed is
+``"fenced"`` or ``"stale"`` the second time, with what stands now; a row that was added is ``"unchanged"``; a renewal, a
+note and all that reads is the same again; what was released or removed is no longer there. A client of the caller's own
+keeps its own habits, which are as harmless for the same reasons.
+
+**What Redis may lose.** A server confirms a write before it is on its disk or on a replica. What a crash or a failover
+takes back is gone: the newest bindings (found again by asking Klaviyo), *retired addresses* (so that a late call with
+an old address makes a new profile), *intents* (so that nobody finishes what was interrupted) and *leases* (so that
+another may take one while its holder still writes). Fencing survives it as far as it can: tokens are never below the
+time by the server's clock, so that a token given after a failover is a new one as long as the clocks of the servers
+agree to within the time the failover took, and a holder whose lease was lost is told so when next it renews or binds.
+Set ``appendonly yes``, ``maxmemory-policy noeviction`` and ``min-replicas-to-write``, or use another store where that
+is not enough; `RedisStore.persistence` says what a server does.
+
+**A map that vanishes** is not taken for one that knows nobody (P6). Each map has a name of its own, which a store
+remembers from its first use; once the map is gone or another stands in its place, each operation raises
+`StoreUnavailableError`, until it is back or the process is started anew. A process that never saw the map cannot know.
+
+**Clusters.** All keys of an account have one hash tag and so one slot: an account is served by one shard, whatever the
+cluster's size, and moving its slot stops that shard while its one large hash is copied, a few seconds for each million
+customers. Accounts spread over the shards. Give the store a ``RedisCluster`` client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
+from safeklaviyo.stores._redis import calls, persistence, servers
+from safeklaviyo.stores._redis.failures import FAILURES, cause_of, store_error
+from safeklaviyo.stores._redis.maps import Maps
+from safeklaviyo.stores._redis.persistence import Persistence
+from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from safeklaviyo.identity import Identifier
+    from safeklaviyo.models import Binding
+    from safeklaviyo.stores._redis.calls import Call
+    from safeklaviyo.stores._redis.servers import Server
+    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, JournalRow, Lease, Page
+
+__all__ = ["AsyncRedisStore", "Persistence", "RedisClient", "RedisStore"]
+
+T = TypeVar("T")
+
+PREFIX = "safeklaviyo"
+"""What the names of all keys begin with, unless another prefix is given."""
+
+TIMEOUT = 5.0
+"""Seconds to wait for an answer before the map counts as unavailable; for a connection no more than two."""
+
+_RAW = {"NEVER_DECODE": True}  # the replies are not text, whatever the client's settings
+
+
+class RedisClient(Protocol):
+    """What a store needs of a client of redis-py: `Redis` or `RedisCluster`, of ``redis`` or of ``redis.asyncio``."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command and return its reply, or an awaitable of it."""
+        ...
+
+
+class RedisStore(IdentityStore):
+    """The identity map on a Redis server. Connections are made when they are needed, by each process its own.
+
+    Args:
+        server: A URL: ``redis://[[user]:password@]host[:port][/database]``, ``rediss://…`` for TLS, or
+            ``redis+sentinel://[[user]:password@]host[:port][,…]/service[/database]``. Or a client, which is never
+            closed here; its timeouts and retries are its own.
+        prefix: What the names of all keys begin with.
+        timeout: How long to wait for an answer or for a free connection, in seconds. Not for a client.
+
+    Raises:
+        ConfigurationError: The URL or the prefix cannot be used.
+    """
+
+    def __init__(self, server: str | RedisClient, *, prefix: str = PREFIX, timeout: float = TIMEOUT) -> None:
+        self._maps = Maps(prefix)
+        self._own: tuple[Any, ...] = ()
+        if isinstance(server, str):
+            self._own = servers.parse(server).client(timeout)
+            server = self._own[0]
+        elif iscoroutinefunction(server.execute_command):
+            raise ConfigurationError("RedisStore needs a client of redis; AsyncRedisStore takes one of redis.asyncio")
+        self._client: Any = server
+        self._is_closed = False
+
+    def persistence(self) -> Persistence:
+        """Return what the server does with its data, as far as it says.
+
+        Raises:
+            StoreUnavailableError: The server cannot be asked.
+            ConfigurationError: The server refuses the user or password.
+        """
+        try:
+            written, memory = self._ask("INFO", "persistence"), self._ask("INFO", "memory")
+            try:
+                settings = self._ask("CONFIG GET", "save")
+            except ResponseError:
+                settings = None
+        except FAILURES as exc:
+            raise store_error(exc) from cause_of(exc)
+        return persistence.read(written, memory, settings)
+
+    def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
+        """See `IdentityStore.find`."""
+        return self._do(account, calls.find(identifiers))
+
+    def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
+        """See `IdentityStore.acquire`."""
+        return self._do(account, calls.acquire(identifiers, intent, ttl))
+
+    def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
+        """See `IdentityStore.renew`."""
+        return self._do(account, calls.renew(token, ttl, intent))
+
+    def release(self, account: str, token: int) -> bool:
+        """See `IdentityStore.release`."""
+        return self._do(account, calls.release(token))
+
+    def bind(self, account: str, change: Change) -> BindOutcome:
+        """See `IdentityStore.bind`."""
+        return self._do(account, calls.bind(change))
+
+    def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
+        """See `IdentityStore.add`. The server does nothing else meanwhile: give a few thousand rows at a time."""
+        return self._do(account, calls.add(bindings))
+
+    def remove(self, account: str, identifier: Identifier) -> bool:
+        """See `IdentityStore.remove`."""
+        return self._do(account, calls.remove(identifier))
+
+    def release_identifier(self, account: str, identifier: Identifier) -> bool:
+        """See `IdentityStore.release_identifier`."""
+        return self._do(account, calls.release_identifier(identifier))
+
+    def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """See `IdentityStore.expired`."""
+        return self._do(account, calls.expired(limit))
+
+    def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
+        """See `IdentityStore.journal`."""
+        return self._do(account, calls.journal(since, after, limit))
+
+    def forget_journal(self, account: str, key: str) -> int:
+        """See `IdentityStore.forget_journal`."""
+        return self._do(account, calls.forget_journal(key))
+
+    def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
+        """See `IdentityStore.page`."""
+        return self._do(account, calls.page(after, limit))
+
+    def count(self, account: str) -> int:
+        """See `IdentityStore.count`."""
+        return self._do(account, calls.count())
+
+    def recall(self, account: str, name: str) -> str | None:
+        """See `IdentityStore.recall`."""
+        return self._do(account, calls.recall(name))
+
+    def remember(self, account: str, name: str, value: str | None) -> None:
+        """See `IdentityStore.remember`."""
+        self._do(account, calls.remember(name, value))
+
+    def close(self) -> None:
+        """See `IdentityStore.close`."""
+        self._is_closed = True
+        for client in self._own:
+            client.close()
+
+    def _do(self, account: str, call: Call[T]) -> T:
+        send, maps = self._ask, self._maps
+        try:
+            try:
+                reply = send(*maps.command(account, call))
+            except NoScriptError:  # nothing was done: the server has not met the script, or has restarted since
+                reply = send(*maps.command(account, call, whole=True))
+        except FAILURES as exc:
+            raise store_error(exc) from cause_of(exc)
+        return maps.answer(account, call, reply)
+
+    def _ask(self, *command: Any) -> Any:
+        if self._is_closed:
+            raise _closed()
+        return self._client.execute_command(*command, **_RAW)
+
+
+class AsyncRedisStore(AsyncIdentityStore):
+    """The asynchronous twin of `RedisStore`. It may be used from one event loop after another, or from several at once.
+
+    Args:
+        server: As for `RedisStore`, but a client is one of ``redis.asyncio``, and belongs to its one event loop.
+        prefix: As for `RedisStore`.
+        timeout: As for `RedisStore`.
+
+    Raises:
+        ConfigurationError: The URL or the prefix cannot be used.
+    """
+
+    def __init__(self, server: str | RedisClient, *, prefix: str = PREFIX, timeout: float = TIMEOUT) -> None:
+        self._maps = Maps(prefix)
+        self._client: Any = None
+        self._loops: _Loops | None = None
+        if isinstance(server, str):
+            self._loops = _Loops(servers.parse(server), timeout)
+        elif not iscoroutinefunction(server.execute_command):
+            raise ConfigurationError("AsyncRedisStore needs a client of redis.asyncio; RedisStore takes one of redis")
+        else:
+            self._client = server
+        self._is_closed = False
+
+    async def persistence(self) -> Persistence:
+        """Same as `RedisStore.persistence`."""
+        try:
+            written, memory = await self._ask("INFO", "persistence"), await self._ask("INFO", "memory")
+            try:
+                settings = await self._ask("CONFIG GET", "save")
+            except ResponseError:
+                settings = None
+        except FAILURES as exc:
+            raise store_error(exc) from cause_of(exc)
+        return persistence.read(written, memory, settings)
+
+    async def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
+        """Same as `IdentityStore.find`."""
+        return await self._do(account, calls.find(identifiers))
+
+    async def acquire(
+        self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float
+    ) -> Lease | None:
+        """Same as `IdentityStore.acquire`."""
+        return await self._do(account, calls.acquire(identifiers, intent, ttl))
+
+    async def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
+        """Same as `IdentityStore.renew`."""
+        return await self._do(account, calls.renew(token, ttl, intent))
+
+    async def release(self, account: str, token: int) -> bool:
+        """Same as `IdentityStore.release`."""
+        return await self._do(account, calls.release(token))
+
+    async def bind(self, account: str, change: Change) -> BindOutcome:
+        """Same as `IdentityStore.bind`."""
+        return await self._do(account, calls.bind(change))
+
+    async def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
+        """Same as `RedisStore.add`."""
+        return await self._do(account, calls.add(bindings))
+
+    async def remove(self, account: str, identifier: Identifier) -> bool:
+        """Same as `IdentityStore.remove`."""
+        return await self._do(account, calls.remove(identifier))
+
+    async def release_identifier(self, account: str, identifier: Identifier) -> bool:
+        """Same as `IdentityStore.release_identifier`."""
+        return await self._do(account, calls.release_identifier(identifier))
+
+    async def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """Same as `IdentityStore.expired`."""
+        return await self._do(account, calls.expired(limit))
+
+    async def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
+        """Same as `IdentityStore.journal`."""
+        return await self._do(account, calls.journal(since, after, limit))
+
+    async def forget_journal(self, account: str, key: str) -> int:
+        """Same as `IdentityStore.forget_journal`."""
+        return await self._do(account, calls.forget_journal(key))
+
+    async def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
+        """Same as `IdentityStore.page`."""
+        return await self._do(account, calls.page(after, limit))
+
+    async def count(self, account: str) -> int:
+        """Same as `IdentityStore.count`."""
+        return await self._do(account, calls.count())
+
+    async def recall(self, account: str, name: str) -> str | None:
+        """Same as `IdentityStore.recall`."""
+        return await self._do(account, calls.recall(name))
+
+    async def remember(self, account: str, name: str, value: str | None) -> None:
+        """Same as `IdentityStore.remember`."""
+        await self._do(account, calls.remember(name, value))
+
+    async def aclose(self) -> None:
+        """Same as `IdentityStore.close`."""
+        self._is_closed = True
+        if self._loops is not None:
+            await self._loops.leave()
+
+    async def _do(self, account: str, call: Call[T]) -> T:
+        send, maps = self._ask, self._maps
+        try:
+            try:
+                reply = await send(*maps.command(account, call))
+            except NoScriptError:  # nothing was done: the server has not met the script, or has restarted since
+                reply = await send(*maps.command(account, call, whole=True))
+        except FAILURES as exc:
+            raise store_error(exc) from cause_of(exc)
+        return maps.answer(account, call, reply)
+
+    async def _ask(self, *command: Any) -> Any:
+        if self._is_closed:
+            raise _closed()
+        client = self._client if self._loops is None else await self._loops.client()
+        return await client.execute_command(*command, **_RAW)
+
+
+class _Loops:
+    """A client for each event loop that asks: a connection belongs to the loop in which it was made.
+
+    The connections of a loop are closed with it: an asynchronous generator keeps them, and a loop that ends, as
+    `asyncio.run` ends one, finishes its generators first.
+    """
+
+    def __init__(self, server: Server, timeout: float) -> None:
+        self._server = server
+        self._timeout = timeout
+        self._keepers: dict[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[Any]]] = {}
+
+    async def client(self) -> Any:
+        """Return the running loop's client."""
+        loop = asyncio.get_running_loop()
+        kept = self._keepers.get(loop)
+        if kept is None:
+            keeper = self._keep(loop)
+            kept = self._keepers[loop] = (await anext(keeper), keeper)
+        return kept[0]
+
+    async def leave(self) -> None:
+        """Close the running loop's client, if there is one."""
+        kept = self._keepers.get(asyncio.get_running_loop())
+        if kept is not None:
+            await kept[1].aclose()
+
+    async def _keep(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any]:
+        opened = self._server.async_client(self._timeout)
+        try:
+            yield opened[0]
+        finally:
+            self._keepers.pop(loop, None)
+            for client in opened:
+                await client.aclose()
+
+
+def _closed() -> StoreUnavailableError:
+    return StoreUnavailableError("the identity map has been closed; open it again")

@@ -1,0 +1,230 @@
+"""The rules that the code keeps about itself: what may import what, how large things are, how flows are written."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import safeklaviyo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(safeklaviyo.__file__).parent
+MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+CORE = [
+    name
+    for name in MODULES
+    if name.startswith("_operations/")
+    or name in {
+        "_answers.py", "_budget.py", "_dialects.py", "_event.py", "_evidence.py", "_flow.py", "_pacing.py",
+        "_properties.py", "_reserved.py", "_retry.py", "_rules.py", "_target.py", "_values.py", "_wire.py",
+        "_wire_legacy.py", "errors.py", "identity.py", "models.py", "policy.py", "stores/base.py",
+    }
+]  # fmt: skip
+IO = {
+    "aiohttp", "anyio", "asyncio", "concurrent", "http.client", "httpx", "httpx_aiohttp", "io", "multiprocessing", "os",
+    "pathlib", "redis", "requests", "select", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile",
+    "time", "urllib.request", "urllib3",
+}  # fmt: skip
+HEAVY = [
+    "aiohttp", "anyio", "asyncio", "click", "email_validator", "httpx_aiohttp", "hypothesis", "multiprocessing",
+    "platformdirs", "pytest", "redis", "respx", "rich", "safeklaviyo.cli", "safeklaviyo.stores.sqlite",
+    "safeklaviyo.testing", "sqlite3", "uvicorn",
+]  # fmt: skip
+DECIDERS = [
+    "_answers",
+    "_event",
+    "_evidence",
+    "_properties",
+    "_reserved",
+    "_rules",
+    "_values",
+    "_wire",
+    "identity",
+    "models",
+]
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    """Return a module's syntax."""
+    return ast.parse((ROOT / name).read_text())
+
+
+def imported(node: ast.AST, package: str = "safeklaviyo") -> Iterator[str]:
+    """Yield every name that is imported anywhere in a node, in full."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Import):
+            yield from (alias.name for alias in each.names)
+        elif isinstance(each, ast.ImportFrom):
+            assert each.level == 0, f"{package}: imports are absolute"
+            assert each.module is not None
+            yield each.module
+            yield from (f"{each.module}.{alias.name}" for alias in each.names)
+
+
+def is_part(name: str, of: set[str]) -> bool:
+    """Tell whether a name is one of the modules, or in one."""
+    return any(name == each or name.startswith(f"{each}.") for each in of)
+
+
+def functions(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield every function in a node."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield each
+
+
+def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Count a function's lines, without its signature and its docstring."""
+    has_docstring = isinstance(first := function.body[0], ast.Expr) and isinstance(first.value, ast.Constant)
+    body = function.body[1:] if has_docstring else function.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body and body[-1].end_lineno else 0
+
+
+def yields(statements: list[ast.stmt]) -> bool:
+    """Tell whether any of the statements yields, itself."""
+    todo: list[ast.AST] = list(statements)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            todo.extend(ast.iter_child_nodes(node))
+    return False
+
+
+def unlawful_yields(module: ast.Module) -> list[int]:
+    """Return the lines at which a flow could be resumed after it was cancelled."""
+    lines: list[int] = []
+    for node in ast.walk(module):
+        if isinstance(node, ast.Try) and yields(node.finalbody):
+            lines.append(node.finalbody[0].lineno)
+        if isinstance(node, ast.ExceptHandler) and yields(node.body):
+            caught = {each.id for each in ast.walk(node.type) if isinstance(each, ast.Name)} if node.type else set()
+            if node.type is None or caught & {"BaseException", "GeneratorExit", "KeyboardInterrupt"}:
+                lines.append(node.lineno)
+    return lines
+
+
+class TestImports:
+    @pytest.mark.parametrize("name", CORE)
+    def test_core_does_no_io(self, name: str) -> None:
+        """What decides and describes imports nothing that could do it, and reads no clock."""
+        assert [] == [each for each in imported(tree(name)) if is_part(each, IO)]
+
+    def test_core_is_all_there(self) -> None:
+        """The list of the core's modules names existing ones, and all operations."""
+        assert len(CORE) >= 36
+
+    @pytest.mark.parametrize("name", CORE)
+    def test_core_asks_nobody_the_time(self, name: str) -> None:
+        """Now comes as an effect or as an argument."""
+        calls = [
+            each.func.attr
+            for each in ast.walk(tree(name))
+            if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)
+        ]
+        assert [] == [call for call in calls if call in {"now", "utcnow", "today", "monotonic", "perf_counter"}]
+
+    @pytest.mark.parametrize("name", MODULES)
+    def test_one_module_knows_httpx(self, name: str) -> None:
+        """Another HTTP library stays a change of one file."""
+        if name != "_http.py" and not name.startswith("testing/"):
+            assert [] == [
+                each for each in imported(tree(name)) if is_part(each, {"httpx", "httpx_aiohttp", "httpcore"})
+            ]
+
+    @pytest.mark.parametrize("name", MODULES)
+    def test_nothing_needs_what_is_for_tests(self, name: str) -> None:
+        """The library runs without its simulator; only the command line may show it."""
+        if not name.startswith(("testing/", "cli/", "cli.py")):
+            assert [] == [each for each in imported(tree(name)) if is_part(each, {"safeklaviyo.testing"})]
+
+    @pytest.mark.parametrize("name", [name for name in CORE if name.removesuffix(".py") in DECIDERS])
+    def test_deciders_do_not_know_who_asks(self, name: str) -> None:
+        """Dependencies lead one way: operations use rules, never the other way round."""
+        above = {"safeklaviyo._operations", "safeklaviyo._retry", "safeklaviyo._shell", "safeklaviyo._client"}
+        assert [] == [each for each in imported(tree(name)) if is_part(each, above)]
+
+    def test_importing_is_light(self) -> None:
+        """`import safeklaviyo` loads nothing that is optional, slow, or of use to some programs only.
+
+        What its dependencies load by themselves is theirs: httpx loads the tables of its own command line.
+        """
+        program = (
+            "import sys, httpx, pydantic, tenacity; before = set(sys.modules); import safeklaviyo\n"
+            f"print(*sorted(set({HEAVY!r}) & (sys.modules.keys() - before)))"
+        )
+        done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+        assert "" == done.stdout.strip()
+
+
+class TestFlows:
+    @pytest.mark.parametrize("name", CORE)
+    def test_cancelled_flow_is_never_resumed(self, name: str) -> None:
+        """No effect is asked for in ``finally``, nor where a cancellation was caught."""
+        assert [] == unlawful_yields(tree(name))
+
+    def test_such_a_flow_would_be_found(self) -> None:
+        """The search above sees what it looks for, and nothing else."""
+        bad = "def f():\n try:\n  pass\n finally:\n  x = [1, (yield 1)]\n"
+        assert [5] == unlawful_yields(ast.parse(bad))
+        for caught in ("", " BaseException", " (OSError, BaseException) as e", " GeneratorExit"):
+            assert [4] == unlawful_yields(ast.parse(f"def f():\n try:\n  pass\n except{caught}:\n  yield from g()\n"))
+        good = "def f():\n try:\n  yield\n except OSError:\n  yield\n finally:\n  def g(): yield\n"
+        assert [] == unlawful_yields(ast.parse(good))
+
+    def test_everything_is_sent_with_patience(self) -> None:
+        """A request is sent in one place, which knows what may be repeated."""
+        senders = {
+            name
+            for name in MODULES
+            if not name.startswith("testing/")
+            for node in ast.walk(tree(name))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Send"
+        }
+        assert {"_retry.py"} == senders
+
+    def test_every_request_says_what_repeating_it_does(self) -> None:
+        """Each request is made in a module that speaks a dialect, with a class of its own."""
+        makers = {
+            name: node
+            for name in MODULES
+            if not name.startswith("testing/")
+            for node in ast.walk(tree(name))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Request"
+        }
+        assert {"_wire.py", "_wire_legacy.py"} == set(makers)
+
+
+class TestSizes:
+    @pytest.mark.parametrize("name", MODULES)
+    def test_module(self, name: str) -> None:
+        """A module holds one idea, in at most 400 lines, and says in its first line what it is."""
+        assert (ROOT / name).read_text().count("\n") <= 400
+        assert ast.get_docstring(tree(name)), name
+
+    @pytest.mark.parametrize("name", MODULES)
+    def test_functions(self, name: str) -> None:
+        """A function fits on a screen."""
+        assert [] == [(each.name, each.lineno) for each in functions(tree(name)) if lines_of_code(each) > 45]
+
+    def test_median_module(self) -> None:
+        """Half of the modules have at most 170 lines."""
+        sizes = sorted((ROOT / name).read_text().count("\n") for name in MODULES)
+        assert sizes[len(sizes) // 2] <= 170
+
+    def test_most_functions(self) -> None:
+        """Half of the functions have at most 8 lines, and nine of ten at most 30."""
+        sizes = sorted(map(lines_of_code, chain.from_iterable(functions(tree(name)) for name in MODULES)))
+        assert sizes[len(sizes) // 2] <= 8
+        assert sizes[len(sizes) * 9 // 10] <= 30
