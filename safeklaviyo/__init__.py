@@ -1,66 +1,71 @@
-"""The client for Klaviyo that never makes a duplicate customer and never hands one customer's profile to another."""
+"""The client for Klaviyo that never makes a duplicate customer and never hands one customer's profile to another.
 
+What it consists of is loaded when it is first asked for, so that importing the package costs next to nothing.
+"""
+
+from importlib import import_module
+from logging import NullHandler, getLogger
 from typing import TYPE_CHECKING, Any
 
-from safeklaviyo._client import Klaviyo
 from safeklaviyo._version import VERSION
-from safeklaviyo.errors import (
-    AmbiguousIdentityError,
-    APIConnectionError,
-    APIStatusError,
-    AuthenticationError,
-    BadRequestError,
-    ConfigurationError,
-    EmailMismatchError,
-    EmailTakenError,
-    ErasedError,
-    ExternalIdMismatchError,
-    GoneError,
-    IdentityDriftError,
-    IdentityError,
-    IdOnlyError,
-    InvalidIdentifierError,
-    InvalidPropertyError,
-    LeaseHeldError,
-    NoResponseError,
-    NotFoundError,
-    NotSentError,
-    PayloadTooLargeError,
-    PermissionDeniedError,
-    ProfileConflictError,
-    RateLimitError,
-    RetryableError,
-    SafeKlaviyoError,
-    ServerError,
-    StoreError,
-    StoreIncompatibleError,
-    StoreUnavailableError,
-)
-from safeklaviyo.identity import Identity
-from safeklaviyo.models import (
-    CLEAR,
-    Binding,
-    ChangeReview,
-    Decision,
-    EmailChange,
-    Erasure,
-    ExternalIdChange,
-    IdentifyResult,
-    ImportReport,
-    MergePlan,
-    MergeRequest,
-    Notice,
-    PhoneChange,
-    Profile,
-    Recovery,
-    Resolution,
-    TrackResult,
-)
-from safeklaviyo.policy import Policy, RetryPolicy
-from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 
 if TYPE_CHECKING:
     from safeklaviyo._async_client import AsyncKlaviyo
+    from safeklaviyo._client import Klaviyo
+    from safeklaviyo.errors import (
+        AmbiguousIdentityError,
+        APIConnectionError,
+        APIStatusError,
+        AuthenticationError,
+        BadRequestError,
+        ConfigurationError,
+        EmailMismatchError,
+        EmailTakenError,
+        ErasedError,
+        ExternalIdMismatchError,
+        GoneError,
+        IdentityDriftError,
+        IdentityError,
+        IdOnlyError,
+        InvalidIdentifierError,
+        InvalidPropertyError,
+        LeaseHeldError,
+        NoResponseError,
+        NotFoundError,
+        NotSentError,
+        PayloadTooLargeError,
+        PermissionDeniedError,
+        ProfileConflictError,
+        RateLimitError,
+        RetryableError,
+        SafeKlaviyoError,
+        ServerError,
+        StoreError,
+        StoreIncompatibleError,
+        StoreUnavailableError,
+    )
+    from safeklaviyo.identity import Identity
+    from safeklaviyo.models import (
+        CLEAR,
+        Binding,
+        ChangeReview,
+        Decision,
+        EmailChange,
+        Erasure,
+        ExternalIdChange,
+        IdentifyResult,
+        ImportReport,
+        MergePlan,
+        MergeRequest,
+        Notice,
+        PhoneChange,
+        Profile,
+        Recovery,
+        Resolution,
+        TrackResult,
+    )
+    from safeklaviyo.policy import Policy, RetryPolicy
+    from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 
 __version__ = VERSION
 
@@ -121,10 +126,80 @@ __all__ = [
     "TrackResult",
 ]
 
+_HOMES = {
+    name: home
+    for home, names in {
+        "_async_client": ("AsyncKlaviyo",),
+        "_client": ("Klaviyo",),
+        "errors": (
+            "APIConnectionError",
+            "APIStatusError",
+            "AmbiguousIdentityError",
+            "AuthenticationError",
+            "BadRequestError",
+            "ConfigurationError",
+            "EmailMismatchError",
+            "EmailTakenError",
+            "ErasedError",
+            "ExternalIdMismatchError",
+            "GoneError",
+            "IdOnlyError",
+            "IdentityDriftError",
+            "IdentityError",
+            "InvalidIdentifierError",
+            "InvalidPropertyError",
+            "LeaseHeldError",
+            "NoResponseError",
+            "NotFoundError",
+            "NotSentError",
+            "PayloadTooLargeError",
+            "PermissionDeniedError",
+            "ProfileConflictError",
+            "RateLimitError",
+            "RetryableError",
+            "SafeKlaviyoError",
+            "ServerError",
+            "StoreError",
+            "StoreIncompatibleError",
+            "StoreUnavailableError",
+        ),
+        "identity": ("Identity",),
+        "models": (
+            "Binding",
+            "CLEAR",
+            "ChangeReview",
+            "Decision",
+            "EmailChange",
+            "Erasure",
+            "ExternalIdChange",
+            "IdentifyResult",
+            "ImportReport",
+            "MergePlan",
+            "MergeRequest",
+            "Notice",
+            "PhoneChange",
+            "Profile",
+            "Recovery",
+            "Resolution",
+            "TrackResult",
+        ),
+        "policy": ("Policy", "RetryPolicy"),
+        "stores.base": ("AsyncIdentityStore", "IdentityStore"),
+    }.items()
+    for name in names
+}
+
+getLogger("safeklaviyo").addHandler(NullHandler())
+
 
 def __getattr__(name: str) -> Any:
-    if name == "AsyncKlaviyo":  # blocking programs need not load asyncio
-        from safeklaviyo._async_client import AsyncKlaviyo  # noqa: PLC0415
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
 
-        return AsyncKlaviyo
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

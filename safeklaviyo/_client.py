@@ -341,6 +341,8 @@ class Klaviyo(Described):
     ) -> Decision:
         """Say what a call about this person would do, and by which rule. Reads the map only, sends nothing.
 
+        Only where no `account` was given, Klaviyo is asked once whose the key is, as by every other call.
+
         Raises:
             InvalidIdentifierError: An identifier is unusable, or there is none.
             StoreError: The identity map cannot answer.

@@ -7,14 +7,17 @@ map (R15), and conflicts (R17). Read next: `_operations._contact`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from safeklaviyo import _wire, errors
-from safeklaviyo._flow import Response
 from safeklaviyo.identity import Identity, comparable_email
-from safeklaviyo.models import Binding, Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from safeklaviyo._flow import Response
+    from safeklaviyo.models import Binding, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +148,13 @@ def drift(binding: Binding, profile: Profile, message: str) -> errors.IdentityDr
     )
 
 
-def other_with(wanted: Binding, own: Profile, profiles: Iterable[Profile]) -> Profile | None:
-    """Return another profile than the customer's own that shows one of the identifiers wanted."""
+def other_with(wanted: Binding, own: Profile | None, profiles: Iterable[Profile]) -> Profile | None:
+    """Return another profile than the customer's own, if there is one, that shows one of the identifiers wanted."""
     for profile in profiles:
         has_id = wanted.external_id is not None and profile.external_id == wanted.external_id
         has_phone = wanted.phone_number is not None and profile.phone_number == wanted.phone_number
-        if profile.id != own.id and (has_email(profile, wanted.email) or has_id or has_phone):
+        is_own = own is not None and profile.id == own.id
+        if not is_own and (has_email(profile, wanted.email) or has_id or has_phone):
             return profile
     return None
 
@@ -175,8 +179,14 @@ def taken(wanted: Binding, other: Profile) -> errors.IdentityError:
     )
 
 
-def unexplained(response: Response | None, pair: Identity) -> errors.ProfileConflictError:
-    """Return the error for a conflict that the profiles read do not explain (R17)."""
+def unexplained(
+    response: Response | None, pair: Identity, identifier: str | None = None
+) -> errors.ProfileConflictError:
+    """Return the error for a conflict that the profiles read do not explain (R17).
+
+    Args:
+        identifier: The kind of the only identifier that was sent, where it was one.
+    """
     cause = None if response is None else _wire.error_from(response, outcome="not_applied")
     return errors.ProfileConflictError(
         "Klaviyo reports that an identifier is another profile's, and no profile that can be read shows it",
@@ -184,6 +194,7 @@ def unexplained(response: Response | None, pair: Identity) -> errors.ProfileConf
         code=None if cause is None else cause.code,
         errors=() if cause is None else cause.errors,
         request_id=None if cause is None else cause.request_id,
+        identifier=identifier,
         profile_id=None if response is None else _wire.duplicate_profile_id(response),
         external_id=pair.external_id,
         email=pair.email,

@@ -22,7 +22,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 if TYPE_CHECKING:
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import AnyStore, Change
+    from safeklaviyo.stores.base import (  # noqa: F401 - some stand in quotes, as what an effect results in
+        AddStatus,
+        AnyStore,
+        BindOutcome,
+        Change,
+        Found,
+        JournalRow,
+        Lease,
+        Page,
+    )
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")

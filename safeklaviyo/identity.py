@@ -132,6 +132,16 @@ def comparable_email(text: str) -> str:
         return text.strip().lower()
 
 
+def shown_domain(domain: str) -> str:
+    """Return a domain in ``xn--`` form as people read it."""
+    import idna  # noqa: PLC0415 - as email_validator, which brings it
+
+    try:
+        return idna.decode(domain)
+    except idna.IDNAError:
+        return domain
+
+
 def normalise_external_id(
     value: object, *, blocked: frozenset[str] = frozenset(), max_length: int = MAX_EXTERNAL_ID_LENGTH
 ) -> str:

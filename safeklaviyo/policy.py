@@ -71,7 +71,7 @@ class Policy(_Settings):
     retired_for: Seconds | None = 365 * DAY
     refresh_after: Seconds = 30 * DAY
     drift: Literal["refuse", "adopt"] = "refuse"
-    blocked_values: frozenset[str] = frozenset()
+    blocked_values: Annotated[frozenset[str], Field(repr=False)] = frozenset()
     max_external_id_length: Annotated[int, Field(ge=1, le=255)] = 64
     allow_test_addresses: bool = False
     lease: Seconds = 5.0

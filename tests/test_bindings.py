@@ -109,6 +109,18 @@ class TestRemove:
         assert 1 == len(simulator.profiles)
 
 
+class TestReleaseEmail:
+    def test_former_address_is_free(self, client: NewClient) -> None:
+        """An address that is released is nobody's, and one that never was anybody's stays so."""
+        k = client()
+        k.identify(external_id="A1", email="ann@shop.dev")
+        k.change_email("new@shop.dev", external_id="A1")
+        assert "R11" == k.explain(email="ann@shop.dev").rule
+        assert k.bindings.release_email("Ann@shop.dev") is True
+        assert k.bindings.release_email("ann@shop.dev") is False
+        assert "R12" == k.explain(email="ann@shop.dev").rule
+
+
 class TestIteration:
     def test_is_a_cursor(self, client: NewClient) -> None:
         """Thousands come page by page, and the map may change meanwhile."""

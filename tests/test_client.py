@@ -16,6 +16,7 @@ from safeklaviyo import (
     ConfigurationError,
     EmailMismatchError,
     EmailTakenError,
+    ErasedError,
     InvalidPropertyError,
     Klaviyo,
     LeaseHeldError,
@@ -114,14 +115,77 @@ class TestChangeEmail:
         assert ["new@shop.dev"] == [profile.email for profile in simulator.profiles]
 
     def test_taken(self, client: NewClient) -> None:
-        """Another customer's address is refused, and what this version cannot do about it too."""
+        """Another customer's address is refused, and so is a word that says nothing about it."""
         k = client()
         k.identify(**ANN)
         k.identify(external_id="B2", email="bob@shop.dev")
         with pytest.raises(EmailTakenError):
             k.change_email("bob@shop.dev", external_id="A1")
         with pytest.raises(ConfigurationError, match="on_taken"):
-            k.change_email("new@shop.dev", external_id="A1", on_taken="merge")  # type: ignore[arg-type]
+            k.change_email("new@shop.dev", external_id="A1", on_taken="steal")  # type: ignore[arg-type]
+
+
+class TestOtherVerbs:
+    """Each verb has tests of its rules elsewhere; here it is called once with all that it takes."""
+
+    def test_change_external_id(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """The profile has the new id, or none."""
+        k = client()
+        k.identify(**ANN)
+        change = k.change_external_id("A2", old_external_id="A1", email="ann@shop.dev")
+        assert ("changed", "A1", "A2") == (change.status, change.old_external_id, change.new_external_id)
+        assert k.change_external_id(CLEAR, old_external_id="A2").new_external_id is None
+        assert [None] == [profile.external_id for profile in simulator.profiles]
+
+    def test_change_phone_number(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """The profile has the new number, or none."""
+        k = client()
+        k.identify(**ANN)
+        assert "changed" == k.change_phone_number("+12125550123", external_id="A1").status
+        assert "+12125550123" == simulator.profiles[0].phone_number
+        assert k.change_phone_number(CLEAR, email="ann@shop.dev").new_phone_number is None
+
+    def test_resolve(self, client: NewClient) -> None:
+        """Who somebody is comes from the map."""
+        k = client()
+        made = k.identify(**ANN)
+        for given in ({"external_id": "A1"}, {"email": "ann@shop.dev"}):
+            found = k.resolve(**given)
+            assert (made.profile_id, "A1") == (found.profile_id, found.identity.external_id)
+
+    def test_erase(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """The customer is deleted in Klaviyo and forgotten here; a late call does not bring them back."""
+        k = client()
+        made = k.identify(**ANN)
+        erased = k.erase(external_id="A1", email="ann@shop.dev", profile_id=made.profile_id)
+        assert (made.profile_id, True) == (erased.profile_id, erased.was_known)
+        with pytest.raises(ErasedError):
+            k.track("Placed Order", email="ann@shop.dev")
+        simulator.drain()
+        assert [] == simulator.profiles
+        assert k.bindings.release_email("ann@shop.dev")
+        assert k.identify(email="ann@shop.dev").created
+
+    def test_recover(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """What was interrupted is completed, and said."""
+        k = client(retry=RetryPolicy(max_attempts=1))
+        k.identify(**ANN)
+        simulator.fail_next("update_profile")
+        with pytest.raises(NoResponseError):
+            k.change_email("new@shop.dev", external_id="A1")
+        simulator.advance(60)
+        assert ["completed"] == [each.status for each in k.recover(limit=10)]
+        assert [] == k.recover()
+        assert "new@shop.dev" == simulator.profiles[0].email
+
+    def test_recheck_changes(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """A former address that came back is found, and put right on request."""
+        k = client()
+        made = k.identify(**ANN)
+        k.change_email("new@shop.dev", external_id="A1")
+        simulator.add_profile(email="ann@shop.dev")
+        (found,) = k.recheck_changes(since=simulator.now() - 3600, repair=False)
+        assert ("ghost", made.profile_id) == (found.finding, found.profile_id)
 
 
 class TestExplain:

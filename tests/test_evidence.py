@@ -17,6 +17,7 @@ from safeklaviyo._evidence import (
     drift,
     email_of,
     has_email,
+    other_with,
     owner_of_external_id,
     place,
     taken,
@@ -32,6 +33,7 @@ IDENTIFIED = Profile(id="IDEN1", external_id="ann-1")
 ELSEWHERE = Profile(id="ELSE1", external_id="ann-1", email="other@shop.test")
 FOREIGN = Profile(id="FORE1", external_id="bob-2", email="ann@shop.test")
 STRANGER = Profile(id="STRA1", external_id="eve-3", email="eve@shop.test")
+PHONED = Profile(id="PHON1", external_id="pia-5", phone_number="+12345678901")
 BINDING = Binding("ann-1", "ann@shop.test", "PAIR1", version=2, key="a")
 
 
@@ -218,16 +220,45 @@ def test_r15_drift_says_what_was_found():
         ([], None),
         ([PAIRED], None),
         ([STRANGER], None),
-        ([PAIRED, FOREIGN], ("the new email is another customer's", "FORE1", "bob-2")),
-        ([ADDRESSED], ("the new email is on another profile", "ADDR1", None)),
+        ([PAIRED, STRANGER, FOREIGN], FOREIGN),
+        ([ADDRESSED], ADDRESSED),
+        ([IDENTIFIED], IDENTIFIED),
+        ([PHONED], PHONED),
     ],
 )
-def test_a_new_email_is_taken_by_anybody_else(others, expected):
-    """A new address is taken if any profile but the customer's own shows it, a customer's or nobody's."""
-    error = taken("ann@shop.test", "PAIR1", others)
-    found = None if error is None else (str(error), error.profile_id, error.external_id)
-    assert expected == found
-    assert error is None or ("ann@shop.test", "not_applied") == (error.email, error.outcome)
+def test_whoever_else_shows_an_identifier_is_found(others, expected):
+    """Any profile but the customer's own that shows the address, the id or the phone wanted stands in the way."""
+    wanted = replace(BINDING, phone_number="+12345678901")
+    assert expected == other_with(wanted, PAIRED, others)
+
+
+def test_what_is_not_wanted_is_in_nobodys_way():
+    """A profile without an id or a phone does not collide with somebody who wants none."""
+    assert None is other_with(Binding(None, "new@shop.test"), PAIRED, [ADDRESSED, STRANGER, Profile(id="BARE1")])
+
+
+@pytest.mark.parametrize(
+    ("other", "kind", "words", "attributes"),
+    [
+        (FOREIGN, errors.EmailTakenError, "the new email is another customer's", {"profile_id": "FORE1"}),
+        (ADDRESSED, errors.EmailTakenError, "the new email is on another profile", {"profile_id": "ADDR1"}),
+        (ELSEWHERE, errors.ExternalIdMismatchError, "the new external_id is on another profile",
+         {"current_external_id": "ann-1"}),
+        (PHONED, errors.ProfileConflictError, "the new phone number is another profile's",
+         {"identifier": "phone_number", "profile_id": "PHON1", "status_code": 409, "rule": "R17"}),
+    ],
+)  # fmt: skip
+def test_an_identifier_that_is_taken_is_named(other, kind, words, attributes):
+    """The error says which identifier is taken, and whose it is."""
+    error = taken(replace(BINDING, phone_number="+12345678901"), other)
+    assert (kind, words, "not_applied", other.external_id, email_of(other)) == (
+        type(error),
+        str(error),
+        error.outcome,
+        error.external_id,
+        error.email,
+    )
+    assert attributes == {name: getattr(error, name) for name in attributes}
 
 
 def test_r17_an_unexplained_conflict_keeps_what_klaviyo_said():

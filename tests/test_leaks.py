@@ -1,4 +1,4 @@
-"""No secret and no personal data in a `repr`, a log record, or an error: message, pickle, traceback (P8, F-27, F-28)."""
+"""No secret and no personal data in a `repr`, a log, or an error: message, pickle, traceback (P8, F-27, F-28)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ import pytest
 from safeklaviyo import (
     AsyncKlaviyo,
     Binding,
+    ChangeReview,
     Decision,
     EmailChange,
+    ExternalIdChange,
     Identity,
     Klaviyo,
+    PhoneChange,
     Profile,
+    Recovery,
+    Resolution,
     RetryPolicy,
     SafeKlaviyoError,
     errors,
@@ -75,6 +80,10 @@ class TestRepr:
             identity, binding, profile, [profile], Claim(ID, EMAIL, PHONE), Identifier(Kind.EMAIL, EMAIL),
             Decision("send", identity, "R3", "the map knows it", binding=binding),
             EmailChange("changed", "01ABC", ID, OTHER, EMAIL, visible=True),
+            ExternalIdChange("changed", "01ABC", ID, f"{ID}-2", EMAIL),
+            PhoneChange("changed", "01ABC", PHONE, f"{PHONE}7"),
+            Recovery("change", "failed", ID, EMAIL), ChangeReview("ghost", "01ABC", ID, EMAIL, OTHER),
+            Resolution(identity, "01ABC", "R3"),
         )  # fmt: skip
         for each in shown:
             assert_clean(repr(each))

@@ -101,6 +101,21 @@ class TestUpdate:
         assert "unknown" == caught.value.outcome
 
 
+class TestMerge:
+    def test_plan_then_merge(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """A plan writes nothing; the merge leaves one profile."""
+        k = client()
+        orphan = simulator.add_profile(email="old@shop.dev", properties={"size": "M"})
+        kept = str(k.identify(external_id="A1", email="ann@shop.dev").profile_id)
+        plan = k.profiles.plan_merge(orphan.id, into=kept)
+        assert (orphan.id, kept, ()) == (plan.source_id, plan.into_id, plan.obstacles)
+        assert 2 == len(simulator.profiles)
+        request = k.profiles.merge(orphan.id, into=kept, allow_suppressed=True)
+        assert (orphan.id, kept) == (request.source_id, request.into_id)
+        simulator.drain()
+        assert [kept] == [profile.id for profile in simulator.profiles]
+
+
 class TestIterate:
     @pytest.mark.parametrize(("size", "pages"), [(100, 1), (5, 1), (2, 3), (1, 5)])
     def test_all_pages(self, client: NewClient, simulator: KlaviyoSimulator, size: int, pages: int) -> None:

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,129 +27,45 @@ from safeklaviyo.testing import KlaviyoSimulator
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-PROSE = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
-SPANS = set(re.findall(r"`([^`\n]+)`", PROSE))
+SPANS = set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL)))
 PARTS = {"bindings": Bindings, "profiles": Profiles}
+OTHERS = {"GET", "POST", "PATCH", "KLAVIYO_API_KEY", "SAFEKLAVIYO_STORE", "ValueError", "Retry"}
+"""Words in capitals that are no name of this library's."""
 
 
 def section(title):
-    """Return the text under a heading, whatever its level."""
-    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", re.sub("^# ", "  ", README, flags=re.MULTILINE), re.M | re.S)
-    assert found is not None
+    """Return the text under a heading, as far as the next one."""
+    bare = re.sub(r"^( *)# ", r"\1  ", README, flags=re.MULTILINE)  # comments of code are no headings
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", bare, re.MULTILINE | re.DOTALL)
+    assert found is not None, title
     return found[1]
 
 
-def rows(text):
-    """Return the cells of the rows of a section's tables, headings left out."""
-    lines = [line.strip("| ") for line in text.splitlines() if line.startswith("| `")]
+def rows(title):
+    """Return the cells of each row of a section's tables that begins with a name."""
+    lines = [line.strip("| ") for line in section(title).splitlines() if line.startswith("| `")]
     return [[cell.strip() for cell in line.split(" | ")] for line in lines]
 
 
-def ends(code):
+def promised(code):
     """Return what a block's comments say that it prints."""
     return re.findall(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE)
 
 
 def commands():
-    return [line for line in section("Command line").splitlines() if line.startswith("safeklaviyo ")]
+    """Return the arguments of each command line shown."""
+    lines = [line for line in section("Command line").splitlines() if line.startswith("safeklaviyo ")]
+    return [shlex.split(line)[1:] for line in lines]
 
 
-def leaves(found, words=()):
+def leaves(of, words=()):
     """Yield the words of each command that a parser knows."""
-    below = [action.choices for action in found._actions if hasattr(action.choices, "values")]
-    if not below:
+    groups = [action.choices for action in of._actions if isinstance(action.choices, dict)]
+    if not groups:
         yield words
-    for name, each in ((name, each) for choices in below for name, each in choices.items()):
-        yield from leaves(each, (*words, name))
-
-
-@pytest.fixture
-def set_up(monkeypatch, tmp_path):
-    """A user's environment, and a pretend Klaviyo in place of Klaviyo's host."""
-    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_readme")
-    monkeypatch.setenv("SAFEKLAVIYO_STORE", f"sqlite:///{tmp_path}/identity.db")
-    monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)  # respx sees httpx alone
-    simulator = KlaviyoSimulator()
-    with simulator.mock() as router:
-        router.route(host="127.0.0.1").pass_through()  # where a block serves a simulator of its own
-        yield simulator
-
-
-def test_the_code_runs_in_order_and_prints_what_its_comments_say(set_up, capsys):
-    """A reader who types the blocks in gets what the README shows."""
-    names = {"__name__": "readme"}
-    for code in PYTHON:
-        if "def test_" not in code:
-            exec(compile(code, "README.md", "exec"), names)
-            assert ends(code) == capsys.readouterr().out.splitlines()
-    names["before"]("2718", "euler@shop.test")
-    names["after"]("3141", "archimedes@shop.test")
-    names["klaviyo"].close()
-    set_up.drain()
-    assert 1 == len(set_up.find(email="lovelace@shop.test").external_id.split())
-    assert 0 == set_up.duplicates(lambda profile: profile.email)
-
-
-def test_the_code_for_a_shops_tests_passes(tmp_path):
-    """The tests that the README shows find the fixture and pass, away from this project's configuration."""
-    (code,) = [code for code in PYTHON if "def test_" in code]
-    (tmp_path / "test_shop.py").write_text(code)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "safeklaviyo.testing.plugin"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
-    assert (0, True) == (done.returncode, f"{code.count('def test_')} passed" in done.stdout)
-
-
-def test_each_shell_block_that_sets_up_is_marked_for_continuous_integration():
-    """What is run there are the two commands of the first screen, each one line."""
-    marked = dict(re.findall(r"<!-- ci: (\w+) -->\n```sh\n(.+)\n```", README))
-    assert ["demo", "tests"] == sorted(marked)
-    assert all(line.startswith("python3 -m venv .venv && ") for line in marked.values())
-
-
-def test_the_table_of_the_demo_has_the_rows_that_it_prints():
-    """The table was copied from a run of this version's demo."""
-    shown = re.findall(r"^│ (.*?) +│ +\d+ │ +(\d+) │$", README, re.MULTILINE)
-    assert list(_ROWS.values()) == [words for words, _ in shown]
-
-
-def test_every_command_is_understood():
-    """No example of the command line has a misspelt option or a value that is refused."""
-    for line in commands():
-        assert callable(parser().parse_args(shlex.split(line)[1:]).__class__)
-
-
-def test_every_command_is_shown_and_has_help(capsys):
-    """A command that the parser knows stands in the README, and `--help` of it explains it."""
-    shown = [tuple(shlex.split(line)[1:]) for line in commands()]
-    for words in leaves(parser()):
-        assert any(words == each[: len(words)] for each in shown), words
-        with pytest.raises(SystemExit) as ended:
-            main([*words, "--help"])
-        assert (0, True) == (ended.value.code, "usage: safeklaviyo" in capsys.readouterr().out)
-
-
-def test_the_table_of_errors_is_the_tree_of_errors():
-    """Each class of `safeklaviyo.errors` has one row, and each row a class."""
-    known = {name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)}
-    listed = [cells[0].strip("`") for cells in rows(section("What to do about each error"))]
-    assert sorted(known) == sorted(listed)
-
-
-def test_the_table_of_errors_says_whether_klaviyo_changed():
-    """Each row has an outcome, in words, and something to do."""
-    for _, when, outcome, remedy in rows(section("What to do about each error")):
-        assert when and remedy
-        assert outcome in {"any", "unknown", "not applied", "applied"}
-
-
-@pytest.mark.parametrize("settings", [Policy, RetryPolicy])
-def test_the_tables_of_policies_have_each_setting_with_its_default(settings):
-    """A setting that is added or changed has to be told."""
-    fields = {name: default(field.default) for name, field in settings.model_fields.items()}
-    listed = {cells[0].strip("`"): cells[1].strip("`") for cells in rows(section("Policies"))[:]}
-    assert fields == {name: listed.get(name) for name in fields}
-    assert {*Policy.model_fields, *RetryPolicy.model_fields, "Policy", "RetryPolicy"} == set(listed)
+    for group in groups:
+        for name, below in group.items():
+            yield from leaves(below, (*words, name))
 
 
 def default(value):
@@ -160,56 +77,174 @@ def default(value):
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def test_every_method_is_mentioned():
-    """Somebody who reads the README has heard of each verb."""
-    wanted = {name for name in vars(Klaviyo) if not name.startswith("_")} - {*PARTS, "close"}
-    wanted |= {f"{part}.{name}" for part, kind in PARTS.items() for name in vars(kind) if not name.startswith("_")}
-    text = " ".join([*SPANS, *PYTHON])
-    assert set() == {name for name in wanted if not re.search(rf"\b{name}\b", text)}
+def public(kind):
+    """Return the public names that a class defines."""
+    return {name for name in vars(kind) if not name.startswith("_")}
 
 
-def test_every_name_that_is_mentioned_exists():
-    """No method, class, module or environment variable was made up, or has been renamed since."""
-    for span in SPANS:
-        if calls := re.match(r"klaviyo\.(\w+)(?:\.(\w+))?", span):
-            found = getattr(Klaviyo, calls[1])
-            assert calls[2] is None or hasattr(PARTS[calls[1]], calls[2]), found
-        if dotted := re.match(r"(safeklaviyo(?:\.[a-z_]+)*)(?:\.([A-Z]\w+))?$", span):
-            module = importlib.import_module(dotted[1])
-            assert dotted[2] is None or hasattr(module, dotted[2]), span
-        if path := re.match(r"(safeklaviyo/\S+\.py|\.github/\S+)$", span):
-            assert (ROOT / path[1]).exists() or Path(safeklaviyo.__file__).parents[1].joinpath(path[1]).exists()
-        if name := re.match(r"([A-Z]\w+?)(?:\.(\w+)|\(.*)?$", span):
-            check_name(name[1], name[2])
+@pytest.fixture
+def klaviyos_host(monkeypatch, tmp_path):
+    """A user's environment, with a pretend Klaviyo in place of Klaviyo's host."""
+    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_readme")
+    monkeypatch.setenv("SAFEKLAVIYO_STORE", f"sqlite:///{tmp_path}/identity.db")
+    monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)  # respx sees httpx's own transports alone
+    simulator = KlaviyoSimulator()
+    with simulator.mock() as router:
+        router.route(host="127.0.0.1").pass_through()  # where a block serves a simulator of its own
+        yield simulator
 
 
-def check_name(name, attribute):
-    """A name in capitals is a public one, unless it is Klaviyo's, Python's or pydantic's."""
-    if name in {"GET", "POST", "PATCH", "KLAVIYO_API_KEY", "SAFEKLAVIYO_STORE", "ValueError", "Retry"}:
-        return
-    known = getattr(safeklaviyo, name, None) or getattr(errors, name)
-    is_field = attribute is not None and attribute in getattr(known, "model_fields", {})
-    assert attribute is None or is_field or attribute in vars(known()), (name, attribute)
+class TestCode:
+    """What stands in the blocks of Python."""
+
+    def test_it_runs_in_order_and_prints_what_its_comments_say(self, klaviyos_host, capsys):
+        """A reader who types the blocks in gets what the README shows, and one profile for each customer."""
+        names = {"__name__": "readme"}
+        for code in PYTHON:
+            if "def test_" not in code:
+                exec(compile(code, "README.md", "exec"), names)
+                assert promised(code) == capsys.readouterr().out.splitlines()
+        names["before"]("2718", "leonhard@shop.test")
+        names["after"]("3141", "archimedes@shop.test")
+        names["klaviyo"].close()
+        klaviyos_host.drain()
+        assert 0 == klaviyos_host.duplicates(lambda profile: profile.email)
+        assert {"2718", "3141", "1791", "1852"} == {profile.external_id for profile in klaviyos_host.profiles}
+
+    def test_the_tests_of_a_shop_pass(self, tmp_path):
+        """They find the fixture, away from this project's configuration."""
+        (code,) = [code for code in PYTHON if "def test_" in code]
+        (tmp_path / "test_shop.py").write_text(code)
+        package = str(Path(safeklaviyo.__file__).parents[1])
+        environment = {**os.environ, "PYTHONPATH": package, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "safeklaviyo.testing.plugin"]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
+        assert (0, True) == (done.returncode, f"{code.count('def test_')} passed" in done.stdout)
 
 
-def test_the_asynchronous_client_has_the_same_names():
-    """The README speaks of one client for both."""
-    public = {name for name in vars(Klaviyo) if not name.startswith("_")}
-    assert public ^ {"close", "aclose"} == {name for name in vars(AsyncKlaviyo) if not name.startswith("_")}
+class TestCommands:
+    """What stands in the blocks of shell."""
+
+    def test_the_first_screen_has_one_command_for_each_thing(self):
+        """Continuous integration finds both by their markers, and each does its own set-up."""
+        marked = dict(re.findall(r"<!-- ci: (\w+) -->\n```sh\n(.+)\n```", README))
+        assert ["demo", "tests"] == sorted(marked)
+        assert all(line.startswith("python3 -m venv .venv && ") for line in marked.values())
+
+    def test_the_table_of_the_demo_is_one_that_it_prints(self):
+        """It has the rows of this version's demo, and in the last column nothing amiss."""
+        shown = re.findall(r"^│ (.*?) +│ +\d+ │ +(\d+) │$", README, re.MULTILINE)
+        assert list(_ROWS.values()) == [words for words, _ in shown]
+        assert {"0"} == {number for words, number in shown if re.search("duplicate|lost|twice|another", words)}
+
+    def test_each_is_understood(self):
+        """No option of the command line is misspelt, and no value refused."""
+        for words in commands():
+            parser().parse_args(words)
+
+    def test_each_that_there_is_stands_here(self):
+        """Every command that the parser knows is shown."""
+        shown = commands()
+        missing = [words for words in leaves(parser()) if not any(list(words) == each[: len(words)] for each in shown)]
+        assert [] == missing
+
+    @pytest.mark.parametrize("words", list(leaves(parser())), ids=" ".join)
+    def test_help_says_the_rest(self, words, capsys):
+        """`--help` of each command ends well, and names the command."""
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--help"])
+        assert 0 == ended.value.code
+        assert f"usage: safeklaviyo {' '.join(words)}" in capsys.readouterr().out
 
 
-def test_the_legacy_keys_that_are_named_are_understood():
-    """Each key with a dollar sign is taken, or is among those that are said to be refused."""
-    taken, refused = re.split(r"\n.*Refused, with a sentence", section("Legacy keys and the legacy dialect"))
-    for key in re.findall(r"`(\$\w+)`", taken):
-        roles = {meaning_of_person_key(key).role, meaning_of_event_key(key).role}
-        assert roles != {Role.REFUSED}, key
-    for key in re.findall(r"`(\$\w+|__\w+)`", refused.partition("\n\n")[0]):
-        assert Role.REFUSED is meaning_of_person_key(key).role
+class TestTables:
+    """What the tables say."""
+
+    def test_of_errors_has_each_class(self):
+        """Each class of `safeklaviyo.errors` has one row, and each row a class."""
+        known = [
+            name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)
+        ]
+        assert sorted(known) == sorted(cells[0].strip("`") for cells in rows("What to do about each error"))
+
+    def test_of_errors_says_whether_klaviyo_changed_and_what_to_do(self):
+        """No cell is empty, and the outcome is one that there is."""
+        for cells in rows("What to do about each error"):
+            assert 4 == len(list(filter(None, cells)))
+            assert cells[2] in {"any", "unknown", "not applied"}
+
+    def test_of_policies_have_each_setting_with_its_default(self):
+        """A setting that is added or changed has to be told, and one that is gone is gone here."""
+        fields = {**Policy.model_fields, **RetryPolicy.model_fields}
+        expected = {name: default(field.default) for name, field in fields.items()}
+        listed = {cells[0].strip("`"): cells[1].strip("`") for cells in rows("Policies")}
+        assert {"Policy": "default", "RetryPolicy": "default", **expected} == listed
+
+    def test_of_stores_names_stores_that_open(self, tmp_path, monkeypatch):
+        """Each whole URL names a store of this version."""
+        monkeypatch.chdir(tmp_path)
+        urls = [url for cells in rows("Stores") for url in re.findall(r"`([a-z]+://[^`…]*)`", cells[0])]
+        for url in urls:
+            with stores.open_store(url) as store:
+                assert isinstance(store, safeklaviyo.IdentityStore)
 
 
-def test_each_store_that_is_named_opens(tmp_path, monkeypatch):
-    """The URLs of the table of stores name stores of this version."""
-    monkeypatch.chdir(tmp_path)
-    for url in re.findall(r"`([a-z]+:///?[^`]*)`", "".join(map(str, rows(section("Stores"))))):
-        assert isinstance(stores.open_store(url), safeklaviyo.IdentityStore)
+class TestNames:
+    """What is mentioned exists, and what exists is mentioned."""
+
+    def test_each_method_is_mentioned(self):
+        """Somebody who has read the README has heard of each verb."""
+        wanted = public(Klaviyo) - {*PARTS, "close"}
+        wanted |= {f"{part}.{name}" for part, kind in PARTS.items() for name in public(kind)}
+        text = " ".join([*SPANS, *PYTHON])
+        assert [] == sorted(name for name in wanted if not re.search(rf"\b{name}\b", text))
+
+    def test_both_clients_have_the_methods(self):
+        """The README speaks of one client for both."""
+        assert {"close", "aclose"} == public(Klaviyo) ^ public(AsyncKlaviyo)
+
+    @pytest.mark.parametrize("span", sorted(span for span in SPANS if span.startswith("klaviyo.")))
+    def test_a_method_exists(self, span):
+        """It has not been renamed since."""
+        first, second = re.match(r"klaviyo\.(\w+)(?:\.(\w+))?", span).groups()
+        assert hasattr(Klaviyo, first)
+        assert second is None or hasattr(PARTS[first], second)
+
+    @pytest.mark.parametrize("span", sorted(span for span in SPANS if re.fullmatch(r"safeklaviyo(\.\w+)*", span)))
+    def test_a_module_or_what_it_holds_exists(self, span):
+        """It can be imported."""
+        module, _, name = span.rpartition(".") if re.search(r"\.[A-Z]", span) else (span, "", "")
+        assert hasattr(importlib.import_module(module), name or "__name__")
+
+    @pytest.mark.parametrize("span", sorted(span for span in SPANS if re.match("[A-Z]", span)))
+    def test_a_class_and_its_field_exist(self, span):
+        """What is written with a capital is a public name here, or one of the few that are others'."""
+        name, field = re.match(r"(\w+)(?:\.(\w+))?", span).groups()
+        if name in OTHERS:
+            return
+        places = (safeklaviyo, errors, importlib.import_module("safeklaviyo.stores.postgres"))
+        found = [getattr(place, name) for place in places if hasattr(place, name)]
+        assert [] != found
+        assert field is None or field in getattr(found[0], "model_fields", {}) or hasattr(found[0](), field)
+
+    def test_each_file_exists(self):
+        """No link and no path leads nowhere."""
+        links = re.findall(r"\]\((?!https:)([^)]+)\)", README)
+        assert [] == [link for link in links if not (ROOT / link).is_file()]
+        package = Path(safeklaviyo.__file__).parents[1]
+        assert [] == [
+            span for span in SPANS if re.fullmatch(r"safeklaviyo/\S+", span) and not (package / span).is_file()
+        ]
+
+    def test_each_extra_exists(self):
+        """What the README says to install can be installed."""
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        assert set() == {*re.findall(r"(?:safeklaviyo|\.)\[(\w+)\]", README)} - extras.keys()
+
+    def test_each_legacy_key_has_its_meaning(self):
+        """It is taken where it is said to be, and refused where it is said to be."""
+        taken, refused = section("Legacy keys and the legacy dialect").split("Refused, with a sentence", 1)
+        for key in re.findall(r"`(\$\w+)`", taken):
+            assert {Role.REFUSED} != {meaning_of_person_key(key).role, meaning_of_event_key(key).role}
+        for key in re.findall(r"`([\w$]+)`", refused.split("\n\n")[0]):
+            assert Role.REFUSED is meaning_of_person_key(key).role

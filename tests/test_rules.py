@@ -348,7 +348,7 @@ POLICIES = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(maps(), CLAIMS, POLICIES, st.booleans())
 def test_nobody_is_taken_for_somebody_else(known, claim, policy, needs_profile):
     """Whatever the map knows, a decision is about an owner or former owner of a claimed identifier, by their pair."""
@@ -368,7 +368,7 @@ def test_nobody_is_taken_for_somebody_else(known, claim, policy, needs_profile):
     assert decision.rewritten is any(match.retired_at is not None for match in found.matches)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(maps(), CLAIMS, POLICIES, st.booleans())
 def test_every_refusal_can_be_raised(known, claim, policy, needs_profile):
     """Whatever is refused, the error keeps what was asked and changes nothing."""

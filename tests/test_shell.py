@@ -82,9 +82,9 @@ class TestEffects:
             finally:
                 seen.append("closed")
 
-        with pytest.raises(AssertionError):
+        with pytest.raises(AssertionError) as caught:  # keeps the frames, so that only closing can end the flow
             client()._shell.run(flow)
-        assert ["closed"] == seen
+        assert ["closed"] == seen, caught
 
 
 class Broken(Effect[None]):
@@ -170,7 +170,14 @@ class TestFork:
 
     def test_child_that_only_closes(self, k: Klaviyo) -> None:
         """Closing in the child leaves the parent's connections alone."""
-        process = multiprocessing.get_context("fork").Process(target=k.close)
+
+        def child() -> None:
+            assert k._shell._process is not None
+            inherited: Any = k._shell._process.sender
+            k.close()
+            assert 1 == len(inherited._transport._pool.connections)
+
+        process = multiprocessing.get_context("fork").Process(target=child)
         process.start()
         process.join(20)
         assert 0 == process.exitcode

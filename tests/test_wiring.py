@@ -20,7 +20,7 @@ from safeklaviyo import (
     ServerError,
 )
 from safeklaviyo._dialects import CurrentDialect, LegacyDialect
-from safeklaviyo._wiring import BASE_URL, REVISION, Wiring, check_on_taken, store_url, wiring
+from safeklaviyo._wiring import BASE_URL, REVISION, Wiring, store_url, wiring
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
 from safeklaviyo.stores.sqlite import AsyncSqliteStore, SqliteStore
 
@@ -102,12 +102,6 @@ class TestRefusals:
             Klaviyo(KEY, store=AsyncMemoryStore())  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="AsyncIdentityStore for AsyncKlaviyo"):
             AsyncKlaviyo(KEY, store=MemoryStore())  # type: ignore[arg-type]
-
-    def test_on_taken(self) -> None:
-        """What this version cannot do is refused, not ignored."""
-        check_on_taken("refuse")
-        with pytest.raises(ConfigurationError, match="on_taken"):
-            check_on_taken("merge")
 
 
 class TestDialects:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo import _evidence
 from safeklaviyo._flow import Bind, Find, Flow
-from safeklaviyo._operations._call import Call
 from safeklaviyo._operations._reading import has_left, read_profile
 from safeklaviyo._operations._settle import give_way, restore
 from safeklaviyo.errors import StoreError
@@ -19,6 +18,7 @@ from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.stores.base import Change, JournalEntry
 
 if TYPE_CHECKING:
+    from safeklaviyo._operations._call import Call
     from safeklaviyo.models import Binding, Profile
     from safeklaviyo.stores.base import Found
 
@@ -94,11 +94,11 @@ def _of_key(found: Found, key: str) -> Binding | None:
 
 def _contradicted(call: Call, binding: Binding, profile: Profile) -> Flow[Binding]:
     """Repair a former address, adopt what Klaviyo says, or refuse."""
-    if (yield from has_left(call, binding, profile)):
-        yield from restore(call, profile.id)
+    is_former = yield from has_left(call, binding, profile)
+    if is_former and (yield from restore(call, profile.id)):
         return binding
     shown = _evidence.email_of(profile)
-    if call.policy.drift != "adopt" or shown is None:
+    if call.policy.drift != "adopt" or shown is None or is_former:
         raise _evidence.drift(binding, profile, "Klaviyo shows another pair than the identity map")
     adopted = replace(binding, external_id=profile.external_id or binding.external_id, email=shown)
     journal = JournalEntry("adopt", binding.email, shown)

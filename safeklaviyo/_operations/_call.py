@@ -6,7 +6,6 @@ Decided here: the `outcome` of an error (P7), and what is logged. Every flow of 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +16,7 @@ from safeklaviyo._retry import Line, transmit
 from safeklaviyo.errors import (
     APIStatusError,
     ConfigurationError,
+    NoResponseError,
     Outcome,
     PermissionDeniedError,
     SafeKlaviyoError,
@@ -25,6 +25,8 @@ from safeklaviyo.errors import (
 from safeklaviyo.models import Notice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from safeklaviyo._dialects import Dialect
     from safeklaviyo.policy import Policy
     from safeklaviyo.stores.base import Lease
@@ -223,11 +225,16 @@ def _account(call: Call) -> Flow[str]:
         return known
     try:
         response = yield from send(call, _wire.get_account())
-        account = _wire.read_account_id(response)
-    except (PermissionDeniedError, _wire.UnreadableAnswer) as exc:
+    except PermissionDeniedError as exc:
+        if exc.code is None:  # a page of something before Klaviyo, which says nothing of the key
+            raise
         raise ConfigurationError(
             "this key may not read the account's id; pass account= (the six-character public key) to the client"
         ) from exc
+    try:
+        account = _wire.read_account_id(response)
+    except _wire.UnreadableAnswer as exc:
+        raise NoResponseError("Klaviyo's answer could not be read", may_retry=True) from exc
     yield from Remember("", name, account)
     return account
 

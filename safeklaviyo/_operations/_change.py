@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Binding, Profile
     from safeklaviyo.stores.base import BindOutcome, Found, Lease
 
+_NEXT_LOOK = 1.0
+_MERGES = 10  # requests for one merge that never happens, before the change is given up and blocks nobody
 _TRIES = 4  # the first decision, one with what a conflict showed, one after a merge, one to read an answer back
 
 
@@ -33,6 +35,7 @@ class Changed:
     Attributes:
         binding: What stands in the map now; None if everything has to be decided again.
         put_back: A profile that shows the new address although its owner has left it: to be restored first.
+        taken: What to raise if it cannot be.
         profile_id: The customer's profile.
         moved: The profile was changed by this call.
         merged_id: The orphan that was merged into it.
@@ -41,6 +44,7 @@ class Changed:
 
     binding: Binding | None = None
     put_back: Profile | None = None
+    taken: errors.IdentityError | None = None
     profile_id: str | None = None
     moved: bool = False
     merged_id: str | None = None
@@ -86,18 +90,15 @@ def change_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool =
         yield from release(call, lease)
         return changed
     wanted = intent.applied_to(binding)
-    _refuse_taken(found, binding, wanted)
+    _refuse_taken(found, binding, wanted, merges=intent.merges)
     task = _Task(lease, intent, binding, wanted, changed, main)
     yield from call.setup.in_flight.settle(binding.key, call.setup.attempt)
     evidence = yield from _gather(call, task, (intent.profile_id, intent.source_id))
     profile = yield from _move(call, task, evidence)
-    if profile is not None:
-        yield from _write_down(call, task, profile)
-    elif changed.put_back is not None:
+    if changed.put_back is not None:
         yield from release(call, lease)
     elif not changed.is_pending:
-        # The profile is gone: the map forgets it, so that first contact finds or makes the customer's next one.
-        yield from Bind(call.account, Change(replace(binding, profile_id=None), verified=False, token=lease.token))
+        yield from _write_down(call, task, profile)
     return changed
 
 
@@ -125,8 +126,8 @@ def _customer(found: Found, intent: Intent) -> Binding | None:
     return None
 
 
-def _refuse_taken(found: Found, binding: Binding, wanted: Binding) -> None:
-    """Refuse a new identifier that the map knows as somebody else's.
+def _refuse_taken(found: Found, binding: Binding, wanted: Binding, *, merges: bool) -> None:
+    """Refuse a new identifier that the map knows as somebody else's; a guest's address may yet be merged.
 
     Raises:
         EmailTakenError: The address is.
@@ -136,7 +137,8 @@ def _refuse_taken(found: Found, binding: Binding, wanted: Binding) -> None:
         owner = match.binding
         if match.retired_at is not None or owner.key == binding.key:
             continue
-        if match.identifier == (Kind.EMAIL, wanted.email):
+        is_guest = owner.external_id is None and owner.profile_id is not None
+        if match.identifier == (Kind.EMAIL, wanted.email) and not (merges and is_guest):
             raise errors.EmailTakenError(
                 "the new email is another customer's",
                 email=wanted.email,
@@ -153,21 +155,26 @@ def _refuse_taken(found: Found, binding: Binding, wanted: Binding) -> None:
 
 
 def _move(call: Call, task: _Task, evidence: Evidence) -> Flow[Profile | None]:
-    """Bring the profile to what is wanted; None if it is gone, or if something else has to happen first."""
+    """Bring the profile to what is wanted; None if it is gone, or if something else has to happen first.
+
+    Where it is gone, the map takes what is wanted, and first contact finds or makes the customer's next profile.
+    """
     changed, wanted = task.changed, task.wanted
     response: Response | None = None
+    patch: dict[str, Any] = {}
     for _ in range(_TRIES):
         profile = _profile_of(task.binding, evidence)
         if profile is None:
             _expect(call)
-            return None
         other = _evidence.other_with(task.claimed, profile, evidence.values())
         if other is not None:
             is_free = yield from _make_free(call, task, profile, other)
             if not is_free:
                 return None
-            evidence = yield from _gather(call, task, (profile.id,))
+            evidence = yield from _gather(call, task, ())
             continue
+        if profile is None:
+            return None
         patch = yield from _difference(call, task, profile)
         if not patch:
             return profile
@@ -180,9 +187,10 @@ def _move(call: Call, task: _Task, evidence: Evidence) -> Flow[Profile | None]:
             changed.moved = True
             answer = read_answer(call, response) or (yield from read_profile(call, profile.id))
             if answer is not None:
-                return _checked(wanted, answer)
+                return _checked(task, answer)
         evidence = yield from _gather(call, task, (profile.id, _wire.duplicate_profile_id(response)))
-    raise _evidence.unexplained(response, Identity(wanted.external_id, wanted.email))
+    (only,) = patch if len(patch) == 1 else (None,)
+    raise _evidence.unexplained(response, Identity(wanted.external_id, wanted.email), only)
 
 
 def _profile_of(binding: Binding, evidence: Evidence) -> Profile | None:
@@ -214,7 +222,7 @@ def _expect(call: Call) -> None:
         )
 
 
-def _make_free(call: Call, task: _Task, profile: Profile, other: Profile) -> Flow[bool]:
+def _make_free(call: Call, task: _Task, profile: Profile | None, other: Profile) -> Flow[bool]:
     """See whether an identifier that another profile shows can become free.
 
     Returns:
@@ -231,29 +239,36 @@ def _make_free(call: Call, task: _Task, profile: Profile, other: Profile) -> Flo
         raise taken
     owner, is_former = yield from owner_in_map(call, other, wanted.email)
     if is_former:
-        task.changed.put_back = other
+        task.changed.put_back, task.changed.taken = other, taken
         return False
     is_orphan = other.external_id is None and (owner is None or owner.external_id is None)
-    if not (task.intent.merges and is_orphan and call.dialect.verifies):
+    if profile is None or not (task.intent.merges and is_orphan and call.dialect.verifies):
         raise taken
     return (yield from _merge(call, task, profile, other, taken))
 
 
 def _merge(call: Call, task: _Task, profile: Profile, orphan: Profile, taken: errors.IdentityError) -> Flow[bool]:
-    plan, source, _ = yield from plan_merge(call, orphan.id, profile.id)
+    try:
+        plan, source, _ = yield from plan_merge(call, orphan.id, profile.id)
+    except errors.NotFoundError:
+        return True  # one of the two has gone since it was read: look again
     try:
         check_plan(plan, source, may_suppress=task.intent.may_suppress)
     except errors.AmbiguousIdentityError as error:
         raise taken from error
-    started = replace(task.intent, source_id=orphan.id, source_email=task.wanted.email)
+    if task.intent.asked >= _MERGES:
+        raise taken
+    started = replace(task.intent, source_id=orphan.id, source_email=task.wanted.email, asked=task.intent.asked + 1)
     kept = yield from Renew(call.account, task.lease.token, ttl=call.lease_ttl, intent=started.encode())
     if not kept:
         raise LeaseLostError
-    if task.intent.source_id != orphan.id:  # otherwise it was asked for before, and is only not done yet
-        yield from request_merge(call, task.lease, orphan.id, profile.id)
+    # The orphan was read just now, and is there: an earlier request was lost, or is not done yet and will find it gone.
+    yield from request_merge(call, task.lease, orphan.id, profile.id)
     task.changed.merged_id = orphan.id
     is_gone = yield from wait_until_gone(call, task.lease, orphan.id)
-    task.changed.is_pending = not is_gone
+    if not is_gone:
+        # Nothing is on its way: whoever comes next may go on soon.
+        task.changed.is_pending = yield from Renew(call.account, task.lease.token, ttl=_NEXT_LOOK)
     return is_gone
 
 
@@ -261,11 +276,20 @@ def _difference(call: Call, task: _Task, profile: Profile) -> Flow[dict[str, Any
     """Return what has to be changed on the profile.
 
     Raises:
+        ExternalIdMismatchError: A guest's profile has an external id by now, which is not to be overwritten.
         IdentityDriftError: The profile is somebody else's, or shows an address nobody here knows.
     """
-    binding, wanted = task.binding, task.wanted
-    if binding.external_id is not None and profile.external_id not in (None, binding.external_id, wanted.external_id):
-        raise _evidence.drift(binding, profile, "the customer's profile shows another external_id in Klaviyo")
+    binding, wanted, intent = task.binding, task.wanted, task.intent
+    if profile.external_id not in (None, binding.external_id, wanted.external_id):
+        if binding.external_id is not None:
+            raise _evidence.drift(binding, profile, "the customer's profile shows another external_id in Klaviyo")
+        if intent.new_external_id is not None or intent.clears:
+            raise errors.ExternalIdMismatchError(
+                "the profile has got an external_id in Klaviyo",
+                current_external_id=profile.external_id,
+                external_id=wanted.external_id,
+                email=binding.email,
+            )
     shown = _evidence.email_of(profile)
     is_strange = shown is not None and shown not in (wanted.email, binding.email) and call.policy.drift != "adopt"
     if is_strange and not (yield from has_left(call, binding, profile)):
@@ -285,28 +309,34 @@ def _difference(call: Call, task: _Task, profile: Profile) -> Flow[dict[str, Any
     return patch
 
 
-def _checked(wanted: Binding, answer: Profile) -> Profile:
-    if not _evidence.has_email(answer, wanted.email) or wanted.external_id not in (None, answer.external_id):
+def _checked(task: _Task, answer: Profile) -> Profile:
+    wanted, clears = task.wanted, task.intent.clears
+    agrees = _evidence.has_email(answer, wanted.email) and wanted.external_id in (None, answer.external_id)
+    if Kind.EXTERNAL_ID.value in clears:
+        agrees = agrees and answer.external_id is None
+    if task.intent.new_phone_number is not None or Kind.PHONE_NUMBER.value in clears:
+        agrees = agrees and answer.phone_number == wanted.phone_number
+    if not agrees:
         raise _evidence.drift(wanted, answer, "Klaviyo's answer does not show the identifiers that were sent")
     return answer
 
 
-def _write_down(call: Call, task: _Task, profile: Profile) -> Flow[None]:
+def _write_down(call: Call, task: _Task, profile: Profile | None) -> Flow[None]:
     """Retire what was replaced and bind what is new, in one step that also releases the lease.
 
     Raises:
         LeaseLostError: Somebody else took the lease over.
         IdentityDriftError: The map gives an identifier or the profile to somebody else by now.
     """
-    task.changed.profile_id = profile.id
+    task.changed.profile_id = None if profile is None else profile.id
     absorbed = yield from _guest(call, task)
     outcome = yield from _bind(call, task, task.binding, profile, absorbed)
     if outcome.status == "stale" and outcome.binding is not None:
         # A phone or a check was written down meanwhile; the lease keeps everything else as it was.
         outcome = yield from _bind(call, task, outcome.binding, profile, absorbed)
     if outcome.status == "fenced":
-        raise LeaseLostError(profile.id)
-    if outcome.status == "conflict" and outcome.binding is not None:
+        raise LeaseLostError(task.changed.profile_id)
+    if outcome.status == "conflict" and outcome.binding is not None and profile is not None:
         raise _evidence.drift(outcome.binding, profile, "the identity map gives an identifier to another customer")
     if outcome.status == "bound":
         task.changed.binding = outcome.binding
@@ -324,11 +354,19 @@ def _guest(call: Call, task: _Task) -> Flow[tuple[str, ...]]:
     return () if guest is None or guest.key == task.binding.key else (guest.key,)
 
 
-def _bind(call: Call, task: _Task, binding: Binding, profile: Profile, absorbed: tuple[str, ...]) -> Flow[BindOutcome]:
-    wanted = replace(task.intent.applied_to(binding), profile_id=profile.id)
-    if wanted.external_id is None and Kind.EXTERNAL_ID.value not in task.intent.clears:
+def _bind(
+    call: Call, task: _Task, binding: Binding, profile: Profile | None, absorbed: tuple[str, ...]
+) -> Flow[BindOutcome]:
+    wanted = replace(task.intent.applied_to(binding), profile_id=None if profile is None else profile.id)
+    if profile is not None and wanted.external_id is None and Kind.EXTERNAL_ID.value not in task.intent.clears:
         wanted = replace(wanted, external_id=profile.external_id)
-    change = Change(wanted, token=task.lease.token, absorb=absorbed, journal=_journal(binding, wanted))
+    change = Change(
+        wanted,
+        verified=profile is not None,
+        token=task.lease.token,
+        absorb=absorbed,
+        journal=_journal(binding, wanted),
+    )
     return (yield from Bind(call.account, change))
 
 

@@ -7,17 +7,21 @@ says of other calls.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from safeklaviyo._flow import Flow, Monotonic, Sleep
-from safeklaviyo._operations._call import Call
+from safeklaviyo import _evidence
+from safeklaviyo._flow import Find, Flow, Monotonic, Sleep
 from safeklaviyo._operations._change import Changed, change_under_lease
 from safeklaviyo._operations._leases import Intent
-from safeklaviyo._operations._reading import read_profile, search
+from safeklaviyo._operations._reading import gather, read_profile, search
 from safeklaviyo._operations._resolve import Resolved, resolve
 from safeklaviyo._operations._settle import act, restore, take
 from safeklaviyo.errors import IdOnlyError, SafeKlaviyoError
 from safeklaviyo.identity import Claim, Kind
 from safeklaviyo.models import Binding, EmailChange, ExternalIdChange, PhoneChange
+
+if TYPE_CHECKING:
+    from safeklaviyo._operations._call import Call
 
 _FIRST_LOOK = 0.05
 _LONGEST_LOOK = 1.0
@@ -29,14 +33,16 @@ def change_email(
     """Change the email of the customer meant, and retire the old one."""
     before: Binding | None = None
     while True:
-        resolved = yield from _customer_for(call, new_email, claim, main=main)
+        resolved = yield from _customer_for(call, new_email, claim, merges=merges, main=main)
         binding = resolved.binding
         before = before or binding
-        if resolved.contact is not None and binding.email == new_email and claim.email is None:
-            return (yield from _email_change(call, None, Changed(binding, moved=True), binding))
+        if resolved.contact is not None and binding.email == new_email:
+            moved = resolved.contact.created is True
+            return (yield from _email_change(call, None, Changed(binding, moved=moved), binding))
         wanted = Intent("change", new_email=new_email, merges=merges)
         changed = yield from _change(call, binding, wanted, main=main)
         if changed is not None and (changed.binding is not None or changed.is_pending):
+            changed.binding = yield from _with_profile(call, changed.binding, main=main)
             return (yield from _email_change(call, before.email, changed, replace(binding, email=new_email)))
 
 
@@ -88,7 +94,16 @@ def _changed(call: Call, claim: Claim, changes: Intent) -> Flow[tuple[Binding, C
         before = before or resolved.binding
         changed = yield from _change(call, resolved.binding, changes, main=True)
         if changed is not None and changed.binding is not None:
+            changed.binding = yield from _with_profile(call, changed.binding, main=True)
             return before, changed
+
+
+def _with_profile(call: Call, binding: Binding | None, *, main: bool) -> Flow[Binding | None]:
+    """Make the customer's next profile, where the one that was to be changed is gone."""
+    if binding is None or binding.profile_id is not None or not call.dialect.verifies:
+        return binding
+    resolved = yield from _customer(call, Claim(binding.external_id, binding.email), main=main)
+    return resolved.binding
 
 
 def _customer(call: Call, claim: Claim, *, main: bool = False) -> Flow[Resolved]:
@@ -96,14 +111,35 @@ def _customer(call: Call, claim: Claim, *, main: bool = False) -> Flow[Resolved]
     return (yield from resolve(call, claim, main=main, policy=policy))
 
 
-def _customer_for(call: Call, new_email: str, claim: Claim, *, main: bool) -> Flow[Resolved]:
+def _customer_for(call: Call, new_email: str, claim: Claim, *, merges: bool, main: bool) -> Flow[Resolved]:
+    """Find out whose email is to be changed. A customer who is not yet in the map is only bound if the change can be.
+
+    Raises:
+        EmailTakenError: The new address is on somebody else's profile.
+    """
+    found = yield from Find(call.account, claim.identifiers())
+    if not found.matches and found.lease is None:
+        claim = yield from _look_ahead(call, new_email, claim, merges=merges)
     try:
-        return (yield from _customer(call, claim))
+        return (yield from _customer(call, claim, main=main and claim.email == new_email))
     except IdOnlyError:
         if claim.email is not None or claim.external_id is None:
             raise
     # Nobody knows an email of theirs, so there is none to change: the new one is their first.
     return (yield from _customer(call, Claim(claim.external_id, new_email), main=main))
+
+
+def _look_ahead(call: Call, new_email: str, claim: Claim, *, merges: bool) -> Flow[Claim]:
+    """See who has the new address, before anybody is made known with the old one."""
+    evidence = yield from gather(call, (claim.external_id,), (new_email,))
+    for profile in evidence.values():
+        if not _evidence.has_email(profile, new_email):
+            continue
+        if claim.external_id is not None and profile.external_id == claim.external_id:
+            return Claim(claim.external_id, new_email)  # Klaviyo knows of the change already
+        if not (merges and profile.external_id is None):
+            raise _evidence.taken(Binding(None, new_email), profile)
+    return claim
 
 
 def _change(call: Call, binding: Binding, changes: Intent, *, main: bool) -> Flow[Changed | None]:
@@ -114,8 +150,10 @@ def _change(call: Call, binding: Binding, changes: Intent, *, main: bool) -> Flo
         return None
     body = change_under_lease(call, lease, intent, main=main)
     changed = yield from act(call, lease, intent.new_email, body)
-    if changed is not None and changed.put_back is not None:
-        yield from restore(call, changed.put_back.id, intent.new_email)
+    if changed is not None and changed.put_back is not None and changed.taken is not None:
+        restored = yield from restore(call, changed.put_back.id)
+        if not restored:
+            raise changed.taken
     return changed
 
 

@@ -34,6 +34,7 @@ class Contact:
     Attributes:
         binding: What stands in the map now; None if everything has to be decided again.
         put_back: A profile that shows the pair's email although its owner has moved on: to be restored first.
+        owner: Whose it is.
         profile: The customer's profile; None in a dialect that cannot say.
         created: This call created it; None in a dialect that cannot say.
         written: The call's properties went with the create.
@@ -41,6 +42,7 @@ class Contact:
 
     binding: Binding | None = None
     put_back: Profile | None = None
+    owner: Binding | None = None
     profile: Profile | None = None
     created: bool | None = False
     written: bool = False
@@ -130,7 +132,8 @@ def _others(
         owner, is_former = yield from owner_in_map(call, profile, pair.email)
         if owner is not None and (base is None or owner.key != base.key):
             others[profile.id] = owner
-            contact.put_back = profile if is_former else contact.put_back
+            if is_former:
+                contact.put_back, contact.owner = profile, owner
         elif base is not None and (yield from has_left(call, base, profile)):
             evidence[profile.id] = profile.model_copy(update={"email": None})
     return others

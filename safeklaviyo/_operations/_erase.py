@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo import _evidence
@@ -10,7 +11,7 @@ from safeklaviyo._operations._erasing import erase_under_lease
 from safeklaviyo._operations._leases import Intent
 from safeklaviyo._operations._reading import gather, read_profile
 from safeklaviyo._operations._settle import act, give_way, take
-from safeklaviyo.errors import ConfigurationError
+from safeklaviyo.errors import AmbiguousIdentityError, ConfigurationError
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.models import Erasure
 
@@ -43,21 +44,48 @@ def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[Inte
         return None, False
     owners = {match.binding.key: match.binding for match in found.matches}
     if len(owners) > 1:
-        raise _evidence.ambiguous("the identifiers are different customers'", claim.external_id, claim.email, [])
+        raise _different(claim, ())
     for binding in owners.values():
-        return Intent("erase", binding.external_id, binding.email, binding.profile_id or profile_id), True
-    if profile_id is not None:
-        profile = yield from read_profile(call, profile_id)
-        profiles = [] if profile is None else [profile]
-    else:
-        evidence = yield from gather(call, (claim.external_id,), (claim.email,))
-        profiles = list(evidence.values())
-    if len(profiles) > 1:
+        if profile_id is not None and binding.profile_id not in (None, profile_id):
+            raise _different(claim, (profile_id, binding.profile_id))
+        intent = Intent("erase", binding.external_id, binding.email, binding.profile_id or profile_id)
+        return (yield from _with_what_is_shown(call, intent)), True
+    if profile_id is None:
+        profile_id = yield from _only_profile(call, claim)
+    intent = yield from _with_what_is_shown(call, Intent("erase", claim.external_id, claim.email, profile_id))
+    is_other = (claim.external_id, claim.email) != (None, None) and (
+        (intent.new_external_id not in (None, claim.external_id) and claim.external_id is not None)
+        or (intent.new_email not in (None, claim.email) and claim.email is not None)
+    )
+    if is_other and profile_id is not None:
+        raise _different(claim, (profile_id,))
+    return intent, False
+
+
+def _only_profile(call: Call, claim: Claim) -> Flow[str | None]:
+    evidence = yield from gather(call, (claim.external_id,), (claim.email,))
+    if len(evidence) > 1:
         raise _evidence.ambiguous(
-            "several profiles answer; erase each by its profile_id", claim.external_id, claim.email, profiles
+            "several profiles answer; erase each by its profile_id",
+            claim.external_id,
+            claim.email,
+            list(evidence.values()),
         )
-    if not profiles:
-        return Intent("erase", claim.external_id, claim.email, profile_id), False
-    (only,) = profiles
-    external_id, email = claim.external_id or only.external_id, claim.email or _evidence.email_of(only)
-    return Intent("erase", external_id, email, only.id), False
+    return next(iter(evidence), None)
+
+
+def _with_what_is_shown(call: Call, intent: Intent) -> Flow[Intent]:
+    """Add the identifiers that the profile shows, which are to be forgotten too."""
+    profile = None if intent.profile_id is None else (yield from read_profile(call, intent.profile_id))
+    if profile is None:
+        return intent
+    return replace(intent, new_external_id=profile.external_id, new_email=_evidence.email_of(profile))
+
+
+def _different(claim: Claim, profile_ids: tuple[str | None, ...]) -> AmbiguousIdentityError:
+    return AmbiguousIdentityError(
+        "the identifiers are different customers'",
+        profile_ids=tuple(each for each in profile_ids if each is not None),
+        external_id=claim.external_id,
+        email=claim.email,
+    )

@@ -43,6 +43,7 @@ class Intent:
         merges: An orphan with the new email is merged into the customer's profile.
         source_id: The profile that is merged away.
         source_email: Its address.
+        asked: How often the merge has been asked for.
         may_suppress: The merge may turn a consenting customer into a suppressed one.
     """
 
@@ -58,6 +59,7 @@ class Intent:
     source_id: str | None = None
     source_email: str | None = None
     may_suppress: bool = False
+    asked: int = 0
 
     def encode(self) -> str:
         """Return the intent as the store keeps it."""

@@ -13,7 +13,7 @@ from safeklaviyo import _evidence, _merges, _wire, errors
 from safeklaviyo._flow import Bind, Find, Flow, Monotonic, Renew, Sleep
 from safeklaviyo._operations._call import MISSING, Call, LeaseLostError, release, send
 from safeklaviyo._operations._reading import read_profile, understood
-from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change, JournalEntry
 
@@ -126,6 +126,12 @@ def wait_until_gone(call: Call, lease: Lease, source_id: str) -> Flow[bool]:
         pause = min(pause * 2, _LONGEST_LOOK)
 
 
+def is_done(call: Call, source_id: str, into_id: str, *, was_begun: bool) -> Flow[bool]:
+    """Tell whether a merge that was begun before is done: the source answers as the survivor, or not at all."""
+    profile = yield from read_profile(call, source_id)
+    return was_begun if profile is None else profile.id == into_id != source_id
+
+
 def _is_gone(call: Call, source_id: str) -> Flow[bool]:
     profile = yield from read_profile(call, source_id)
     return profile is None or profile.id != source_id
@@ -143,7 +149,7 @@ def _write_down(call: Call, lease: Lease, intent: Intent) -> Flow[Binding | None
     if into is None or email is None:
         yield from release(call, lease)
         return None
-    owner = yield from owner_of(call, into.id)
+    owner = yield from _survivor(call, into)
     source_owner = yield from owner_of(call, str(intent.source_id))
     stands = owner or Binding(None, None)
     if owner is None:
@@ -161,7 +167,16 @@ def _write_down(call: Call, lease: Lease, intent: Intent) -> Flow[Binding | None
     outcome = yield from Bind(call.account, change)
     if outcome.status == "fenced":
         raise LeaseLostError(into.id)
+    if outcome.status == "conflict" and outcome.binding is not None:
+        raise _evidence.drift(outcome.binding, into, "the identity map gives the survivor to another customer")
     if outcome.status != "bound":
         yield from release(call, lease)
         return None
     return outcome.binding
+
+
+def _survivor(call: Call, into: Profile) -> Flow[Binding | None]:
+    """Return the survivor's binding, which may not know its profile yet."""
+    names = Claim(into.external_id, _evidence.email_of(into)).identifiers()
+    found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, into.id), *names))
+    return found.current(Kind.PROFILE_ID) or found.current(Kind.EXTERNAL_ID) or found.current(Kind.EMAIL)

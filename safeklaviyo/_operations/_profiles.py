@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from safeklaviyo import _evidence, _wire
+from safeklaviyo._flow import Find
 from safeklaviyo._operations import _merge
 from safeklaviyo._operations._call import Call, send
 from safeklaviyo._operations._leases import Intent
 from safeklaviyo._operations._reading import read_profile, search, understood
-from safeklaviyo._operations._settle import act, take
+from safeklaviyo._operations._settle import act, give_way, take
 from safeklaviyo._properties import NOBODY, GivenIdentifiers, Person
 from safeklaviyo._values import refused
 from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
@@ -113,7 +114,16 @@ def merge(call: Call, source: object, into: object, *, allow_suppressed: bool) -
     """Merge one profile into another, where the evidence allows it."""
     _require_current(call)
     source_id, into_id = normalise_profile_id(source), normalise_profile_id(into)
+    was_begun = False
     while True:
+        found = yield from Find(call.account, tuple(Identifier(Kind.PROFILE_ID, each) for each in (source_id, into_id)))
+        if found.lease is not None:
+            begun = Intent.decode(found.lease.intent)
+            was_begun = was_begun or (begun.source_id, begun.profile_id) == (source_id, into_id)
+            yield from give_way(call, found.lease)
+            continue
+        if (yield from _merge.is_done(call, source_id, into_id, was_begun=was_begun)):
+            return MergeRequest("completed", source_id, into_id, tuple(call.notices))
         plan, profile, survivor = yield from _merge.plan_merge(call, source_id, into_id)
         _merge.check_plan(plan, profile, may_suppress=allow_suppressed)
         intent = Intent(

@@ -11,7 +11,7 @@ from safeklaviyo import _evidence, _wire
 from safeklaviyo._flow import Find, Flow, Response
 from safeklaviyo._operations._call import MISSING, Call, send
 from safeklaviyo.errors import NoResponseError
-from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.identity import Identifier, Kind, shown_domain
 from safeklaviyo.models import Binding, Profile
 
 if TYPE_CHECKING:
@@ -66,14 +66,22 @@ def gather(
     ids = dict.fromkeys(profile_id for profile_id in also if profile_id is not None)
     for kind, values in ((Kind.EMAIL, emails), (Kind.EXTERNAL_ID, external_ids)):
         for value in dict.fromkeys(values):
-            if value is not None:
-                ids |= dict.fromkeys((yield from search(call, kind, value)))
+            for spelling in () if value is None else spellings(kind, value):
+                ids |= dict.fromkeys((yield from search(call, kind, spelling)))
     evidence: Evidence = {}
     for profile_id in ids:
         profile = yield from read_profile(call, profile_id)
         if profile is not None:
             evidence[profile.id] = profile
     return evidence
+
+
+def spellings(kind: Kind, value: str) -> tuple[str, ...]:
+    """Return how Klaviyo may have written an identifier: an internationalised domain in either of its forms."""
+    local, _, domain = value.rpartition("@")
+    if kind is not Kind.EMAIL or "xn--" not in domain:
+        return (value,)
+    return (value, f"{local}@{shown_domain(domain)}")
 
 
 def owner_in_map(call: Call, profile: Profile, email: str | None) -> Flow[tuple[Binding | None, bool]]:

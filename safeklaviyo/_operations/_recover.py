@@ -55,10 +55,10 @@ def _recovered(call: Call, lease: Lease) -> Flow[Recovery | None]:
         return Recovery("unknown", "postponed", None, None, error)
     told = (intent.external_id, intent.email)
     try:
-        failure = yield from finish(call, taken)
+        finished = yield from finish(call, taken)
     except SafeKlaviyoError as error:
         return Recovery(intent.verb, "postponed", *told, error)
-    return Recovery(intent.verb, "completed" if failure is None else "failed", *told, failure)
+    return Recovery(intent.verb, finished.status, *told, finished.error)
 
 
 def recheck_changes(call: Call, since: float | None, *, repair: bool) -> Flow[list[ChangeReview]]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from safeklaviyo import _evidence, _rules
 from safeklaviyo._flow import Bind, Find, Flow
 from safeklaviyo._operations._agree import refresh
-from safeklaviyo._operations._call import Call
 from safeklaviyo._operations._contact import Contact, contact_under_lease
 from safeklaviyo._operations._leases import Intent, wait
 from safeklaviyo._operations._reading import gather
@@ -24,6 +23,7 @@ from safeklaviyo.models import Binding, Decision
 from safeklaviyo.stores.base import Change
 
 if TYPE_CHECKING:
+    from safeklaviyo._operations._call import Call
     from safeklaviyo.policy import Policy
 
 _PATIENT_ROUNDS = 8
@@ -73,8 +73,7 @@ def resolve(
             continue
         if rounds > _PATIENT_ROUNDS:
             yield from wait(call, None)
-        if decision.binding is None:
-            yield from refuse_erased(call, claim)
+        yield from refuse_erased(call, claim)
         if decision.action == "lookup":
             yield from _look_up(call, decision)
         elif decision.action == "contact" and decision.rule != "R6":
@@ -95,8 +94,11 @@ def _make_contact(call: Call, decision: Decision, person: Person, *, main: bool)
     contact = yield from act(call, lease, None, body)
     if contact is None:
         return None
-    if contact.put_back is not None:
-        yield from restore(call, contact.put_back.id, pair.email)
+    if contact.put_back is not None and contact.owner is not None:
+        restored = yield from restore(call, contact.put_back.id)
+        if not restored:
+            message = "the email is on a former owner's profile, which cannot be put right"
+            raise _evidence.drift(contact.owner, contact.put_back, message)
     if contact.binding is None:
         return None
     return Resolved(contact.binding, decision.rule, decision.rewritten, contact)

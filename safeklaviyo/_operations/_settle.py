@@ -6,10 +6,10 @@ knows no tokens: a writer that finds itself fenced restores the profile to what 
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from safeklaviyo._flow import Acquire, Bind, Find, Flow
+from safeklaviyo._flow import Acquire, Bind, Find, Flow, Renew
 from safeklaviyo._operations._call import Call, LeaseLostError, give_up, logger, release
 from safeklaviyo._operations._change import change_under_lease
 from safeklaviyo._operations._contact import contact_under_lease
@@ -17,11 +17,12 @@ from safeklaviyo._operations._erasing import erase_under_lease
 from safeklaviyo._operations._leases import Intent, wait
 from safeklaviyo._operations._merge import merge_under_lease
 from safeklaviyo._operations._restore import restore_under_lease
-from safeklaviyo.errors import APIStatusError, IdentityError, RetryableError, SafeKlaviyoError, ServerError
+from safeklaviyo.errors import BadRequestError, IdentityError, NotFoundError, SafeKlaviyoError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.base import Change
 
 if TYPE_CHECKING:
+    from safeklaviyo.models import Profile
     from safeklaviyo.stores.base import Lease
 
 T = TypeVar("T")
@@ -78,11 +79,19 @@ def act(call: Call, lease: Lease, written: str | None, body: Flow[T]) -> Flow[T 
     except LeaseLostError as lost:
         profile_id = lost.profile_id
     except SafeKlaviyoError as error:
-        yield from give_up(call, lease, error)
-        raise
+        # What a fenced holder has read is out of date, and no reason to refuse.
+        is_fenced = isinstance(error, IdentityError) and not (yield from _is_held(call, lease))
+        if not is_fenced:
+            yield from give_up(call, lease, error)
+            raise
+        profile_id = None
     if profile_id is not None:
         yield from restore(call, profile_id, written)
     return None
+
+
+def _is_held(call: Call, lease: Lease) -> Flow[bool]:
+    return (yield from Renew(call.account, lease.token, ttl=call.lease_ttl))
 
 
 def restore(call: Call, profile_id: str, written: str | None = None) -> Flow[bool]:
@@ -107,49 +116,74 @@ def restore(call: Call, profile_id: str, written: str | None = None) -> Flow[boo
                 return done
 
 
-def finish(call: Call, lease: Lease) -> Flow[SafeKlaviyoError | None]:
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What became of somebody else's write.
+
+    Attributes:
+        status: ``"completed"``; ``"failed"``: it cannot be done, and was closed; ``"postponed"``: Klaviyo is not done.
+        error: Why it failed.
+    """
+
+    status: Literal["completed", "failed", "postponed"]
+    error: SafeKlaviyoError | None = None
+
+
+def finish(call: Call, lease: Lease) -> Flow[Finished]:
     """Finish the write of a lease that was taken over.
 
     An intent that cannot be carried out is closed, so that it blocks nobody, and what the map says of the customer is
     checked before it is used again (R16). One whose write may still land, or that Klaviyo could not be asked about,
-    stays until somebody can.
-
-    Returns:
-        Why it was closed; None if it was finished, or taken over by somebody else.
+    stays until somebody can: a key that is refused says nothing of the intent.
 
     Raises:
         APIConnectionError: Klaviyo cannot be asked.
-        APIStatusError: Klaviyo cannot answer now.
+        APIStatusError: Klaviyo cannot answer now, or does not answer this key.
     """
     intent = Intent.decode(lease.intent)
     try:
-        yield from _carry_out(call, lease, intent)
+        return (yield from _carry_out(call, lease, intent))
     except LeaseLostError:
-        return None
-    except (IdentityError, APIStatusError) as error:
-        if isinstance(error, RetryableError | ServerError):
-            raise
+        return Finished("completed")  # by somebody else
+    except (IdentityError, BadRequestError, NotFoundError) as error:
         logger.warning(
             "an interrupted %s could not be completed: %s", intent.verb, type(error).__name__,
             extra={"operation": call.operation, "rule": error.rule, "account": call.account},
         )  # fmt: skip
         yield from _doubt(call, lease, intent)
-        return error
-    return None
+        return Finished("failed", error)
 
 
-def _carry_out(call: Call, lease: Lease, intent: Intent) -> Flow[object]:
+def _carry_out(call: Call, lease: Lease, intent: Intent) -> Flow[Finished]:
     match intent.verb:
         case "contact":
-            return (yield from contact_under_lease(call, lease, intent))
+            contact = yield from contact_under_lease(call, lease, intent)
+            return (yield from _after_restoring(call, intent, contact.put_back, None))
         case "change":
-            return (yield from change_under_lease(call, lease, intent))
+            changed = yield from change_under_lease(call, lease, intent)
+            if changed.is_pending:
+                return Finished("postponed")
+            return (yield from _after_restoring(call, intent, changed.put_back, changed.taken))
         case "merge":
-            return (yield from merge_under_lease(call, lease, intent))
+            yield from merge_under_lease(call, lease, intent)
         case "erase":
-            return (yield from erase_under_lease(call, lease, intent))
+            yield from erase_under_lease(call, lease, intent)
         case "restore":
-            return (yield from restore_under_lease(call, lease, intent))
+            yield from restore_under_lease(call, lease, intent)
+    return Finished("completed")
+
+
+def _after_restoring(
+    call: Call, intent: Intent, put_back: Profile | None, taken: SafeKlaviyoError | None
+) -> Flow[Finished]:
+    """Restore the profile that stood in the way, and carry the intent out again."""
+    if put_back is None:
+        return Finished("completed")
+    restored = yield from restore(call, put_back.id)
+    if not restored:
+        return Finished("failed", taken)
+    lease = yield from take(call, intent)
+    return Finished("completed") if lease is None else (yield from finish(call, lease))
 
 
 def _doubt(call: Call, lease: Lease, intent: Intent) -> Flow[None]:

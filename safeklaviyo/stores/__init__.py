@@ -5,18 +5,22 @@ Decided here: what a store's URL may say. Opening one reads and writes nothing; 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 
 __all__ = ["default_url", "open_async_store", "open_store"]
 
 _ACCEPTED = "give memory://, sqlite:///relative.db or sqlite:////absolute.db"
-_LATER = frozenset({"postgres", "postgresql", "redis", "rediss"})
+_POSTGRES = frozenset({"postgres", "postgresql"})
+_REDIS = frozenset({"redis", "rediss", "redis+sentinel"})
 
 
 def default_url() -> str:
@@ -29,9 +33,20 @@ def default_url() -> str:
 def open_store(url: str) -> IdentityStore:
     """Return the store that a URL names: ``memory://`` a new one each time, ``sqlite:///`` the file of that path.
 
+    ``redis://``, ``rediss://`` and ``redis+sentinel://`` name a server; see `safeklaviyo.stores.redis`. So do
+    ``postgresql://`` and ``postgres://``; see `safeklaviyo.stores.postgres`.
+
     Raises:
-        ConfigurationError: The URL names no store of this version.
+        ConfigurationError: The URL names no store of this version, or one whose driver is not installed.
     """
+    if _scheme(url) in _REDIS:
+        with _driver("redis"):
+            from safeklaviyo.stores.redis import RedisStore  # noqa: PLC0415 - only the store that is wanted
+        return RedisStore(url)
+    if _scheme(url) in _POSTGRES:
+        with _driver("postgres"):
+            from safeklaviyo.stores.postgres import PostgresStore  # noqa: PLC0415 - only the store that is wanted
+        return PostgresStore(url)
     path = _sqlite_path(url)
     if path is None:
         from safeklaviyo.stores.memory import MemoryStore  # noqa: PLC0415 - only the store that is wanted
@@ -46,8 +61,16 @@ def open_async_store(url: str) -> AsyncIdentityStore:
     """Same as `open_store`, for asynchronous use.
 
     Raises:
-        ConfigurationError: The URL names no store of this version.
+        ConfigurationError: The URL names no store of this version, or one whose driver is not installed.
     """
+    if _scheme(url) in _REDIS:
+        with _driver("redis"):
+            from safeklaviyo.stores.redis import AsyncRedisStore  # noqa: PLC0415 - only the store that is wanted
+        return AsyncRedisStore(url)
+    if _scheme(url) in _POSTGRES:
+        with _driver("postgres"):
+            from safeklaviyo.stores.postgres import AsyncPostgresStore  # noqa: PLC0415 - only the store that is wanted
+        return AsyncPostgresStore(url)
     path = _sqlite_path(url)
     if path is None:
         from safeklaviyo.stores.memory import AsyncMemoryStore  # noqa: PLC0415 - only the store that is wanted
@@ -58,8 +81,21 @@ def open_async_store(url: str) -> AsyncIdentityStore:
     return AsyncSqliteStore(path)
 
 
+def _scheme(url: str) -> str:
+    return url.partition(":")[0].lower()
+
+
+@contextmanager
+def _driver(extra: str) -> Generator[None]:
+    """Say what to install where a store's driver cannot be imported."""
+    try:
+        yield
+    except ImportError as exc:
+        raise ConfigurationError(f'that store needs its driver: pip install "safeklaviyo[{extra}]"') from exc
+
+
 def _sqlite_path(url: str) -> str | None:
-    """Return the path of a SQLite store's URL; None for a store in memory.
+    """Return the path of a SQLite store's URL; None for a store in memory or on a server.
 
     Raises:
         ConfigurationError: The URL names neither. It is not quoted, because it may hold a password.
@@ -68,8 +104,8 @@ def _sqlite_path(url: str) -> str | None:
         parts = urlsplit(url)
     except ValueError:
         raise ConfigurationError(f"the store's URL cannot be read; {_ACCEPTED}") from None
-    if parts.scheme in _LATER:
-        raise ConfigurationError(f"this version has no store for that kind of URL; {_ACCEPTED}")
+    if parts.scheme in _REDIS | _POSTGRES:
+        return None
     if parts.scheme not in {"memory", "sqlite"}:
         raise ConfigurationError(f"the store's URL names no known kind of store; {_ACCEPTED}")
     if parts.query or parts.fragment or url.endswith(("?", "#")):

@@ -1,4 +1,4 @@
-"""Schedules: every interleaving of some operations, every crash point, and every lost answer, one deterministic run each.
+"""Schedules: every interleaving of some operations, every crash point, every lost answer, each run deterministic.
 
 An operation is a flow, so it can be driven one effect at a time. `explore` drives several of them over one simulator
 and one store, tries every order in which their visible effects can happen, and calls a check wherever all has come to
@@ -11,10 +11,9 @@ What is not covered: an answer that is neither given nor lost but lands after a 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TYPE_CHECKING
 
 from safeklaviyo._flow import (
     Effect,
@@ -32,8 +31,11 @@ from safeklaviyo._flow import (
 )
 from safeklaviyo.errors import NoResponseError, NotSentError, SafeKlaviyoError
 from safeklaviyo.stores.base import Found
-from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing.simulator import ConnectionLost, ConnectionRefused, KlaviyoSimulator
+
+if TYPE_CHECKING:
+    from safeklaviyo.stores.memory import MemoryStore
+    from collections.abc import Callable, Iterator
 
 Kind: TypeAlias = Literal["step", "crash", "lose", "refuse", "expire", "apply"]
 Move: TypeAlias = tuple[Kind, int]
@@ -51,6 +53,7 @@ class VirtualClock:
         self.now = now
 
     def __call__(self) -> float:
+        """Return the time, in unix seconds."""
         return self.now
 
 
@@ -194,10 +197,12 @@ class World:
         try:
             result = self._result(effect, kind)
         except SafeKlaviyoError as error:
-            actor.told = _digest(actor.told, type(error).__name__)
-            self._go_on(actor, lambda: actor.flow.throw(error))
+            failure = error
         else:
             self._tell(actor, result)
+            return
+        actor.told = _digest(actor.told, type(failure).__name__)
+        self._go_on(actor, lambda: actor.flow.throw(failure))
 
     def _result(self, effect: Effect[object], kind: Kind) -> object:
         if isinstance(effect, Send):

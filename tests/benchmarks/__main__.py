@@ -88,9 +88,11 @@ def show(title: str, measured: dict[str, float], base: str, unit: float = 1e6, s
 def blocking(url: str, folder: Path, rounds: int) -> None:
     """Compare one warm `track` with a plain POST of the same body, and with the official package."""
     content = json.dumps(BODY).encode()
-    with httpx.Client(base_url=url, headers=HEADERS) as raw, Klaviyo(
-        KEY, account=ACCOUNT, base_url=url, store=f"sqlite:///{folder / 'warm.db'}"
-    ) as client, Klaviyo(KEY, account=ACCOUNT, base_url=url, store="memory://") as in_memory:
+    with (
+        httpx.Client(base_url=url, headers=HEADERS) as raw,
+        Klaviyo(KEY, account=ACCOUNT, base_url=url, store=f"sqlite:///{folder / 'warm.db'}") as client,
+        Klaviyo(KEY, account=ACCOUNT, base_url=url, store="memory://") as in_memory,
+    ):
         for each in (client, in_memory):
             each.bindings.add([ROW], trusted=True)
         calls: dict[str, Callable[[], object]] = {
@@ -111,7 +113,7 @@ def blocking(url: str, folder: Path, rounds: int) -> None:
 
 def _official(url: str) -> Callable[[], object] | None:
     try:
-        from klaviyo_api import KlaviyoAPI  # noqa: PLC0415 - slow, and optional
+        from klaviyo_api import KlaviyoAPI
     except ImportError:
         return None
     official = KlaviyoAPI(KEY, max_retries=0)
@@ -135,9 +137,10 @@ async def awaited(url: str, folder: Path, rounds: int, in_flight: int) -> None:
         return (time.perf_counter() - start) / number
 
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(base_url=url, headers=HEADERS, limits=limits) as raw, AsyncKlaviyo(
-        KEY, account=ACCOUNT, base_url=url, store=f"sqlite:///{folder / 'warm.db'}"
-    ) as client:
+    async with (
+        httpx.AsyncClient(base_url=url, headers=HEADERS, limits=limits) as raw,
+        AsyncKlaviyo(KEY, account=ACCOUNT, base_url=url, store=f"sqlite:///{folder / 'warm.db'}") as client,
+    ):
         await client.bindings.add([ROW], trusted=True)
         calls: dict[str, Callable[[], Awaitable[object]]] = {
             "httpx.AsyncClient.post": lambda: raw.post("/api/events", json=BODY),
@@ -181,7 +184,9 @@ def lookups(folder: Path, rows: int) -> None:
     url = f"sqlite:///{folder / 'many.db'}"
     with Klaviyo(KEY, account=ACCOUNT, store=url) as client:
         start = time.process_time()
-        given = ({"external_id": f"c{n}", "email": f"c{n}@shop.example.net", "profile_id": f"P{n:024d}"} for n in range(rows))
+        given = (
+            {"external_id": f"c{n}", "email": f"c{n}@shop.example.net", "profile_id": f"P{n:024d}"} for n in range(rows)
+        )
         report = client.bindings.add(given, trusted=True)
         loading = time.process_time() - start
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -197,7 +202,9 @@ def lookups(folder: Path, rows: int) -> None:
             store.find(ACCOUNT, identifiers)
         each = (time.process_time() - start) / len(wanted)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"\n{report.added:,} bindings in SQLite: loaded in {loading:.1f} s of CPU, a lookup {each * 1e6:.1f} us of CPU")
+    print(
+        f"\n{report.added:,} bindings in SQLite, loaded in {loading:.1f} s of CPU: a lookup {each * 1e6:.1f} us of CPU"
+    )
     print(f"  {len(wanted):,} lookups all over the map grew the process by {grown / 1024:.1f} MiB")
 
 

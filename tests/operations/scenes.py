@@ -197,3 +197,40 @@ def bound(client: Any, **who: Any) -> Binding:
     binding = client.bindings.get(**who)
     assert binding is not None
     return binding
+
+
+def client_errors(k: Any, simulator: KlaviyoSimulator) -> list[Any]:
+    """Bring about an error of each kind that has to do with two owners, and return them."""
+    k.identify(**ANN)
+    simulator.add_profile(external_id="eve-3", email=NEW)
+    errors = [
+        rejected(k.change_email, NEW, external_id="ann-1"),
+        rejected(k.identify, external_id="eve-4", email=NEW),
+        rejected(k.identify, external_id="ann-1", email=NEW),
+    ]
+    simulator.fail_next("create_profile", status=409, times=9)
+    return [*errors, rejected(k.identify, external_id="eve-5", email="eve@shop.test")]
+
+
+class Killed(Exception):  # noqa: N818 - it is what happens to a process, not an error of the library's
+    """A process dies."""
+
+
+def kill(
+    simulator: KlaviyoSimulator, store: Troubled, where: str, call: Callable[..., Any], *args: Any, **named: Any
+) -> None:
+    """Let a call's process die before one of its steps: ``"bind"``, or an endpoint, whose turn may follow a colon."""
+
+    def die() -> None:
+        raise Killed
+
+    endpoint, _, turn = where.partition(":")
+    if where == "bind":
+        store.before["bind"] = die
+    else:
+        meanwhile(simulator, endpoint, die, turn=int(turn or 1))
+    try:
+        call(*args, **named)
+    except Killed:
+        return
+    raise AssertionError("nobody was killed")

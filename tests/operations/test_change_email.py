@@ -335,7 +335,7 @@ def test_f23_an_unreadable_answer_of_a_profile_that_is_gone(known, simulator):
 
 def test_r17_a_conflict_that_no_profile_explains_is_reported(known, simulator, store):
     """R17, F-12: a 409 that goes on, without any profile that shows why, ends as `ProfileConflictError`."""
-    simulator.fail_next("update_profile", status=409, times=3)
+    simulator.fail_next("update_profile", status=409, times=9)
     error = rejected(known.change_email, NEW, external_id="ann-1")
     assert (ProfileConflictError, "R17", 409, "not_applied", None, 0) == (
         type(error),

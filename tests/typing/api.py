@@ -13,17 +13,25 @@ from safeklaviyo import (
     CLEAR,
     AsyncKlaviyo,
     Binding,
+    ChangeReview,
     Decision,
     EmailChange,
     EmailMismatchError,
+    Erasure,
+    ExternalIdChange,
     IdentifyResult,
     Identity,
     ImportReport,
     Klaviyo,
+    MergePlan,
+    MergeRequest,
     Notice,
+    PhoneChange,
     Policy,
     Profile,
     ProfileConflictError,
+    Recovery,
+    Resolution,
     RetryPolicy,
     SafeKlaviyoError,
     TrackResult,
@@ -58,6 +66,15 @@ def blocking(k: Klaviyo) -> None:
     change = k.change_email("b@b.dev", external_id="7")
     assert_type(change, EmailChange)
     assert_type(change.status, Literal["changed", "unchanged", "merge_requested"])
+    assert_type(k.change_external_id(CLEAR, old_external_id="7"), ExternalIdChange)
+    assert_type(k.change_phone_number("+12125550123", external_id=7), PhoneChange)
+    assert_type(k.resolve(email="a@b.dev"), Resolution)
+    assert_type(k.erase(email="a@b.dev"), Erasure)
+    assert_type(k.recover(), list[Recovery])
+    assert_type(k.recheck_changes(repair=True), list[ChangeReview])
+    assert_type(k.profiles.plan_merge("01A", into="01B"), MergePlan)
+    assert_type(k.profiles.merge("01A", into="01B"), MergeRequest)
+    assert_type(k.bindings.release_email("a@b.dev"), bool)
     assert_type(k.explain(email="a@b.dev"), Decision)
     assert_type(k.profiles.search(email="a@b.dev"), list[Profile])
     assert_type(k.profiles.get("01A"), Profile)
@@ -78,6 +95,15 @@ async def awaited(k: AsyncKlaviyo) -> None:
     assert_type(await k.identify(email="a@b.dev"), IdentifyResult)
     assert_type(await k.track("Placed Order", email="a@b.dev"), TrackResult)
     assert_type(await k.change_email("b@b.dev", external_id="7"), EmailChange)
+    assert_type(await k.change_external_id(CLEAR, old_external_id="7"), ExternalIdChange)
+    assert_type(await k.change_phone_number("+12125550123", external_id=7), PhoneChange)
+    assert_type(await k.resolve(email="a@b.dev"), Resolution)
+    assert_type(await k.erase(email="a@b.dev"), Erasure)
+    assert_type(await k.recover(), list[Recovery])
+    assert_type(await k.recheck_changes(repair=True), list[ChangeReview])
+    assert_type(await k.profiles.plan_merge("01A", into="01B"), MergePlan)
+    assert_type(await k.profiles.merge("01A", into="01B"), MergeRequest)
+    assert_type(await k.bindings.release_email("a@b.dev"), bool)
     assert_type(await k.explain(email="a@b.dev"), Decision)
     assert_type(await k.profiles.search(email="a@b.dev"), list[Profile])
     assert_type(await k.profiles.get("01A"), Profile)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from typing import Final
+from urllib.parse import unquote
 
 from psycopg import sql
 
@@ -21,6 +22,17 @@ MIGRATE: Final = "run `safeklaviyo store migrate`"
 _PLANNING = "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off"
 _WAITING = "SET lock_timeout = '4s'"
 _NAME_LIMIT = 63  # PostgreSQL cuts longer names off (its *Identifiers and Key Words*)
+
+
+def named(url: str) -> tuple[str, str]:
+    """Return a URL without its parameter ``schema``, which is this library's own, and the schema that it names."""
+    place, _, query = url.partition("?")
+    if not place.startswith(("postgresql://", "postgres://")):
+        return url, SCHEMA
+    parts = [part for part in query.split("&") if part]
+    own = [part for part in parts if part.startswith("schema=")]
+    rest = "&".join(part for part in parts if part not in own)
+    return f"{place}?{rest}", unquote(own[-1].removeprefix("schema=")) if own else SCHEMA
 
 
 def quoted(schema: str) -> str:
@@ -53,22 +65,15 @@ def migration_sql(schema: str = SCHEMA) -> str:
     return text
 
 
-def is_made(rows: list[tuple[int | None]]) -> bool:
-    """Tell whether the schema stands there in this version; False if there is none.
-
-    Args:
-        rows: The version found, if any.
+def check(version: int | None) -> None:
+    """Make sure that the tables found are those of this version.
 
     Raises:
-        StoreIncompatibleError: It is of another version.
+        StoreIncompatibleError: They are not.
     """
-    found = rows[0][0] if rows else None
-    if found is None:
-        return False
-    if found != VERSION:
+    if version is None or version < VERSION:
+        raise StoreIncompatibleError(f"the identity map's tables are older than this version of safeklaviyo; {MIGRATE}")
+    if version > VERSION:
         raise StoreIncompatibleError(
-            f"the identity map's tables are older than this version of safeklaviyo; {MIGRATE}"
-            if found < VERSION
-            else "the identity map's tables are newer than this version of safeklaviyo; upgrade it"
+            f"the identity map's tables are newer than this version of safeklaviyo; upgrade it, then {MIGRATE}"
         )
-    return True

@@ -3,6 +3,9 @@
 -- An identifier has one row in "place", whose primary key keeps an external id, an email and a profile id unique in an
 -- account; a lease has each of its identifiers in "leased", whose primary key keeps leases apart. Writers of an account
 -- take turns by an advisory lock that ends with their transaction; readers never wait. No session keeps any state.
+--
+-- Plans are kept for as long as a connection, and the first is made for empty tables. So whatever is looked up by its
+-- key is looked up apart, behind OFFSET 0 or in a loop, where no other plan is possible.
 
 DO $$
 BEGIN
@@ -70,6 +73,7 @@ CREATE TABLE {schema}.journal(
     new text
 );
 CREATE INDEX journal_of_account ON {schema}.journal(account, number);
+CREATE INDEX journal_of_binding ON {schema}.journal(binding);
 
 CREATE TABLE {schema}.note(
     account text COLLATE "C" NOT NULL,
@@ -122,7 +126,9 @@ BEGIN
         l.token, l.identifiers, l.intent, l.expires
     FROM (SELECT {schema}.clock() AS now) AS c
     LEFT JOIN {schema}.names(_identifiers) AS a ON true
-    LEFT JOIN {schema}.place AS p ON p.account = _account AND p.kind = a.kind AND p.value = a.value
+    LEFT JOIN LATERAL (
+        SELECT * FROM {schema}.place WHERE account = _account AND kind = a.kind AND value = a.value OFFSET 0
+    ) AS p ON true
     LEFT JOIN {schema}.binding AS b ON b.id = p.binding
     LEFT JOIN {schema}.lease AS l ON l.token = (
         SELECT min(t.token) FROM (
@@ -154,8 +160,9 @@ DECLARE
     _token bigint;
 BEGIN
     _held := ARRAY(
-        SELECT d.token FROM {schema}.names(_identifiers) AS a
-        JOIN {schema}.leased AS d ON d.account = _account AND d.kind = a.kind AND d.value = a.value
+        SELECT d.token FROM {schema}.names(_identifiers) AS a CROSS JOIN LATERAL (
+            SELECT token FROM {schema}.leased WHERE account = _account AND kind = a.kind AND value = a.value OFFSET 0
+        ) AS d
     );
     SELECT min(l.token) INTO _token FROM {schema}.lease AS l WHERE l.token = ANY(_held) AND l.expires <= _now;
     IF _token IS NOT NULL THEN
@@ -206,6 +213,16 @@ BEGIN
 END
 $$;
 
+-- Return whose each identifier of a binding is now.
+CREATE FUNCTION {schema}.owners(_account text, _binding {schema}.binding)
+RETURNS TABLE(number integer, kind text, binding bigint) LANGUAGE sql STABLE
+AS $$
+    SELECT o.number, o.kind, p.binding FROM {schema}.owned(_binding) AS o CROSS JOIN LATERAL (
+        SELECT binding FROM {schema}.place
+        WHERE account = _account AND kind = o.kind AND value = o.value AND retired_at IS NULL OFFSET 0
+    ) AS p
+$$;
+
 -- Retire to a binding whatever was another one's, and remove that one.
 CREATE FUNCTION {schema}.absorb(_account text, _others bigint[], _into bigint, _now double precision) RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -214,11 +231,14 @@ DECLARE
     _gone CONSTANT bigint[] := ARRAY(
         SELECT b.id FROM {schema}.binding AS b WHERE b.id = ANY(_others) AND b.id <> _into AND b.account = _account
     );
+    _name record;
 BEGIN
     UPDATE {schema}.place SET binding = _into WHERE binding = ANY(_gone) AND retired_at IS NOT NULL;
-    UPDATE {schema}.place AS p SET binding = _into, retired_at = _now
-    FROM {schema}.binding AS b CROSS JOIN LATERAL {schema}.owned(b) AS o
-    WHERE b.id = ANY(_gone) AND p.account = _account AND p.kind = o.kind AND p.value = o.value;
+    FOR _name IN SELECT o.* FROM {schema}.binding AS b CROSS JOIN LATERAL {schema}.owned(b) AS o WHERE b.id = ANY(_gone)
+    LOOP
+        UPDATE {schema}.place SET binding = _into, retired_at = _now
+        WHERE account = _account AND kind = _name.kind AND value = _name.value;
+    END LOOP;
     DELETE FROM {schema}.binding WHERE id = ANY(_gone);
 END
 $$;
@@ -238,20 +258,21 @@ DECLARE
     _stands {schema}.binding;
     _status text := 'bound';
     _shown bigint;
+    _name record;
 BEGIN
     IF _token IS NOT NULL
         AND NOT EXISTS (SELECT FROM {schema}.lease AS l WHERE l.token = _token AND l.account = _account)
     THEN
-        RETURN QUERY SELECT 'fenced', b.* FROM (SELECT NULL::bigint, '', '', '', '', 0::float8, 0::bigint) AS b;
+        status := 'fenced';
+        RETURN NEXT;
         RETURN;
     END IF;
 
     IF _wanted.id IS NULL THEN
-        SELECT b.* INTO _stands FROM {schema}.owned(_wanted) AS o
-        JOIN {schema}.place AS p ON p.account = _account AND p.kind = o.kind AND p.value = o.value
-        JOIN {schema}.binding AS b ON b.id = p.binding
-        WHERE o.kind <> 'profile_id' AND p.retired_at IS NULL
-            AND b.external_id IS NOT DISTINCT FROM _wanted.external_id AND b.email IS NOT DISTINCT FROM _wanted.email
+        SELECT b.* INTO _stands FROM {schema}.owners(_account, _wanted) AS o
+        JOIN {schema}.binding AS b ON b.id = o.binding
+        WHERE o.kind <> 'profile_id' AND b.external_id IS NOT DISTINCT FROM _wanted.external_id
+            AND b.email IS NOT DISTINCT FROM _wanted.email
         LIMIT 1;
         _status := CASE WHEN _stands.id IS NULL THEN 'bound' ELSE 'stale' END;
     ELSE
@@ -261,10 +282,8 @@ BEGIN
     _shown := _stands.id;
 
     IF _status = 'bound' THEN
-        SELECT p.binding INTO _shown FROM {schema}.owned(_wanted) AS o
-        JOIN {schema}.place AS p ON p.account = _account AND p.kind = o.kind AND p.value = o.value
-        WHERE p.retired_at IS NULL AND p.binding IS DISTINCT FROM _wanted.id AND p.binding <> ALL(_absorb)
-        ORDER BY o.number LIMIT 1;
+        SELECT o.binding INTO _shown FROM {schema}.owners(_account, _wanted) AS o
+        WHERE o.binding IS DISTINCT FROM _wanted.id AND o.binding <> ALL(_absorb) ORDER BY o.number LIMIT 1;
         IF _shown IS NOT NULL THEN
             _status := 'conflict';
         END IF;
@@ -291,12 +310,17 @@ BEGIN
         _shown := _wanted.id;
         PERFORM {schema}.absorb(_account, _absorb, _shown, _now);
 
-        UPDATE {schema}.place AS p SET retired_at = _now
-        FROM (SELECT kind, value FROM {schema}.owned(_stands)
-            EXCEPT SELECT kind, value FROM {schema}.owned(_wanted)) AS o
-        WHERE p.account = _account AND p.kind = o.kind AND p.value = o.value;
-        DELETE FROM {schema}.place AS p WHERE p.account = _account AND p.kind = 'profile_id'
-            AND p.value = _stands.profile_id AND p.value IS DISTINCT FROM _wanted.profile_id;
+        FOR _name IN SELECT kind, value FROM {schema}.owned(_stands)
+            EXCEPT SELECT kind, value FROM {schema}.owned(_wanted)
+        LOOP
+            IF _name.kind = 'profile_id' THEN
+                DELETE FROM {schema}.place AS p
+                WHERE p.account = _account AND p.kind = _name.kind AND p.value = _name.value;
+            ELSE
+                UPDATE {schema}.place AS p SET retired_at = _now
+                WHERE p.account = _account AND p.kind = _name.kind AND p.value = _name.value;
+            END IF;
+        END LOOP;
         -- Ownership beats retirement.
         INSERT INTO {schema}.place AS p (account, kind, value, binding, retired_at)
         SELECT _account, a.kind, a.value, _shown, _now FROM {schema}.names(_change->'retire') AS a
@@ -328,11 +352,7 @@ DECLARE
 BEGIN
     PERFORM {schema}.enter(_account);
     FOR _row IN SELECT * FROM json_populate_recordset(NULL::{schema}.binding, _rows) LOOP
-        _owners := ARRAY(
-            SELECT DISTINCT p.binding FROM {schema}.owned(_row) AS o
-            JOIN {schema}.place AS p ON p.account = _account AND p.kind = o.kind AND p.value = o.value
-            WHERE p.retired_at IS NULL
-        );
+        _owners := ARRAY(SELECT DISTINCT o.binding FROM {schema}.owners(_account, _row) AS o);
         IF cardinality(_owners) = 0 THEN
             _stands := NULL;
             _whole := _row;
@@ -354,8 +374,9 @@ BEGIN
         ELSIF cardinality(_owners) = 1 AND _whole IS NOT DISTINCT FROM _stands THEN
             RETURN NEXT 'unchanged';
         ELSIF EXISTS (
-            SELECT FROM {schema}.owned(_whole) AS o
-            JOIN {schema}.leased AS d ON d.account = _account AND d.kind = o.kind AND d.value = o.value
+            SELECT FROM {schema}.owned(_whole) AS o CROSS JOIN LATERAL (
+                SELECT FROM {schema}.leased WHERE account = _account AND kind = o.kind AND value = o.value OFFSET 0
+            ) AS d
         ) THEN
             RETURN NEXT 'conflict';
         ELSE
@@ -383,14 +404,17 @@ LANGUAGE plpgsql VOLATILE {planning} {waiting}
 AS $$
 DECLARE
     _gone {schema}.binding;
+    _name record;
 BEGIN
     PERFORM {schema}.enter(_account);
-    DELETE FROM {schema}.binding AS b USING {schema}.place AS p
-    WHERE p.account = _account AND p.kind = _kind AND p.value = _value AND p.retired_at IS NULL AND b.id = p.binding
-    RETURNING b.* INTO _gone;
+    DELETE FROM {schema}.binding AS b WHERE b.id = (
+        SELECT p.binding FROM {schema}.place AS p
+        WHERE p.account = _account AND p.kind = _kind AND p.value = _value AND p.retired_at IS NULL
+    ) RETURNING b.* INTO _gone;
     DELETE FROM {schema}.place WHERE binding = _gone.id AND retired_at IS NOT NULL;
-    DELETE FROM {schema}.place AS p USING {schema}.owned(_gone) AS o
-    WHERE p.account = _account AND p.kind = o.kind AND p.value = o.value;
+    FOR _name IN SELECT * FROM {schema}.owned(_gone) LOOP
+        DELETE FROM {schema}.place WHERE account = _account AND kind = _name.kind AND value = _name.value;
+    END LOOP;
     RETURN _gone.id IS NOT NULL;
 END
 $$;

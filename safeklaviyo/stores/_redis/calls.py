@@ -45,17 +45,19 @@ class Call(NamedTuple, Generic[T]):
     Attributes:
         operation: The operation's name in the script.
         read: Makes the answer's text a value.
+        keys: How many of the account's keys it needs; each costs a little on its way.
     """
 
     script: Script
     operation: bytes
     arguments: tuple[bytes, ...]
     read: Callable[[str], T]
+    keys: int = 4
 
 
 def find(identifiers: Sequence[Identifier]) -> Call[Found]:
     """See `IdentityStore.find`."""
-    return Call(READS, b"find", tuple([_name(each) for each in identifiers]), partial(_found, identifiers))
+    return Call(READS, b"find", tuple([_name(each) for each in identifiers]), partial(_found, identifiers), 1)
 
 
 def acquire(identifiers: frozenset[Identifier], intent: str, ttl: float) -> Call[Lease | None]:
@@ -132,7 +134,7 @@ def count() -> Call[int]:
 
 def recall(name: str) -> Call[str | None]:
     """See `IdentityStore.recall`."""
-    return Call(READS, b"recall", (name.encode(),), _read_text)
+    return Call(READS, b"recall", (name.encode(),), _read_text, 1)
 
 
 def remember(name: str, value: str | None) -> Call[None]:
@@ -180,16 +182,9 @@ def _nothing(_: str) -> None:
 
 
 def _binding(parts: Sequence[str]) -> Binding:
-    key, external_id, email, profile_id, phone_number, verified_at, version = parts
-    return Binding(
-        None if external_id == NONE else external_id,
-        None if email == NONE else email,
-        None if profile_id == NONE else profile_id,
-        None if phone_number == NONE else phone_number,
-        None if verified_at == NONE else float(verified_at),
-        int(version),
-        key,
-    )
+    external_id, email, profile_id, phone, verified_at = [None if each == NONE else each for each in parts[1:6]]
+    verified = None if verified_at is None else float(verified_at)
+    return Binding(external_id, email, profile_id, phone, verified, int(parts[6]), parts[0])
 
 
 def _lease(record: str, now: str, *, taken_over: bool = False) -> Lease:
@@ -204,10 +199,10 @@ def _found(identifiers: Sequence[Identifier], answer: str) -> Found:
     matches: list[Match] = []
     for record in records:
         number, retired_at, *parts = record.split(FIELD)
-        binding = bindings.get(parts[0])
-        if binding is None:
-            binding = bindings[parts[0]] = _binding(parts)
-        matches.append(Match(identifiers[int(number)], binding, _seconds(retired_at) if retired_at else None))
+        key = parts[0]
+        if key not in bindings:
+            bindings[key] = _binding(parts)
+        matches.append(Match(identifiers[int(number)], bindings[key], _seconds(retired_at) if retired_at else None))
     return Found(tuple(matches), _lease(lease, now) if lease else None, _seconds(now))
 
 

@@ -42,7 +42,8 @@ class Maps:
         script = call.script
         begin = ("EVAL", script.source) if whole else ("EVALSHA", script.sha)
         known = self._generations.get(account, b"")
-        return (*begin, 4, *_keys(self._prefix, account), known, call.operation, *call.arguments)
+        keys = _keys(self._prefix, account)[: call.keys]
+        return (*begin, call.keys, *keys, known, call.operation, *call.arguments)
 
     def answer(self, account: str, call: Call[T], reply: bytes) -> T:
         """Return what the server's reply says.

@@ -1,6 +1,7 @@
 -- Who may go on, what time it is, and how values are packed. Followed by reads.lua or writes.lua.
 --
--- KEYS: the map, the bindings in order, the leases by expiry, the journal: all of one account, in one slot.
+-- KEYS: the map, the bindings in order, the leases by expiry, the journal: all of one account, in one slot. What needs
+-- the map alone is given no other.
 -- ARGV: the generation that the asker knows ('' for none), the operation, its arguments.
 -- The reply is the generation and the answer; or, without a RECORD byte, one word that says why there is none.
 
@@ -40,10 +41,9 @@ local function get(field)
   return redis.call('HGET', map, field)
 end
 
--- The key of the binding that the identifier belongs to, and since when it is retired from it ('' while it is current).
-local function place_of(identifier)
-  local place = get('i' .. identifier)
-  if place then return string.match(place, '^(%d+)\255?(%d*)$') end
+-- The key of the binding that an identifier belongs to, and since when it is retired from it ('' while it is current).
+local function parse_place(place)
+  return string.match(place, '^(%d+)\255?(%d*)$')
 end
 
 local function owned(binding)

@@ -2,22 +2,42 @@
 
 local operations = {}
 
-function operations.find()
-  local answer, bindings, lowest = {whole(now), ''}, {}, nil
-  local function see(identifier)
-    local token = get('c' .. identifier)
-    if token and (not lowest or by_number(token, lowest)) then lowest = token end
+local function prefixed(letter, identifiers)
+  local fields = {}
+  for each, identifier in ipairs(identifiers) do fields[each] = letter .. identifier end
+  return fields
+end
+
+-- A hundred fields at a time, because Lua passes no more than some thousands.
+local function get_all(fields)
+  local values = {}
+  for first = 1, #fields, 100 do
+    local part = redis.call('HMGET', map, unpack(fields, first, math.min(first + 99, #fields)))
+    for _, value in ipairs(part) do values[#values + 1] = value end
   end
-  for each = 3, #ARGV do
-    see(ARGV[each])
-    local key, retired_at = place_of(ARGV[each])
-    if key then
-      if not bindings[key] then
-        bindings[key] = get('b' .. key)
-        for _, identifier in ipairs(owned(split(bindings[key]))) do see(identifier) end
+  return values
+end
+
+-- A binding that several identifiers lead to is told once.
+function operations.find()
+  local asked, told, answer = {}, {}, {whole(now), ''}
+  for each = 3, #ARGV do asked[each - 2] = ARGV[each] end
+  local tokens = get_all(prefixed('c', asked))
+  for each, place in ipairs(get_all(prefixed('i', asked))) do
+    if place then
+      local key, retired_at = parse_place(place)
+      local binding = ''
+      if not told[key] then
+        told[key] = true
+        binding = get('b' .. key)
+        for _, token in ipairs(get_all(prefixed('c', owned(split(binding))))) do tokens[#tokens + 1] = token end
       end
-      answer[#answer + 1] = table.concat({each - 3, retired_at, key, bindings[key]}, FIELD)
+      answer[#answer + 1] = table.concat({each - 1, retired_at, key, binding}, FIELD)
     end
+  end
+  local lowest = nil
+  for _, token in ipairs(tokens) do
+    if token and (not lowest or by_number(token, lowest)) then lowest = token end
   end
   if lowest then answer[2] = lowest .. FIELD .. get('l' .. lowest) end
   return table.concat(answer, RECORD)

@@ -38,6 +38,11 @@ local function binding_of(key)
   return packed and split(packed)
 end
 
+local function place_of(identifier)
+  local place = get('i' .. identifier)
+  if place then return parse_place(place) end
+end
+
 local function owner_of(identifier)
   local key, retired_at = place_of(identifier)
   return retired_at == '' and key or nil
