@@ -52,7 +52,17 @@ class AsyncKlaviyo(Described):
         dialect: DialectName = "current",
         http_client: AsyncClient | None = None,
     ) -> None:
-        self._wiring = wiring(api_key, account, public_key, policy, retry, timeout, base_url, revision, dialect)
+        self._wiring = wiring(
+            api_key,
+            account=account,
+            public_key=public_key,
+            policy=policy,
+            retry=retry,
+            timeout=timeout,
+            base_url=base_url,
+            revision=revision,
+            dialect=dialect,
+        )
         self._owns_store = not isinstance(store, AsyncIdentityStore)
         opened = store if isinstance(store, AsyncIdentityStore) else open_async_store(store_url(store))
         self._shell = AsyncShell(self._wiring, opened, http_client)

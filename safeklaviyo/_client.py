@@ -80,7 +80,17 @@ class Klaviyo(Described):
         dialect: DialectName = "current",
         http_client: SyncClient | None = None,
     ) -> None:
-        self._wiring = wiring(api_key, account, public_key, policy, retry, timeout, base_url, revision, dialect)
+        self._wiring = wiring(
+            api_key,
+            account=account,
+            public_key=public_key,
+            policy=policy,
+            retry=retry,
+            timeout=timeout,
+            base_url=base_url,
+            revision=revision,
+            dialect=dialect,
+        )
         self._owns_store = not isinstance(store, IdentityStore)
         opened = store if isinstance(store, IdentityStore) else open_store(store_url(store))
         self._shell = Shell(self._wiring, opened, http_client)

@@ -95,8 +95,8 @@ def refusal(decision: Decision) -> IdentityError:
     common = {"rule": decision.rule, "external_id": asked.external_id, "email": asked.email}
     if binding is None:
         return errors.IdOnlyError(decision.reason, **common)
-    is_about_email = decision.rule in {"R6", "R11"} or (decision.rule == "R5" and binding.external_id == asked.external_id)
-    if is_about_email:
+    has_id = binding.external_id == asked.external_id
+    if decision.rule in {"R6", "R11"} or (decision.rule == "R5" and has_id):
         return errors.EmailMismatchError(decision.reason, current_email=binding.email, **common)
     return errors.ExternalIdMismatchError(decision.reason, current_external_id=binding.external_id, **common)
 
@@ -113,11 +113,11 @@ def speaks(match: Match | None, now: float, policy: Policy) -> Binding | None:
 def _decide_pair(claim: Claim, found: Found, policy: Policy, *, needs_profile: bool) -> Decision:
     by_id, by_email = found.current(Kind.EXTERNAL_ID), found.current(Kind.EMAIL)
     if by_id is not None and by_email is not None and by_id.key == by_email.key:
-        return _send(by_id, "R3", "the map knows the pair", found, policy, needs_profile=needs_profile)
+        return _send(by_id, found, policy, rule="R3", reason="the map knows the pair", needs_profile=needs_profile)
     stale = _stale_pair(by_id, by_email, found, policy)
     if stale is not None and stale.email is not None:
         reason = "one identifier is a former one of the same customer"
-        return _rewrite(stale, claim, "R5", reason, found, policy, needs_profile=needs_profile)
+        return _rewrite(stale, claim, found, policy, rule="R5", reason=reason, needs_profile=needs_profile)
     asked = Identity(claim.external_id, claim.email)
     if by_id is not None and by_id.email is not None:
         if policy.email_mismatch == "change":
@@ -147,11 +147,13 @@ def _stale_pair(by_id: Binding | None, by_email: Binding | None, found: Found, p
 def _decide_external_id(claim: Claim, found: Found, policy: Policy, *, needs_profile: bool) -> Decision:
     current = found.current(Kind.EXTERNAL_ID)
     if current is not None and current.email is not None:
-        return _send(current, "R8", "the map knows the external_id", found, policy, needs_profile=needs_profile)
+        return _send(
+            current, found, policy, rule="R8", reason="the map knows the external_id", needs_profile=needs_profile
+        )
     former = None if current is not None else speaks(found.retired(Kind.EXTERNAL_ID), found.now, policy)
     if former is not None and former.email is not None:
         reason = "the external_id is a former one of this customer"
-        return _rewrite(former, claim, "R8", reason, found, policy, needs_profile=needs_profile)
+        return _rewrite(former, claim, found, policy, rule="R8", reason=reason, needs_profile=needs_profile)
     asked = Identity(claim.external_id, None)
     if policy.unknown_id == "refuse":
         return Decision("refuse", asked, "R9", "an external_id alone is unknown here; give its email too")
@@ -161,29 +163,29 @@ def _decide_external_id(claim: Claim, found: Found, policy: Policy, *, needs_pro
 def _decide_email(claim: Claim, found: Found, policy: Policy, *, needs_profile: bool) -> Decision:
     current = found.current(Kind.EMAIL)
     if current is not None:
-        return _send(current, "R10", "the map knows the email", found, policy, needs_profile=needs_profile)
+        return _send(current, found, policy, rule="R10", reason="the map knows the email", needs_profile=needs_profile)
     former = speaks(found.retired(Kind.EMAIL), found.now, policy)
     if former is not None and former.email is not None:
         reason = "the email is a former one of this customer"
-        return _rewrite(former, claim, "R11", reason, found, policy, needs_profile=needs_profile)
+        return _rewrite(former, claim, found, policy, rule="R11", reason=reason, needs_profile=needs_profile)
     return Decision("contact", Identity(None, claim.email), "R12", "the map does not know the email")
 
 
 def _rewrite(
-    binding: Binding, claim: Claim, rule: str, reason: str, found: Found, policy: Policy, *, needs_profile: bool
+    binding: Binding, claim: Claim, found: Found, policy: Policy, *, rule: str, reason: str, needs_profile: bool
 ) -> Decision:
     if policy.retired == "refuse":
         return Decision("refuse", Identity(claim.external_id, claim.email), rule, reason, binding=binding)
-    return _send(binding, rule, reason, found, policy, needs_profile=needs_profile, rewritten=True)
+    return _send(binding, found, policy, rule=rule, reason=reason, needs_profile=needs_profile, rewritten=True)
 
 
 def _send(
     binding: Binding,
-    rule: str,
-    reason: str,
     found: Found,
     policy: Policy,
     *,
+    rule: str,
+    reason: str,
     needs_profile: bool,
     rewritten: bool = False,
 ) -> Decision:

@@ -67,6 +67,7 @@ class Wiring:
 
 def wiring(
     api_key: object,
+    *,
     account: object,
     public_key: object,
     policy: object,

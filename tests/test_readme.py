@@ -19,6 +19,7 @@ from safeklaviyo import AsyncKlaviyo, Klaviyo, Policy, RetryPolicy, errors, poli
 from safeklaviyo._bindings import Bindings
 from safeklaviyo._profiles import Profiles
 from safeklaviyo._reserved import Role, meaning_of_event_key, meaning_of_person_key
+from safeklaviyo._version import VERSION
 from safeklaviyo.cli import main
 from safeklaviyo.cli._arguments import parser
 from safeklaviyo.cli._simulation import _ROWS
@@ -222,10 +223,9 @@ class TestNames:
         name, field = re.match(r"(\w+)(?:\.(\w+))?", span).groups()
         if name in OTHERS:
             return
-        places = (safeklaviyo, errors, importlib.import_module("safeklaviyo.stores.postgres"))
-        found = [getattr(place, name) for place in places if hasattr(place, name)]
-        assert [] != found
-        assert field is None or field in getattr(found[0], "model_fields", {}) or hasattr(found[0](), field)
+        place = "safeklaviyo.stores.postgres" if name == "PostgresStore" else "safeklaviyo"
+        found = getattr(importlib.import_module(place), name)
+        assert field is None or field in getattr(found, "model_fields", {}) or hasattr(found(), field)
 
     def test_each_file_exists(self):
         """No link and no path leads nowhere."""
@@ -248,3 +248,20 @@ class TestNames:
             assert {Role.REFUSED} != {meaning_of_person_key(key).role, meaning_of_event_key(key).role}
         for key in re.findall(r"`([\w$]+)`", refused.split("\n\n")[0]):
             assert Role.REFUSED is meaning_of_person_key(key).role
+
+
+class TestOtherPages:
+    """What stands beside the README."""
+
+    def test_the_changelog_has_this_version(self):
+        """A release that is not described is not made."""
+        assert f"## [{VERSION}] - " in (ROOT / "CHANGELOG.md").read_text()
+
+    def test_each_module_that_contributors_are_sent_to_exists(self):
+        """A change goes where the table says, because there is such a place."""
+        page = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
+        cells = re.findall(r"^\| .+? \| (.+) \|$", page, re.MULTILINE)
+        modules = {name for cell in cells for name in re.findall(r"`([a-z_.]+)`", cell)}
+        assert {"_rules", "_operations", "stores.base"} <= modules
+        for name in modules:
+            importlib.import_module(f"safeklaviyo.{name}")

@@ -1,4 +1,4 @@
-"""What to do when Klaviyo's answer and the map are compared (R15), and a binding that was not checked for a while (R16).
+"""Comparing Klaviyo's answers with the map (R15), and bindings that were not checked for a while (R16).
 
 Evidence counts against the map only if it was read after the map was, with nobody writing: an answer that is older than
 the map's last change is read anew before anybody is accused of drift (H7).

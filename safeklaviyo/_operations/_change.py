@@ -279,34 +279,38 @@ def _difference(call: Call, task: _Task, profile: Profile) -> Flow[dict[str, Any
         ExternalIdMismatchError: A guest's profile has an external id by now, which is not to be overwritten.
         IdentityDriftError: The profile is somebody else's, or shows an address nobody here knows.
     """
-    binding, wanted, intent = task.binding, task.wanted, task.intent
-    if profile.external_id not in (None, binding.external_id, wanted.external_id):
-        if binding.external_id is not None:
-            raise _evidence.drift(binding, profile, "the customer's profile shows another external_id in Klaviyo")
-        if intent.new_external_id is not None or intent.clears:
-            raise errors.ExternalIdMismatchError(
-                "the profile has got an external_id in Klaviyo",
-                current_external_id=profile.external_id,
-                external_id=wanted.external_id,
-                email=binding.email,
-            )
+    binding, wanted = task.binding, task.wanted
+    _check_external_id(task, profile)
     shown = _evidence.email_of(profile)
     is_strange = shown is not None and shown not in (wanted.email, binding.email) and call.policy.drift != "adopt"
     if is_strange and not (yield from has_left(call, binding, profile)):
         raise _evidence.drift(binding, profile, "the customer's profile shows another email in Klaviyo")
-    patch: dict[str, Any] = {}
-    if Kind.EXTERNAL_ID.value in task.intent.clears:
-        if profile.external_id is not None:
-            patch["external_id"] = CLEAR
-    elif wanted.external_id is not None and profile.external_id != wanted.external_id:
-        patch["external_id"] = wanted.external_id
-    if shown != wanted.email:
-        patch["email"] = wanted.email
-    if task.intent.new_phone_number is not None and profile.phone_number != wanted.phone_number:
-        patch["phone_number"] = wanted.phone_number
-    elif Kind.PHONE_NUMBER.value in task.intent.clears and profile.phone_number is not None:
-        patch["phone_number"] = CLEAR
-    return patch
+    clears = task.intent.clears
+    wanted_fields: dict[str, Any] = {"email": wanted.email}
+    if wanted.external_id is not None or Kind.EXTERNAL_ID.value in clears:
+        wanted_fields["external_id"] = wanted.external_id
+    if task.intent.new_phone_number is not None or Kind.PHONE_NUMBER.value in clears:
+        wanted_fields["phone_number"] = wanted.phone_number
+    shown_fields = {"email": shown, "external_id": profile.external_id, "phone_number": profile.phone_number}
+    return {
+        name: CLEAR if value is None else value for name, value in wanted_fields.items() if value != shown_fields[name]
+    }
+
+
+def _check_external_id(task: _Task, profile: Profile) -> None:
+    """Refuse to write over an external id that nobody here knows."""
+    binding, wanted, intent = task.binding, task.wanted, task.intent
+    if profile.external_id in (None, binding.external_id, wanted.external_id):
+        return
+    if binding.external_id is not None:
+        raise _evidence.drift(binding, profile, "the customer's profile shows another external_id in Klaviyo")
+    if intent.new_external_id is not None or Kind.EXTERNAL_ID.value in intent.clears:
+        raise errors.ExternalIdMismatchError(
+            "the profile has got an external_id in Klaviyo",
+            current_external_id=profile.external_id,
+            external_id=wanted.external_id,
+            email=binding.email,
+        )
 
 
 def _checked(task: _Task, answer: Profile) -> Profile:

@@ -16,7 +16,7 @@ from safeklaviyo._operations._leases import Intent
 from safeklaviyo._operations._reading import gather, read_profile, search
 from safeklaviyo._operations._resolve import Resolved, resolve
 from safeklaviyo._operations._settle import act, restore, take
-from safeklaviyo.errors import IdOnlyError, SafeKlaviyoError
+from safeklaviyo.errors import EmailMismatchError, IdOnlyError, SafeKlaviyoError
 from safeklaviyo.identity import Claim, Kind
 from safeklaviyo.models import Binding, EmailChange, ExternalIdChange, PhoneChange
 
@@ -37,7 +37,7 @@ def change_email(
         binding = resolved.binding
         before = before or binding
         if resolved.contact is not None and binding.email == new_email:
-            moved = resolved.contact.created is True
+            moved = resolved.contact.moved or claim.email is not None
             return (yield from _email_change(call, None, Changed(binding, moved=moved), binding))
         wanted = Intent("change", new_email=new_email, merges=merges)
         changed = yield from _change(call, binding, wanted, main=main)
@@ -118,28 +118,48 @@ def _customer_for(call: Call, new_email: str, claim: Claim, *, merges: bool, mai
         EmailTakenError: The new address is on somebody else's profile.
     """
     found = yield from Find(call.account, claim.identifiers())
-    if not found.matches and found.lease is None:
-        claim = yield from _look_ahead(call, new_email, claim, merges=merges)
+    is_mapped = bool(found.matches)
+    if not is_mapped and found.lease is None:
+        yield from _look_ahead(call, new_email, claim, merges=merges)
+    address: str | None = new_email
     try:
-        return (yield from _customer(call, claim, main=main and claim.email == new_email))
+        return (yield from _customer(call, claim))
     except IdOnlyError:
+        # Nobody knows an email of theirs, so there is none to change: the new one is their first.
         if claim.email is not None or claim.external_id is None:
             raise
-    # Nobody knows an email of theirs, so there is none to change: the new one is their first.
-    return (yield from _customer(call, Claim(claim.external_id, new_email), main=main))
+    except EmailMismatchError as error:
+        address = _shown_for(error, new_email, claim, is_mapped=is_mapped)
+    try:
+        return (yield from _customer(call, Claim(claim.external_id, address), main=main))
+    except EmailMismatchError as error:
+        address = _shown_for(error, new_email, claim, is_mapped=is_mapped)
+    return (yield from _customer(call, Claim(claim.external_id, address)))
 
 
-def _look_ahead(call: Call, new_email: str, claim: Claim, *, merges: bool) -> Flow[Claim]:
+def _shown_for(error: EmailMismatchError, new_email: str, claim: Claim, *, is_mapped: bool) -> str:
+    """Return the address that Klaviyo shows for an external id which the map does not know, where it may be changed.
+
+    Raises:
+        EmailMismatchError: The map knows another, or the caller named another as the old one.
+    """
+    shown = error.current_email
+    if is_mapped or shown is None or claim.external_id is None or (claim.email is not None and shown != new_email):
+        raise error
+    return shown
+
+
+def _look_ahead(call: Call, new_email: str, claim: Claim, *, merges: bool) -> Flow[None]:
     """See who has the new address, before anybody is made known with the old one."""
     evidence = yield from gather(call, (claim.external_id,), (new_email,))
-    for profile in evidence.values():
-        if not _evidence.has_email(profile, new_email):
+    profiles = evidence.values()
+    has_own = claim.email is not None or any(profile.external_id == claim.external_id for profile in profiles)
+    for profile in profiles:
+        if not _evidence.has_email(profile, new_email) or profile.external_id == (claim.external_id or ""):
             continue
-        if claim.external_id is not None and profile.external_id == claim.external_id:
-            return Claim(claim.external_id, new_email)  # Klaviyo knows of the change already
-        if not (merges and profile.external_id is None):
+        # Whoever has no profile yet takes an orphan with their address, as at any first contact (R4).
+        if profile.external_id is not None or (has_own and not merges):
             raise _evidence.taken(Binding(None, new_email), profile)
-    return claim
 
 
 def _change(call: Call, binding: Binding, changes: Intent, *, main: bool) -> Flow[Changed | None]:

@@ -37,6 +37,7 @@ class Contact:
         owner: Whose it is.
         profile: The customer's profile; None in a dialect that cannot say.
         created: This call created it; None in a dialect that cannot say.
+        moved: Something was written onto the profile, or it was created.
         written: The call's properties went with the create.
     """
 
@@ -45,7 +46,25 @@ class Contact:
     owner: Binding | None = None
     profile: Profile | None = None
     created: bool | None = False
+    moved: bool = False
     written: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One first contact, while it is made.
+
+    Attributes:
+        base: The binding that it will complete, if there is one.
+        main: The create is the operation's main write.
+    """
+
+    lease: Lease
+    pair: Identity
+    base: Binding | None
+    person: Person
+    contact: Contact
+    main: bool
 
 
 def contact_under_lease(
@@ -71,11 +90,12 @@ def contact_under_lease(
     if decision.action != "contact":
         yield from release(call, lease)
         return contact
+    task = _Task(lease, pair, base, person, contact, main)
     evidence: Evidence = {}
     known = None if base is None else base.profile_id
     if call.policy.first_contact == "verify" or not call.dialect.verifies or known is not None:
         evidence = yield from gather(call, (pair.external_id,), (pair.email,), also=(known,))
-    settled = yield from _settle(call, lease, contact, base, pair, evidence, person, main=main)
+    settled = yield from _settle(call, task, evidence)
     if settled:
         yield from _bind(call, lease, base, contact, pair)
     else:
@@ -83,21 +103,12 @@ def contact_under_lease(
     return contact
 
 
-def _settle(
-    call: Call,
-    lease: Lease,
-    contact: Contact,
-    base: Binding | None,
-    pair: Identity,
-    evidence: Evidence,
-    person: Person,
-    *,
-    main: bool,
-) -> Flow[bool]:
+def _settle(call: Call, task: _Task, evidence: Evidence) -> Flow[bool]:
     """Decide and write until the pair has its one profile (R17: each time with what the refusal showed)."""
+    contact, pair = task.contact, task.pair
     response: Response | None = None
     for _ in range(_TRIES):
-        others = yield from _others(call, contact, base, pair, evidence)
+        others = yield from _others(call, task, evidence)
         if contact.put_back is not None:
             return False
         placement = _evidence.place(pair.external_id, str(pair.email), evidence.values())
@@ -108,7 +119,7 @@ def _settle(
             owner = others[placement.profile.id]
             raise _evidence.drift(owner, placement.profile, "the profile is another customer's in the identity map")
         try:
-            response = yield from _write(call, lease, placement, pair, person, main=main)
+            response = yield from _write(call, task, placement)
         except LeaseLostError as lost:
             raise LeaseLostError(None if placement.profile is None else placement.profile.id) from lost
         if _wire.is_success(response.status):
@@ -120,16 +131,15 @@ def _settle(
     raise _evidence.unexplained(response, pair)
 
 
-def _others(
-    call: Call, contact: Contact, base: Binding | None, pair: Identity, evidence: Evidence
-) -> Flow[dict[str, Binding]]:
+def _others(call: Call, task: _Task, evidence: Evidence) -> Flow[dict[str, Binding]]:
     """Return the profiles that the map gives to other customers, and note one that shows a former address of theirs.
 
     A former address of the customer's own counts as none: it was put back, and gives way to the current one (R15).
     """
+    base, contact = task.base, task.contact
     others: dict[str, Binding] = {}
     for profile in tuple(evidence.values()):
-        owner, is_former = yield from owner_in_map(call, profile, pair.email)
+        owner, is_former = yield from owner_in_map(call, profile, task.pair.email)
         if owner is not None and (base is None or owner.key != base.key):
             others[profile.id] = owner
             if is_former:
@@ -139,19 +149,18 @@ def _others(
     return others
 
 
-def _write(
-    call: Call, lease: Lease, placement: Placement, pair: Identity, person: Person, *, main: bool
-) -> Flow[Response]:
+def _write(call: Call, task: _Task, placement: Placement) -> Flow[Response]:
     """Carry out one step of a placement."""
+    pair, person, lease = task.pair, task.person, task.lease
     if placement.profile is None:
         request = call.dialect.create(pair, person)
-        return (yield from send(call, request, main=main, accept=TAKEN, lease=lease))
+        return (yield from send(call, request, main=task.main, accept=TAKEN, lease=lease))
     if placement.step == "identify":
         request = call.dialect.move(placement.profile.id, external_id=pair.external_id)
     else:
         request = call.dialect.move(placement.profile.id, email=pair.email)
     # Properties only travel with a create: where there are some, this is not yet what the caller wants to know about.
-    main = main and person.is_empty
+    main = task.main and person.is_empty
     return (yield from send(call, request, main=main, accept=TAKEN_OR_MISSING, lease=lease))
 
 
@@ -164,6 +173,7 @@ def _take_in(call: Call, contact: Contact, placement: Placement, response: Respo
     Raises:
         IdentityDriftError: The answer shows another pair than was written (F-11).
     """
+    contact.moved = True
     if placement.step == "create":
         contact.written = True
         contact.created = True if call.dialect.verifies else None

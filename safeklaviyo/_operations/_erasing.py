@@ -14,7 +14,7 @@ from safeklaviyo._operations._tombstones import bury
 from safeklaviyo.identity import Identifier, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from safeklaviyo._flow import Flow
     from safeklaviyo._operations._leases import Intent
@@ -29,19 +29,29 @@ def erase_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = 
     if intent.profile_id is not None:
         request = _wire.request_deletion(intent.profile_id)
         yield from send(call, request, main=main, accept=MISSING, lease=lease)
-    names = tuple(intent.identifiers())
-    found = yield from Find(call.account, names)
-    bindings = {match.binding.key: match.binding for match in found.matches if match.retired_at is None}
-    buried = {name for name in names if name.kind is not Kind.PROFILE_ID}
+    found = yield from Find(call.account, tuple(intent.identifiers()))
+    meant = {(Kind.EXTERNAL_ID, intent.external_id), (Kind.EMAIL, intent.email), (Kind.PROFILE_ID, intent.profile_id)}
+    current = [match for match in found.matches if match.retired_at is None]
+    bindings = {match.binding.key: match.binding for match in current if match.identifier in meant}
+    buried = {name for name in intent.identifiers() if name.kind is not Kind.PROFILE_ID}
     for binding in bindings.values():
         buried |= set(_current(binding)) | (yield from _former(call, binding))
-    yield from bury(call, sorted(buried))
+    others = yield from _of_others(call, buried, bindings)
+    yield from bury(call, sorted(buried - others))
     for binding in bindings.values():
         yield from ForgetJournal(call.account, binding.key)
         for identifier in _current(binding):
             yield from Remove(call.account, identifier)
     yield from release(call, lease)
     return True
+
+
+def _of_others(call: Call, names: set[Identifier], bindings: Collection[str]) -> Flow[set[Identifier]]:
+    """Return those identifiers that are somebody else's by now, and must not fall with their former owner."""
+    found = yield from Find(call.account, tuple(sorted(names)))
+    return {
+        match.identifier for match in found.matches if match.retired_at is None and match.binding.key not in bindings
+    }
 
 
 def _current(binding: Binding) -> Iterator[Identifier]:

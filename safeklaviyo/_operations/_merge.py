@@ -1,7 +1,7 @@
-"""Merging one profile into another, under a lease: planned, refused where the evidence forbids it, and never repeated
-after an unknown outcome without reading first.
+"""Merging one profile into another, under a lease: planned first, and refused where the evidence forbids it.
 
-Klaviyo merges some time after its answer, which names no job: what can be seen is that the source is gone.
+A merge is never asked for again after an unknown outcome without reading first. Klaviyo merges some time after its
+answer, which names no job: what can be seen is that the source is gone.
 """
 
 from __future__ import annotations
@@ -176,7 +176,19 @@ def _write_down(call: Call, lease: Lease, intent: Intent) -> Flow[Binding | None
 
 
 def _survivor(call: Call, into: Profile) -> Flow[Binding | None]:
-    """Return the survivor's binding, which may not know its profile yet."""
+    """Return the survivor's binding, which may not know its profile yet.
+
+    Raises:
+        IdentityDriftError: The map gives one of its identifiers to another customer.
+    """
     names = Claim(into.external_id, _evidence.email_of(into)).identifiers()
     found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, into.id), *names))
-    return found.current(Kind.PROFILE_ID) or found.current(Kind.EXTERNAL_ID) or found.current(Kind.EMAIL)
+    owner = found.current(Kind.PROFILE_ID)
+    for other in () if owner is not None else (found.current(Kind.EXTERNAL_ID), found.current(Kind.EMAIL)):
+        if other is None:
+            continue
+        is_same = other.external_id == into.external_id or None in {other.external_id, into.external_id}
+        if not is_same or other.profile_id is not None:
+            raise _evidence.drift(other, into, "the identity map gives the survivor's address to another customer")
+        owner = owner or other
+    return owner

@@ -1,8 +1,8 @@
 """Phones (R14): attached to a profile that is known, and never used to say who somebody is.
 
-A phone never travels with a create, an import or an event: to Klaviyo a known phone with a new email is the same person,
-so one customer's profile would be handed to another ("Update profile identifiers via API"). Nothing here can fail the
-call, whose main write is done by then.
+A phone never travels with a create, an import or an event: to Klaviyo a known phone with a new email is the same
+person, so one customer's profile would be handed to another ("Update profile identifiers via API"). Nothing here can
+fail the call, whose main write is done by then.
 """
 
 from __future__ import annotations

@@ -138,6 +138,7 @@ def merge(call: Call, source: object, into: object, *, allow_suppressed: bool) -
         lease = yield from take(call, intent)
         if lease is None:
             continue
+        was_begun = True
         done = yield from act(call, lease, None, _merge.merge_under_lease(call, lease, intent, main=True))
         if done is not None:
             return MergeRequest("completed" if done.is_done else "requested", source_id, into_id, tuple(call.notices))

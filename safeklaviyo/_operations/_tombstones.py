@@ -38,12 +38,12 @@ def lift(call: Call, identifier: Identifier) -> Flow[bool]:
 
 
 def refuse_erased(call: Call, claim: Claim) -> Flow[None]:
-    """Refuse a claim about somebody who was erased.
+    """Refuse a claim about somebody who was erased. A pair stands and falls with its email, which can be released.
 
     Raises:
-        ErasedError: An identifier has a tombstone.
+        ErasedError: The email, or an external id alone, has a tombstone.
     """
-    for identifier in claim.identifiers():
+    for identifier in claim.identifiers()[-1:]:
         if (yield from Recall(call.account, _name(call, identifier))) is not None:
             raise ErasedError(
                 "this customer was erased; if they have come back, release their email first",

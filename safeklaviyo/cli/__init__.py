@@ -27,9 +27,6 @@ MISSING_EXTRA: Final = 2
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
-# What the library logs is said by the commands themselves.
-_SILENCE = logging.NullHandler()
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -41,7 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if it did what was asked; 1 if it could not, or found something amiss; 2 if it was called wrongly or needs a
         package that is not installed; 130 after Ctrl-C; 141 if nobody reads its output any more.
     """
-    logging.getLogger("safeklaviyo").addHandler(_SILENCE)
     cast("TextIOWrapper", sys.stdout).reconfigure(encoding="utf-8", errors="backslashreplace")
     arguments = parser().parse_args(argv)
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["default_url", "open_async_store", "open_store"]
 
-_ACCEPTED = "give memory://, sqlite:///relative.db or sqlite:////absolute.db"
+_ACCEPTED = "give memory://, sqlite:///relative.db, sqlite:////absolute.db, redis://host or postgresql://host/database"
 _POSTGRES = frozenset({"postgres", "postgresql"})
 _REDIS = frozenset({"redis", "rediss", "redis+sentinel"})
 

@@ -110,6 +110,10 @@ class Rows(ABC):
     def write_down(self, at: float, binding: Binding, entry: JournalEntry) -> None:
         """Add a row to the journal."""
 
+    @abstractmethod
+    def inherit(self, key: str, heir: str) -> None:
+        """Let the journal's rows about one binding become rows about another."""
+
 
 def owned(binding: Binding) -> tuple[Identifier, ...]:
     """Return the identifiers that are current on a binding: the phone number is not one, because people share it."""
@@ -211,9 +215,9 @@ def _same_pair(rows: Rows, wanted: Binding) -> Binding | None:
 def _carry_out(rows: Rows, change: Change, stands: Binding | None, now: float) -> Binding:
     """Make the change, once nothing speaks against it."""
     former: dict[Identifier, float] = {}
-    for key in change.absorb:
-        if key != change.binding.key:
-            former |= _dissolve(rows, key, now)
+    absorbed = [key for key in change.absorb if key != change.binding.key]
+    for key in absorbed:
+        former |= _dissolve(rows, key, now)
     if stands is not None:
         for identifier in owned(stands):
             rows.forget(identifier)
@@ -222,6 +226,8 @@ def _carry_out(rows: Rows, change: Change, stands: Binding | None, now: float) -
     version = 1 if stands is None else stands.version + 1
     verified_at = now if change.verified else change.binding.verified_at
     bound = _settle(rows, replace(change.binding, version=version, verified_at=verified_at))
+    for key in absorbed:
+        rows.inherit(key, bound.key)
     for identifier, retired_at in former.items():
         place = rows.place(identifier)
         if place is None or place.retired_at is not None:  # ownership beats retirement

@@ -66,25 +66,25 @@ SCHEMA = (
 
 _BINDING = "b.id, b.external_id, b.email, b.profile_id, b.phone_number, b.verified_at, b.version"
 _LEASE = "l.token, l.identifiers, l.intent, l.expires"
-_LEASED = "SELECT token FROM leased WHERE account = ?1 AND "
+_LEASED = "SELECT token FROM leased WHERE account = ? AND "
 _LEASED_BINDING = " UNION ALL ".join(
     f"{_LEASED}kind = '{kind}' AND value = b.{kind}" for kind in (Kind.EXTERNAL_ID, Kind.EMAIL, Kind.PROFILE_ID)
 )
 
 _FIND_ONE = f"""
     SELECT {_BINDING} FROM place AS p JOIN binding AS b ON b.id = p.binding
-    WHERE p.account = ?1 AND p.kind = ?2 AND p.value = ?3 AND p.retired_at IS NULL
+    WHERE p.account = ? AND p.kind = ? AND p.value = ? AND p.retired_at IS NULL
         AND NOT EXISTS({_LEASED_BINDING})
 """  # noqa: S608 - names of this module's own
 
 
 @lru_cache(maxsize=16)
 def _find_all(asked: int) -> str:
-    values = ", ".join(f"({n}, ?{2 * n + 2}, ?{2 * n + 3})" for n in range(asked))
+    values = ", ".join(f"({n}, ?, ?)" for n in range(asked))
     return f"""
         WITH asked(number, kind, value) AS (VALUES {values})
         SELECT a.number, p.retired_at, {_BINDING}, {_LEASE} FROM asked AS a
-        LEFT JOIN place AS p ON p.account = ?1 AND p.kind = a.kind AND p.value = a.value
+        LEFT JOIN place AS p ON p.account = ? AND p.kind = a.kind AND p.value = a.value
         LEFT JOIN binding AS b ON b.id = p.binding
         LEFT JOIN lease AS l ON l.token = (SELECT min(token) FROM (
             {_LEASED}kind = a.kind AND value = a.value UNION ALL {_LEASED_BINDING}))
@@ -96,7 +96,7 @@ def find(connection: Connection, account: str, identifiers: Sequence[Identifier]
     if not identifiers:
         return Found((), None, now)
     kind, value = identifiers[0]
-    row = connection.execute(_FIND_ONE, (account, kind.value, value)).fetchone()
+    row = connection.execute(_FIND_ONE, (account, kind.value, value, account, account, account)).fetchone()
     if row is not None:
         binding = _binding(row)
         for kind, value in identifiers[1:]:
@@ -109,7 +109,9 @@ def find(connection: Connection, account: str, identifiers: Sequence[Identifier]
 
 def _found(connection: Connection, account: str, identifiers: Sequence[Identifier], now: float) -> Found:
     asked = [part for kind, value in identifiers for part in (kind.value, value)]
-    rows: list[tuple[Any, ...]] = connection.execute(_find_all(len(identifiers)), (account, *asked)).fetchall()
+    rows: list[tuple[Any, ...]] = connection.execute(
+        _find_all(len(identifiers)), (*asked, account, account, account, account, account)
+    ).fetchall()
     matches = [
         Match(identifiers[int(row[0])], _binding(row[2:9]), row[1]) for row in sorted(rows) if row[2] is not None
     ]
@@ -254,6 +256,11 @@ class SqlRows(Rows):
         who = (_number(binding.key), binding.profile_id, binding.external_id)
         values = (self._account, at, *who, entry.verb, entry.old, entry.new)
         self._run("INSERT INTO journal VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def inherit(self, key: str, heir: str) -> None:
+        """See `Rows.inherit`."""
+        sql = "UPDATE journal SET binding = ? WHERE account = ? AND binding = ?"
+        self._run(sql, (_number(heir), self._account, _number(key)))
 
     def _name(self, identifier: Identifier) -> tuple[str, str, str]:
         return self._account, identifier.kind.value, identifier.value

@@ -141,7 +141,8 @@ class Change:
         retire: Further identifiers to retire to this binding, as of now, except those that are current somewhere. An
             external id or email that the change replaces is retired anyway; a profile id is forgotten.
         absorb: Keys of bindings that become one with this one: they are removed, and what was theirs, current or
-            retired, is retired to this binding. A key that is gone is passed over, and so is this binding's own.
+            retired, is retired to this binding, and their rows of the journal become this binding's. A key that is gone
+            is passed over, and so is this binding's own.
         journal: What to write down.
     """
 

@@ -120,6 +120,10 @@ class _Account(Rows):
         self.last.row += 1
         self.journal.append(JournalRow(self.last.row, at, binding.key, binding.profile_id, binding.external_id, entry))
 
+    def inherit(self, key: str, heir: str) -> None:
+        """See `Rows.inherit`."""
+        self.journal = [replace(row, key=heir) if row.key == key else row for row in self.journal]
+
     def find(self, identifiers: Sequence[Identifier], now: float) -> Found:
         """Return what is known of these identifiers."""
         places = [(each, place) for each in identifiers if (place := self.places.get(each)) is not None]

@@ -74,7 +74,7 @@ class PostgresStore(IdentityStore):
         timeout: float = PATIENCE,
     ) -> None:
         place, own_schema = _place(url, connection)
-        self._ask = ask = Queries(schema or own_schema)
+        self._ask = ask = Queries(own_schema if schema is None else schema)
         self._to: Connections | Joined
         if place is None:
             self._to = Joined(connection, ask)
@@ -178,7 +178,7 @@ class AsyncPostgresStore(AsyncIdentityStore):
         timeout: float = PATIENCE,
     ) -> None:
         place, own_schema = _place(url, connection)
-        self._ask = ask = Queries(schema or own_schema)
+        self._ask = ask = Queries(own_schema if schema is None else schema)
         self._to: AsyncConnections | AsyncJoined
         if place is None:
             self._to = AsyncJoined(connection, ask)

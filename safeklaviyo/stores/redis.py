@@ -63,7 +63,7 @@ PREFIX = "safeklaviyo"
 TIMEOUT = 5.0
 """Seconds to wait for an answer before the map counts as unavailable; for a connection no more than two."""
 
-_RAW = {"NEVER_DECODE": True}  # the replies are not text, whatever the client's settings
+_RAW = {"NEVER_DECODE": True}  # the replies are not text, whatever the settings of a client that is given
 
 
 class RedisClient(Protocol):
@@ -91,9 +91,10 @@ class RedisStore(IdentityStore):
     def __init__(self, server: str | RedisClient, *, prefix: str = PREFIX, timeout: float = TIMEOUT) -> None:
         self._maps = Maps(prefix)
         self._own: tuple[Any, ...] = ()
+        self._options = _RAW
         if isinstance(server, str):
             self._own = servers.parse(server).client(timeout)
-            server = self._own[0]
+            server, self._options = self._own[0], {}
         elif iscoroutinefunction(server.execute_command):
             raise ConfigurationError("RedisStore needs a client of redis; AsyncRedisStore takes one of redis.asyncio")
         self._client: Any = server
@@ -196,7 +197,7 @@ class RedisStore(IdentityStore):
     def _ask(self, *command: Any) -> Any:
         if self._is_closed:
             raise _closed()
-        return self._client.execute_command(*command, **_RAW)
+        return self._client.execute_command(*command, **self._options)
 
 
 class AsyncRedisStore(AsyncIdentityStore):
@@ -215,7 +216,9 @@ class AsyncRedisStore(AsyncIdentityStore):
         self._maps = Maps(prefix)
         self._client: Any = None
         self._loops: _Loops | None = None
+        self._options = _RAW
         if isinstance(server, str):
+            self._options = {}
             self._loops = _Loops(servers.parse(server), timeout)
         elif not iscoroutinefunction(server.execute_command):
             raise ConfigurationError("AsyncRedisStore needs a client of redis.asyncio; RedisStore takes one of redis")
@@ -318,7 +321,7 @@ class AsyncRedisStore(AsyncIdentityStore):
         if self._is_closed:
             raise _closed()
         client = self._client if self._loops is None else await self._loops.client()
-        return await client.execute_command(*command, **_RAW)
+        return await client.execute_command(*command, **self._options)
 
 
 class _Loops:

@@ -107,6 +107,15 @@ class RecordRules(StoreFixtures):
         bound(store, Change(ben_binding, journal=JournalEntry("adopt", new="4")))
         assert before[-1].number < store.journal(SHOP, since=0)[-1].number
 
+    def test_the_journal_of_an_absorbed_binding_is_its_survivors(self, store: IdentityStore) -> None:
+        """What was written about a binding that became one with another is about that one from then on."""
+        guest = bound(store, Change(Binding(None, "guest@shop.org"), journal=JournalEntry("adopt", new="1")))
+        other = bound(store, Change(Binding("2", "ben@shop.org"), journal=JournalEntry("adopt", new="2")))
+        whole = bound(store, Change(Binding("1", "ann@shop.org"), absorb=(guest.key,), journal=JournalEntry("merge")))
+        rows = store.journal(SHOP, since=0)
+        assert [whole.key, other.key, whole.key] == [row.key for row in rows]
+        assert 2 == store.forget_journal(SHOP, whole.key)
+
     def test_the_journal_is_read_from_a_time_and_a_number_on(self, store: IdentityStore, clock: StoreClock) -> None:
         """`since` includes its instant, `after` excludes its number, `limit` limits, and numbers rise."""
         binding = ann(store)

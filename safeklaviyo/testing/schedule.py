@@ -13,7 +13,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any, Literal, TypeAlias, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from safeklaviyo._flow import (
     Effect,
@@ -34,8 +34,9 @@ from safeklaviyo.stores.base import Found
 from safeklaviyo.testing.simulator import ConnectionLost, ConnectionRefused, KlaviyoSimulator
 
 if TYPE_CHECKING:
-    from safeklaviyo.stores.memory import MemoryStore
     from collections.abc import Callable, Iterator
+
+    from safeklaviyo.stores.memory import MemoryStore
 
 Kind: TypeAlias = Literal["step", "crash", "lose", "refuse", "expire", "apply"]
 Move: TypeAlias = tuple[Kind, int]

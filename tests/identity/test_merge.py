@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from scenes import (
     ACCOUNT,
@@ -12,8 +14,6 @@ from scenes import (
     Troubled,
     bound,
     browse,
-    by_hand,
-    codes,
     delete,
     edit,
     expire,
@@ -31,27 +31,27 @@ from safeklaviyo import (
     AmbiguousIdentityError,
     ConfigurationError,
     EmailTakenError,
+    IdentityDriftError,
     InvalidIdentifierError,
     NoResponseError,
     NotFoundError,
     Policy,
     RetryPolicy,
 )
-from safeklaviyo.testing import KlaviyoSimulator, Readings
+from safeklaviyo.testing import Readings
 
 OLD = ANN["email"]
 
 
-@pytest.fixture
-def simulator():
-    """A pretend Klaviyo that merges at once."""
-    return KlaviyoSimulator(account=ACCOUNT, queue_lag=0.0)
+AT_ONCE = {"queue_lag": 0.0}
+READINGS: list[dict[str, Any]] = [{}, {"merge_status": 201}, {"merged_id": "alias"}]
+ONCE = RetryPolicy(max_attempts=1)
 
 
 @pytest.fixture
-def slow():
-    """A pretend Klaviyo that merges when it is told to."""
-    return KlaviyoSimulator(account=ACCOUNT)
+def settings():
+    """Klaviyo merges at once."""
+    return AT_ONCE
 
 
 @pytest.fixture
@@ -66,6 +66,11 @@ def ann(client, simulator):
 def orphan(simulator):
     """A profile that is nobody's, as a newsletter form leaves one."""
     return simulator.add_profile(email=NEW, first_name="Ann", phone_number=PHONE, properties={"plan": "none", "a": 1}).id
+
+
+def asks_for_consent(profile_id):
+    """Say of a request whether it reads the consents of a profile."""
+    return lambda asked: asked.named == profile_id and "additional-fields[profile]" in asked.query
 
 
 class TestPlan:
@@ -110,13 +115,11 @@ class TestPlan:
         """Where Klaviyo does not say who may be written to, nothing is merged without being asked for by name."""
         untold = {"data": {"type": "profile", "id": orphan, "attributes": {"email": NEW}}}
         k = client()
-        simulator.fail_next("get_profile", status=200, body=untold)
+        simulator.fail_next("get_profile", status=200, body=untold, times=4, match=asks_for_consent(orphan))
         plan = k.profiles.plan_merge(orphan, into=ann)
         assert (None, False) == (plan.suppresses, plan.is_allowed)
-        simulator.fail_next("get_profile", status=200, body=untold)
         assert isinstance(rejected(k.profiles.merge, orphan, into=ann), AmbiguousIdentityError)
         assert [] == writes(simulator)
-        simulator.fail_next("get_profile", status=200, body=untold, times=3)
         assert "completed" == k.profiles.merge(orphan, into=ann, allow_suppressed=True).status
 
     def test_a_customer_is_never_merged_away(self, client, simulator, ann):
@@ -160,12 +163,18 @@ class TestPlan:
 
 
 class TestMerge:
-    @pytest.mark.parametrize("readings", [{}, {"merge_status": 201}, {"merged_id": "alias"}], ids=str)
-    def test_the_survivor_speaks_for_the_source(self, client, store, readings):
+    @pytest.mark.parametrize("settings", [AT_ONCE | {"readings": Readings(**each)} for each in READINGS], ids=map(str, READINGS))
+    def test_the_survivor_speaks_for_the_source(self, client, simulator, store, ann, orphan):
         """Under each reading the source's address and events are the survivor's afterwards, and a late call goes there."""
-        simulator = KlaviyoSimulator(Readings(**readings), account=ACCOUNT, queue_lag=0.0)
-        k = client(http_client=None, **{})if False else None
-        assert k is None or simulator
+        browse(simulator, email=NEW)
+        k = client()
+        assert "completed" == k.profiles.merge(orphan, into=ann).status
+        late = k.track("Ordered", email=NEW)
+        simulator.advance(1)
+        assert (ann, "R11", 0) == (late.profile_id, late.rule, leases(store))
+        assert {("ann-1", OLD)} == pairs(simulator)
+        assert {ann} == {event.profile_id for event in simulator.events}
+        assert [("merge", NEW, OLD)] == journal_of(store)
 
     def test_a_guest_is_absorbed(self, client, simulator, store, ann):
         """A guest whom the map knows, with all their former addresses, becomes one with the survivor."""
@@ -177,6 +186,241 @@ class TestMerge:
         assert ("completed", guest, ann) == (result.status, result.source_id, result.into_id)
         for email in (NEW, "first@shop.test"):
             assert ann == k.track("Ordered", email=email).profile_id
+        simulator.advance(1)
         assert ({("ann-1", OLD)}, 1, 0) == (pairs(simulator), len(store.page(ACCOUNT).bindings), leases(store))
         assert {ann} == {event.profile_id for event in simulator.events}
         assert ("merge", NEW, OLD) == journal_of(store)[-1]
+
+    def test_strangers_are_made_one(self, client, simulator, store, orphan):
+        """Two profiles that the map does not know: the survivor is bound as Klaviyo shows it."""
+        into = simulator.add_profile(**ANN).id
+        k = client()
+        assert "completed" == k.profiles.merge(orphan, into=into).status
+        assert ("R3", into) == (k.explain(**ANN).rule, bound(k, **{"email": OLD}).profile_id)
+        assert ("R11", 0) == (k.explain(email=NEW).rule, leases(store))
+
+    def test_a_survivor_who_is_only_half_known_is_completed(self, client, simulator, store):
+        """A pair that the map was given without a profile id gets it, and the source's address retires to it."""
+        k = client()
+        k.bindings.add([ANN])
+        into = simulator.add_profile(**ANN).id
+        guest = k.identify(email=NEW).profile_id
+        assert "completed" == k.profiles.merge(guest, into=into).status
+        assert ("R11", into) == (k.explain(email=NEW).rule, bound(k, email=OLD).profile_id)
+        assert into == k.identify(email=NEW).profile_id
+        assert ({("ann-1", OLD)}, 0) == (pairs(simulator), leases(store))
+
+    @pytest.mark.parametrize("settings", [{}])
+    def test_a_merge_that_takes_its_time_is_requested(self, client, simulator, store, ann, orphan):
+        """The wait is bounded; a late call with the source's address goes to the survivor all the same."""
+        start = simulator.now()
+        k = client(policy=Policy(merge_wait=4))
+        assert "requested" == k.profiles.merge(orphan, into=ann).status
+        assert 4 <= simulator.now() - start <= 6
+        assert (ann, 0) == (k.track("Ordered", email=NEW).profile_id, leases(store))
+        simulator.drain()
+        assert ({("ann-1", OLD)}, {ann}) == (pairs(simulator), {event.profile_id for event in simulator.events})
+
+    @pytest.mark.parametrize("settings", [{"queue_lag": 2.0}])
+    def test_a_merge_is_waited_for(self, client, simulator, ann, orphan):
+        """A merge that Klaviyo does within the wait is completed."""
+        assert "completed" == client().profiles.merge(orphan, into=ann).status
+        assert {("ann-1", OLD)} == pairs(simulator)
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    @pytest.mark.parametrize("settings", [AT_ONCE, AT_ONCE | {"readings": Readings(merged_id="alias")}], ids=["404", "alias"])
+    def test_after_an_unknown_outcome_the_same_call_completes_it(self, client, simulator, store, ann, orphan, when):
+        """P7, F-19: the source is read before anything is repeated; gone or an alias, it means that the merge was done."""
+        simulator.fail_next("merge_profiles", when=when)
+        k = client(retry=ONCE)
+        error = rejected(k.profiles.merge, orphan, into=ann)
+        assert (NoResponseError, "unknown", 1) == (type(error), error.outcome, leases(store))
+        assert "completed" == k.profiles.merge(orphan, into=ann).status
+        assert ({("ann-1", OLD)}, 0, "R11") == (pairs(simulator), leases(store), k.explain(email=NEW).rule)
+        done = [entry for entry in writes(simulator) if entry.endpoint == "merge_profiles" and entry.committed]
+        assert 1 == len(done)
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_after_an_unknown_outcome_recover_completes_it(self, client, simulator, store, ann, orphan, when):
+        """P4: the intent of a merge whose answer was lost is completed by whoever calls `recover`."""
+        simulator.fail_next("merge_profiles", when=when)
+        k = client(retry=ONCE)
+        rejected(k.profiles.merge, orphan, into=ann)
+        expire(simulator)
+        (recovery,) = k.recover()
+        assert ("merge", "completed", "ann-1", OLD) == (
+            recovery.verb,
+            recovery.status,
+            recovery.external_id,
+            recovery.email,
+        )
+        assert ({("ann-1", OLD)}, 0, "R11") == (pairs(simulator), leases(store), k.explain(email=NEW).rule)
+
+    def test_a_source_that_vanishes_at_the_last_moment_is_gone(self, client, simulator, store, ann, orphan):
+        """A 404 to the merge itself means that somebody else was faster."""
+        meanwhile(simulator, "merge_profiles", lambda: merge(simulator, orphan, ann))
+        k = client()
+        assert "completed" == k.profiles.merge(orphan, into=ann).status
+        assert ({("ann-1", OLD)}, "R11") == (pairs(simulator), k.explain(email=NEW).rule)
+
+    def test_a_source_that_becomes_a_customer_meanwhile_is_not_merged(self, client, simulator, store, ann, orphan):
+        """P3: the profiles are read again under the lease, and judged as they are then."""
+        meanwhile(simulator, "get_profile", lambda: edit(simulator, orphan, external_id="eve-3"), turn=3)
+        assert isinstance(rejected(client().profiles.merge, orphan, into=ann), AmbiguousIdentityError)
+        assert ({("ann-1", OLD), ("eve-3", NEW)}, 0) == (pairs(simulator), leases(store))
+
+    def test_a_survivor_that_vanishes_is_reported(self, client, simulator, store, ann, orphan):
+        """A survivor that is deleted before the merge is Klaviyo's 404, and nothing is written."""
+        meanwhile(simulator, "get_profile", lambda: delete(simulator, ann), turn=3)
+        error = rejected(client().profiles.merge, orphan, into=ann)
+        assert (NotFoundError, "not_applied", 0) == (type(error), error.outcome, leases(store))
+        assert {(None, NEW)} == pairs(simulator)
+
+    def test_whoever_takes_a_slow_merge_over_completes_it_for_both(self, client, simulator, store, open_client, ann, orphan):
+        """R13: a merge whose lease somebody else took over is theirs; the first caller is told that it is completed."""
+        other = open_client(simulator, store)
+
+        def take_over() -> None:
+            expire(simulator)
+            assert ["completed"] == [recovery.status for recovery in other.recover()]
+
+        meanwhile(simulator, "merge_profiles", take_over)
+        assert "completed" == client().profiles.merge(orphan, into=ann).status
+        assert ({("ann-1", OLD)}, 0) == (pairs(simulator), leases(store))
+
+    def test_an_identify_with_the_sources_address_waits_for_the_merge(self, client, simulator, store, open_client, ann, orphan):
+        """P4: a call about the source meanwhile waits, and lands on the survivor."""
+        other = open_client(simulator, store)
+        landed: list[object] = []
+        meanwhile(simulator, "merge_profiles", lambda: landed.append(other.identify(email=NEW)))
+        assert "completed" == client().profiles.merge(orphan, into=ann).status
+        assert ([ann], {("ann-1", OLD)}) == ([result.profile_id for result in landed], pairs(simulator))
+
+    def test_a_survivor_whose_address_is_anothers_in_the_map_is_left_to_them(self, client, simulator, store, orphan):
+        """P3, P7: where the map gives the survivor's address to another customer, that is drift, and theirs stays theirs."""
+        k = client()
+        ann = k.identify(**ANN).profile_id
+        edit(simulator, ann, email="else@shop.test")
+        into = simulator.add_profile(external_id="eve-3", email=OLD).id
+        error = rejected(k.profiles.merge, orphan, into=into)
+        assert (IdentityDriftError, "applied") == (type(error), error.outcome)
+        assert (ann, 1, 0) == (bound(k, email=OLD).profile_id, len(store.page(ACCOUNT).bindings), leases(store))
+
+    @pytest.mark.parametrize("settings", [AT_ONCE | {"search_lag": "until_drain"}])
+    def test_a_survivor_that_is_gone_afterwards_leaves_the_map_as_it_was(self, client, simulator, store, ann, orphan):
+        """A survivor that is deleted right after the merge is nobody's to bind."""
+        meanwhile(simulator, "get_profile", lambda: delete(simulator, ann), turn=7)
+        assert "completed" == client().profiles.merge(orphan, into=ann).status
+        assert (set(), 0) == (pairs(simulator), leases(store))
+
+
+class TestChangeEmailWithMerge:
+    @pytest.mark.parametrize("known", [False, True], ids=["unknown", "guest"])
+    def test_an_orphan_with_the_new_address_is_merged(self, client, simulator, store, ann, known):
+        """An orphan, also one whom the map knows as a guest, becomes one with the customer, who keeps the consent."""
+        k = client()
+        if known:
+            orphan = k.identify({"a": 1}, email=NEW).profile_id
+        else:
+            orphan = simulator.add_profile(email=NEW, properties={"a": 1}).id
+        change = k.change_email(NEW, external_id="ann-1", on_taken="merge")
+        assert ("changed", ann, orphan, OLD, True) == (
+            change.status,
+            change.profile_id,
+            change.merged_profile_id,
+            change.old_email,
+            change.visible,
+        )
+        assert ({("ann-1", NEW)}, 1, 0) == (pairs(simulator), len(store.page(ACCOUNT).bindings), leases(store))
+        assert {"plan": "gold", "a": 1} == simulator.profiles[0].properties
+        assert [ann, ann] == [k.track("Ordered", email=email).profile_id for email in (OLD, NEW)]
+
+    def test_a_guest_is_not_merged_unasked(self, client, simulator, store, ann):
+        """P3: without ``on_taken="merge"`` a guest's address is taken, as any other's."""
+        k = client()
+        guest = k.identify(email=NEW).profile_id
+        error = rejected(k.change_email, NEW, external_id="ann-1")
+        assert (EmailTakenError, guest, None) == (type(error), error.profile_id, error.external_id)
+        assert ({("ann-1", OLD), (None, NEW)}, 0) == (pairs(simulator), leases(store))
+
+    @pytest.mark.parametrize("consent", [{"suppressed": True}, {"consent": "UNSUBSCRIBED"}], ids=str)
+    def test_a_consent_is_never_lost_with_it(self, client, simulator, store, ann, consent):
+        """F-14: an orphan who cannot be written to is not merged, and the address counts as taken."""
+        orphan = simulator.add_profile(email=NEW, **consent).id
+        error = rejected(client().change_email, NEW, external_id="ann-1", on_taken="merge")
+        assert (EmailTakenError, orphan, "not_applied", 0) == (
+            type(error),
+            error.profile_id,
+            error.outcome,
+            leases(store),
+        )
+        assert (2, []) == (len(simulator.profiles), [e for e in writes(simulator) if e.endpoint == "merge_profiles"])
+
+    @pytest.mark.parametrize("settings", [{}])
+    @pytest.mark.parametrize("by", ["identify", "change_email", "recover"])
+    def test_a_merge_that_takes_its_time_is_completed_by_whoever_comes_next(self, client, simulator, store, ann, by):
+        """The call says that the merge was asked for; once Klaviyo has done it, any next call completes the change."""
+        orphan = simulator.add_profile(email=NEW).id
+        k = client(policy=Policy(merge_wait=2))
+        change = k.change_email(NEW, external_id="ann-1", on_taken="merge")
+        assert ("merge_requested", False, ann, orphan, NEW, 1) == (
+            change.status,
+            change.visible,
+            change.profile_id,
+            change.merged_profile_id,
+            change.new_email,
+            leases(store),
+        )
+        assert {("ann-1", OLD), (None, NEW)} == pairs(simulator)
+        simulator.drain()
+        simulator.advance(2)
+        calls = {
+            "identify": lambda: k.identify(external_id="ann-1"),
+            "change_email": lambda: k.change_email(NEW, external_id="ann-1"),
+            "recover": k.recover,
+        }
+        calls[by]()
+        assert ({("ann-1", NEW)}, NEW, 0) == (pairs(simulator), bound(k, external_id="ann-1").email, leases(store))
+        assert 1 == len([entry for entry in writes(simulator) if entry.endpoint == "merge_profiles"])
+
+    @pytest.mark.parametrize("settings", [{}])
+    def test_a_merge_that_is_not_done_yet_is_postponed(self, client, simulator, ann):
+        """`recover` does not say that a change is completed while Klaviyo has not merged."""
+        simulator.add_profile(email=NEW)
+        k = client(policy=Policy(merge_wait=2))
+        k.change_email(NEW, external_id="ann-1", on_taken="merge")
+        simulator.advance(2)
+        assert ["postponed"] == [recovery.status for recovery in k.recover()]
+
+    @pytest.mark.parametrize("where", ["merge_profiles", "get_profile:4", "update_profile", "bind"])
+    @pytest.mark.parametrize("by", ["identify", "recover"])
+    def test_a_killed_merge_is_completed(self, client, simulator, open_client, where, by):
+        """P4: whatever step the process dies at, the next one merges and moves, once."""
+        store = Troubled(simulator)
+        k = open_client(simulator, store)
+        k.identify(**ANN)
+        orphan = simulator.add_profile(email=NEW).id
+        kill(simulator, store, where, k.change_email, NEW, external_id="ann-1", on_taken="merge")
+        expire(simulator)
+        other = client(store=store)
+        if by == "identify":
+            other.identify(external_id="ann-1")
+        else:
+            assert ["completed"] == [recovery.status for recovery in other.recover()]
+        assert ({("ann-1", NEW)}, NEW, 0) == (pairs(simulator), bound(other, external_id="ann-1").email, leases(store))
+        assert (None, True) == (simulator.find(email=OLD), orphan in simulator.merged)
+
+    def test_an_orphan_that_vanishes_leaves_the_address_free(self, client, simulator, store, ann):
+        """An orphan that is deleted before it could be merged is no obstacle any more."""
+        orphan = simulator.add_profile(email=NEW).id
+        meanwhile(simulator, "get_profile", lambda: delete(simulator, orphan), turn=3)
+        assert "changed" == client().change_email(NEW, external_id="ann-1", on_taken="merge").status
+        assert ({("ann-1", NEW)}, 0) == (pairs(simulator), leases(store))
+
+    def test_an_orphan_that_becomes_a_customer_meanwhile_is_taken(self, client, simulator, store, ann):
+        """P3: the orphan is read once more right before it is merged."""
+        orphan = simulator.add_profile(email=NEW).id
+        meanwhile(simulator, "get_profile", lambda: edit(simulator, orphan, external_id="eve-3"), turn=3)
+        error = rejected(client().change_email, NEW, external_id="ann-1", on_taken="merge")
+        assert (EmailTakenError, "not_applied", 0) == (type(error), error.outcome, leases(store))
+        assert {("ann-1", OLD), ("eve-3", NEW)} == pairs(simulator)

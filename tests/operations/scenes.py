@@ -1,4 +1,4 @@
-"""What the tests of operations share: people, edits by hand, what was asked of Klaviyo, and things that come between."""
+"""What the tests of operations share: people, edits by hand, what was asked, and things that come between."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo import StoreUnavailableError
-from safeklaviyo.identity import Identifier
 from safeklaviyo.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from safeklaviyo import Binding
+    from safeklaviyo.identity import Identifier
     from safeklaviyo.testing import KlaviyoSimulator
     from safeklaviyo.testing.simulator.records import Answer, Asked, Entry
 

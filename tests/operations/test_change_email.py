@@ -59,9 +59,11 @@ def shape(change):
     return change.status, change.external_id, change.old_email, change.new_email, change.visible, codes(change)
 
 
-@pytest.mark.parametrize("who", [{"external_id": "ann-1"}, {"old_email": OLD}, {"external_id": "ann-1", "old_email": OLD}])
+@pytest.mark.parametrize(
+    "who", [{"external_id": "ann-1"}, {"old_email": OLD}, {"external_id": "ann-1", "old_email": OLD}]
+)
 def test_a_customers_own_profile_moves(known, simulator, store, who):
-    """The customer's profile gets the new address by PATCH, under its own id; the old one retires; the journal says so."""
+    """The customer's profile gets the new address by PATCH, under its own id, and the old one retires."""
     profile = simulator.profiles[0]
     change = known.change_email(" Ann@New.test ", **who)
     assert ("changed", "ann-1", OLD, NEW, True, []) == shape(change)
@@ -137,7 +139,7 @@ def test_r9_an_id_beside_an_unknown_policy_is_still_refused(client, simulator):
 
 
 def test_r6_an_old_address_of_somebody_else_is_refused(known, simulator):
-    """R6: an old address that is not the customer's is refused, also where the policy would change it for `identify`."""
+    """R6: an old address that is not the customer's is refused."""
     known.identify(**BOB)
     error = rejected(known.change_email, NEW, external_id="ann-1", old_email="bob@shop.test")
     assert (EmailMismatchError, "R6", OLD, "not_applied") == (
@@ -160,10 +162,10 @@ def test_a_former_address_says_whose_it_is(known, client, retired, simulator):
 @pytest.mark.parametrize(
     ("setup", "external_id"),
     [
-        (lambda k, sim: k.identify(**BOB), "bob-2"),
-        (lambda k, sim: k.identify(email="bob@shop.test"), None),
-        (lambda k, sim: sim.add_profile(**BOB), "bob-2"),
-        (lambda k, sim: sim.add_profile(email="bob@shop.test"), None),
+        (lambda k, _: k.identify(**BOB), "bob-2"),
+        (lambda k, _: k.identify(email="bob@shop.test"), None),
+        (lambda _, sim: sim.add_profile(**BOB), "bob-2"),
+        (lambda _, sim: sim.add_profile(email="bob@shop.test"), None),
     ],
 )
 def test_a_new_address_that_is_anybodys_is_refused(known, simulator, store, setup, external_id):
@@ -408,7 +410,7 @@ def test_a_search_that_lags_is_waited_for_and_then_reported(open_client, store):
 def test_a_search_that_fails_at_the_end_costs_nothing(known, client, simulator):
     """The change stands, whatever the last look at the search says."""
     k = client(retry=RetryPolicy(max_attempts=1))
-    simulator.fail_next("get_profiles", status=500, match=lambda asked: len(writes(simulator)) == 1)
+    simulator.fail_next("get_profiles", status=500, match=lambda _: len(writes(simulator)) == 1)
     change = k.change_email(NEW, external_id="ann-1")
     assert ("changed", False, ["not_visible_yet"]) == (change.status, change.visible, codes(change))
 

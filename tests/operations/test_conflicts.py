@@ -29,7 +29,7 @@ PAIR = ("ann-1", "ann@shop.test")
     ],
 )
 @pytest.mark.parametrize("first_contact", ["verify", "trust"])
-def test_r17_whoever_appears_meanwhile_decides(client, simulator, store, appears, expected, first_contact):
+def test_r17_whoever_appears_meanwhile_decides(client, simulator, store, *, appears, expected, first_contact):
     """R17, F-1: the owner that a 409 names is read: the customer's own is adopted, another's is left alone."""
     meanwhile(simulator, "create_profile", lambda: simulator.add_profile(first_name="there", **appears))
     k = client(policy=Policy(first_contact=first_contact))
@@ -78,7 +78,7 @@ def test_r17_an_owner_that_only_the_409_shows_is_read(open_client, store):
 
 @pytest.mark.parametrize("meta", [{}, {"duplicate_profile_id": "01NOBODY"}, {"duplicate_profile_id": "../x"}])
 def test_r17_f12_a_conflict_without_an_owner_ends(client, simulator, store, meta):
-    """R17, F-12: a 409 that names nobody, or somebody who cannot be read, ends as an error, not as a loop or a crash."""
+    """R17, F-12: a 409 that names nobody, or somebody who cannot be read, ends as an error, not as a loop."""
     said = {"id": "r-1", "status": 409, "code": "duplicate_profile", "title": "Conflict.", "detail": "…", "meta": meta}
     simulator.fail_next("create_profile", status=409, body={"errors": [said]}, times=9)
     error = rejected(client().identify, {"tier": "gold"}, **ANN)
@@ -130,7 +130,7 @@ def test_r17_an_orphan_that_becomes_somebodys_is_not_taken(client, simulator):
 
 
 def test_r17_an_orphan_that_somebody_takes_by_hand_is_refused(client, simulator):
-    """R17: an orphan that has got another id by the time of its completion, which Klaviyo takes, shows in the answer."""
+    """R17: an orphan that has got another id by the time it is read is not completed."""
     orphan = simulator.add_profile(email="ann@shop.test")
     meanwhile(simulator, "get_profile", lambda: edit(simulator, orphan.id, external_id="eve-3"))
     error = rejected(client().identify, {"tier": "gold"}, **ANN)

@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 import pytest
-from scenes import ANN, BOB, NEW, PHONE, Troubled, asked, bound, codes, delete, edit, journal_of, leases, meanwhile, merge, pairs, rejected, writes
+from scenes import (
+    ANN,
+    BOB,
+    NEW,
+    PHONE,
+    Troubled,
+    asked,
+    bound,
+    codes,
+    delete,
+    edit,
+    journal_of,
+    leases,
+    meanwhile,
+    merge,
+    pairs,
+    rejected,
+    writes,
+)
 
 from safeklaviyo import IdentityDriftError, IdOnlyError, Policy, StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
@@ -39,7 +57,7 @@ def ann(simulator):
         ({"email": None}, "ann-1", None),
     ],
 )
-def test_r15_a_pair_that_was_changed_by_hand_is_refused(known, simulator, store, shown, found_id, found_email):
+def test_r15_a_pair_that_was_changed_by_hand_is_refused(known, simulator, store, *, shown, found_id, found_email):
     """R15: the write has happened, and the error says that Klaviyo shows another pair; the map stays as it is."""
     profile_id = ann(simulator)
     edit(simulator, profile_id, **shown)
@@ -68,7 +86,7 @@ def test_r15_adopt_takes_over_what_klaviyo_says(known, client, simulator, store)
 
 
 def test_r15_adopt_takes_over_another_external_id(known, client, simulator):
-    """R15: with ``drift="adopt"`` an external id that was changed by hand is taken over, and the former one speaks on."""
+    """R15: with ``drift="adopt"`` an external id changed by hand is taken over, and the former one speaks on."""
     edit(simulator, ann(simulator), external_id="ann-9")
     k = client(policy=Policy(drift="adopt"))
     assert "ann-9" == k.identify({"tier": "gold"}, **ANN).identity.external_id
@@ -291,6 +309,18 @@ def test_r16_a_check_by_the_instant_of_the_policy(client, simulator):
     simulator.advance(60)
     k.track("Ordered", **ANN)
     assert ["get_profile", "create_event"] == asked(simulator)
+
+
+def test_h5_a_check_that_was_overtaken_writes_nothing_over_the_map(client, simulator, open_client):
+    """R16, H5: where the address is changed between the check and its writing down, the change stands."""
+    store = Troubled(simulator)
+    k = client(store=store)
+    k.identify(**ANN)
+    simulator.advance(MONTH)
+    other = open_client(simulator, store)
+    store.before["bind"] = lambda: other.change_email(NEW, external_id="ann-1")
+    assert NEW == k.track("Ordered", external_id="ann-1").identity.email
+    assert (NEW, {("ann-1", NEW)}) == (bound(k, external_id="ann-1").email, pairs(simulator))
 
 
 def test_p6_a_check_that_cannot_be_written_down_stops_the_call(client, simulator):

@@ -41,22 +41,27 @@ PASSING = {"refused", "lost before", "lost after", "truncated", "429", "503", "5
 
 
 def identify(k, **again):
+    """Write what is said about Ann."""
     return k.identify({"tier": "gold"}, **ANN)
 
 
 def identify_with_a_phone(k, **again):
+    """Write it, and attach a phone."""
     return k.identify({"tier": "gold"}, phone_number="+12345678901", **ANN)
 
 
 def look_up(k, **again):
+    """Name her by the id alone."""
     return k.identify({"tier": "gold"}, external_id="ann-1")
 
 
 def track(k, **again):
+    """Record an event."""
     return k.track("Ordered", customer_properties={"tier": "gold"}, **(ANN | again))
 
 
 def change_email(k, **again):
+    """Change her address."""
     return k.change_email(NEW, external_id="ann-1")
 
 

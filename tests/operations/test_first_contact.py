@@ -121,8 +121,8 @@ def test_r4_the_pairs_own_profile_is_bound_as_it_stands(client, simulator):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("verb", ["identify", "track"])
-def test_r4_another_owner_is_never_overwritten(client, simulator, store, there, kind, rule, attributes, verb):
-    """R4, R6, R7, F-4, F-5: where an identifier is somebody else's in Klaviyo, nothing is written, and the error says whose."""
+def test_r4_another_owner_is_never_overwritten(client, simulator, store, *, there, kind, rule, attributes, verb):
+    """R4, R6, R7, F-4, F-5: where an identifier is somebody else's, nothing is written, and the error says whose."""
     before = [simulator.add_profile(**who) for who in there]
     k = client()
     error = rejected(k.identify, {"tier": "x"}, **ANN) if verb == "identify" else rejected(k.track, "Ordered", **ANN)
@@ -161,7 +161,9 @@ def test_r9_an_id_that_leads_to_no_email_is_refused(client, simulator, there, ve
     for who in there:
         simulator.add_profile(**who)
     k = client()
-    error = rejected(k.identify, external_id="ann-1") if verb == "identify" else rejected(k.track, "x", external_id=1001)
+    error = (
+        rejected(k.identify, external_id="ann-1") if verb == "identify" else rejected(k.track, "x", external_id=1001)
+    )
     assert (IdOnlyError, "R9", "not_applied", []) == (type(error), error.rule, error.outcome, writes(simulator))
 
 
@@ -327,7 +329,7 @@ def test_f23_an_answer_that_cannot_be_read_is_read_back(client, simulator):
     ],
 )
 @pytest.mark.parametrize("where", ["get_profiles", "get_profile"])
-def test_p6_a_search_that_fails_writes_nothing(client, simulator, store, status, body, kind, where):
+def test_p6_a_search_that_fails_writes_nothing(client, simulator, store, *, status, body, kind, where):
     """P6, F-3: a search or a read that fails, or cannot be understood, is not "nobody"."""
     simulator.add_profile(email="ann@shop.test")
     simulator.fail_next(where, status=status, body=body)

@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from scenes import ANN, BOB, NEW, Troubled, asked, bound, by_hand, codes, delete, meanwhile, pairs, person_in, rejected, writes
+from scenes import (
+    ANN,
+    BOB,
+    NEW,
+    Troubled,
+    asked,
+    bound,
+    by_hand,
+    codes,
+    delete,
+    meanwhile,
+    pairs,
+    person_in,
+    rejected,
+    writes,
+)
 
 from safeklaviyo import (
     CLEAR,
@@ -81,7 +96,7 @@ def test_identifiers_among_the_properties_are_taken(known, simulator):
          {"current_external_id": "ann-1"}),
     ],
 )  # fmt: skip
-def test_r6_r7_identify_changes_nobodys_identifier(known, simulator, rule, who, kind, current):
+def test_r6_r7_identify_changes_nobodys_identifier(known, simulator, *, rule, who, kind, current):
     """R6, R7, P3: a pair that is not the customer's is refused without a request; the error names the right one."""
     error = rejected(known.identify, {"tier": "gold"}, **who)
     assert (kind, rule, "not_applied", False, "identify", []) == (
@@ -110,7 +125,7 @@ def test_r6_the_policy_may_change_the_email(client, known, simulator):
 
 
 def test_r6_the_policy_changes_no_email_that_klaviyo_alone_contradicts(client, simulator):
-    """R6: an id that Klaviyo knows with another email, and the map does not know, is changed by the verb's own rules."""
+    """R6: an id that only Klaviyo knows, with another email, is changed by the verb's own rules."""
     theirs = simulator.add_profile(external_id="ann-1", email="ann@shop.test")
     result = client(policy=Policy(email_mismatch="change")).identify(external_id="ann-1", email=NEW)
     assert (theirs.id, {("ann-1", NEW)}) == (result.profile_id, pairs(simulator))

@@ -1,4 +1,4 @@
-"""Leases (R13): one writer at a time about one customer, and whoever meets an expired lease finishes its write first."""
+"""Leases (R13): one writer at a time about a customer; whoever meets an expired lease finishes its write first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scenes import (
     writes,
 )
 
-from safeklaviyo import EmailMismatchError, LeaseHeldError, Policy, RetryPolicy, ServerError, StoreIncompatibleError
+from safeklaviyo import EmailTakenError, LeaseHeldError, Policy, RetryPolicy, ServerError, StoreIncompatibleError
 from safeklaviyo.identity import Identifier, Kind
 
 PAIR = ("ann-1", "ann@shop.test")
@@ -55,7 +55,7 @@ def test_r13_whoever_waits_too_long_is_told(client, simulator, store, held, verb
     calls = {
         "identify": lambda: k.identify(**ANN),
         "track": lambda: k.track("Ordered", unique_id="u-1", **ANN),
-        "change_email": lambda: k.change_email(NEW, **{"external_id": "ann-1", "old_email": OLD}),
+        "change_email": lambda: k.change_email(NEW, external_id="ann-1", old_email=OLD),
     }
     start = simulator.now()
     error = rejected(calls[verb])
@@ -97,7 +97,7 @@ def test_r13_explain_says_wait(client, store):
 
 @pytest.mark.parametrize(("where", "made"), [("get_profiles", 0), ("create_profile", 0), ("bind", 1)])
 def test_p4_a_killed_first_contact_is_finished(client, simulator, open_client, where, made):
-    """P4, R13: wherever first contact is cut off, the next call finishes the same write, and there is one profile."""
+    """P4, R13: wherever first contact is cut off, the next call finishes it, and there is one profile."""
     store = Troubled(simulator)
     kill(simulator, store, where, open_client(simulator, store).identify, **ANN)
     assert (made, 1) == (len(simulator.profiles), leases(store))
@@ -114,7 +114,7 @@ def test_p4_a_killed_first_contact_is_finished(client, simulator, open_client, w
 
 @pytest.mark.parametrize("orphan", [{"email": OLD}, {"external_id": "ann-1"}])
 def test_h6_a_killed_adoption_is_finished_before_anybody_else_adopts(client, simulator, open_client, orphan):
-    """H6: an orphan that one customer is about to take is not taken by another, who comes after the first was killed."""
+    """H6: an orphan that one customer was about to take, when their process died, is not taken by another."""
     simulator.add_profile(**orphan)
     store = Troubled(simulator)
     kill(simulator, store, "bind", open_client(simulator, store).identify, **ANN)
@@ -125,6 +125,22 @@ def test_h6_a_killed_adoption_is_finished_before_anybody_else_adopts(client, sim
     assert ({PAIR}, PAIR, 0) == (
         pairs(simulator),
         (bound(client(store=store), email=OLD).external_id, OLD),
+        leases(store),
+    )
+
+
+def test_h6_an_address_that_is_being_given_is_not_taken(client, simulator, open_client):
+    """H6: Bob wants the address of Ann's interrupted change, of which his own look into the map shows nothing."""
+    store = Troubled(simulator)
+    k = client(store=store)
+    k.identify(**ANN)
+    k.identify(**BOB)
+    kill(simulator, store, "update_profile", open_client(simulator, store).change_email, NEW, external_id="ann-1")
+    expire(simulator)
+    error = rejected(k.change_email, NEW, external_id="bob-2")
+    assert (EmailTakenError, {("ann-1", NEW), ("bob-2", "bob@shop.test")}, 0) == (
+        type(error),
+        pairs(simulator),
         leases(store),
     )
 
@@ -156,7 +172,8 @@ def test_p4_a_killed_change_of_a_guest_is_finished(client, simulator, open_clien
     k.identify(email=OLD)
     kill(simulator, store, "bind", open_client(simulator, store).change_email, NEW, old_email=OLD)
     expire(simulator)
-    assert ("R11", NEW) == (lambda result: (result.rule, result.identity.email))(k.track("Ordered", email=OLD))
+    result = k.track("Ordered", email=OLD)
+    assert ("R11", NEW) == (result.rule, result.identity.email)
     assert ({(None, NEW)}, 0) == (pairs(simulator), leases(store))
 
 
@@ -190,7 +207,7 @@ def test_p4_a_repair_of_a_profile_that_is_gone_blocks_nobody(client, simulator, 
 
 
 def test_p4_an_intent_that_cannot_be_carried_out_blocks_nobody(client, simulator, open_client, caplog):
-    """P4: an interrupted change whose address became somebody else's is closed, logged without data, and blocks nobody."""
+    """P4: an interrupted change whose address became somebody else's is closed, and logged without data."""
     store = Troubled(simulator)
     k = client(store=store)
     k.identify(**ANN)
@@ -218,7 +235,9 @@ def test_p4_an_intent_about_which_klaviyo_cannot_be_asked_stays(client, simulato
     assert NEW == k.track("Ordered", external_id="ann-1").identity.email
 
 
-@pytest.mark.parametrize("intent", ["{}", "nonsense", "[1]", '{"verb": "dance"}', '{"verb": "contact", "moon": "full"}'])
+@pytest.mark.parametrize(
+    "intent", ["{}", "nonsense", "[1]", '{"verb": "dance"}', '{"verb": "contact", "moon": "full"}']
+)
 def test_an_intent_of_another_version_is_not_guessed_at(client, simulator, store, intent):
     """An expired lease whose intent cannot be understood stops the call: nothing is written over it."""
     hold(store, ANNS_EMAIL, intent=intent, ttl=1)
@@ -227,9 +246,8 @@ def test_an_intent_of_another_version_is_not_guessed_at(client, simulator, store
     assert (StoreIncompatibleError, "not_applied", []) == (type(error), error.outcome, writes(simulator))
 
 
-@pytest.mark.parametrize("who", [ANN, {"external_id": "bob-2", "email": OLD}])
-def test_h4_a_slow_first_contact_is_fenced(client, simulator, store, open_client, who):
-    """H4: a first contact that outlives its lease does not write over whoever came after it."""
+def test_h4_a_slow_first_contact_is_fenced(client, simulator, store, open_client):
+    """H4: a first contact that outlives its lease finds the customer whom somebody else has created meanwhile."""
     other = open_client(simulator, store)
 
     def overtake() -> None:
@@ -237,13 +255,8 @@ def test_h4_a_slow_first_contact_is_fenced(client, simulator, store, open_client
         other.identify({"tier": "first"}, **ANN)
 
     meanwhile(simulator, "get_profiles", overtake)
-    k = client()
-    if who == ANN:
-        assert not k.identify({"tier": "second"}, **who).created
-        assert {"tier": "second"} == simulator.profiles[0].properties
-    else:
-        assert "R7" == rejected(k.identify, **who).rule
-    assert (1, 0) == (len(simulator.profiles), leases(store))
+    assert not client().identify({"tier": "second"}, **ANN).created
+    assert ({"tier": "second"}, 1, 0) == (simulator.profiles[0].properties, len(simulator.profiles), leases(store))
 
 
 @pytest.mark.parametrize("orphan", [{}, {"email": OLD}, {"external_id": "ann-1"}])
@@ -265,8 +278,8 @@ def test_h4_a_slow_write_is_fenced(client, simulator, open_client, orphan):
 
 
 @pytest.mark.parametrize("orphan", [{"email": OLD}, {"external_id": "ann-1"}])
-def test_h4_a_slow_reader_writes_nothing(client, simulator, store, open_client, orphan):
-    """H4: who reads what another has written since their lease expired writes over nothing, and does well to call again."""
+def test_h4_a_slow_reader_decides_again(client, simulator, store, open_client, orphan):
+    """H4: who reads what another has written since their lease expired accuses nobody, and decides again."""
     simulator.add_profile(**orphan)
     other = open_client(simulator, store)
 
@@ -276,10 +289,9 @@ def test_h4_a_slow_reader_writes_nothing(client, simulator, store, open_client, 
         other.change_email(NEW, external_id="ann-1")
 
     meanwhile(simulator, "get_profile", overtake)
-    k = client()
-    if client_refused(k):
-        k.identify({"tier": "gold"}, **ANN)
-    assert ({("ann-1", NEW)}, {"tier": "gold"}, 0) == (
+    result = client().identify({"tier": "gold"}, **ANN)
+    assert ("R5", {("ann-1", NEW)}, {"tier": "gold"}, 0) == (
+        result.rule,
         pairs(simulator),
         simulator.profiles[0].properties,
         leases(store),
@@ -319,6 +331,8 @@ def test_h8_a_slow_change_is_fenced_and_put_right(client, simulator, open_client
     else:
         store.before[where] = overtake
     change = k.change_email(NEW, external_id="ann-1")
+    # Only a PATCH that was under way could land late; the others are not made, or are known to whoever comes first.
+    assert (["put_back_repaired"] if where == "update_profile" else []) == codes(change)
     assert ("changed", {("ann-1", NEW)}, NEW, 0) == (
         change.status,
         pairs(simulator),
@@ -410,22 +424,13 @@ def test_r13_a_lease_is_renewed_before_each_attempt(client, simulator, store):
 
 def test_a_killed_call_leaves_its_client_usable(worker, simulator, store):
     """A call that dies with a foreign exception costs only itself."""
+    meanwhile(simulator, "create_event", _die)
     with pytest.raises(Killed):
-        meanwhile(simulator, "create_event", _die)
         worker.track("Ordered", **ANN)
     worker.track("Ordered", **ANN)
     simulator.drain()
     assert 1 == len(simulator.events)
     assert "create_event" == asked(simulator)[-1]
-
-
-def client_refused(k) -> bool:
-    """Identify Ann, and tell whether she was refused."""
-    try:
-        k.identify({"tier": "gold"}, **ANN)
-    except EmailMismatchError:
-        return True
-    return False
 
 
 def _die() -> None:

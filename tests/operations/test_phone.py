@@ -71,7 +71,11 @@ def test_r14_f16_a_shared_phone_hands_nobody_over(known, simulator):
     result = known.identify({"tier": "gold"}, phone_number=PHONE, **ANN)
     assert ["phone_taken"] == codes(result)
     ann = simulator.find(external_id="ann-1")
-    assert (None, "gold", PHONE) == (ann.phone_number, ann.properties["tier"], simulator.find(external_id="bob-2").phone_number)
+    assert (None, "gold", PHONE) == (
+        ann.phone_number,
+        ann.properties["tier"],
+        simulator.find(external_id="bob-2").phone_number,
+    )
     assert bob.email == simulator.find(phone_number=PHONE).email
 
 

@@ -74,7 +74,7 @@ def test_situation_6_an_email_after_an_id_makes_no_second_profile(client, simula
 
 @pytest.mark.parametrize("where", ["get_profiles", "create_profile", "create_event"])
 @pytest.mark.parametrize("who", [{"email": "ann@shop.test"}, ANN])
-def test_the_race_between_a_call_by_id_and_one_by_email(client, simulator, store, open_client, where, who):
+def test_the_race_between_a_call_by_id_and_one_by_email(client, simulator, store, open_client, *, where, who):
     """The race: whenever another call, or a browser, comes between, there is one profile with both identifiers."""
     other = open_client(simulator, store)
 

@@ -53,7 +53,7 @@ def test_h1_naming_by_profile_id_alone_puts_nothing_back(client, simulator):
 
 @pytest.mark.parametrize("lands", ["before", "between", "late"])
 def test_h2_whoever_takes_a_former_address_takes_no_profile(client, simulator, lands):
-    """H2: Bob comes with the address Ann has left, and the late event puts it back on Ann: nobody's id is overwritten."""
+    """H2: Bob comes with the address Ann has left, the late event puts it back: nobody's id is overwritten."""
     k = client()
     k.track("Ordered", **ANN)
     k.change_email(NEW, external_id="ann-1")
@@ -87,8 +87,8 @@ def test_h3_a_warm_write_that_lands_late_puts_nothing_back(client, simulator, st
     ],
 )
 @pytest.mark.parametrize("where", ["get_profiles", "create_profile"])
-def test_h4_two_that_meet_on_one_identifier_make_no_duplicate(client, simulator, open_client, first, second, where):
-    """H4: two ids on one address, or one id on two, overlapping beyond a lease: the second finishes the first's, and is refused."""
+def test_h4_two_that_meet_on_one_identifier_make_no_duplicate(client, simulator, open_client, *, first, second, where):
+    """H4: two ids on one address, or one id on two: whoever comes second finishes the first's, and is refused."""
     store = MemoryStore(clock=simulator.now)
     other = open_client(simulator, store)
     refused = []
@@ -129,7 +129,7 @@ def test_h6_a_write_that_was_cut_off_is_finished_first(client, simulator, open_c
 
 @pytest.mark.parametrize("shown", [OLD, NEW])
 def test_h7_a_stale_search_decides_nothing(open_client, shown):
-    """H7: a search that shows the new address already, or still the old one, skips no PATCH and retires no other address."""
+    """H7: a search that shows the new address already, or still the old one, skips no PATCH."""
     simulator = KlaviyoSimulator(search_lag="until_drain")
     k = open_client(simulator, MemoryStore(clock=simulator.now))
     profile_id = k.identify(**ANN).profile_id

@@ -94,7 +94,9 @@ def test_p5_a_retry_repeats_the_event_and_reads_the_address_anew(known, simulato
     meanwhile(simulator, "create_event", lambda: other.change_email(NEW, external_id="ann-1"))
     simulator.fail_next("create_event", when="after")
     result = known.track("Ordered", **ANN)
-    first, second = [entry.body["data"]["attributes"] for entry in writes(simulator) if entry.endpoint == "create_event"]
+    first, second = [
+        entry.body["data"]["attributes"] for entry in writes(simulator) if entry.endpoint == "create_event"
+    ]
     assert (first["unique_id"], first["time"]) == (second["unique_id"], second["time"])
     assert result.unique_id == first["unique_id"]
     who = [entry["profile"]["data"] for entry in (first, second)]
@@ -138,7 +140,7 @@ def test_p5_a_call_repeated_with_its_key_counts_once(known, simulator):
         ({"status": 400}, BadRequestError, "not_applied", False),
     ],
 )
-def test_p5_an_errors_key_and_time_repeat_the_event(known, client, simulator, fault, kind, outcome, may_retry):
+def test_p5_an_errors_key_and_time_repeat_the_event(known, client, simulator, *, fault, kind, outcome, may_retry):
     """P5: the error of `track` carries the event's key and time, with which the same call is the same event."""
     simulator.fail_next("create_event", **fault)
     error = rejected(client(retry=RetryPolicy(max_attempts=1)).track, "Ordered", **ANN)
@@ -182,7 +184,7 @@ def test_a_test_address_in_the_map_is_refused_as_well(client, simulator):
 
 
 def test_an_event_for_a_deleted_profile_brings_the_pair_back(known, simulator):
-    """Without a check due, an event for a profile deleted by hand makes the customer's next profile, with both identifiers."""
+    """An event for a profile that was deleted by hand makes the customer's next one, with both identifiers."""
     delete(simulator, simulator.profiles[0].id)
     known.track("Ordered", **ANN)
     simulator.drain()

@@ -59,7 +59,7 @@ class ServerClock:
 
     def __init__(self, admin, schema="safeklaviyo", now=1_800_000_000.0):
         self._admin = admin
-        self._hands = sql.SQL(sql.Identifier(schema, "hands").as_string(None).replace("%", "%%"))
+        self._hands = sql.Identifier(schema, "hands")
         function = sql.Identifier(schema, "clock")
         admin.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {}(at double precision)").format(self._hands))
         admin.execute(sql.SQL("DELETE FROM {}").format(self._hands))
@@ -71,3 +71,38 @@ class ServerClock:
     def advance(self, seconds):
         """Let time pass."""
         self._admin.execute(sql.SQL("UPDATE {} SET at = at + %s").format(self._hands), (seconds,))
+
+
+@contextmanager
+def writers_held_up(url, account="shop", schema="safeklaviyo"):
+    """Be a writer of the account who does not end, and whose turn everybody else has to wait for."""
+    with psycopg.connect(url) as connection:
+        connection.execute(sql.SQL("SELECT {}(%s)").format(sql.Identifier(schema, "enter")), (account,))
+        yield connection
+        connection.rollback()
+
+
+def wait_for_a_waiter(admin):
+    """Return the backend that waits for a turn, as soon as there is one."""
+    while True:
+        sought = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        row = admin.execute(sought).fetchone()
+        if row is not None:
+            return row[0]
+
+
+def wait_until_nobody_is_connected(admin):
+    """Wait until no store has a connection to the database any more."""
+    sought = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'safeklaviyo' AND datname = current_database()"
+    )
+    while admin.execute(sought).fetchone()[0]:
+        pass
+
+
+def end_all(admin):
+    """End every other connection to the database, as a restart would."""
+    admin.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )

@@ -7,13 +7,15 @@ from postgres_servers import ServerClock, connect, emptied, migrated, own_databa
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore
 from safeklaviyo.testing.contract import BlockingStore, StoreContract, SystemClock
 
+STANDING = "Standing 'clock'"
+
 
 @pytest.fixture(scope="module")
 def database():
     """A database with a map by the server's own clock, and one whose clock is set by tests."""
     with own_database() as url:
         migrated(url)
-        migrated(url, "Standing % clock")
+        migrated(url, STANDING)
         yield url
 
 
@@ -57,11 +59,11 @@ def connection(database):
 class TestPostgresInATransactionByAStandingClock(StoreContract):
     @pytest.fixture
     def clock(self, admin):
-        return ServerClock(admin, "Standing % clock")
+        return ServerClock(admin, STANDING)
 
     @pytest.fixture
     def store(self, connection, clock):
-        yield PostgresStore(connection=connection, schema="Standing % clock")
+        yield PostgresStore(connection=connection, schema=STANDING)
         connection.rollback()
 
 

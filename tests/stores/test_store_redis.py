@@ -1,4 +1,6 @@
-"""The stores in Redis keep the contract: on one server, on a cluster, by their server's time and by a clock of the test."""
+"""The stores in Redis keep the contract: on one server and on a cluster, by the server's time and by a test's."""
+
+import hashlib
 
 import pytest
 import redis
@@ -9,21 +11,23 @@ from safeklaviyo.testing.contract import BlockingStore, ManualClock, StoreContra
 
 
 class ClockedClient:
-    """A client whose server goes by a clock that stands still: its scripts read the time from a key."""
+    """A client whose server goes by the test's clock: its scripts read the time from a key beside the map."""
 
-    def __init__(self, client, clock, key):
-        self._client, self._clock, self._key = client, clock, key
+    def __init__(self, client, clock):
+        self._client, self._clock, self._names = client, clock, {}
 
-    def execute_command(self, command, script, *rest, **options):
-        """Run the script with another clock, under its own name; the store is told that it is not known yet."""
-        if command == "EVALSHA":
+    def execute_command(self, command, script, count, name, *rest, **options):
+        """Run the script with the other clock, under the name that this gives it."""
+        if command == "EVAL":
+            clocked = script.replace(b"redis.call('TIME')", b"redis.call('HMGET', KEYS[1] .. ':clock', 's', 'us')")
+            assert clocked != script
+            self._names[hashlib.sha1(script).hexdigest()] = self._client.script_load(clocked)
+            script = hashlib.sha1(script).hexdigest()
+        if script not in self._names:
             raise redis.exceptions.NoScriptError
-        micro = round(self._clock() * 1_000_000)
-        self._client.hset(self._key, mapping={"seconds": micro // 1_000_000, "rest": micro % 1_000_000})
-        call = f"redis.call('HMGET', '{self._key}', 'seconds', 'rest')"
-        clocked = script.replace(b"redis.call('TIME')", call.encode())
-        assert clocked != script
-        return self._client.execute_command(command, clocked, *rest, **options)
+        seconds, micro = divmod(round(self._clock() * 1_000_000), 1_000_000)
+        self._client.hset(name + b":clock", mapping={"s": seconds, "us": micro})
+        return self._client.execute_command("EVALSHA", self._names[script], count, name, *rest)
 
 
 class TestRedis(StoreContract):
@@ -49,9 +53,12 @@ class TestRedisByAStandingClock(StoreContract):
 
     @pytest.fixture
     def store(self, clock):
-        with shared_prefix() as prefix, redis.Redis.from_url(url_or_skip()) as client:
-            with RedisStore(ClockedClient(client, clock, f"{prefix}-clock"), prefix=prefix) as store:
-                yield store
+        with (
+            shared_prefix() as prefix,
+            redis.Redis.from_url(url_or_skip()) as client,
+            RedisStore(ClockedClient(client, clock), prefix=prefix) as store,
+        ):
+            yield store
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import getpid
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from psycopg.rows import tuple_row
@@ -63,7 +64,7 @@ class AsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
 async def async_fetched(cursor: psycopg.AsyncCursor[tuple[Any, ...]], query: Query[Any]) -> Rows:
     """Same as `connections.fetched`."""
     await cursor.execute(query.statement, query.parameters, prepare=False, binary=query.parameters is not None)
-    return await cursor.fetchall() if cursor.description else []
+    return await cursor.fetchall() if query.has_rows else []
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +72,7 @@ class _Home:
     """What a store has opened in one event loop of one process.
 
     Attributes:
+        opened: The pool's connections.
         keeper: Closes the pool when it is closed, which a loop that ends does.
     """
 
@@ -78,7 +80,23 @@ class _Home:
     loop: AbstractEventLoop
     lock: asyncio.Lock
     pool: AsyncConnectionPool[AsyncConnection] | None = None
+    opened: WeakSet[AsyncConnection] = field(default_factory=WeakSet[AsyncConnection])
     keeper: AsyncGenerator[None, None] | None = None
+
+    async def note(self, connection: AsyncConnection) -> None:
+        """Remember a connection of the pool's."""
+        self.opened.add(connection)
+
+    async def close(self) -> None:
+        """Close the pool and its connections."""
+        pool, self.pool = self.pool, None
+        if pool is None:
+            return
+        # The pool waits for its tasks before it closes its connections, and an ending loop has cancelled them.
+        with suppress(asyncio.CancelledError):
+            await pool.close()
+        for connection in list(self.opened):
+            await connection.close()
 
 
 class AsyncConnections:
@@ -153,6 +171,7 @@ class AsyncConnections:
                 self._conninfo,
                 connection_class=AsyncConnection,
                 kwargs=SETTINGS,
+                configure=home.note,
                 min_size=0,
                 max_size=self._size,
                 name="safeklaviyo",
@@ -199,8 +218,7 @@ async def _keep(home: _Home) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        if home.pool is not None:
-            await home.pool.close()
+        await home.close()
 
 
 async def _apart(connection: AsyncConnection, query: Query[T], seconds: float) -> T:

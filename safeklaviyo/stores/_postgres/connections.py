@@ -117,7 +117,7 @@ def fetched(cursor: psycopg.Cursor[tuple[Any, ...]], query: Query[Any]) -> Rows:
     """Execute a query with a cursor, and return the rows of its answer."""
     # Binary numbers come back as they were stored, whatever the server's settings; several statements cannot be binary.
     cursor.execute(query.statement, query.parameters, prepare=False, binary=query.parameters is not None)
-    return cursor.fetchall() if cursor.description else []
+    return cursor.fetchall() if query.has_rows else []
 
 
 class Connections:

@@ -89,14 +89,14 @@ class Joined(_Joining):
         cursor = psycopg.Cursor(self._connection, row_factory=tuple_row)
         if not _needs_savepoint(self._connection):
             return fetched(cursor, query)
-        cursor.execute(_SAVE)
+        cursor.execute(_SAVE, prepare=False)
         try:
             rows = fetched(cursor, query)
         except BaseException:
-            cursor.execute(_BACK)
-            cursor.execute(_DONE)
+            cursor.execute(_BACK, prepare=False)
+            cursor.execute(_DONE, prepare=False)
             raise
-        cursor.execute(_DONE)
+        cursor.execute(_DONE, prepare=False)
         return rows
 
 
@@ -138,12 +138,12 @@ class AsyncJoined(_Joining):
         cursor = psycopg.AsyncCursor(self._connection, row_factory=tuple_row)
         if not _needs_savepoint(self._connection):
             return await async_fetched(cursor, query)
-        await cursor.execute(_SAVE)
+        await cursor.execute(_SAVE, prepare=False)
         try:
             rows = await async_fetched(cursor, query)
         except BaseException:
-            await cursor.execute(_BACK)
-            await cursor.execute(_DONE)
+            await cursor.execute(_BACK, prepare=False)
+            await cursor.execute(_DONE, prepare=False)
             raise
-        await cursor.execute(_DONE)
+        await cursor.execute(_DONE, prepare=False)
         return rows

@@ -38,12 +38,14 @@ class Query(Generic[T]):
         parameters: None for a text of several statements.
         read: Makes the result of the rows.
         patience: Seconds that it may take beyond the store's timeout.
+        has_rows: There is an answer to read.
     """
 
     statement: bytes
     parameters: tuple[object, ...] | None
     read: Callable[[Rows], T]
     patience: float = 0.0
+    has_rows: bool = True
 
 
 class Queries:
@@ -147,11 +149,13 @@ class Queries:
         """See `IdentityStore.remember`."""
         key = (written(account), written(name))
         if value is None:
-            return Query(self._own("DELETE FROM {0}.note WHERE account = %s AND name = %s"), key, _nothing)
+            return Query(
+                self._own("DELETE FROM {0}.note WHERE account = %s AND name = %s"), key, _nothing, has_rows=False
+            )
         statement = self._own(
             "INSERT INTO {0}.note VALUES (%s, %s, %s) ON CONFLICT (account, name) DO UPDATE SET value = excluded.value"
         )
-        return Query(statement, (*key, written(value)), _nothing)
+        return Query(statement, (*key, written(value)), _nothing, has_rows=False)
 
     def check(self) -> Query[bool]:
         """Make sure that the map is of this version; True if it is read-only."""
@@ -167,7 +171,7 @@ class Queries:
         if not is_there:
             text = schema.migration_sql(self._name).encode()
             try:
-                yield Query(text, None, _nothing, SCAN)
+                yield Query(text, None, _nothing, SCAN, has_rows=False)
             except StoreIncompatibleError:
                 pass  # another process may have been faster
             else:
@@ -249,7 +253,7 @@ def _found(rows: Rows, identifiers: Sequence[Identifier]) -> Found:
         if number is not None:
             if number not in bindings:
                 bindings[number] = _binding(row[3:10])
-            matches.append(Match(identifiers[row[1] - 1], bindings[number], row[2]))
+            matches.append(Match(identifiers[int(row[1]) - 1], bindings[number], row[2]))
         if row[10] is not None:
             leases.append(row[10:])
     if not leases:

@@ -223,7 +223,7 @@ AS $$
     ) AS p
 $$;
 
--- Retire to a binding whatever was another one's, and remove that one.
+-- Retire to a binding whatever was another one's, leave it that one's journal, and remove that one.
 CREATE FUNCTION {schema}.absorb(_account text, _others bigint[], _into bigint, _now double precision) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -240,6 +240,8 @@ BEGIN
         WHERE account = _account AND kind = _name.kind AND value = _name.value;
     END LOOP;
     DELETE FROM {schema}.binding WHERE id = ANY(_gone);
+    UPDATE {schema}.journal SET binding = _into
+    WHERE account = _account AND binding = ANY(_others) AND binding <> _into;
 END
 $$;
 

@@ -182,9 +182,16 @@ def _nothing(_: str) -> None:
 
 
 def _binding(parts: Sequence[str]) -> Binding:
-    external_id, email, profile_id, phone, verified_at = [None if each == NONE else each for each in parts[1:6]]
-    verified = None if verified_at is None else float(verified_at)
-    return Binding(external_id, email, profile_id, phone, verified, int(parts[6]), parts[0])
+    key, external_id, email, profile_id, phone_number, verified_at, version = parts
+    return Binding(
+        None if external_id == NONE else external_id,
+        None if email == NONE else email,
+        None if profile_id == NONE else profile_id,
+        None if phone_number == NONE else phone_number,
+        None if verified_at == NONE else float(verified_at),
+        int(version),
+        key,
+    )
 
 
 def _lease(record: str, now: str, *, taken_over: bool = False) -> Lease:
@@ -195,15 +202,15 @@ def _lease(record: str, now: str, *, taken_over: bool = False) -> Lease:
 
 def _found(identifiers: Sequence[Identifier], answer: str) -> Found:
     now, lease, *records = answer.split(RECORD)
-    bindings: dict[str, Binding] = {}
-    matches: list[Match] = []
+    matches: list[Match | None] = [None] * len(identifiers)
     for record in records:
-        number, retired_at, *parts = record.split(FIELD)
-        key = parts[0]
-        if key not in bindings:
-            bindings[key] = _binding(parts)
-        matches.append(Match(identifiers[int(number)], bindings[key], _seconds(retired_at) if retired_at else None))
-    return Found(tuple(matches), _lease(lease, now) if lease else None, _seconds(now))
+        parts = record.split(FIELD)
+        binding = _binding(parts[:7])
+        for number, retired_at in zip(parts[7::2], parts[8::2], strict=True):
+            place = int(number)
+            matches[place] = Match(identifiers[place], binding, _seconds(retired_at) if retired_at else None)
+    known = tuple([match for match in matches if match is not None])
+    return Found(known, _lease(lease, now) if lease else None, _seconds(now))
 
 
 def _acquired(answer: str) -> Lease | None:

@@ -6,7 +6,7 @@ replaced by another, would otherwise seem to know nobody (P6).
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from safeklaviyo.errors import ConfigurationError
@@ -35,15 +35,14 @@ class Maps:
         if not prefix or _BRACES & set(prefix):
             raise ConfigurationError("the prefix of an identity map's keys is some text without braces")
         self._prefix = prefix
-        self._generations: dict[str, bytes] = {}
+        self._maps: dict[str, _Map] = {}
 
     def command(self, account: str, call: Call[Any], *, whole: bool = False) -> tuple[Any, ...]:
         """Return the command that makes a call: by the script's name, or with the whole script."""
-        script = call.script
-        begin = ("EVAL", script.source) if whole else ("EVALSHA", script.sha)
-        known = self._generations.get(account, b"")
-        keys = _keys(self._prefix, account)[: call.keys]
-        return (*begin, call.keys, *keys, known, call.operation, *call.arguments)
+        one = self._maps.get(account) or self._new(account)
+        name = ("EVAL", call.script.source) if whole else ("EVALSHA", call.script.sha)
+        keys = one.keys[: call.keys]
+        return (*name, len(keys), *keys, one.generation, call.operation, *call.arguments)
 
     def answer(self, account: str, call: Call[T], reply: bytes) -> T:
         """Return what the server's reply says.
@@ -55,13 +54,25 @@ class Maps:
         generation, mark, answer = reply.decode(errors="surrogateescape").partition(RECORD)
         if not mark:
             raise refusal(generation)
-        if generation and account not in self._generations:
-            self._generations[account] = generation.encode()
+        one = self._maps[account]
+        if not one.generation:
+            one.generation = generation.encode()
         return call.read(answer)
 
+    def _new(self, account: str) -> _Map:
+        # The hash tag is never empty, because Redis would take an empty one for none.
+        name = f"{self._prefix}:{{account:{account}}}"
+        keys = tuple(f"{name}{tail}".encode() for tail in ("", ":bindings", ":leases", ":journal"))
+        return self._maps.setdefault(account, _Map(keys))
 
-@lru_cache(maxsize=256)
-def _keys(prefix: str, account: str) -> tuple[bytes, ...]:
-    # Never empty, because Redis would take an empty hash tag for none.
-    name = f"{prefix}:{{account:{account}}}"
-    return tuple(f"{name}{tail}".encode() for tail in ("", ":bindings", ":leases", ":journal"))
+
+@dataclass(slots=True)
+class _Map:
+    """One account's map.
+
+    Attributes:
+        generation: Which map it is; empty while there is none, or none has been seen.
+    """
+
+    keys: tuple[bytes, ...]
+    generation: bytes = b""

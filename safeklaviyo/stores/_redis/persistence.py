@@ -1,4 +1,4 @@
-"""Whether a Redis server keeps what it is told: what an operator has to know before trusting it with an identity map."""
+"""Whether a Redis server keeps what it is told: what to know before trusting it with an identity map."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Persistence:
         elif not self.is_logged:
             found.append("it writes snapshots only: a crash loses the last minutes; set appendonly yes")
         if self.policy not in {None, "noeviction"}:
-            found.append(f"its maxmemory-policy is {self.policy}, made for caches: set noeviction, lest maps be evicted")
+            found.append(
+                f"its maxmemory-policy is {self.policy}, made for caches: set noeviction, lest maps be evicted"
+            )
         return tuple(found)
 
 

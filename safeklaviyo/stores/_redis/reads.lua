@@ -18,7 +18,7 @@ local function get_all(fields)
   return values
 end
 
--- A binding that several identifiers lead to is told once.
+-- A binding is told once, and behind it which of the identifiers asked for lead to it, and since when they are retired.
 function operations.find()
   local asked, told, answer = {}, {}, {whole(now), ''}
   for each = 3, #ARGV do asked[each - 2] = ARGV[each] end
@@ -26,15 +26,19 @@ function operations.find()
   for each, place in ipairs(get_all(prefixed('i', asked))) do
     if place then
       local key, retired_at = parse_place(place)
-      local binding = ''
-      if not told[key] then
-        told[key] = true
-        binding = get('b' .. key)
+      local parts = told[key]
+      if not parts then
+        local binding = get('b' .. key)
+        parts = {key, binding}
+        told[key] = parts
+        answer[#answer + 1] = parts
         for _, token in ipairs(get_all(prefixed('c', owned(split(binding))))) do tokens[#tokens + 1] = token end
       end
-      answer[#answer + 1] = table.concat({each - 1, retired_at, key, binding}, FIELD)
+      parts[#parts + 1] = each - 1
+      parts[#parts + 1] = retired_at
     end
   end
+  for each = 3, #answer do answer[each] = table.concat(answer[each], FIELD) end
   local lowest = nil
   for _, token in ipairs(tokens) do
     if token and (not lowest or by_number(token, lowest)) then lowest = token end

@@ -17,7 +17,7 @@ class Script:
 
 
 def _script(*names: str) -> Script:
-    source = b"\n".join((files(__package__) / name).read_bytes() for name in names)
+    source = b"\n".join((files("safeklaviyo.stores._redis") / name).read_bytes() for name in names)
     return Script(source, sha1(source, usedforsecurity=False).hexdigest())
 
 

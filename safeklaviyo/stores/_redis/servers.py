@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from redis import BlockingConnectionPool, Connection, Redis, Sentinel, SSLConnection
-from redis import asyncio as aioredis
+import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -49,26 +48,21 @@ class Server:
 
     def client(self, timeout: float) -> tuple[Any, ...]:
         """Return a client, and behind it whatever else is to be closed with it."""
-        waits = _waits(timeout, Retry(NoBackoff(), 0))
-        if self.service is not None:
-            sentinel = Sentinel(self.hosts, sentinel_kwargs=waits)
-            return (sentinel.master_for(self.service, **self.login, **waits), *sentinel.sentinels)
-        kind = SSLConnection if self.is_secure else Connection
-        host, port = self.hosts[0]
-        place = {"host": host, "port": port, "connection_class": kind, "max_connections": CONNECTIONS}
-        return (Redis.from_pool(BlockingConnectionPool(timeout=timeout, **place, **self.login, **waits)),)
+        return self._opened(redis, Retry(NoBackoff(), 0), timeout)
 
     def async_client(self, timeout: float) -> tuple[Any, ...]:
         """Same as `client`, for one event loop."""
-        waits = _waits(timeout, AsyncRetry(NoBackoff(), 0))
+        return self._opened(redis.asyncio, AsyncRetry(NoBackoff(), 0), timeout)
+
+    def _opened(self, driver: Any, retry: Any, timeout: float) -> tuple[Any, ...]:  # redis-py's own types say less
+        waits = _waits(timeout, retry)
         if self.service is not None:
-            sentinel = aioredis.Sentinel(self.hosts, sentinel_kwargs=waits)
+            sentinel = driver.Sentinel(self.hosts, sentinel_kwargs=waits)
             return (sentinel.master_for(self.service, **self.login, **waits), *sentinel.sentinels)
-        kind = aioredis.SSLConnection if self.is_secure else aioredis.Connection
         host, port = self.hosts[0]
+        kind = driver.SSLConnection if self.is_secure else driver.Connection
         place = {"host": host, "port": port, "connection_class": kind, "max_connections": CONNECTIONS}
-        pool = aioredis.BlockingConnectionPool(timeout=timeout, **place, **self.login, **waits)
-        return (aioredis.Redis.from_pool(pool),)
+        return (driver.Redis.from_pool(driver.BlockingConnectionPool(timeout=timeout, **place, **self.login, **waits)),)
 
 
 def parse(url: str) -> Server:

@@ -300,4 +300,5 @@ function operations.remember()
   return ''
 end
 
-return generation .. RECORD .. operations[ARGV[2]]()
+local answer = operations[ARGV[2]]() -- first: it may make the map, and with it the generation
+return generation .. RECORD .. answer

@@ -1,0 +1,242 @@
+"""The table of guards: for each promise, rule and trace one way to break the code, and the test that notices.
+
+A test that cannot fail guards nothing. Each row is a change of the source that takes a safeguard away; it is made in a
+copy of the package, and the named test has to fail there. A row whose old text is gone fails: write it anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OPERATIONS = "tests/operations"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One safeguard.
+
+    Attributes:
+        keeps: The promise, rule, fault or trace that it is for.
+        module: Where it stands, below the package.
+        old: What stands there, once.
+        new: What would stand there without the safeguard.
+        test: The test that notices.
+    """
+
+    keeps: str
+    module: str
+    old: str
+    new: str
+    test: str
+
+
+def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
+    return Guard(keeps, module, old, new, test)
+
+
+GUARDS = [
+    _guard(
+        "P1, R9", "_evidence.py",
+        "if not owners or email_of(owners[0]) is None:", "if not owners:",
+        "operations/test_first_contact.py::test_r9_an_id_that_leads_to_no_email_is_refused",
+    ),
+    _guard(
+        "P2", "_dialects.py",
+        "external_id=None if by_profile_id_alone else binding.external_id,", "external_id=None,",
+        "operations/test_track.py::test_p2_an_event_names_profile_id_and_pair",
+    ),
+    _guard(
+        "P2, H3", "_dialects.py",
+        "else _wire.update_profile(profile_id, person)",
+        "else _wire.update_profile(profile_id, person, email=binding.email)",
+        "operations/test_traces.py::test_h3_a_warm_write_that_lands_late_puts_nothing_back",
+    ),
+    _guard(
+        "P3, F-4", "_evidence.py",
+        "if addressed is not None and addressed.external_id is not None:", "if False:",
+        "operations/test_first_contact.py::test_r4_another_owner_is_never_overwritten",
+    ),
+    _guard(
+        "P5, H10", "_operations/_track.py",
+        "main=True, again=again)", "main=True)",
+        "operations/test_track.py::test_p5_a_retry_repeats_the_event_and_reads_the_address_anew",
+    ),
+    _guard(
+        "P5", "_operations/_track.py",
+        "error.unique_id, error.time = event.unique_id, event.time", "pass",
+        "operations/test_track.py::test_p5_an_errors_key_and_time_repeat_the_event",
+    ),
+    _guard(
+        "P6, F-3", "_operations/_reading.py",
+        'raise NoResponseError("Klaviyo\'s answer could not be read", may_retry=True) from exc', "return ()",
+        "operations/test_first_contact.py::test_p6_a_search_that_fails_writes_nothing",
+    ),
+    _guard(
+        "P7", "_operations/_call.py",
+        'call.doubt = call.doubt or outcome == "unknown"', "pass",
+        "operations/test_change_email.py::test_an_unknown_outcome_leaves_the_intent_for_the_next",
+    ),
+    _guard(
+        "P7", "_operations/_call.py",
+        'if main and (outcome == "applied" or call.outcome == "not_applied"):', "if False:",
+        "operations/test_faults.py::test_p7_every_fault_at_every_request_is_told_truly_and_heals",
+    ),
+    _guard(
+        "P8", "errors.py",
+        'return f"{type(self).__name__}({str(self)!r}, outcome={self.outcome!r}{rule})"',
+        'return f"{type(self).__name__}({vars(self)!r})"',
+        "operations/test_conflicts.py::test_r17_identifiers_are_never_in_the_message",
+    ),
+    _guard(
+        "R4", "_operations/_contact.py",
+        "return (yield from send(call, request, main=main, accept=TAKEN, lease=lease))",
+        "return (yield from send(call, request, main=main, lease=lease))",
+        "operations/test_first_contact.py::test_r4_a_search_that_lags_makes_no_duplicate",
+    ),
+    _guard(
+        "R5, R11, F-13", "_rules.py",
+        "if by_id is not None and former_email is not None and former_email.binding.key == by_id.key", "if False",
+        "operations/test_identify.py::test_r5_r11_a_late_call_goes_to_the_current_address",
+    ),
+    _guard(
+        "R6", "_rules.py",
+        "if by_id is not None and by_id.email is not None:", "if False:",
+        "test_rules.py::test_the_table_of_rules",
+    ),
+    _guard(
+        "R7", "_rules.py",
+        "if by_email is not None and by_email.external_id is not None:", "if False:",
+        "test_rules.py::test_the_table_of_rules",
+    ),
+    _guard(
+        "R8, R11", "_rules.py",
+        "now - match.retired_at >= policy.retired_for", "now - match.retired_at > policy.retired_for",
+        "test_rules.py::test_a_former_identifier_speaks_until_the_instant",
+    ),
+    _guard(
+        "R13", "_rules.py",
+        "if found.lease is not None:", "if False:",
+        "test_rules.py::test_r13_a_lease_comes_before_everything",
+    ),
+    _guard(
+        "R13, P4", "_operations/_call.py",
+        "if not kept:\n            raise LeaseLostError", "if False:\n            raise LeaseLostError",
+        "operations/test_leases.py::test_h8_a_slow_change_is_fenced_and_put_right",
+    ),
+    _guard(
+        "R14, F-16", "_operations/_phone.py",
+        "elif held != phone_number:", "elif False:",
+        "operations/test_phone.py::test_r14_another_phone_in_klaviyo_is_not_replaced",
+    ),
+    _guard(
+        "R14, F-16", "_rules.py",
+        "            unusable_phone = True", "            raise",
+        "operations/test_phone.py::test_r14_an_unusable_phone_is_left_out",
+    ),
+    _guard(
+        "R15, F-13", "_operations/_reading.py",
+        "    former = found.retired(Kind.EMAIL)\n    return former is not None and former.binding.key == binding.key",
+        "    return False",
+        "operations/test_drift.py::test_r15_f13_a_former_address_that_was_put_back_is_repaired",
+    ),
+    _guard(
+        "R15, F-11", "_operations/_contact.py",
+        "if not (same_id and _evidence.has_email(profile, pair.email)):", "if False:",
+        "operations/test_first_contact.py::test_f11_an_answer_without_the_identifiers_is_drift",
+    ),
+    _guard(
+        "R16", "_rules.py",
+        "found.now - binding.verified_at >= policy.refresh_after", "False",
+        "operations/test_drift.py::test_r16_a_binding_is_checked_after_a_while",
+    ),
+    _guard(
+        "R17, F-1", "_operations/_contact.py",
+        "(pair.email,), also=(named,))", "(pair.email,))",
+        "operations/test_conflicts.py::test_r17_an_owner_that_only_the_409_shows_is_read",
+    ),
+    _guard(
+        "H2", "_operations/_contact.py",
+        "contact.put_back, contact.owner = profile, owner", "pass",
+        "operations/test_traces.py::test_h2_whoever_takes_a_former_address_takes_no_profile",
+    ),
+    _guard(
+        "H5", "stores/_ledger.py",
+        "if not is_expected:", "if False:",
+        "operations/test_drift.py::test_h5_a_check_that_was_overtaken_writes_nothing_over_the_map",
+    ),
+    _guard(
+        "H6, P4", "_operations/_settle.py",
+        "    if lease.taken_over:\n        yield from finish(call, lease)\n        return None\n    return lease",
+        "    return lease",
+        "operations/test_leases.py::test_h6_an_address_that_is_being_given_is_not_taken",
+    ),
+    _guard(
+        "H7", "_operations/_reading.py",
+        "profile = yield from read_profile(call, profile_id)\n        if profile is not None:\n            evidence",
+        "profile = Profile(id=profile_id)\n        if profile is not None:\n            evidence",
+        "operations/test_first_contact.py::test_h7_a_search_is_only_a_pointer",
+    ),
+    _guard(
+        "H8", "_operations/_settle.py",
+        "    if profile_id is not None:\n        yield from restore(call, profile_id, written)\n", "",
+        "operations/test_leases.py::test_h8_a_slow_change_is_fenced_and_put_right",
+    ),
+    _guard(
+        "F-5", "_evidence.py",
+        "if len(owners) > 1:", "if False:",
+        "operations/test_first_contact.py::test_r9_several_owners_of_an_id_are_refused",
+    ),
+    _guard(
+        "F-8", "_evidence.py",
+        "return email is not None and email_of(profile) == email", "return profile.email == email",
+        "test_evidence.py::test_f8_addresses_are_compared_without_case",
+    ),
+    _guard(
+        "F-19", "_wire.py",
+        "return Repeat.ONCE if person.append or person.unappend else otherwise", "return otherwise",
+        "operations/test_identify.py::test_f19_what_is_appended_is_not_appended_twice",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: f"{guard.keeps}-{guard.module}")
+def test_without_the_safeguard_its_test_fails(guard, tmp_path):
+    """Each safeguard is noticed when it is gone: by one test, which fails then and passes otherwise."""
+    package = tmp_path / "safeklaviyo"
+    shutil.copytree(ROOT / "safeklaviyo", package, ignore=shutil.ignore_patterns("__pycache__"))
+    module = package / guard.module
+    source = module.read_text()
+    assert 1 == source.count(guard.old), f"{guard.module} has changed: this row has to be written anew"
+    changed = source.replace(guard.old, guard.new)
+    compile(changed, guard.module, "exec")
+    module.write_text(changed)
+    ended = _run(guard.test, tmp_path)
+    assert 1 == ended.returncode, ended.stdout[-2000:]
+    assert " failed" in ended.stdout
+
+
+@pytest.mark.slow
+def test_with_all_safeguards_the_tests_pass():
+    """The tests of the table pass as the code stands, so that what they notice is what was taken away."""
+    ended = _run(*sorted({guard.test for guard in GUARDS}), ROOT)
+    assert 0 == ended.returncode, ended.stdout[-2000:]
+
+
+def _run(*tests_and_home: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run tests with the package that stands in the last argument."""
+    *tests, home = tests_and_home
+    command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout=60",
+               "-k", "not async and not retrying",
+               "-c", str(ROOT / "pyproject.toml"), *(str(ROOT / "tests" / str(test)) for test in tests)]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
+    environment |= {"PYTHONPATH": str(home), "PYTEST_ADDOPTS": ""}
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
