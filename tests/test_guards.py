@@ -97,8 +97,7 @@ GUARDS = [
     ),
     _guard(
         "R4", "_operations/_contact.py",
-        "return (yield from send(call, request, main=main, accept=TAKEN, lease=lease))",
-        "return (yield from send(call, request, main=main, lease=lease))",
+        "accept=TAKEN, lease=lease", "lease=lease",
         "operations/test_first_contact.py::test_r4_a_search_that_lags_makes_no_duplicate",
     ),
     _guard(

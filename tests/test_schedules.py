@@ -178,7 +178,6 @@ PAIRS = [
 
 def world_of(scene: str, *names: str, naming: str = "profile_id") -> Callable[[], World]:
     """Return what builds a world in which the operations named are about to begin."""
-
     before = copy.deepcopy(known_before(scene))
 
     def build() -> World:

@@ -167,14 +167,15 @@ def _move(call: Call, task: _Task, evidence: Evidence) -> Flow[Profile | None]:
         if profile is None:
             _expect(call)
         other = _evidence.other_with(task.claimed, profile, evidence.values())
+        if profile is None and (other is None or (yield from _may_be_adopted(call, task, other))):
+            return None
         if other is not None:
             is_free = yield from _make_free(call, task, profile, other)
             if not is_free:
                 return None
             evidence = yield from _gather(call, task, ())
             continue
-        if profile is None:
-            return None
+        assert profile is not None
         patch = yield from _difference(call, task, profile)
         if not patch:
             return profile
@@ -212,6 +213,12 @@ def _profile_of(binding: Binding, evidence: Evidence) -> Profile | None:
             "several profiles answer for this customer", binding.external_id, binding.email, heirs
         )
     return heirs[0] if heirs else None
+
+
+def _may_be_adopted(call: Call, task: _Task, other: Profile) -> Flow[bool]:
+    """Tell whether whoever has no profile may take this one: an orphan with their address, as at any first contact."""
+    owner, _ = yield from owner_in_map(call, other, task.wanted.email)
+    return owner is None and other.external_id is None and _evidence.has_email(other, task.wanted.email)
 
 
 def _expect(call: Call) -> None:
@@ -340,12 +347,20 @@ def _write_down(call: Call, task: _Task, profile: Profile | None) -> Flow[None]:
         outcome = yield from _bind(call, task, outcome.binding, profile, absorbed)
     if outcome.status == "fenced":
         raise LeaseLostError(task.changed.profile_id)
-    if outcome.status == "conflict" and outcome.binding is not None and profile is not None:
-        raise _evidence.drift(outcome.binding, profile, "the identity map gives an identifier to another customer")
+    if outcome.status == "conflict" and outcome.binding is not None:
+        raise _given_away(task, outcome.binding, profile)
     if outcome.status == "bound":
         task.changed.binding = outcome.binding
     else:
         yield from release(call, task.lease)
+
+
+def _given_away(task: _Task, owner: Binding, profile: Profile | None) -> errors.IdentityError:
+    if profile is not None:
+        return _evidence.drift(owner, profile, "the identity map gives an identifier to another customer")
+    return errors.EmailTakenError(
+        "the new email is another customer's", email=task.wanted.email, profile_id=owner.profile_id
+    )
 
 
 def _guest(call: Call, task: _Task) -> Flow[tuple[str, ...]]:

@@ -6,7 +6,6 @@ Decided here: the exit codes. A failure that was foreseen is one line on stderr,
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from importlib import import_module

@@ -82,7 +82,17 @@ def _check_klaviyo(arguments: Namespace) -> Iterator[Check]:
         return
     retry = RetryPolicy(max_attempts=1)
     try:
-        wired = wiring(None, arguments.account, None, Policy(), retry, 10.0, arguments.base_url, REVISION, "current")
+        wired = wiring(
+            None,
+            account=arguments.account,
+            public_key=None,
+            policy=Policy(),
+            retry=retry,
+            timeout=10.0,
+            base_url=arguments.base_url,
+            revision=REVISION,
+            dialect="current",
+        )
     except ConfigurationError as error:
         yield Check("fail", "configuration", str(error))
         return

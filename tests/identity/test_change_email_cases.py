@@ -122,15 +122,20 @@ def expected(case: Case) -> End:
 
     Whoever the map knows is their binding, however named, and their profile the one the map knows. Of anybody else the
     caller knows what they name: with an id alone, somebody whose address nobody knows gets the new one as their first;
-    with an old address, whoever has that. An id and an old address on two profiles are nobody for certain. An orphan is
-    merged only on request, only where that costs no consent, and only into a profile that shows an address itself.
+    with an old address, whoever has that. An id and an old address on two profiles are nobody for certain, unless
+    the one with the id shows the new address already. Whoever has no profile takes an orphan with their address (R4);
+    otherwise one is merged only on request, only where that costs no consent, and only into a profile with an address.
     """
     rest: list[Pair] = []
     match case.mapped, case.claim, case.found:
+        case (True, _, "neither") if case.other == ORPHAN:
+            return End("changed", frozenset({("ann-1", NEW)}))
         case (True, _, _):
             external_id, rest = "ann-1", case.own[1:]
         case (False, "id", _):
             return _first_address(case)
+        case (False, "both", "two" | "by_id") if case.new == "own":
+            return End("unchanged", frozenset(case.own))
         case (False, "both", "two"):
             return _refused(case)
         case (False, "old", "two"):
@@ -243,7 +248,8 @@ def test_case(client, simulator, store, case):
         assert change.status in {end.status, "changed"}
         check_moved(simulator, before, change)
         assert change.profile_id == k.track("Ordered", email=NEW).profile_id
-        if case.mapped or case.claim != "id":
+        assert change.old_email in ({OLD} if case.mapped else {OLD, NEW, None})
+        if change.old_email == OLD:
             assert change.profile_id == k.track("Ordered", email=OLD).profile_id
         check_map(simulator, store)
     assert 0 == leases(store)

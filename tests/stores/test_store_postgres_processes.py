@@ -79,7 +79,8 @@ def contact(url, customers, start, results):
                     bound.append(row.profile_id)
                 else:
                     until_answered(lambda lease=lease: store.release("shop", lease.token))
-            count_up(store)
+            if number % 10 == 0:
+                count_up(store)
     results.put((bound, tokens))
 
 
@@ -122,7 +123,7 @@ def test_racing_processes_bind_each_customer_once(store, database):
     tokens = [token for answer in answers for token in answer[1]]
     assert CUSTOMERS == len(bound) == store.count("shop") - 1
     assert len(set(tokens)) == len(tokens)
-    assert first.version + PROCESSES * CUSTOMERS == store.find("shop", (ANN,)).matches[0].binding.version
+    assert first.version + PROCESSES * CUSTOMERS // 10 == store.find("shop", (ANN,)).matches[0].binding.version
 
 
 def test_a_server_that_restarts_in_the_middle_loses_and_doubles_nothing(store, database, admin):
@@ -137,7 +138,7 @@ def test_a_server_that_restarts_in_the_middle_loses_and_doubles_nothing(store, d
     race(database, 4, 40, meanwhile)
     bindings = store.page("shop").bindings
     assert sorted([*map(str, range(40)), "ann"]) == sorted(str(each.external_id) for each in bindings)
-    assert first.version + 4 * 40 <= store.find("shop", (ANN,)).matches[0].binding.version
+    assert first.version + 4 * 40 // 10 <= store.find("shop", (ANN,)).matches[0].binding.version
 
 
 def test_a_killed_holders_lease_is_taken_over_with_its_intent(store, database):

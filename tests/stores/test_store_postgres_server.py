@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 import threading
 import traceback
@@ -30,7 +31,7 @@ from safeklaviyo.errors import ConfigurationError, StoreError, StoreIncompatible
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores import open_async_store, open_store
-from safeklaviyo.stores._postgres import failures, queries
+from safeklaviyo.stores._postgres import async_connections, connections, failures, queries
 from safeklaviyo.stores.base import Change, JournalEntry
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore, migration_sql
 
@@ -141,7 +142,7 @@ class TestMigration:
             await store.migrate()
             assert ("added",) == await store.add("shop", [ROW])
 
-    def test_somebody_elses_schema_is_left_alone(self, database, admin, elsewhere):
+    async def test_somebody_elses_schema_is_left_alone(self, database, admin, elsewhere):
         """Where tables of the same names stand, nothing is made."""
         admin.execute("CREATE SCHEMA elsewhere CREATE TABLE place(x int)")
         with (
@@ -149,6 +150,10 @@ class TestMigration:
             told(StoreIncompatibleError, "the identity map's tables are missing"),
         ):
             store.migrate()
+        async with AsyncPostgresStore(database, schema=elsewhere) as store:
+            for use in (store.migrate(), store.count("shop")):
+                with told(StoreIncompatibleError, "the identity map's tables are missing"):
+                    await use
         assert 1 == self.tables(admin)
 
     @pytest.mark.parametrize(("found", "message"), [("DELETE FROM", "older"), ("UPDATE {} SET number = 2", "newer")])
@@ -354,6 +359,59 @@ class TestEnded:
                 store._to._let_go(store._to._pool())
             assert [True] * 4 == [call.result() for call in calls]
 
+    async def test_other_tasks_go_on_when_the_pool_is_let_go(self, async_store):
+        """The same for tasks of one loop."""
+        await async_store.add("shop", [ROW])
+
+        async def find_often():
+            return all([(await async_store.find("shop", (ANN,))).matches for _ in range(30)])
+
+        calls = [asyncio.create_task(find_often()) for _ in range(4)]
+        for _ in range(5):
+            await asyncio.sleep(0.01)
+            home = async_store._to._home()
+            await async_connections._let_go(home, home.pool or await async_store._to._open(home))
+        assert [True] * 4 == await asyncio.gather(*calls)
+
+    async def test_a_pool_is_let_go_once(self, store, async_store):
+        """Whoever meets the same loss later does not let go of what was opened since."""
+        store.count("shop")
+        await async_store.count("shop")
+        old, home = store._to._pool(), async_store._to._home()
+        async_old = home.pool
+        opened = []
+        for _ in range(2):
+            store._to._let_go(old)
+            await async_connections._let_go(home, async_old)
+            store.count("shop")
+            await async_store.count("shop")
+            opened.append((store._to._current[1], home.pool))
+        assert (old, async_old) != opened[0] == opened[1]
+
+    async def test_closing_after_a_loss(self, database):
+        """A store whose pool was let go closes like any other."""
+        async with AsyncPostgresStore(database) as store:
+            await store.count("shop")
+            home = store._to._home()
+            await async_connections._let_go(home, home.pool)
+        with pytest.raises(StoreUnavailableError):
+            await store.count("shop")
+
+    async def test_what_another_process_opened_is_left_alone(self, store, async_store):
+        """A pool that was inherited is neither used nor closed nor forgotten, which would close it."""
+        store.count("shop")
+        await async_store.count("shop")
+        pool, home = store._to._pool(), async_store._to._home()
+        store._to._current = (0, pool)
+        home.pid = 0
+        assert (0, 0) == (store.count("shop"), await async_store.count("shop"))
+        assert (False, False) == (pool.closed, home.pool.closed)
+        assert [pool, home] == [each for each in connections.inherited if each in (pool, home)]
+        pool.close()
+        home.pid = os.getpid()
+        await home.keeper.aclose()
+        connections.inherited.clear()
+
     def find_often(self, store):
         return all(store.find("shop", (ANN,)).matches for _ in range(50))
 
@@ -385,6 +443,14 @@ class TestSlow:
             told(StoreUnavailableError, failures.MEANINGS["57014"].message),
         ):
             store.acquire("shop", frozenset({ANN}), **LEASE)
+
+    async def test_the_servers_own_time_limit_in_a_loop(self, database):
+        """The same for the asynchronous store, whose connection stays in use."""
+        async with AsyncPostgresStore(make_conninfo(database, options="-c statement_timeout=200")) as store:
+            await store.count("shop")
+            with writers_held_up(database), told(StoreUnavailableError, failures.MEANINGS["57014"].message):
+                await store.acquire("shop", frozenset({ANN}), **LEASE)
+            assert 1 == len(store._to._home().opened)
 
     def test_no_answer_in_time(self, store, database):
         """A server that goes silent is given up after the store's timeout, and asked anew when it speaks again."""

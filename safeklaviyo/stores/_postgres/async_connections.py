@@ -189,8 +189,9 @@ class AsyncConnections:
 
     async def _check_server(self) -> None:
         async with await self._connect() as connection:
-            if await _apart(connection, self._queries.check(), self._timeout):
-                raise StoreUnavailableError(failures.READ_ONLY)
+            is_read_only = await _apart(connection, self._queries.check(), self._timeout)
+        if is_read_only:
+            raise StoreUnavailableError(failures.READ_ONLY)
 
     async def _connect(self) -> AsyncConnection:
         try:

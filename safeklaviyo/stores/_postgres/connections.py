@@ -219,8 +219,9 @@ class Connections:
 
     def _check_server(self) -> None:
         with self._connect() as connection:
-            if apart(connection, self._queries.check(), self._timeout):
-                raise StoreUnavailableError(failures.READ_ONLY)
+            is_read_only = apart(connection, self._queries.check(), self._timeout)
+        if is_read_only:
+            raise StoreUnavailableError(failures.READ_ONLY)
 
     def _connect(self) -> Connection:
         try:
