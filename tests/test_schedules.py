@@ -1,9 +1,9 @@
 """P4 and P5 over all schedules: every interleaving of each pair of writing operations, and every crash and lost answer.
 
-The bound: two operations at once, each in a process of its own; in one run at most one process dies, or one request or
-answer is lost, or every lease expires once under its holder, or Klaviyo applies what it queued at any moment. Within
-it everything is tried. What nobody finished is then finished as in production: by `recover`, and by the next
-`identify` of each customer.
+The bound: two operations at once, each in a process of its own; in one run at most one process dies (all pairs), or
+one request or answer is lost (each operation with itself and with the first of its scene), or every lease expires once
+under its holder, or Klaviyo applies what it queued at any moment. Within it everything is tried. What nobody finished
+is then finished as in production: by `recover`, and by the next `identify` of each customer.
 """
 
 from __future__ import annotations
@@ -174,6 +174,10 @@ PAIRS = [
     for pair in combinations_with_replacement(meeting, 2)
     if scene != "ann to be erased" or "erase(ann)" in pair
 ]
+FEWER_PAIRS = [
+    (scene, one, other) for scene, one, other in PAIRS if one == other or SCENES[scene][1][0] in {one, other}
+]
+"""Each operation with itself and with the first of its scene."""
 
 
 def world_of(scene: str, *names: str, naming: str = "profile_id") -> Callable[[], World]:
@@ -267,7 +271,7 @@ def test_p4_every_interleaving(scene: str, one: str, other: str) -> None:
     assert explored.endings > 0
 
 
-@pytest.mark.parametrize(("scene", "one", "other"), PAIRS)
+@pytest.mark.parametrize(("scene", "one", "other"), FEWER_PAIRS)
 def test_p4_every_lost_answer(scene: str, one: str, other: str) -> None:
     """P4, P5: whichever request or answer of two operations is lost, in whatever order they happen."""
     explored = explore(world_of(scene, one, other), check, Limits(losses=1))

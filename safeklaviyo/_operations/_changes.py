@@ -16,6 +16,7 @@ from safeklaviyo._operations._leases import Intent
 from safeklaviyo._operations._reading import gather, read_profile, search
 from safeklaviyo._operations._resolve import Resolved, resolve
 from safeklaviyo._operations._settle import act, restore, take
+from safeklaviyo._operations._tombstones import refuse_erased
 from safeklaviyo.errors import EmailMismatchError, IdOnlyError, SafeKlaviyoError
 from safeklaviyo.identity import Claim, Kind
 from safeklaviyo.models import Binding, EmailChange, ExternalIdChange, PhoneChange
@@ -164,6 +165,8 @@ def _look_ahead(call: Call, new_email: str, claim: Claim, *, merges: bool) -> Fl
 
 def _change(call: Call, binding: Binding, changes: Intent, *, main: bool) -> Flow[Changed | None]:
     """Make one attempt; None if somebody else was faster, and everything has to be looked at again."""
+    for new in (Claim(changes.new_external_id), Claim(None, changes.new_email)):
+        yield from refuse_erased(call, new)
     intent = replace(changes, external_id=binding.external_id, email=binding.email, profile_id=binding.profile_id)
     lease = yield from take(call, intent)
     if lease is None:

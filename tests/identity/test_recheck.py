@@ -78,6 +78,23 @@ def test_h1_an_event_that_was_queued_puts_the_old_address_back(client, simulator
     assert 1 == len(simulator.events)
 
 
+@pytest.mark.parametrize(("new", "current"), [("ann-9", "ann-9"), (CLEAR, None)], ids=["another", "none"])
+@pytest.mark.parametrize("by", ["recheck", "identify"])
+def test_h1_a_queued_event_puts_an_old_id_back(client, simulator, store, new, current, by):
+    """H1: a former id that a late event has put back is repaired as a former address is, and is not bound again."""
+    k = client()
+    k.identify(**ANN)
+    k.track("Ordered", external_id="ann-1")
+    k.change_external_id(new, old_external_id="ann-1")
+    simulator.drain()
+    assert {("ann-1", OLD)} == pairs(simulator)
+    if by == "recheck":
+        assert [("put_back", True)] == [(each.finding, each.repaired) for each in k.recheck_changes(repair=True)]
+    else:
+        k.identify(email=OLD)
+    assert ({(current, OLD)}, current, 0) == (pairs(simulator), bound(k, email=OLD).external_id, leases(store))
+
+
 def test_a_put_back_that_cannot_be_repaired_says_so(moved, simulator, store):
     """Where the new address has become another's, nothing is taken from them, and the review is not repaired."""
     edit(simulator, simulator.profiles[0].id, email=OLD)

@@ -21,7 +21,7 @@ def connect(url):
 
 
 @contextmanager
-def own_database():
+def own_database(encoding="UTF8"):
     """Give the URL of a database of a test module's own, if a server answers."""
     try:
         admin = psycopg.connect(URL, autocommit=True, connect_timeout=2)
@@ -29,7 +29,7 @@ def own_database():
         pytest.skip("no PostgreSQL server answers: start one, and name it in SAFEKLAVIYO_TEST_POSTGRES")
     name = f"safeklaviyo_{uuid.uuid4().hex}"
     with admin:
-        admin.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
+        admin.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
         # Each change would reach the disk, which no test is about.
         admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
         try:

@@ -1,11 +1,15 @@
 """The stores in Redis keep the contract: on one server and on a cluster, by the server's time and by a test's."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 import redis
 from redis_servers import OwnServer, own_prefix, shared_prefix, url_or_skip
 
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.models import Binding
+from safeklaviyo.stores.base import Change, JournalEntry
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
 from safeklaviyo.testing.contract import BlockingStore, ManualClock, StoreContract
 
@@ -50,6 +54,24 @@ class TestRedisByAStandingClock(StoreContract):
     @pytest.fixture
     def clock(self):
         return ManualClock()
+
+    def test_a_list_of_former_identifiers_is_believed_only_as_far_as_it_holds(self, store):
+        """What was retired from a binding more than once, or went elsewhere since, goes where it belongs with it."""
+        one, other = (store.bind("shop", Change(Binding(name, f"{name}@shop.org"))).binding for name in ("a", "b"))
+        for address in ("a1@shop.org", "a2@shop.org"):
+            one = store.bind("shop", Change(replace(one, email=address))).binding
+        store.bind("shop", Change(other, retire=frozenset({Identifier(Kind.EMAIL, "a1@shop.org")})))
+        assert store.remove("shop", Identifier(Kind.EXTERNAL_ID, "a"))
+        names = tuple(Identifier(Kind.EMAIL, f"{name}@shop.org") for name in ("a", "a1", "a2"))
+        assert ["a1@shop.org"] == [match.identifier.value for match in store.find("shop", names).matches]
+
+    def test_numbers_ahead_of_the_time_hide_nothing_and_show_nothing(self, store, clock):
+        """Rows written within one microsecond have numbers that are later times, and are still judged by their own."""
+        binding = store.bind("shop", Change(Binding("a", None))).binding
+        for _ in range(3):
+            binding = store.bind("shop", Change(binding, journal=JournalEntry("adopt"))).binding
+        assert 3 == len(store.journal("shop", since=clock.now))
+        assert () == store.journal("shop", since=clock.now + 0.000_001)
 
     @pytest.fixture
     def store(self, clock):

@@ -40,7 +40,7 @@ def race(url, prefix, start, results):
 
 def hold(url, prefix, ready):
     """Take a lease, say so, and never come back."""
-    RedisStore(url, prefix=prefix).acquire("shop", frozenset({ANN}), intent="create ann", ttl=0.01)
+    RedisStore(url, prefix=prefix).acquire("shop", frozenset({ANN}), intent="create ann", ttl=0.0)
     ready.set()
     time.sleep(PATIENCE)
 
@@ -93,7 +93,7 @@ def fill(store):
     binding = store.bind("shop", Change(Binding("ann", "ann@shop.org", "PANN"))).binding
     change = Change(Binding("ann", "new@shop.org", "PANN", version=1, key=binding.key), journal=JournalEntry("change"))
     assert "bound" == store.bind("shop", change).status
-    return store.acquire("shop", frozenset({ANN}), intent="next", ttl=0.001)
+    return store.acquire("shop", frozenset({ANN}), intent="next", ttl=0.0)
 
 
 def test_a_server_that_keeps_its_log_goes_on_where_it_was(tmp_path):

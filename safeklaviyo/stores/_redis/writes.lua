@@ -176,12 +176,40 @@ local function same_pair(wanted)
   end
 end
 
+-- The journal's rows about a binding are found again by their numbers.
+local function note_rows(key, numbers)
+  local noted = get('j' .. key)
+  set('j' .. key, noted and noted .. FIELD .. numbers or numbers)
+end
+
+local function write_down(key, binding, entry)
+  local number = serial()
+  redis.call('ZADD', diary, number, table.concat({number, whole(now), key, binding[3], binding[1], entry}, FIELD))
+  note_rows(key, number)
+end
+
+-- Let the rows about one binding become rows about another.
+local function inherit(key, heir)
+  local numbers = get('j' .. key)
+  if not numbers then return end
+  for _, number in ipairs(split(numbers)) do
+    local row = redis.call('ZRANGEBYSCORE', diary, number, number)[1]
+    local parts = split(row)
+    parts[3] = heir
+    redis.call('ZREM', diary, row)
+    redis.call('ZADD', diary, number, table.concat(parts, FIELD))
+  end
+  note_rows(heir, numbers)
+  forget('j' .. key)
+end
+
 local function carry_out(key, wanted, stands, absorb, further)
-  local former = {}
+  local former, absorbed = {}, {}
   for _, other in ipairs(absorb) do
-    if other ~= key then
-      for identifier, retired_at in pairs(dissolve(other)) do former[identifier] = retired_at end
-    end
+    if other ~= key then absorbed[#absorbed + 1] = other end
+  end
+  for _, other in ipairs(absorbed) do
+    for identifier, retired_at in pairs(dissolve(other)) do former[identifier] = retired_at end
   end
   if stands then
     for _, identifier in ipairs(owned(stands)) do
@@ -191,14 +219,9 @@ local function carry_out(key, wanted, stands, absorb, further)
   end
   for _, identifier in ipairs(further) do former[identifier] = whole(now) end
   key = settle(key, wanted)
+  for _, other in ipairs(absorbed) do inherit(other, key) end
   retire(key, former)
   return key
-end
-
-local function write_down(key, binding, entry)
-  local number, numbers = serial(), get('j' .. key)
-  redis.call('ZADD', diary, number, table.concat({number, whole(now), key, binding[3], binding[1], entry}, FIELD))
-  set('j' .. key, numbers and numbers .. FIELD .. number or number)
 end
 
 function operations.bind()
