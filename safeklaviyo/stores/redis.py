@@ -25,8 +25,8 @@ remembers from its first use; once the map is gone or another stands in its plac
 `StoreUnavailableError`, until it is back or the process is started anew. A process that never saw the map cannot know.
 
 **Clusters.** All keys of an account have one hash tag and so one slot: an account is served by one shard, whatever the
-cluster's size, and moving its slot stops that shard while its one large hash is copied, a few seconds for each million
-customers. Accounts spread over the shards. Give the store a ``RedisCluster`` client.
+cluster's size, and moving its slot stops that shard while its one large hash is copied. Accounts spread over the
+shards. Give the store a ``RedisCluster`` client.
 """
 
 from __future__ import annotations
@@ -320,7 +320,7 @@ class AsyncRedisStore(AsyncIdentityStore):
     async def _ask(self, *command: Any) -> Any:
         if self._is_closed:
             raise _closed()
-        client = self._client if self._loops is None else await self._loops.client()
+        client = self._client if self._loops is None else self._loops.kept() or await self._loops.opened()
         return await client.execute_command(*command, **self._options)
 
 
@@ -336,14 +336,18 @@ class _Loops:
         self._timeout = timeout
         self._keepers: dict[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[Any]]] = {}
 
-    async def client(self) -> Any:
-        """Return the running loop's client."""
+    def kept(self) -> Any:
+        """Return the running loop's client; None if it has none yet."""
+        kept = self._keepers.get(asyncio.get_running_loop())
+        return None if kept is None else kept[0]
+
+    async def opened(self) -> Any:
+        """Return a new client, which is the running loop's from now on."""
         loop = asyncio.get_running_loop()
-        kept = self._keepers.get(loop)
-        if kept is None:
-            keeper = self._keep(loop)
-            kept = self._keepers[loop] = (await anext(keeper), keeper)
-        return kept[0]
+        keeper = self._keep(loop)
+        client = await anext(keeper)
+        self._keepers[loop] = (client, keeper)
+        return client
 
     async def leave(self) -> None:
         """Close the running loop's client, if there is one."""

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -153,7 +154,7 @@ async def awaited(url: str, folder: Path, rounds: int, in_flight: int) -> None:
             for name, call in calls.items():
                 measured[name].append(await throughput(call, 640))
         medians = {name: statistics.median(values) for name, values in measured.items()}
-        transport = type(client._shell._process.sender).__name__ if client._shell._process else ""
+        transport = "aiohttp's transport" if find_spec("httpx_aiohttp") else "httpx's transports, in shards"
         show(f"{in_flight} in flight, time per call ({transport})", medians, "httpx.AsyncClient.post")
         print(f"  throughput x {medians['httpx.AsyncClient.post'] / medians['AsyncKlaviyo.track, SQLite']:.2f}")
 

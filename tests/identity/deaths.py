@@ -124,9 +124,7 @@ SCENES: dict[str, Scene] = {
         {(None, OLD), _BOB},
         rows=(("change_external_id", "ann-1", None),),
     ),
-    "a change of phone number": Scene(
-        "change", lambda k, _: k.change_phone_number(PHONE, email=OLD), _BEFORE
-    ),
+    "a change of phone number": Scene("change", lambda k, _: k.change_phone_number(PHONE, email=OLD), _BEFORE),
     "a merge": Scene(
         "merge",
         lambda k, orphan: k.profiles.merge(orphan, into=str(k.resolve(email=OLD).profile_id)),

@@ -1,4 +1,4 @@
-"""The case table of `change_email`: what Klaviyo holds of a customer, whose the new address is, and what may come of it.
+"""The case table of `change_email`: what Klaviyo holds of a customer, whose the new address is, and what comes of it.
 
 The expected end of each case follows from rules about people, stated in `expected`; how late the search is, and whether
 the map knows the customer, may change what is asked of Klaviyo, and not who anybody is afterwards.
@@ -64,7 +64,7 @@ class Case:
 
     @property
     def exists(self) -> bool:
-        """Whether there can be such a case: an address cannot be on a profile that is not there, or that shows another."""
+        """Whether there can be such a case: an address cannot be on a profile that is not there."""
         if self.new != "own":
             return True
         return self.found != "neither" and (self.mapped or self.search != "prompt" or self.found in {"by_id", "two"})
@@ -109,6 +109,7 @@ class End:
 
 
 def cases() -> Iterator[Case]:
+    """Yield every case that there can be, once."""
     for found, new, search, on_taken, mapped, claim in product(
         SHAPES, OTHERS, ("prompt", "late_other", "late"), ("refuse", "merge"), (True, False), ("id", "old", "both")
     ):
@@ -235,7 +236,11 @@ def test_case(client, simulator, store, case):
     stage(case, simulator, k)
     before = {profile.id: profile for profile in simulator.profiles}
     who = {"external_id": "ann-1", "old_email": OLD}
-    named = {name: value for name, value in who.items() if case.claim == "both" or name.startswith(("ext", "old")[case.claim == "old"])}
+    named = {
+        name: value
+        for name, value in who.items()
+        if case.claim == "both" or name.startswith(("ext", "old")[case.claim == "old"])
+    }
     end = expected(case)
     if end.status == "refused":
         error = rejected(k.change_email, NEW, on_taken=case.on_taken, **named)

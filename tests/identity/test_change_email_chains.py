@@ -46,7 +46,7 @@ def ann(known, simulator):
 
 @pytest.mark.parametrize("who", WHO, ids=["id", "first address", "both"])
 def test_a_chain(known, simulator, store, ann, who):
-    """a → b → c, by whichever name: one profile, every former address speaks for it, and every change is in the journal."""
+    """A → b → c, by whichever name: one profile, each former address speaks for it, the journal has each change."""
     for number, email in enumerate((NEW, THIRD, "ann@fourth.test"), 1):
         change = known.change_email(email, **who)
         assert ("changed", ann, number) == (change.status, change.profile_id, len(journal_of(store)))
@@ -58,7 +58,7 @@ def test_a_chain(known, simulator, store, ann, who):
 
 
 def test_there_and_back(known, simulator, ann):
-    """a → b → a: the first address is current again, the second a former one, and nothing was left on the way."""
+    """A → b → a: the first address is current again, the second a former one, and nothing was left on the way."""
     for email in (NEW, OLD, NEW, OLD):
         assert ann == known.change_email(email, external_id="ann-1").profile_id
     assert ("R3", "R11") == (known.explain(**ANN).rule, known.explain(email=NEW).rule)
@@ -74,7 +74,7 @@ def test_a_repetition_is_unchanged(known, simulator, store, who):
 
 
 def test_an_old_change_that_is_repeated_late_is_made(known, simulator):
-    """a → b, b → c, and then the first call again: it says what it wants, and gets it; whose address it is, is never in doubt."""
+    """A → b, b → c, and then the first call again: it says what it wants, and gets it."""
     known.change_email(NEW, external_id="ann-1")
     known.change_email(THIRD, external_id="ann-1")
     assert "changed" == known.change_email(NEW, external_id="ann-1", old_email=OLD).status
@@ -97,9 +97,7 @@ def test_a_swap_through_a_third_address(known, simulator, store, ann):
     known.change_email(OLD, external_id="bob-2")
     known.change_email(BOB["email"], external_id="ann-1")
     assert {("ann-1", BOB["email"]), ("bob-2", OLD)} == pairs(simulator)
-    assert [ann, bob, ann] == [
-        known.track("Ordered", email=email).profile_id for email in (BOB["email"], OLD, THIRD)
-    ]
+    assert [ann, bob, ann] == [known.track("Ordered", email=email).profile_id for email in (BOB["email"], OLD, THIRD)]
     simulator.drain()
     assert ({("ann-1", BOB["email"]), ("bob-2", OLD)}, 0) == (pairs(simulator), leases(store))
 
@@ -128,7 +126,7 @@ def test_a_guest_goes_anywhere(client, simulator, order):
 
 @pytest.mark.parametrize("where", ["get_profiles", "get_profile", "update_profile"])
 @pytest.mark.parametrize("other", [NEW, THIRD], ids=["the same", "another"])
-def test_two_changes_at_once(client, simulator, store, open_client, known, ann, where, other):
+def test_two_changes_at_once(*, client, simulator, store, open_client, known, ann, where, other):
     """R13, P4: of two changes of one customer each is made whole, one after the other, whichever comes between."""
     second = open_client(simulator, store, policy=Policy(wait=60))
     meanwhile(simulator, where, lambda: second.change_email(other, external_id="ann-1"))
@@ -140,7 +138,9 @@ def test_two_changes_at_once(client, simulator, store, open_client, known, ann, 
 @pytest.mark.parametrize("where", ["get_profiles", "get_profile", "update_profile"])
 @pytest.mark.parametrize("email", [OLD, NEW])
 @pytest.mark.parametrize("verb", ["identify", "track"])
-def test_a_call_about_the_same_customer_meanwhile(simulator, store, open_client, client, known, ann, where, email, verb):
+def test_a_call_about_the_same_customer_meanwhile(
+    *, simulator, store, open_client, client, known, ann, where, email, verb
+):
     """P4: a call with the old or the new address that comes between lands on the customer's one profile."""
     other = open_client(simulator, store, policy=Policy(wait=60))
     landed: list[str] = []
@@ -157,7 +157,7 @@ def test_a_call_about_the_same_customer_meanwhile(simulator, store, open_client,
 
 
 @pytest.mark.parametrize("where", ["get_profiles", "get_profile", "update_profile"])
-def test_two_customers_want_one_address_at_once(client, simulator, store, open_client, known, where):
+def test_two_customers_want_one_address_at_once(*, client, simulator, store, open_client, known, where):
     """P3, P4: one of them gets it, the other one is refused, and nobody is written onto the other's profile."""
     other = open_client(simulator, store, policy=Policy(wait=60))
     ends: list[object] = []
@@ -184,8 +184,6 @@ def test_a_late_copy_of_a_finished_change_is_repaired(known, simulator, store, a
     known.change_email(NEW, external_id="ann-1")
     known.change_email(THIRD, external_id="ann-1")
     edit(simulator, ann, email=NEW)
-    assert [("put_back", True)] == [
-        (each.finding, each.repaired) for each in known.recheck_changes(repair=True)
-    ]
+    assert [("put_back", True)] == [(each.finding, each.repaired) for each in known.recheck_changes(repair=True)]
     expire(simulator)
     assert ({("ann-1", THIRD), ("bob-2", BOB["email"])}, 0) == (pairs(simulator), leases(store))

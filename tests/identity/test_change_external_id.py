@@ -1,4 +1,4 @@
-"""`change_external_id`: as durable as a change of email; the old id retires, or the account is closed and the profile kept."""
+"""`change_external_id`: as durable as a change of email; the old id retires, or the account is closed."""
 
 from __future__ import annotations
 
@@ -130,7 +130,9 @@ def test_somebody_unknown_is_bound_first(client, simulator):
     assert {("ann-9", OLD), ("bob-9", BOB["email"])} == pairs(simulator)
 
 
-@pytest.mark.parametrize("policy", [Policy(), Policy(retired="refuse", email_mismatch="change")], ids=["usual", "strict"])
+@pytest.mark.parametrize(
+    "policy", [Policy(), Policy(retired="refuse", email_mismatch="change")], ids=["usual", "strict"]
+)
 def test_a_former_id_says_whose_it_is(known, client, simulator, policy):
     """R8: a former id names its owner here, whatever the policy says of other calls."""
     known.change_external_id("ann-9", old_external_id="ann-1")
@@ -155,14 +157,14 @@ def test_nobody_is_changed_without_being_named(client, simulator):
 @pytest.mark.parametrize(
     ("setup", "owner"),
     [
-        (lambda k, sim: k.identify(**BOB), "bob-2"),
-        (lambda k, sim: sim.add_profile(**BOB), "bob-2"),
-        (lambda k, sim: sim.add_profile(external_id="bob-2"), "bob-2"),
+        (lambda k, _: k.identify(**BOB), "bob-2"),
+        (lambda _, sim: sim.add_profile(**BOB), "bob-2"),
+        (lambda _, sim: sim.add_profile(external_id="bob-2"), "bob-2"),
     ],
     ids=["customer", "profile", "id-only profile"],
 )
 @pytest.mark.parametrize("guest", [False, True], ids=["customer", "guest"])
-def test_an_id_that_is_anybodys_is_refused(client, simulator, store, setup, owner, guest):
+def test_an_id_that_is_anybodys_is_refused(*, client, simulator, store, setup, owner, guest):
     """P3: a new id that is another customer's, or on any other profile, with or without an address, is refused."""
     k = client()
     k.identify(**({"email": OLD} if guest else ANN))
@@ -229,7 +231,7 @@ def test_f11_an_answer_that_shows_another_id_is_drift(known, simulator, store, n
 
 @pytest.mark.parametrize("new", ["ann-9", CLEAR], ids=["another", "none"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_unknown_outcome_is_finished_by_the_next(known, client, simulator, store, new, when):
+def test_an_unknown_outcome_is_finished_by_the_next(*, known, client, simulator, store, new, when):
     """P4, P7: whether or not the write arrived, the next call about the customer finishes it."""
     simulator.fail_next("update_profile", when=when)
     k = client(retry=RetryPolicy(max_attempts=1))

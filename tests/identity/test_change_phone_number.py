@@ -60,7 +60,7 @@ def test_a_number_is_set(known, simulator, store, who):
     change = known.change_phone_number(" +1 (234) 567-8901 ", **who)
     assert (("changed", None, PHONE, []), profile_id) == (shape(change), change.profile_id)
     assert [{"id": profile_id, "phone_number": PHONE}] == [person_in(entry) for entry in writes(simulator)]
-    assert (PHONE, 0, []) == (bound(known, **{"email": OLD}).phone_number, leases(store), journal_of(store))
+    assert (PHONE, 0, []) == (bound(known, email=OLD).phone_number, leases(store), journal_of(store))
 
 
 @pytest.mark.parametrize("attached", ["here", "by hand"])
@@ -169,9 +169,7 @@ def test_f11_an_answer_that_shows_another_number_is_drift(known, simulator, stor
 def test_f11_an_answer_that_still_shows_a_cleared_number_is_drift(known, simulator):
     """F-11: neither is one that should be gone."""
     known.change_phone_number(PHONE, email=OLD)
-    body = {
-        "data": {"type": "profile", "id": simulator.profiles[0].id, "attributes": {**ANN, "phone_number": PHONE}}
-    }
+    body = {"data": {"type": "profile", "id": simulator.profiles[0].id, "attributes": {**ANN, "phone_number": PHONE}}}
     simulator.fail_next("update_profile", status=200, body=body)
     error = rejected(known.change_phone_number, CLEAR, email=OLD)
     assert (IdentityDriftError, "applied", PHONE) == (type(error), error.outcome, bound(known, email=OLD).phone_number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import pytest
@@ -66,11 +67,17 @@ def deleted(simulator):
 
 @pytest.mark.parametrize(
     "who",
-    [{"external_id": "ann-9"}, {"email": NEW}, {"external_id": "ann-1"}, {"email": OLD}, {"email": NEW, "external_id": "ann-1"}],
+    [
+        {"external_id": "ann-9"},
+        {"email": NEW},
+        {"external_id": "ann-1"},
+        {"email": OLD},
+        {"email": NEW, "external_id": "ann-1"},
+    ],
     ids=str,
 )
 def test_by_any_of_their_names(known, simulator, store, who):
-    """Whichever current or former identifier is given, the profile is deleted by its id, and the map holds Bob alone."""
+    """Whichever identifier, current or former, is given: the profile is deleted by its id, the map holds Bob alone."""
     ann = simulator.find(external_id="ann-9").id
     erasure = known.erase(**who)
     simulator.advance(1)
@@ -93,7 +100,13 @@ def test_by_their_profile(known, simulator, store):
 
 @pytest.mark.parametrize(
     "late",
-    [{"external_id": "ann-9"}, {"external_id": "ann-1"}, {"email": NEW}, {"email": OLD}, {"external_id": "ann-1", "email": NEW}],
+    [
+        {"external_id": "ann-9"},
+        {"external_id": "ann-1"},
+        {"email": NEW},
+        {"email": OLD},
+        {"external_id": "ann-1", "email": NEW},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("verb", ["identify", "track", "resolve", "change_email", "change_external_id"])
@@ -283,7 +296,7 @@ def test_a_key_that_may_not_erase_changes_nothing(known, simulator, store):
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("by", ["erase", "recover", "identify"])
-def test_an_unknown_outcome_is_finished_by_the_next(known, client, simulator, store, when, by):
+def test_an_unknown_outcome_is_finished_by_the_next(*, known, client, simulator, store, when, by):
     """P4, P7: whether or not the request arrived, whoever comes next finishes the erasure."""
     simulator.fail_next("request_profile_deletion", when=when)
     k = client(retry=RetryPolicy(max_attempts=1))
@@ -314,6 +327,11 @@ def test_an_erasure_waits_for_a_change_of_the_same_customer(known, client, simul
 def test_a_lease_on_the_profile_alone_is_waited_for(known, simulator, store):
     """R13: an intent about the profile is finished first, also where only the profile id is named."""
     ann = simulator.find(external_id="ann-9").id
-    store.acquire(ACCOUNT, frozenset({Identifier(Kind.PROFILE_ID, ann)}), intent='{"verb": "restore", "profile_id": "%s"}' % ann, ttl=1)
+    store.acquire(
+        ACCOUNT,
+        frozenset({Identifier(Kind.PROFILE_ID, ann)}),
+        intent=json.dumps({"verb": "restore", "profile_id": ann}),
+        ttl=1,
+    )
     assert ann == known.erase(profile_id=ann).profile_id
     assert 0 == leases(store)

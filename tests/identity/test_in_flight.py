@@ -1,4 +1,4 @@
-"""Calls in flight: a change of identifiers lets this process's own calls about that customer land first, for a while."""
+"""Calls in flight: a change of identifiers lets this process's own calls about the customer land first."""
 
 from __future__ import annotations
 
@@ -41,10 +41,12 @@ def setup(simulator, world, open_client):
 
 
 def track(setup, **who):
+    """Return the flow of an event."""
     return _operations.track(setup, "Ordered", **{**NOBODY, **NOTHING, **who}, unique_id="u-1", backfill=False)
 
 
 def identify(setup, **who):
+    """Return the flow of a write of properties."""
     named = {**NOBODY, **who}
     return _operations.identify(setup, {"plan": "gold"}, **named, append=None, unappend=None, unset=None)
 

@@ -1,7 +1,7 @@
 """Real processes, killed with SIGKILL at every point of every verb, on one SQLite file and one served Klaviyo.
 
 A process is killed while Klaviyo has its request: before it is done, or, of a write, after it was done and before the
-answer; and after each call of the map. All victims of a verb share one map, so that one wait lets all their leases expire.
+answer; and after each call of the map. All victims of a verb share one map, so that one wait lets all leases expire.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from safeklaviyo.testing.simulator.records import Asked
 
 SERVER = get_context("forkserver")
-SERVER.set_forkserver_preload(["pytest", "httpx", "email_validator", "safeklaviyo._client", "safeklaviyo.stores.sqlite"])
+SERVER.set_forkserver_preload(
+    ["pytest", "httpx", "email_validator", "safeklaviyo._client", "safeklaviyo.stores.sqlite"]
+)
 KILLED = -signal.SIGKILL
 
 
 class Executioner:
-    """Kills a process when Klaviyo gets its n-th request, which is lost, or its n-th write, which is done all the same."""
+    """Kills a process when Klaviyo gets its n-th request, which is lost, or its n-th write, which is done."""
 
     def __init__(self, turn: int, *, is_lost: bool) -> None:
         self.victim: Future[int] = Future()
@@ -78,14 +80,15 @@ def of(simulator: KlaviyoSimulator, number: int) -> list[tuple[str | None, str |
     """Return the pairs of a customer's profiles."""
     theirs = {external_id(number), f"d-{number}", old(number), new(number)}
     return sorted(
-        ((each.external_id, each.email) for each in simulator.profiles if {each.external_id, each.email} & theirs), key=str
+        ((each.external_id, each.email) for each in simulator.profiles if {each.external_id, each.email} & theirs),
+        key=str,
     )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCENES)
 def test_a_process_that_is_killed_anywhere(tmp_path, name):
-    """P4: another process finishes what was begun, by `recover` or by its next call; the same call ends as if nothing had been."""
+    """P4: another process finishes what was begun, by `recover` or its next call; the same call ends as ever."""
     scene, path = SCENES[name], str(tmp_path / "identity.db")
     simulator = KlaviyoSimulator(account=ACCOUNT, queue_lag=0.0, clock="real")
     with simulator.serve() as url, open_store(f"sqlite:///{path}") as store:
@@ -114,7 +117,9 @@ def test_a_process_that_is_killed_anywhere(tmp_path, name):
 def come_by(k, simulator, number):
     """Make the next call about a customer: it lands on one profile of theirs, unless they were erased."""
     try:
-        landed = k.track("Ordered", external_id=external_id(number), email=old(number), unique_id=f"next-{number}").profile_id
+        landed = k.track(
+            "Ordered", external_id=external_id(number), email=old(number), unique_id=f"next-{number}"
+        ).profile_id
     except ErasedError:
         return
     simulator.drain()

@@ -65,7 +65,9 @@ def ann(client, simulator):
 @pytest.fixture
 def orphan(simulator):
     """A profile that is nobody's, as a newsletter form leaves one."""
-    return simulator.add_profile(email=NEW, first_name="Ann", phone_number=PHONE, properties={"plan": "none", "a": 1}).id
+    return simulator.add_profile(
+        email=NEW, first_name="Ann", phone_number=PHONE, properties={"plan": "none", "a": 1}
+    ).id
 
 
 def asks_for_consent(profile_id):
@@ -75,7 +77,7 @@ def asks_for_consent(profile_id):
 
 class TestPlan:
     def test_says_what_would_become_of_everything(self, client, simulator, ann, orphan):
-        """A plan names what would move and what would be lost, changes nothing, and allows what costs nobody anything."""
+        """A plan names what would move and what would be lost, changes nothing, and allows what costs nobody."""
         plan = client().profiles.plan_merge(orphan, into=ann)
         assert ((orphan, ann), False, ()) == ((plan.source_id, plan.into_id), plan.suppresses, plan.obstacles)
         assert ("phone_number", "first_name", "properties.a", "events") == plan.moves
@@ -163,9 +165,11 @@ class TestPlan:
 
 
 class TestMerge:
-    @pytest.mark.parametrize("settings", [AT_ONCE | {"readings": Readings(**each)} for each in READINGS], ids=map(str, READINGS))
+    @pytest.mark.parametrize(
+        "settings", [AT_ONCE | {"readings": Readings(**each)} for each in READINGS], ids=map(str, READINGS)
+    )
     def test_the_survivor_speaks_for_the_source(self, client, simulator, store, ann, orphan):
-        """Under each reading the source's address and events are the survivor's afterwards, and a late call goes there."""
+        """Under each reading the source's address and events are the survivor's afterwards, as are late calls."""
         browse(simulator, email=NEW)
         k = client()
         assert "completed" == k.profiles.merge(orphan, into=ann).status
@@ -196,7 +200,7 @@ class TestMerge:
         into = simulator.add_profile(**ANN).id
         k = client()
         assert "completed" == k.profiles.merge(orphan, into=into).status
-        assert ("R3", into) == (k.explain(**ANN).rule, bound(k, **{"email": OLD}).profile_id)
+        assert ("R3", into) == (k.explain(**ANN).rule, bound(k, email=OLD).profile_id)
         assert ("R11", 0) == (k.explain(email=NEW).rule, leases(store))
 
     def test_a_survivor_who_is_only_half_known_is_completed(self, client, simulator, store):
@@ -228,9 +232,11 @@ class TestMerge:
         assert {("ann-1", OLD)} == pairs(simulator)
 
     @pytest.mark.parametrize("when", ["before", "after"])
-    @pytest.mark.parametrize("settings", [AT_ONCE, AT_ONCE | {"readings": Readings(merged_id="alias")}], ids=["404", "alias"])
-    def test_after_an_unknown_outcome_the_same_call_completes_it(self, client, simulator, store, ann, orphan, when):
-        """P7, F-19: the source is read before anything is repeated; gone or an alias, it means that the merge was done."""
+    @pytest.mark.parametrize(
+        "settings", [AT_ONCE, AT_ONCE | {"readings": Readings(merged_id="alias")}], ids=["404", "alias"]
+    )
+    def test_after_an_unknown_outcome_the_same_call_completes_it(self, *, client, simulator, store, ann, orphan, when):
+        """P7, F-19: the source is read before anything is repeated; gone or an alias means that it was done."""
         simulator.fail_next("merge_profiles", when=when)
         k = client(retry=ONCE)
         error = rejected(k.profiles.merge, orphan, into=ann)
@@ -241,7 +247,7 @@ class TestMerge:
         assert 1 == len(done)
 
     @pytest.mark.parametrize("when", ["before", "after"])
-    def test_after_an_unknown_outcome_recover_completes_it(self, client, simulator, store, ann, orphan, when):
+    def test_after_an_unknown_outcome_recover_completes_it(self, *, client, simulator, store, ann, orphan, when):
         """P4: the intent of a merge whose answer was lost is completed by whoever calls `recover`."""
         simulator.fail_next("merge_profiles", when=when)
         k = client(retry=ONCE)
@@ -276,7 +282,9 @@ class TestMerge:
         assert (NotFoundError, "not_applied", 0) == (type(error), error.outcome, leases(store))
         assert {(None, NEW)} == pairs(simulator)
 
-    def test_whoever_takes_a_slow_merge_over_completes_it_for_both(self, client, simulator, store, open_client, ann, orphan):
+    def test_whoever_takes_a_slow_merge_over_completes_it_for_both(
+        self, *, client, simulator, store, open_client, ann, orphan
+    ):
         """R13: a merge whose lease somebody else took over is theirs; the first caller is told that it is completed."""
         other = open_client(simulator, store)
 
@@ -288,7 +296,9 @@ class TestMerge:
         assert "completed" == client().profiles.merge(orphan, into=ann).status
         assert ({("ann-1", OLD)}, 0) == (pairs(simulator), leases(store))
 
-    def test_an_identify_with_the_sources_address_waits_for_the_merge(self, client, simulator, store, open_client, ann, orphan):
+    def test_an_identify_with_the_sources_address_waits_for_the_merge(
+        self, *, client, simulator, store, open_client, ann, orphan
+    ):
         """P4: a call about the source meanwhile waits, and lands on the survivor."""
         other = open_client(simulator, store)
         landed: list[object] = []
@@ -297,7 +307,7 @@ class TestMerge:
         assert ([ann], {("ann-1", OLD)}) == ([result.profile_id for result in landed], pairs(simulator))
 
     def test_a_survivor_whose_address_is_anothers_in_the_map_is_left_to_them(self, client, simulator, store, orphan):
-        """P3, P7: where the map gives the survivor's address to another customer, that is drift, and theirs stays theirs."""
+        """P3, P7: where the map gives the survivor's address to somebody else, that is drift, and stays theirs."""
         k = client()
         ann = k.identify(**ANN).profile_id
         edit(simulator, ann, email="else@shop.test")

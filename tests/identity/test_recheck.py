@@ -61,7 +61,7 @@ def test_nobody_changed_costs_nothing(client, simulator):
 
 
 def test_h1_an_event_that_was_queued_puts_the_old_address_back(client, simulator, store):
-    """H1: the event names the old pair and is applied after the change; the recheck finds it, and repairs it on request."""
+    """H1: the event names the old pair and is applied after the change; the recheck finds it, and may repair it."""
     k = client()
     k.identify(**ANN)
     k.track("Ordered", external_id="ann-1")
@@ -80,7 +80,7 @@ def test_h1_an_event_that_was_queued_puts_the_old_address_back(client, simulator
 
 @pytest.mark.parametrize(("new", "current"), [("ann-9", "ann-9"), (CLEAR, None)], ids=["another", "none"])
 @pytest.mark.parametrize("by", ["recheck", "identify"])
-def test_h1_a_queued_event_puts_an_old_id_back(client, simulator, store, new, current, by):
+def test_h1_a_queued_event_puts_an_old_id_back(*, client, simulator, store, new, current, by):
     """H1: a former id that a late event has put back is repaired as a former address is, and is not bound again."""
     k = client()
     k.identify(**ANN)
@@ -216,7 +216,11 @@ def test_how_far_back_to_look(moved, simulator):
     assert 1 == len(moved.recheck_changes())
     simulator.advance(2 * DAY)
     assert [] == moved.recheck_changes()
-    for since in (start - 1, datetime.fromtimestamp(start - 1, UTC), datetime.fromtimestamp(start - 1, UTC).isoformat()):
+    for since in (
+        start - 1,
+        datetime.fromtimestamp(start - 1, UTC),
+        datetime.fromtimestamp(start - 1, UTC).isoformat(),
+    ):
         assert 1 == len(moved.recheck_changes(since))
     assert [] == moved.recheck_changes(start + DAY)
     for wrong in ("yesterday", datetime(2026, 1, 1), True):  # noqa: DTZ001 - the naive one is the point

@@ -1,4 +1,4 @@
-"""`recover`, and every call that meets what a dead process has left: completed, closed or postponed, and never blocked."""
+"""`recover`, and every call that meets what a dead process has left: completed, closed or postponed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from scenes import (
     ACCOUNT,
     ANN,
     BOB,
-    NEW,
     Killed,
     bound,
     delete,
@@ -22,7 +21,6 @@ from scenes import (
     meanwhile,
     pairs,
     rejected,
-    writes,
 )
 
 from safeklaviyo import (
@@ -33,7 +31,6 @@ from safeklaviyo import (
     NoResponseError,
     NotFoundError,
     PermissionDeniedError,
-    Policy,
     RateLimitError,
     RetryPolicy,
     ServerError,
@@ -67,7 +64,7 @@ def killed(open_client, scene, steps):
 
 
 def settled(simulator, store, scene):
-    """Check that nothing is left over or written down twice, and that the map is what Klaviyo shows; return the pairs."""
+    """Check that nothing is left over or written twice, and that the map is what Klaviyo shows; return the pairs."""
     simulator.advance(1)
     assert 0 == leases(store)
     assert all(1 >= journal_of(store).count(row) for row in scene.rows)
@@ -82,7 +79,7 @@ def settled(simulator, store, scene):
 
 @pytest.mark.parametrize("name", SCENES)
 def test_recover_after_a_death_at_any_step(open_client, name):
-    """P4: whatever step a process dies at, `recover` by another one completes what it had begun; nothing is half done."""
+    """P4: whatever step a process dies at, `recover` by another one completes what it had begun, wholly."""
     scene = SCENES[name]
     for steps in count(1):
         played = killed(open_client, scene, steps)
@@ -123,7 +120,7 @@ def test_the_same_call_after_a_death_at_any_step(open_client, name):
 
 @pytest.mark.parametrize("name", SCENES)
 def test_the_next_call_after_a_death_at_any_step(open_client, name):
-    """P4: whatever step a process dies at, the next call about the customer finishes it first, and lands where it should."""
+    """P4: whatever step a process dies at, the next call about the customer finishes it, and lands right."""
     scene = SCENES[name]
     who = {"external_id": "eve-3", "email": "eve@shop.test"} if scene.verb == "contact" else {"email": OLD}
     for steps in count(1):
@@ -144,9 +141,11 @@ def test_the_next_call_after_a_death_at_any_step(open_client, name):
         if scene.repairs:
             k.recover()
         end = settled(simulator, store, scene)
-        assert end in ({frozenset(scene.after)} if had_begun and not scene.between else {
-            frozenset(each) for each in (before, scene.between, scene.after)
-        }), steps
+        assert end in (
+            {frozenset(scene.after)}
+            if had_begun and not scene.between
+            else {frozenset(each) for each in (before, scene.between, scene.after)}
+        ), steps
 
 
 def interrupted(open_client, simulator, store, number=1, email=None):
@@ -202,12 +201,17 @@ class TestRecover:
         k = client()
         k.identify(**ANN)
         for number in range(230):
-            hold(store, Identifier(Kind.EMAIL, f"{number}@shop.test"), intent='{"verb": "restore", "profile_id": "X1"}', ttl=1)
+            hold(
+                store,
+                Identifier(Kind.EMAIL, f"{number}@shop.test"),
+                intent='{"verb": "restore", "profile_id": "X1"}',
+                ttl=1,
+            )
         expire(simulator)
         assert (230, 0) == (len(k.recover()), leases(store))
 
     def test_one_failure_does_not_hide_the_others(self, client, open_client, simulator, store):
-        """What cannot be done is closed with its reason, what cannot be done now is postponed, the rest is completed."""
+        """What cannot be done is closed with its reason, what cannot be now is postponed, the rest completed."""
         profiles = [interrupted(open_client, simulator, store, number) for number in (1, 2, 3)]
         simulator.add_profile(external_id="eve-3", email="c-1@new.test")
         expire(simulator)
@@ -219,9 +223,12 @@ class TestRecover:
         }
         assert (EmailTakenError, ServerError) == (type(recoveries["c-1"].error), type(recoveries["c-2"].error))
         assert 1 == leases(store)
-        assert {("c-1", "c-1@shop.test"), ("eve-3", "c-1@new.test"), ("c-2", "c-2@shop.test"), ("c-3", "c-3@new.test")} == (
-            pairs(simulator)
-        )
+        assert {
+            ("c-1", "c-1@shop.test"),
+            ("eve-3", "c-1@new.test"),
+            ("c-2", "c-2@shop.test"),
+            ("c-3", "c-3@new.test"),
+        } == (pairs(simulator))
 
     @pytest.mark.parametrize("by", ["recover", "identify"])
     def test_what_cannot_be_done_is_closed_and_blocks_nobody(self, client, open_client, simulator, store, by):
@@ -238,7 +245,7 @@ class TestRecover:
         assert [] == k.recover()
 
     def test_what_was_done_before_it_was_closed_is_seen(self, client, open_client, simulator, store):
-        """The map is checked against the profile after an intent was closed: a late write is not taken for the truth."""
+        """The map is checked against the profile after an intent was closed: a late write is not the truth."""
         profile_id = interrupted(open_client, simulator, store)
         edit(simulator, profile_id, external_id="eve-3")
         expire(simulator)
@@ -260,8 +267,10 @@ class TestRecover:
         ids=["wrong key", "challenge", "too many", "failure", "lost"],
     )
     @pytest.mark.parametrize("where", ["get_profiles", "get_profile", "update_profile"])
-    def test_what_says_nothing_of_the_intent_postpones_it(self, client, open_client, simulator, store, fault, kind, where):
-        """P6: a key that is refused, or a Klaviyo that cannot answer, neither completes nor closes; the next one does."""
+    def test_what_says_nothing_of_the_intent_postpones_it(
+        self, *, client, open_client, simulator, store, fault, kind, where
+    ):
+        """P6: a refused key, or a Klaviyo that cannot answer, neither completes nor closes; the next one does."""
         interrupted(open_client, simulator, store)
         expire(simulator)
         simulator.fail_next(where, **fault)
@@ -320,7 +329,7 @@ class TestRecover:
         assert isinstance(rejected(client().recover), StoreUnavailableError)
 
     def test_a_put_back_that_cannot_be_restored_closes_it(self, client, open_client, simulator, store):
-        """R15: a change whose new address is on its former owner's profile, which cannot be put right, is closed as taken."""
+        """R15: a new address on its former owner's profile, which cannot be put right, closes the change as taken."""
         k = client()
         bob = k.identify(**BOB).profile_id
         k.change_email("bob@new.test", external_id="bob-2")

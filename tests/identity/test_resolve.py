@@ -88,7 +88,7 @@ def test_r16_an_old_check_is_good_enough(known, client, simulator, store):
     ],
     ids=str,
 )
-def test_whoever_only_klaviyo_knows_is_read_there(client, simulator, store, profile, who, rule):
+def test_whoever_only_klaviyo_knows_is_read_there(*, client, simulator, store, profile, who, rule):
     """R4, R9, R12: the profile is told as it stands in Klaviyo; neither Klaviyo nor the map changes."""
     theirs = simulator.add_profile(**profile)
     resolution = client().resolve(**who)
@@ -97,7 +97,9 @@ def test_whoever_only_klaviyo_knows_is_read_there(client, simulator, store, prof
     assert ([theirs], (), 0) == (simulator.profiles, store.page(ACCOUNT).bindings, leases(store))
 
 
-@pytest.mark.parametrize(("who", "rule"), [(ANN, "R4"), ({"external_id": "ann-1"}, "R9"), ({"email": OLD}, "R12")], ids=str)
+@pytest.mark.parametrize(
+    ("who", "rule"), [(ANN, "R4"), ({"external_id": "ann-1"}, "R9"), ({"email": OLD}, "R12")], ids=str
+)
 def test_whoever_nobody_knows_has_no_profile(client, simulator, store, who, rule):
     """R4, R9, R12: nobody is told as nobody, and is not made."""
     resolution = client().resolve(**who)

@@ -71,7 +71,13 @@ class TestRedisByAStandingClock(StoreContract):
         for _ in range(3):
             binding = store.bind("shop", Change(binding, journal=JournalEntry("adopt"))).binding
         assert 3 == len(store.journal("shop", since=clock.now))
-        assert () == store.journal("shop", since=clock.now + 0.000_001)
+        later = clock.now + 0.000_002
+        assert () == store.journal("shop", since=later)
+        clock.advance(0.000_002)
+        store.bind("shop", Change(binding, journal=JournalEntry("later")))
+        assert [["later"]] * 2 == [
+            [row.entry.verb for row in store.journal("shop", since=later, limit=limit)] for limit in (1, 2)
+        ]
 
     @pytest.fixture
     def store(self, clock):

@@ -1,5 +1,6 @@
 """The store in memory and the one in Redis give the same answers to the same operations, whatever these are."""
 
+import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from redis_servers import shared_prefix, url_or_skip
@@ -47,3 +48,8 @@ RedisAgreement.TestCase.settings = settings(
 
 class TestRedisAgreement(RedisAgreement.TestCase):
     """Memory and Redis agree."""
+
+    @pytest.fixture(autouse=True)
+    def server(self):
+        """Skip before anything is made, where no server is."""
+        url_or_skip()
