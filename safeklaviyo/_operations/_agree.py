@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo import _evidence
 from safeklaviyo._flow import Bind, Find, Flow
-from safeklaviyo._operations._reading import has_left, read_profile
+from safeklaviyo._operations._reading import former_kinds, read_profile, was_put_back
 from safeklaviyo._operations._settle import give_way, restore
 from safeklaviyo.errors import StoreError
 from safeklaviyo.identity import Claim, Identifier, Kind
@@ -57,7 +57,7 @@ def agree(call: Call, binding: Binding, profile: Profile, *, due: bool = False) 
     verdict = _evidence.compare(current, seen)
     if verdict == "same":
         return current
-    if verdict == "contradicts":
+    if verdict == "contradicts" or (yield from former_kinds(call, current, seen)):
         return (yield from _contradicted(call, current, seen))
     external_id = seen.external_id or current.external_id
     learnt = replace(current, external_id=external_id, profile_id=seen.id)
@@ -93,8 +93,8 @@ def _of_key(found: Found, key: str) -> Binding | None:
 
 
 def _contradicted(call: Call, binding: Binding, profile: Profile) -> Flow[Binding]:
-    """Repair a former address, adopt what Klaviyo says, or refuse."""
-    is_former = yield from has_left(call, binding, profile)
+    """Repair a former identifier, adopt what Klaviyo says, or refuse."""
+    is_former = yield from was_put_back(call, binding, profile)
     if is_former and (yield from restore(call, profile.id)):
         return binding
     shown = _evidence.email_of(profile)

@@ -13,7 +13,7 @@ from safeklaviyo import _evidence, _wire, errors
 from safeklaviyo._flow import Bind, Find, Flow, Renew, Response
 from safeklaviyo._operations._call import TAKEN_OR_MISSING, Call, LeaseLostError, release, send
 from safeklaviyo._operations._merge import check_plan, plan_merge, request_merge, wait_until_gone
-from safeklaviyo._operations._reading import Evidence, gather, has_left, owner_in_map, read_answer, read_profile
+from safeklaviyo._operations._reading import Evidence, former_kinds, gather, owner_in_map, read_answer, read_profile
 from safeklaviyo.identity import Identifier, Identity, Kind
 from safeklaviyo.models import CLEAR
 from safeklaviyo.stores.base import Change, JournalEntry
@@ -287,10 +287,12 @@ def _difference(call: Call, task: _Task, profile: Profile) -> Flow[dict[str, Any
         IdentityDriftError: The profile is somebody else's, or shows an address nobody here knows.
     """
     binding, wanted = task.binding, task.wanted
-    _check_external_id(task, profile)
+    former = yield from former_kinds(call, binding, profile)
+    if Kind.EXTERNAL_ID not in former:
+        _check_external_id(task, profile)
     shown = _evidence.email_of(profile)
-    is_strange = shown is not None and shown not in (wanted.email, binding.email) and call.policy.drift != "adopt"
-    if is_strange and not (yield from has_left(call, binding, profile)):
+    is_known = shown in (None, wanted.email, binding.email) or Kind.EMAIL in former
+    if not is_known and call.policy.drift != "adopt":
         raise _evidence.drift(binding, profile, "the customer's profile shows another email in Klaviyo")
     clears = task.intent.clears
     wanted_fields: dict[str, Any] = {"email": wanted.email}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from safeklaviyo import _evidence, _rules, _wire
 from safeklaviyo._flow import Bind, Find, Flow, Response
 from safeklaviyo._operations._call import TAKEN, TAKEN_OR_MISSING, Call, LeaseLostError, check_accepted, release, send
-from safeklaviyo._operations._reading import Evidence, gather, has_left, owner_in_map, read_answer
+from safeklaviyo._operations._reading import Evidence, former_kinds, gather, owner_in_map, read_answer
 from safeklaviyo._properties import NOTHING, Person
 from safeklaviyo.identity import Claim, Identity
 from safeklaviyo.models import Binding, Profile
@@ -134,7 +134,7 @@ def _settle(call: Call, task: _Task, evidence: Evidence) -> Flow[bool]:
 def _others(call: Call, task: _Task, evidence: Evidence) -> Flow[dict[str, Binding]]:
     """Return the profiles that the map gives to other customers, and note one that shows a former address of theirs.
 
-    A former address of the customer's own counts as none: it was put back, and gives way to the current one (R15).
+    A former identifier of the customer's own counts as none: it was put back, and gives way to the current one (R15).
     """
     base, contact = task.base, task.contact
     others: dict[str, Binding] = {}
@@ -144,8 +144,9 @@ def _others(call: Call, task: _Task, evidence: Evidence) -> Flow[dict[str, Bindi
             others[profile.id] = owner
             if is_former:
                 contact.put_back, contact.owner = profile, owner
-        elif base is not None and (yield from has_left(call, base, profile)):
-            evidence[profile.id] = profile.model_copy(update={"email": None})
+        elif base is not None:
+            former = yield from former_kinds(call, base, profile)
+            evidence[profile.id] = profile.model_copy(update=dict.fromkeys(former))
     return others
 
 

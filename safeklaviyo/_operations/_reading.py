@@ -98,11 +98,24 @@ def owner_in_map(call: Call, profile: Profile, email: str | None) -> Flow[tuple[
     return owner, owner is not None and former is not None and former.binding.key == owner.key
 
 
-def has_left(call: Call, binding: Binding, profile: Profile) -> Flow[bool]:
-    """Tell whether a profile shows an address that is a former one of this customer."""
-    shown = _evidence.email_of(profile)
-    if shown is None or shown == binding.email:
-        return False
-    found = yield from Find(call.account, (Identifier(Kind.EMAIL, shown),))
-    former = found.retired(Kind.EMAIL)
-    return former is not None and former.binding.key == binding.key
+def former_kinds(call: Call, binding: Binding, profile: Profile) -> Flow[set[Kind]]:
+    """Return the kinds of identifier of which a profile shows a former one of this customer."""
+    shown = {Kind.EMAIL: _evidence.email_of(profile), Kind.EXTERNAL_ID: profile.external_id}
+    current = {Kind.EMAIL: binding.email, Kind.EXTERNAL_ID: binding.external_id}
+    names = tuple(Identifier(kind, value) for kind, value in shown.items() if value not in (None, current[kind]))
+    if not names:
+        return set()
+    found = yield from Find(call.account, names)
+    return {
+        match.identifier.kind
+        for match in found.matches
+        if match.retired_at is not None and match.binding.key == binding.key
+    }
+
+
+def was_put_back(call: Call, binding: Binding, profile: Profile) -> Flow[bool]:
+    """Tell whether all that a profile shows otherwise than the map is a former identifier of the same customer."""
+    former = yield from former_kinds(call, binding, profile)
+    has_email = _evidence.has_email(profile, binding.email) or Kind.EMAIL in former
+    has_id = profile.external_id == binding.external_id or Kind.EXTERNAL_ID in former
+    return bool(former) and has_email and has_id

@@ -8,7 +8,7 @@ from safeklaviyo import _evidence
 from safeklaviyo._flow import Acquire, Expired, Find, Flow, Journal, Now
 from safeklaviyo._operations._call import Call, release
 from safeklaviyo._operations._leases import Intent
-from safeklaviyo._operations._reading import has_left, owner_in_map, read_profile, search
+from safeklaviyo._operations._reading import owner_in_map, read_profile, search, was_put_back
 from safeklaviyo._operations._settle import finish, restore
 from safeklaviyo.errors import SafeKlaviyoError, StoreIncompatibleError
 from safeklaviyo.identity import Identifier, Kind
@@ -102,20 +102,21 @@ def _review(call: Call, binding: Binding, rows: Iterable[JournalRow], *, repair:
     profile = None if binding.profile_id is None else (yield from read_profile(call, binding.profile_id))
     if profile is None:
         reviews.append(_found("missing", binding))
-    elif _evidence.compare(binding, profile) == "contradicts":
-        reviews.append((yield from _contradiction(call, binding, profile, repair=repair)))
+    elif _evidence.compare(binding, profile) in {"contradicts", "gained_external_id"}:
+        reviews += yield from _contradiction(call, binding, profile, repair=repair)
     former = {row.entry.old for row in rows if row.entry.old is not None and "@" in row.entry.old}
     for email in sorted(former - {binding.email}):
         reviews += yield from _ghosts(call, binding, email)
     return reviews
 
 
-def _contradiction(call: Call, binding: Binding, profile: Profile, *, repair: bool) -> Flow[ChangeReview]:
+def _contradiction(call: Call, binding: Binding, profile: Profile, *, repair: bool) -> Flow[list[ChangeReview]]:
     shown = _evidence.email_of(profile)
-    if not (yield from has_left(call, binding, profile)):
-        return _found("drift", binding, shown)
-    repaired = repair and (yield from restore(call, profile.id))
-    return _found("put_back", binding, shown, repaired=repaired)
+    if (yield from was_put_back(call, binding, profile)):
+        repaired = repair and (yield from restore(call, profile.id))
+        return [_found("put_back", binding, shown, repaired=repaired)]
+    is_gain = _evidence.compare(binding, profile) == "gained_external_id"
+    return [] if is_gain else [_found("drift", binding, shown)]
 
 
 def _ghosts(call: Call, binding: Binding, email: str) -> Flow[list[ChangeReview]]:

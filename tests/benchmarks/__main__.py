@@ -15,16 +15,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
 from safeklaviyo import AsyncKlaviyo, Binding, Klaviyo
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
 
 KEY = "pk_benchmark"
 ACCOUNT = "BENCHM"

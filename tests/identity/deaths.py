@@ -150,15 +150,24 @@ SCENES: dict[str, Scene] = {
 }
 
 
-def die_after(client: Klaviyo, steps: int) -> None:
-    """Let a client's process die once so many of its requests and calls of the map have been carried out."""
+def act_after(client: Klaviyo, steps: int, act: Callable[[], object]) -> None:
+    """Let something happen once so many of a client's requests and calls of the map have been carried out."""
     shell: Any = client._shell
     perform, done = shell._perform, count(1)
 
-    def mortal(sender: object, effect: object) -> object:
+    def watched(sender: object, effect: object) -> object:
         result = perform(sender, effect)
         if isinstance(effect, Send | StoreEffect) and next(done) == steps:
-            raise Killed
+            act()
         return result
 
-    shell._perform = mortal
+    shell._perform = watched
+
+
+def die_after(client: Klaviyo, steps: int) -> None:
+    """Let a client's process die once so many of its requests and calls of the map have been carried out."""
+
+    def die() -> None:
+        raise Killed
+
+    act_after(client, steps, die)

@@ -136,6 +136,7 @@ def test_a_late_call_does_not_bring_them_back(known, simulator, late, verb):
 def test_nobody_else_is_given_their_names(known, simulator):
     """A late change to an erased address or id does not make the erased customer's calls somebody else's."""
     known.erase(external_id="ann-9")
+    simulator.advance(1)
     for error in (
         rejected(known.change_email, NEW, external_id="bob-2"),
         rejected(known.change_external_id, "ann-9", old_external_id="bob-2"),

@@ -6,7 +6,6 @@ answer never arrives. The killed process is this module, run as a program.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -105,20 +104,16 @@ def _opened(url: str, store: str) -> Klaviyo:
 
 def _killed(simulator: KlaviyoSimulator, url: str, store: str) -> int:
     """Run the change in another process that is killed while Klaviyo has the PATCH, which is done all the same."""
-    victim: Future[int] = Future()
+    victim: Future[subprocess.Popen[bytes]] = Future()
 
     def kill(_asked: Asked) -> bool:
-        if not is_over:
-            os.kill(victim.result(_PATIENCE), signal.SIGKILL)
+        victim.result(_PATIENCE).kill()
         return False
 
-    is_over = False
     simulator.fail_next("update_profile", match=kill)
     with subprocess.Popen([sys.executable, "-m", __name__, url, store]) as process:  # noqa: S603 - this very module
-        victim.set_result(process.pid)
-        exit_code = process.wait(_PATIENCE)
-    is_over = True
-    return exit_code
+        victim.set_result(process)
+        return process.wait(_PATIENCE)
 
 
 def _recovered(klaviyo: Klaviyo) -> tuple[str, ...]:
