@@ -264,6 +264,7 @@ def check_events(world: World) -> None:
             assert actor.result.profile_id == event.profile_id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scene", "one", "other"), PAIRS)
 def test_p4_every_interleaving(scene: str, one: str, other: str) -> None:
     """P4, P5: in whatever order the effects of two operations happen, and whichever process dies at any point."""
@@ -271,6 +272,7 @@ def test_p4_every_interleaving(scene: str, one: str, other: str) -> None:
     assert explored.endings > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scene", "one", "other"), FEWER_PAIRS)
 def test_p4_every_lost_answer(scene: str, one: str, other: str) -> None:
     """P4, P5: whichever request or answer of two operations is lost, in whatever order they happen."""
@@ -278,6 +280,7 @@ def test_p4_every_lost_answer(scene: str, one: str, other: str) -> None:
     assert explored.endings > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scene", "one", "other"),
     [
@@ -294,6 +297,7 @@ def test_p4_every_expiry_under_a_living_holder(scene: str, one: str, other: str)
     assert explored.endings > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("naming", ["pair", "profile_id"])
 @pytest.mark.parametrize(
     ("scene", "one", "other"),

@@ -242,8 +242,6 @@ def _make_free(call: Call, task: _Task, profile: Profile | None, other: Profile)
     """
     wanted = task.wanted
     taken = _evidence.taken(task.claimed, other)
-    if not _evidence.has_email(other, wanted.email):
-        raise taken
     owner, is_former = yield from owner_in_map(call, other, wanted.email)
     if is_former:
         task.changed.put_back, task.changed.taken = other, taken

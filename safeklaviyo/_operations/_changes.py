@@ -126,9 +126,7 @@ def _customer_for(call: Call, new_email: str, claim: Claim, *, merges: bool, mai
     try:
         return (yield from _customer(call, claim))
     except IdOnlyError:
-        # Nobody knows an email of theirs, so there is none to change: the new one is their first.
-        if claim.email is not None or claim.external_id is None:
-            raise
+        pass  # nobody knows an email of theirs, so there is none to change: the new one is their first
     except EmailMismatchError as error:
         address = _shown_for(error, new_email, claim, is_mapped=is_mapped)
     try:

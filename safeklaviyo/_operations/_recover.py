@@ -27,15 +27,13 @@ _AT_ONCE = 100
 def recover(call: Call, limit: int | None) -> Flow[list[Recovery]]:
     """Complete interrupted writes, oldest first; one failure does not hide the others."""
     recoveries: list[Recovery] = []
-    seen: set[int] = set()
     while limit is None or len(recoveries) < limit:
         wanted = _AT_ONCE if limit is None else min(_AT_ONCE, limit - len(recoveries))
-        leases = yield from Expired(call.account, wanted + len(seen))
-        fresh = [lease for lease in leases if lease.token not in seen][:wanted]
-        if not fresh:
+        # Each is taken over, released, or somebody else's by then, and not listed again.
+        leases = yield from Expired(call.account, wanted)
+        if not leases:
             break
-        for lease in fresh:
-            seen.add(lease.token)
+        for lease in leases:
             recovery = yield from _recovered(call, lease)
             if recovery is not None:
                 recoveries.append(recovery)

@@ -80,7 +80,7 @@ def act(call: Call, lease: Lease, written: str | None, body: Flow[T]) -> Flow[T 
         profile_id = lost.profile_id
     except SafeKlaviyoError as error:
         # What a fenced holder has read is out of date, and no reason to refuse.
-        is_fenced = isinstance(error, IdentityError) and not (yield from _is_held(call, lease))
+        is_fenced = isinstance(error, IdentityError | NotFoundError) and not (yield from _is_held(call, lease))
         if not is_fenced:
             yield from give_up(call, lease, error)
             raise

@@ -40,6 +40,24 @@ A file is replaced when all is written, not before, and may be read by its owner
 would take for a formula gets a ' before it, phone numbers included; JSON lines have everything as it is.
 """
 
+_MIGRATE = """\
+Make the tables of an identity map in PostgreSQL, where they are missing; nothing else ever does. Other stores need no
+such thing. The schema is the URL's parameter schema, as in postgresql://host/shop?schema=klaviyo, or else safeklaviyo.
+"""
+
+_COPY = """\
+Copy an account's identity map from one store to another, and compare the two at the end, by count and by checksum.
+
+Stop whatever uses FROM first, call recover() and recheck_changes() of a client on it, and let nobody use TO before the
+copy is done: a customer who is being written to, or a change that was interrupted, ends the copy.
+
+Carried are the customers, their former identifiers with their times, and the notes, which say who was erased. Not
+carried are the journal, so that recheck_changes() knows only of what changed after the copy, leases and intents.
+
+TO is empty, or has what an earlier run left there: what is there counts as copied, so that a copy may simply be run
+again; --resume also spares it the customers that were done. A customer of whom TO says otherwise is refused.
+"""
+
 
 def parser() -> ArgumentParser:
     """Return the parser of the command line."""
@@ -49,6 +67,7 @@ def parser() -> ArgumentParser:
     _add_simulation(commands)
     _add_explain(commands)
     _add_bindings(commands)
+    _add_store(commands)
     _add_doctor(commands)
     return root
 
@@ -135,6 +154,20 @@ def _add_import(verbs: Commands) -> None:
     )
     command.add_argument("--refused", metavar="FILE", help="keep the refused rows there, as they stand")
     _add_map(command)
+
+
+def _add_store(commands: Commands) -> None:
+    group = commands.add_parser("store", help="Make the identity map's tables, move it to another store.")
+    verbs = group.add_subparsers(metavar="COMMAND", required=True)
+    migrate = _command(verbs, "migrate", "Make the tables in PostgreSQL.", "_store.migrate", _MIGRATE)
+    migrate.add_argument("--store", metavar="URL", help="the identity map; else SAFEKLAVIYO_STORE")
+    migrate.add_argument("--schema", metavar="NAME", help="another schema than the URL's")
+    migrate.add_argument("--sql", action="store_true", help="only print the SQL, for those who run their migrations")
+    copy = _command(verbs, "copy", "Copy an account's map from one store to another.", "_store.copy", _COPY)
+    copy.add_argument("source", metavar="FROM", help="the URL of the store that has the map")
+    copy.add_argument("target", metavar="TO", help="the URL of the store that gets it")
+    copy.add_argument("--account", metavar="ID", required=True, help="whose map: the six-character public key")
+    copy.add_argument("--resume", action="store_true", help="go on where an earlier run from the same FROM stopped")
 
 
 def _add_doctor(commands: Commands) -> None:

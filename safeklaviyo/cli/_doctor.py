@@ -32,9 +32,16 @@ if TYPE_CHECKING:
     from safeklaviyo._flow import Flow, Response
     from safeklaviyo._operations._call import Setup
     from safeklaviyo._wiring import Wiring
+    from safeklaviyo.stores.base import IdentityStore
 
 _DEPENDENCIES: Final = ("httpx", "pydantic", "tenacity")
-_EXTRAS: Final = {"rich": "cli", "uvicorn": "server", "httpx-aiohttp": "aiohttp"}
+_EXTRAS: Final = {
+    "rich": "cli",
+    "uvicorn": "server",
+    "httpx-aiohttp": "aiohttp",
+    "psycopg": "postgres",
+    "redis": "redis",
+}
 _REFUSALS: Final = frozenset(range(300, 600))
 _TOLERATED: Final = 30.0
 _NOTE: Final = "doctor"
@@ -164,8 +171,25 @@ def _check_store(url: str) -> Iterator[Check]:
         except (StoreError, ConfigurationError) as error:
             yield Check("fail", "store", str(error))
             return
+        if stores.is_redis(url):
+            yield from _check_persistence(store)
     if path is not None:
         yield _check_mode(Path(path))
+
+
+def _check_persistence(store: IdentityStore) -> Iterator[Check]:
+    from safeklaviyo.stores.redis import RedisStore  # noqa: PLC0415 - an extra
+
+    assert isinstance(store, RedisStore)
+    try:
+        warnings = store.persistence().warnings
+    except (StoreError, ConfigurationError) as error:
+        yield Check("warn", "store", f"whether it keeps its data is unknown: {error}")
+        return
+    for warning in warnings:
+        yield Check("warn", "store", warning)
+    if not warnings:
+        yield Check("ok", "store", "writes each change to disk, and evicts nothing")
 
 
 def _check_mode(path: Path) -> Check:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["default_url", "open_async_store", "open_store"]
 
-_ACCEPTED = "give memory://, sqlite:///relative.db, sqlite:////absolute.db, redis://host or postgresql://host/database"
+_ACCEPTED = (
+    "give memory://, sqlite:///relative.db, sqlite:////absolute.db, redis://host/0, rediss://host/0,"
+    " redis+sentinel://host/service or postgresql://host/database"
+)
 _POSTGRES = frozenset({"postgres", "postgresql"})
 _REDIS = frozenset({"redis", "rediss", "redis+sentinel"})
 
@@ -39,11 +42,11 @@ def open_store(url: str) -> IdentityStore:
     Raises:
         ConfigurationError: The URL names no store of this version, or one whose driver is not installed.
     """
-    if _scheme(url) in _REDIS:
+    if is_redis(url):
         with _driver("redis"):
             from safeklaviyo.stores.redis import RedisStore  # noqa: PLC0415 - only the store that is wanted
         return RedisStore(url)
-    if _scheme(url) in _POSTGRES:
+    if is_postgres(url):
         with _driver("postgres"):
             from safeklaviyo.stores.postgres import PostgresStore  # noqa: PLC0415 - only the store that is wanted
         return PostgresStore(url)
@@ -63,11 +66,11 @@ def open_async_store(url: str) -> AsyncIdentityStore:
     Raises:
         ConfigurationError: The URL names no store of this version, or one whose driver is not installed.
     """
-    if _scheme(url) in _REDIS:
+    if is_redis(url):
         with _driver("redis"):
             from safeklaviyo.stores.redis import AsyncRedisStore  # noqa: PLC0415 - only the store that is wanted
         return AsyncRedisStore(url)
-    if _scheme(url) in _POSTGRES:
+    if is_postgres(url):
         with _driver("postgres"):
             from safeklaviyo.stores.postgres import AsyncPostgresStore  # noqa: PLC0415 - only the store that is wanted
         return AsyncPostgresStore(url)
@@ -79,6 +82,16 @@ def open_async_store(url: str) -> AsyncIdentityStore:
     from safeklaviyo.stores.sqlite import AsyncSqliteStore  # noqa: PLC0415 - only the store that is wanted
 
     return AsyncSqliteStore(path)
+
+
+def is_postgres(url: str) -> bool:
+    """Tell whether a URL names a store in PostgreSQL."""
+    return _scheme(url) in _POSTGRES
+
+
+def is_redis(url: str) -> bool:
+    """Tell whether a URL names a store in Redis."""
+    return _scheme(url) in _REDIS
 
 
 def _scheme(url: str) -> str:

@@ -18,7 +18,7 @@ from safeklaviyo.stores.base import BindOutcome, Lease
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from safeklaviyo.stores.base import AddStatus, Change, JournalEntry
+    from safeklaviyo.stores.base import AddStatus, Change, JournalEntry, Match
 
 _OWNED = (Kind.EXTERNAL_ID, Kind.EMAIL, Kind.PROFILE_ID)
 _ENTRIES = tuple(each.name for each in fields(Binding) if each.name not in {"verified_at", "version", "key"})
@@ -199,6 +199,16 @@ def release_identifier(rows: Rows, identifier: Identifier) -> bool:
     if place is None or place.retired_at is None:
         return False
     rows.forget(identifier)
+    return True
+
+
+def restore(rows: Rows, match: Match) -> bool:
+    """Judge and retire one identifier of `IdentityStore.restore`."""
+    assert match.retired_at is not None
+    owner = rows.place(owned(match.binding)[0])
+    if owner is None or owner.retired_at is not None or rows.place(match.identifier) is not None:
+        return False
+    rows.put(match.identifier, Place(owner.key, match.retired_at))
     return True
 
 

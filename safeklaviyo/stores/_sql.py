@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores._ledger import LeaseRow, Place, Rows
-from safeklaviyo.stores.base import Found, JournalEntry, JournalRow, Match, Page
+from safeklaviyo.stores.base import Found, JournalEntry, JournalRow, Match, Notes, Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,6 +154,17 @@ def page(connection: Connection, account: str, after: str | None, limit: int) ->
     return Page(part, part[-1].key if len(rows) > limit else None)
 
 
+def former(connection: Connection, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
+    """See `IdentityStore.former`."""
+    asked = {_number(binding.key): binding for binding in bindings}
+    sql = """
+        SELECT kind, value, binding, retired_at FROM place
+        WHERE binding IN (SELECT value FROM json_each(?)) AND account = ? AND retired_at IS NOT NULL
+    """
+    rows = connection.execute(sql, (json.dumps(list(asked)), account))
+    return tuple(Match(Identifier(Kind(kind), value), asked[number], at) for kind, value, number, at in rows)
+
+
 def count(connection: Connection, account: str) -> int:
     """See `IdentityStore.count`."""
     return int(connection.execute("SELECT count(*) FROM binding WHERE account = ?", (account,)).fetchone()[0])
@@ -171,6 +182,14 @@ def remember(connection: Connection, account: str, name: str, value: str | None)
         connection.execute("DELETE FROM note WHERE account = ? AND name = ?", (account, name))
     else:
         connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?, ?)", (account, name, value))
+
+
+def notes(connection: Connection, account: str, after: str | None, limit: int) -> Notes:
+    """See `IdentityStore.notes`."""
+    sql = "SELECT name, value FROM note WHERE account = ? AND (? IS NULL OR name > ?) ORDER BY name LIMIT ?"
+    rows = connection.execute(sql, (account, after, after, limit + 1)).fetchall()
+    part = tuple((str(name), str(value)) for name, value in rows[:limit])
+    return Notes(part, part[-1][0] if len(rows) > limit else None)
 
 
 class SqlRows(Rows):

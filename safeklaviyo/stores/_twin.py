@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, IdentityStore, JournalRow, Lease, Page
+    from safeklaviyo.stores.base import (
+        AddStatus,
+        BindOutcome,
+        Change,
+        Found,
+        IdentityStore,
+        JournalRow,
+        Lease,
+        Match,
+        Notes,
+        Page,
+    )
 
 T = TypeVar("T")
 
@@ -82,6 +93,14 @@ class Twin(AsyncIdentityStore):
         """Same as `IdentityStore.page`."""
         return await self._do(lambda: self._store.page(account, after=after, limit=limit))
 
+    async def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
+        """Same as `IdentityStore.former`."""
+        return await self._do(lambda: self._store.former(account, bindings))
+
+    async def restore(self, account: str, former: Sequence[Match]) -> int:
+        """Same as `IdentityStore.restore`."""
+        return await self._do(lambda: self._store.restore(account, former))
+
     async def count(self, account: str) -> int:
         """Same as `IdentityStore.count`."""
         return await self._do(lambda: self._store.count(account))
@@ -93,6 +112,10 @@ class Twin(AsyncIdentityStore):
     async def remember(self, account: str, name: str, value: str | None) -> None:
         """Same as `IdentityStore.remember`."""
         await self._do(lambda: self._store.remember(account, name, value))
+
+    async def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
+        """Same as `IdentityStore.notes`."""
+        return await self._do(lambda: self._store.notes(account, after=after, limit=limit))
 
     async def aclose(self) -> None:
         """Same as `IdentityStore.close`."""

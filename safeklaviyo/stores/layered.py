@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, JournalRow, Lease, Page
+    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, JournalRow, Lease, Notes, Page
 
 MAX_AGE = 2.0
 MAX_ENTRIES = 10_000
@@ -230,6 +230,14 @@ class LayeredStore(IdentityStore):
         """See `IdentityStore.page`."""
         return self._shared.page(account, after=after, limit=limit)
 
+    def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
+        """See `IdentityStore.former`."""
+        return self._shared.former(account, bindings)
+
+    def restore(self, account: str, former: Sequence[Match]) -> int:
+        """See `IdentityStore.restore`."""
+        return self._shared.restore(account, former)
+
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""
         return self._shared.count(account)
@@ -241,6 +249,10 @@ class LayeredStore(IdentityStore):
     def remember(self, account: str, name: str, value: str | None) -> None:
         """See `IdentityStore.remember`."""
         self._shared.remember(account, name, value)
+
+    def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
+        """See `IdentityStore.notes`."""
+        return self._shared.notes(account, after=after, limit=limit)
 
     def close(self) -> None:
         """See `IdentityStore.close`."""
@@ -335,6 +347,14 @@ class AsyncLayeredStore(AsyncIdentityStore):
         """Same as `IdentityStore.page`."""
         return await self._shared.page(account, after=after, limit=limit)
 
+    async def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
+        """Same as `IdentityStore.former`."""
+        return await self._shared.former(account, bindings)
+
+    async def restore(self, account: str, former: Sequence[Match]) -> int:
+        """Same as `IdentityStore.restore`."""
+        return await self._shared.restore(account, former)
+
     async def count(self, account: str) -> int:
         """Same as `IdentityStore.count`."""
         return await self._shared.count(account)
@@ -346,6 +366,10 @@ class AsyncLayeredStore(AsyncIdentityStore):
     async def remember(self, account: str, name: str, value: str | None) -> None:
         """Same as `IdentityStore.remember`."""
         await self._shared.remember(account, name, value)
+
+    async def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
+        """Same as `IdentityStore.notes`."""
+        return await self._shared.notes(account, after=after, limit=limit)
 
     async def aclose(self) -> None:
         """Same as `IdentityStore.close`."""

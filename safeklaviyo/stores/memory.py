@@ -16,7 +16,7 @@ from safeklaviyo.errors import StoreUnavailableError
 from safeklaviyo.stores import _ledger
 from safeklaviyo.stores._ledger import LeaseRow, Place, Rows
 from safeklaviyo.stores._twin import Twin
-from safeklaviyo.stores.base import Found, IdentityStore, JournalRow, Lease, Match, Page
+from safeklaviyo.stores.base import Found, IdentityStore, JournalRow, Lease, Match, Notes, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -222,6 +222,21 @@ class MemoryStore(IdentityStore):
             part = tuple(rows.bindings[key] for key in keys[:limit])
             return Page(part, part[-1].key if len(keys) > limit else None)
 
+    def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
+        """See `IdentityStore.former`."""
+        with self._rows(account) as rows:
+            asked = {binding.key: binding for binding in bindings}
+            return tuple(
+                Match(identifier, asked[place.key], place.retired_at)
+                for identifier, place in rows.places.items()
+                if place.retired_at is not None and place.key in asked
+            )
+
+    def restore(self, account: str, former: Sequence[Match]) -> int:
+        """See `IdentityStore.restore`."""
+        with self._rows(account) as rows:
+            return sum([_ledger.restore(rows, match) for match in former])
+
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""
         with self._rows(account) as rows:
@@ -239,6 +254,13 @@ class MemoryStore(IdentityStore):
                 rows.notes.pop(name, None)
             else:
                 rows.notes[name] = value
+
+    def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
+        """See `IdentityStore.notes`."""
+        with self._rows(account) as rows:
+            names = sorted(name for name in rows.notes if after is None or name > after)
+            part = tuple((name, rows.notes[name]) for name in names[:limit])
+            return Notes(part, part[-1][0] if len(names) > limit else None)
 
     def close(self) -> None:
         """See `IdentityStore.close`."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, JournalRow, Lease, Page
+    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, JournalRow, Lease, Match, Notes, Page
 
 __all__ = ["AsyncPostgresStore", "PostgresStore", "migration_sql"]
 
@@ -137,6 +137,14 @@ class PostgresStore(IdentityStore):
         """See `IdentityStore.page`."""
         return self._to.run(self._ask.page(account, after, limit))
 
+    def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
+        """See `IdentityStore.former`."""
+        return self._to.run(self._ask.former(account, bindings))
+
+    def restore(self, account: str, former: Sequence[Match]) -> int:
+        """See `IdentityStore.restore`."""
+        return self._to.run(self._ask.restore(account, former))
+
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""
         return self._to.run(self._ask.count(account))
@@ -148,6 +156,10 @@ class PostgresStore(IdentityStore):
     def remember(self, account: str, name: str, value: str | None) -> None:
         """See `IdentityStore.remember`."""
         self._to.run(self._ask.remember(account, name, value))
+
+    def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
+        """See `IdentityStore.notes`."""
+        return self._to.run(self._ask.notes(account, after, limit))
 
     def close(self) -> None:
         """See `IdentityStore.close`."""
@@ -239,6 +251,14 @@ class AsyncPostgresStore(AsyncIdentityStore):
         """Same as `IdentityStore.page`."""
         return await self._to.run(self._ask.page(account, after, limit))
 
+    async def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
+        """Same as `IdentityStore.former`."""
+        return await self._to.run(self._ask.former(account, bindings))
+
+    async def restore(self, account: str, former: Sequence[Match]) -> int:
+        """Same as `IdentityStore.restore`."""
+        return await self._to.run(self._ask.restore(account, former))
+
     async def count(self, account: str) -> int:
         """Same as `IdentityStore.count`."""
         return await self._to.run(self._ask.count(account))
@@ -250,6 +270,10 @@ class AsyncPostgresStore(AsyncIdentityStore):
     async def remember(self, account: str, name: str, value: str | None) -> None:
         """Same as `IdentityStore.remember`."""
         await self._to.run(self._ask.remember(account, name, value))
+
+    async def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
+        """Same as `IdentityStore.notes`."""
+        return await self._to.run(self._ask.notes(account, after, limit))
 
     async def aclose(self) -> None:
         """Same as `IdentityStore.close`."""

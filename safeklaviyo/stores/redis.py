@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Binding
     from safeklaviyo.stores._redis.calls import Call
     from safeklaviyo.stores._redis.servers import Server
-    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, JournalRow, Lease, Page
+    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, JournalRow, Lease, Match, Notes, Page
 
 __all__ = ["AsyncRedisStore", "Persistence", "RedisClient", "RedisStore"]
 
@@ -165,6 +165,14 @@ class RedisStore(IdentityStore):
         """See `IdentityStore.page`."""
         return self._do(account, calls.page(after, limit))
 
+    def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
+        """See `IdentityStore.former`."""
+        return self._do(account, calls.former(bindings))
+
+    def restore(self, account: str, former: Sequence[Match]) -> int:
+        """See `IdentityStore.restore`."""
+        return self._do(account, calls.restore(former))
+
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""
         return self._do(account, calls.count())
@@ -176,6 +184,10 @@ class RedisStore(IdentityStore):
     def remember(self, account: str, name: str, value: str | None) -> None:
         """See `IdentityStore.remember`."""
         self._do(account, calls.remember(name, value))
+
+    def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
+        """See `IdentityStore.notes`."""
+        return self._do(account, calls.notes(after, limit))
 
     def close(self) -> None:
         """See `IdentityStore.close`."""
@@ -288,6 +300,14 @@ class AsyncRedisStore(AsyncIdentityStore):
         """Same as `IdentityStore.page`."""
         return await self._do(account, calls.page(after, limit))
 
+    async def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
+        """Same as `IdentityStore.former`."""
+        return await self._do(account, calls.former(bindings))
+
+    async def restore(self, account: str, former: Sequence[Match]) -> int:
+        """Same as `IdentityStore.restore`."""
+        return await self._do(account, calls.restore(former))
+
     async def count(self, account: str) -> int:
         """Same as `IdentityStore.count`."""
         return await self._do(account, calls.count())
@@ -299,6 +319,10 @@ class AsyncRedisStore(AsyncIdentityStore):
     async def remember(self, account: str, name: str, value: str | None) -> None:
         """Same as `IdentityStore.remember`."""
         await self._do(account, calls.remember(name, value))
+
+    async def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
+        """Same as `IdentityStore.notes`."""
+        return await self._do(account, calls.notes(after, limit))
 
     async def aclose(self) -> None:
         """Same as `IdentityStore.close`."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, JournalRow, Lease, Page
+    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, JournalRow, Lease, Match, Notes, Page
 
 T = TypeVar("T")
 
@@ -103,6 +103,14 @@ class SqliteStore(IdentityStore):
         """See `IdentityStore.page`."""
         return self._database.scan(lambda db: _sql.page(db, account, after, limit))
 
+    def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
+        """See `IdentityStore.former`."""
+        return self._database.scan(lambda db: _sql.former(db, account, bindings))
+
+    def restore(self, account: str, former: Sequence[Match]) -> int:
+        """See `IdentityStore.restore`."""
+        return self._write(account, lambda rows: sum([_ledger.restore(rows, match) for match in former]))
+
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""
         return self._database.scan(lambda db: _sql.count(db, account))
@@ -114,6 +122,10 @@ class SqliteStore(IdentityStore):
     def remember(self, account: str, name: str, value: str | None) -> None:
         """See `IdentityStore.remember`."""
         self._database.write(lambda db: _sql.remember(db, account, name, value))
+
+    def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
+        """See `IdentityStore.notes`."""
+        return self._database.scan(lambda db: _sql.notes(db, account, after, limit))
 
     def close(self) -> None:
         """See `IdentityStore.close`."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         Found,
         JournalRow,
         Lease,
+        Match,
+        Notes,
         Page,
     )
 
@@ -95,6 +97,14 @@ class BlockingStore(IdentityStore):
         """See `IdentityStore.page`."""
         return self._run(self._store.page(account, after=after, limit=limit))
 
+    def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
+        """See `IdentityStore.former`."""
+        return self._run(self._store.former(account, bindings))
+
+    def restore(self, account: str, former: Sequence[Match]) -> int:
+        """See `IdentityStore.restore`."""
+        return self._run(self._store.restore(account, former))
+
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""
         return self._run(self._store.count(account))
@@ -106,6 +116,10 @@ class BlockingStore(IdentityStore):
     def remember(self, account: str, name: str, value: str | None) -> None:
         """See `IdentityStore.remember`."""
         self._run(self._store.remember(account, name, value))
+
+    def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
+        """See `IdentityStore.notes`."""
+        return self._run(self._store.notes(account, after=after, limit=limit))
 
     def close(self) -> None:
         """See `IdentityStore.close`."""

@@ -1,4 +1,4 @@
-"""A holder whose lease somebody else has taken over: fenced at any step, it does no harm, and its call still ends right."""
+"""A holder whose lease somebody else took over: fenced at any step, it does no harm, and its call ends right."""
 
 from __future__ import annotations
 
@@ -6,8 +6,26 @@ from itertools import count
 
 import pytest
 from deaths import SCENES, act_after
-from scenes import ACCOUNT, ANN, BOB, expire, journal_of, leases, pairs
+from scenes import (
+    ACCOUNT,
+    ANN,
+    BOB,
+    NEW,
+    Troubled,
+    bound,
+    expire,
+    hold,
+    journal_of,
+    leases,
+    meanwhile,
+    merge,
+    pairs,
+    rejected,
+)
 
+from safeklaviyo import Binding, IdentityDriftError, LeaseHeldError, Policy
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
 
@@ -74,3 +92,51 @@ def test_somebody_else_goes_on_from_there_at_any_step(open_client, name):
         check(*world)
         theirs = {pair for pair in pairs(world[0]) if pair[0] in {"ann-1", "ann-9"} or pair[1] == "third@shop.test"}
         assert 1 == len(theirs), steps
+
+
+class TestTheMapMeanwhile:
+    """What stands in the map when a change is written down is not what stood there when it began."""
+
+    def test_a_binding_that_is_removed_is_looked_at_again(self, client, simulator):
+        """A customer who is forgotten between the PATCH and its writing down is found again in Klaviyo."""
+        store = Troubled(simulator)
+        k = client(store=store)
+        k.identify(**ANN)
+        store.before["bind"] = lambda: store.remove(ACCOUNT, Identifier(Kind.EMAIL, OLD))
+        assert "changed" == k.change_email(NEW, external_id="ann-1", old_email=OLD).status
+        assert ({("ann-1", NEW)}, NEW, 0) == (pairs(simulator), bound(k, external_id="ann-1").email, leases(store))
+
+    def test_an_address_that_the_map_has_given_away_is_drift(self, client, simulator):
+        """P3, P7: an address that the map gives to somebody else by then stays theirs, and the error says "applied"."""
+        store = Troubled(simulator)
+        k = client(store=store)
+        k.identify(**ANN)
+        store.before["bind"] = lambda: store.bind(ACCOUNT, Change(Binding("eve-3", NEW)))
+        error = rejected(k.change_email, NEW, external_id="ann-1")
+        assert (IdentityDriftError, "applied", "eve-3") == (type(error), error.outcome, bound(k, email=NEW).external_id)
+        assert (OLD, 0) == (bound(k, external_id="ann-1").email, leases(store))
+
+    def test_a_survivor_that_the_map_has_changed_is_left_as_it_is(self, client, simulator):
+        """A merge that cannot be written down has been done all the same."""
+        store = Troubled(simulator)
+        k = client(store=store)
+        ann = k.identify(**ANN).profile_id
+        orphan = simulator.add_profile(email=NEW).id
+        store.before["bind"] = lambda: store.remove(ACCOUNT, Identifier(Kind.EMAIL, OLD))
+        meanwhile(simulator, "merge_profiles", lambda: merge(simulator, orphan, ann))
+        assert "completed" == k.profiles.merge(orphan, into=ann).status
+        assert ({("ann-1", OLD)}, 0) == (pairs(simulator), leases(store))
+
+    @pytest.mark.parametrize("call", ["recover", "identify"])
+    def test_a_lease_that_its_holder_renews_is_left_to_them(self, client, simulator, call):
+        """R13: an expired lease that is renewed before it could be taken over is its holder's."""
+        store = Troubled(simulator)
+        k = client(store=store, policy=Policy(wait=1))
+        token = hold(store, Identifier(Kind.EMAIL, OLD), intent='{"verb": "contact"}', ttl=1)
+        expire(simulator)
+        store.before["acquire"] = lambda: store.renew(ACCOUNT, token, ttl=60)
+        if call == "recover":
+            assert [] == k.recover()
+        else:
+            assert isinstance(rejected(k.identify, **ANN), LeaseHeldError)
+        assert 1 == leases(store)

@@ -9,7 +9,7 @@ from deaths import die_after
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from scenes import ACCOUNT, Killed, browse, expire, leases
+from scenes import ACCOUNT, Killed, browse, edit, expire, leases
 
 from safeklaviyo import Policy, RetryPolicy, SafeKlaviyoError
 from safeklaviyo.stores.memory import MemoryStore
@@ -114,7 +114,6 @@ class Histories(RuleBasedStateMachine):
     def change_external_id(self, who: int) -> None:
         """A customer gets another id; the old one still names them."""
         customer = self.customers[who]
-        self.simulator.drain()  # an event that is queued puts the old id back, which nobody repairs yet
         self.turn += 1
         new = f"c{customer.number}-{self.turn}"
         customer.names.add(new)
@@ -141,8 +140,9 @@ class Histories(RuleBasedStateMachine):
         orphan = next(
             (each for each in self.simulator.profiles if each.external_id is None and each.email in SHARED), None
         )
-        if into is not None and orphan is not None:
-            self._try(self.k.profiles.merge, orphan.id, into=into)
+        if into is not None and orphan is not None and self._try(self.k.profiles.merge, orphan.id, into=into):
+            self.simulator.drain()
+            assert "R12" != self.k.explain(email=orphan.email).rule
 
     @rule(who=CUSTOMERS)
     def erase(self, who: int) -> None:
@@ -167,6 +167,25 @@ class Histories(RuleBasedStateMachine):
             return asked.headers.get("user-agent") != "by hand" and next(left, 1) == 0
 
         self.simulator.fail_next(match=is_meant, **fault)
+
+    @rule(who=CUSTOMERS, steps=st.integers(4, 14), merges=st.booleans())
+    def die(self, who: int, steps: int, merges: bool) -> None:
+        """A process dies over a change of email, and its lease expires before anybody comes by."""
+        customer = self.customers[who]
+        self.turn += 1
+        die_after(self.k, steps)
+        email = SHARED[0] if merges else customer.next_email(self.turn)
+        self._try(self.k.change_email, email, external_id=customer.external_id, on_taken="merge")
+        self.restart()
+        expire(self.simulator)
+
+    @rule(who=CUSTOMERS)
+    def put_back(self, who: int) -> None:
+        """A late write puts a former address back."""
+        theirs = [each for each in self.simulator.profiles if each.external_id in self.customers[who].names]
+        former = self.k.explain(email=self.customers[who].email)
+        if len(theirs) == 1 and former.rule == "R11" and self.simulator.find(email=self.customers[who].email) is None:
+            edit(self.simulator, theirs[0].id, email=self.customers[who].email)
 
     @rule(steps=st.integers(1, 15))
     def doom(self, steps: int) -> None:
@@ -235,9 +254,6 @@ class Histories(RuleBasedStateMachine):
             del self.unsure[name]
             self._track(customer, named)
         self.simulator.drain()
-        for binding in self.store.page(ACCOUNT).bindings:
-            if binding.email is not None:
-                self.k.identify(email=binding.email)
         self.k.recheck_changes(repair=True)
         self.simulator.drain()
 
@@ -261,13 +277,16 @@ class Histories(RuleBasedStateMachine):
         else:
             self.events[named["unique_id"]] = customer
 
-    def _try(self, call: Callable[..., object], *args: Any, **named: Any) -> None:
+    def _try(self, call: Callable[..., object], *args: Any, **named: Any) -> bool:
+        """Make a call, of which refusals and failures are part of the history, and say whether it succeeded."""
         try:
             call(*args, **named)
         except Killed:
             self.restart()
+            return False
         except SafeKlaviyoError:
-            pass  # refusals and failures are part of the history
+            return False
+        return True
 
 
 def test_histories(open_client):

@@ -156,6 +156,13 @@ def test_an_address_that_became_another_customers_is_no_ghost(moved, simulator):
     assert {("ann-1", NEW), ("eve-3", OLD)} == pairs(simulator)
 
 
+def test_an_address_of_a_customer_without_a_known_profile_is_no_ghost(moved, simulator):
+    """P3: so is the address of a customer whose profile the map does not know yet."""
+    moved.bindings.add([{"external_id": "eve-3", "email": OLD}])
+    simulator.add_profile(external_id="eve-3", email=OLD)
+    assert [] == moved.recheck_changes()
+
+
 def test_another_customers_profile_that_shows_it_is_no_ghost(moved, simulator):
     """A profile that the map gives to somebody is not reported as a ghost, whatever it shows."""
     bob = moved.identify(**BOB).profile_id

@@ -50,7 +50,7 @@ def test_a_url_that_names_no_store_is_refused(opener, url):
     """The error says what is accepted, and quotes nothing of the URL."""
     with pytest.raises(ConfigurationError) as caught:
         opener(url)
-    assert str(caught.value).endswith("sqlite:////absolute.db, redis://host or postgresql://host/database")
+    assert str(caught.value).endswith("redis+sentinel://host/service or postgresql://host/database")
     assert "hunter2" not in str(caught.value)
 
 

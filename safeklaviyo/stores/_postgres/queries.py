@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 from safeklaviyo.errors import StoreIncompatibleError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
+from safeklaviyo.stores._ledger import owned
 from safeklaviyo.stores._postgres import schema
-from safeklaviyo.stores.base import BindOutcome, Found, JournalEntry, JournalRow, Lease, Match, Page
+from safeklaviyo.stores.base import BindOutcome, Found, JournalEntry, JournalRow, Lease, Match, Notes, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -135,6 +136,24 @@ class Queries:
 
         return Query(statement, (written(account), 0 if after is None else _number(after), limit + 1), read, SCAN)
 
+    def former(self, account: str, bindings: Sequence[Binding]) -> Query[tuple[Match, ...]]:
+        """See `IdentityStore.former`."""
+        asked = {_number(binding.key): binding for binding in bindings}
+        statement = self._own(
+            "SELECT kind, value, binding, retired_at FROM {0}.place"
+            " WHERE binding = ANY(%s) AND account = %s AND retired_at IS NOT NULL"
+        )
+
+        def read(rows: Rows) -> tuple[Match, ...]:
+            return tuple([_former(kind, value, asked[number], at) for kind, value, number, at in rows])
+
+        return Query(statement, (list(asked), written(account)), read, SCAN)
+
+    def restore(self, account: str, former: Sequence[Match]) -> Query[int]:
+        """See `IdentityStore.restore`."""
+        rows = [(*_name(owned(match.binding)[0]), *_name(match.identifier), match.retired_at) for match in former]
+        return Query(self._call("restore", 2), (written(account), _json(rows)), _one, PER_ROW * len(former))
+
     def count(self, account: str) -> Query[int]:
         """See `IdentityStore.count`."""
         statement = self._own("SELECT count(*) FROM {0}.binding WHERE account = %s")
@@ -156,6 +175,20 @@ class Queries:
             "INSERT INTO {0}.note VALUES (%s, %s, %s) ON CONFLICT (account, name) DO UPDATE SET value = excluded.value"
         )
         return Query(statement, (*key, written(value)), _nothing, has_rows=False)
+
+    def notes(self, account: str, after: str | None, limit: int) -> Query[Notes]:
+        """See `IdentityStore.notes`."""
+        statement = self._own(
+            "SELECT name, value FROM {0}.note WHERE account = %s AND (%s::text IS NULL OR name > %s)"
+            " ORDER BY name LIMIT %s"
+        )
+        place = None if after is None else written(after)
+
+        def read(rows: Rows) -> Notes:
+            part = tuple([(str(_plain(name)), str(_plain(value))) for name, value in rows[:limit]])
+            return Notes(part, part[-1][0] if len(rows) > limit else None)
+
+        return Query(statement, (written(account), place, place, limit + 1), read, SCAN)
 
     def check(self) -> Query[bool]:
         """Make sure that the map is of this version; True if it is read-only."""
@@ -266,6 +299,10 @@ def _binding(row: Sequence[Any]) -> Binding:
     number, external_id, email, profile_id, phone_number, verified_at, version = row
     texts = (_plain(external_id), _plain(email), _plain(profile_id), _plain(phone_number))
     return Binding(*texts, verified_at, version, str(number))
+
+
+def _former(kind: str, value: str, binding: Binding, retired_at: float) -> Match:
+    return Match(Identifier(Kind(kind), str(_plain(value))), binding, retired_at)
 
 
 def _lease(row: Sequence[Any]) -> Lease:

@@ -421,6 +421,30 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION {schema}.restore(_account text, _rows json) RETURNS bigint
+LANGUAGE plpgsql VOLATILE {planning} {waiting}
+AS $$
+DECLARE
+    _row json;
+    _owner bigint;
+    _restored bigint := 0;
+BEGIN
+    PERFORM {schema}.enter(_account);
+    FOR _row IN SELECT * FROM json_array_elements(_rows) LOOP
+        SELECT p.binding INTO _owner FROM {schema}.place AS p
+        WHERE p.account = _account AND p.kind = _row->>0 AND p.value = _row->>1 AND p.retired_at IS NULL;
+        CONTINUE WHEN _owner IS NULL;
+        INSERT INTO {schema}.place (account, kind, value, binding, retired_at)
+        VALUES (_account, _row->>2, _row->>3, _owner, (_row->>4)::double precision)
+        ON CONFLICT (account, kind, value) DO NOTHING;
+        IF FOUND THEN
+            _restored := _restored + 1;
+        END IF;
+    END LOOP;
+    RETURN _restored;
+END
+$$;
+
 CREATE FUNCTION {schema}.release_identifier(_account text, _kind text, _value text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE {planning} {waiting}
 AS $$

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
+from safeklaviyo.stores._ledger import owned
 from safeklaviyo.stores._redis.scripts import READS, WRITES
-from safeklaviyo.stores.base import BindOutcome, Found, JournalEntry, JournalRow, Lease, Match, Page
+from safeklaviyo.stores.base import BindOutcome, Found, JournalEntry, JournalRow, Lease, Match, Notes, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from safeklaviyo.stores._redis.scripts import Script
     from safeklaviyo.stores.base import AddStatus, Change
@@ -127,6 +128,17 @@ def page(after: str | None, limit: int) -> Call[Page]:
     return Call(READS, b"page", (place.encode(), b"%d" % limit), _page)
 
 
+def former(bindings: Sequence[Binding]) -> Call[tuple[Match, ...]]:
+    """See `IdentityStore.former`."""
+    asked = {binding.key: binding for binding in bindings}
+    return Call(READS, b"former", tuple([key.encode() for key in asked]), partial(_former, asked), 1)
+
+
+def restore(former: Sequence[Match]) -> Call[int]:
+    """See `IdentityStore.restore`."""
+    return Call(WRITES, b"restore", tuple([_past(match) for match in former]), int)
+
+
 def count() -> Call[int]:
     """See `IdentityStore.count`."""
     return Call(READS, b"count", (), int)
@@ -140,6 +152,12 @@ def recall(name: str) -> Call[str | None]:
 def remember(name: str, value: str | None) -> Call[None]:
     """See `IdentityStore.remember`."""
     return Call(WRITES, b"remember", (name.encode(), _text(value)), _nothing)
+
+
+def notes(after: str | None, limit: int) -> Call[Notes]:
+    """See `IdentityStore.notes`. A place is a cursor of HSCAN, and the limit counts what else is in the map, too."""
+    place = after if after is not None and after.isascii() and after.isdigit() else "0"
+    return Call(READS, b"notes", (place.encode(), b"%d" % limit), _notes, 1)
 
 
 def _micro(seconds: float) -> bytes:
@@ -163,6 +181,11 @@ def _row(binding: Binding) -> bytes:
     # repr() gives a float back as it was.
     verified_at = _NONE if binding.verified_at is None else repr(binding.verified_at).encode()
     return _FIELD.join((*[_text(each) for each in values], verified_at))
+
+
+def _past(match: Match) -> bytes:
+    assert match.retired_at is not None
+    return _FIELD.join((_name(owned(match.binding)[0]), _name(match.identifier), _micro(match.retired_at)))
 
 
 def _read_text(part: str) -> str | None:
@@ -211,6 +234,17 @@ def _found(identifiers: Sequence[Identifier], answer: str) -> Found:
             matches[place] = Match(identifiers[place], binding, _seconds(retired_at) if retired_at else None)
     known = tuple([match for match in matches if match is not None])
     return Found(known, _lease(lease, now) if lease else None, _seconds(now))
+
+
+def _former(asked: Mapping[str, Binding], answer: str) -> tuple[Match, ...]:
+    rows = [record.split(FIELD) for record in answer.split(RECORD)] if answer else []
+    return tuple([Match(Identifier(_KINDS[name[0]], name[1:]), asked[key], _seconds(at)) for key, name, at in rows])
+
+
+def _notes(answer: str) -> Notes:
+    following, *records = answer.split(RECORD)
+    rows = [record.split(FIELD) for record in records]
+    return Notes(tuple([(name, value) for name, value in rows]), following or None)
 
 
 def _acquired(answer: str) -> Lease | None:

@@ -82,6 +82,31 @@ function operations.page()
   return table.concat(bindings, RECORD)
 end
 
+-- A binding's list of what was retired from it may name what has found another place since.
+function operations.former()
+  local answer = {}
+  for each = 3, #ARGV do
+    local names = split(get('f' .. ARGV[each]) or '')
+    for number, place in ipairs(get_all(prefixed('i', names))) do
+      local key, retired_at = parse_place(place or '')
+      if key == ARGV[each] and retired_at ~= '' then
+        answer[#answer + 1] = table.concat({key, names[number], retired_at}, FIELD)
+      end
+    end
+  end
+  return table.concat(answer, RECORD)
+end
+
+-- Notes are few among many fields, and nothing but notes begins with their letter.
+function operations.notes()
+  local following, fields = unpack(redis.call('HSCAN', map, ARGV[3], 'MATCH', 'n*', 'COUNT', ARGV[4]))
+  local answer = {following == '0' and '' or following}
+  for each = 1, #fields, 2 do
+    answer[#answer + 1] = string.sub(fields[each], 2) .. FIELD .. fields[each + 1]
+  end
+  return table.concat(answer, RECORD)
+end
+
 function operations.count()
   return tostring(redis.call('ZCARD', order))
 end

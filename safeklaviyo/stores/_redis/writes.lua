@@ -305,6 +305,22 @@ function operations.release_identifier()
   return '1'
 end
 
+function operations.restore()
+  local former, seen, restored = {}, {}, 0
+  for each = 3, #ARGV do
+    local owner, identifier, retired_at = unpack(split(ARGV[each]))
+    local key = owner_of(owner)
+    if key and not seen[identifier] and not place_of(identifier) then
+      former[key] = former[key] or {}
+      former[key][identifier] = retired_at
+      seen[identifier] = true
+      restored = restored + 1
+    end
+  end
+  for key, identifiers in pairs(former) do retire(key, identifiers) end
+  return tostring(restored)
+end
+
 function operations.forget_journal()
   local numbers = list(get('j' .. ARGV[3]) or '')
   for _, number in ipairs(numbers) do redis.call('ZREMRANGEBYSCORE', diary, number, number) end

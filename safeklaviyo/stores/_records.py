@@ -1,0 +1,175 @@
+"""The values that go into a store's operations and come out of them. Nothing is decided here; read `base`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from safeklaviyo.identity import Identifier, Kind
+    from safeklaviyo.models import Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A binding that one of the identifiers asked for belongs to, or belonged to.
+
+    Attributes:
+        retired_at: When the identifier ceased to be current, in unix seconds; None while it is current.
+    """
+
+    identifier: Identifier
+    binding: Binding
+    retired_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to act on a set of identifiers, and what is about to be done with it.
+
+    Attributes:
+        token: Rises with each lease of the account.
+        intent: What is about to be written, as the flow encoded it.
+        remaining: Seconds until it expires; zero or less once it has.
+        taken_over: This call took an expired lease over: finish its intent first.
+    """
+
+    token: int
+    identifiers: frozenset[Identifier]
+    intent: str
+    remaining: float
+    taken_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the map knows about the identifiers asked for.
+
+    Attributes:
+        matches: At most one for each identifier asked for.
+        lease: A lease, expired or not, that covers one of the identifiers asked for, or one that is current on a
+            binding in `matches`; the one with the lowest token, if there are several.
+        now: The store's clock, in unix seconds.
+    """
+
+    matches: tuple[Match, ...]
+    lease: Lease | None
+    now: float
+
+    def current(self, kind: Kind) -> Binding | None:
+        """Return the binding on which the identifier of that kind is current."""
+        for match in self.matches:
+            if match.identifier.kind is kind and match.retired_at is None:
+                return match.binding
+        return None
+
+    def retired(self, kind: Kind) -> Match | None:
+        """Return the match by which the identifier of that kind is a former one."""
+        for match in self.matches:
+            if match.identifier.kind is kind and match.retired_at is not None:
+                return match
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One change to write down together with a binding.
+
+    Attributes:
+        verb: What changed it, such as ``"change_email"``.
+    """
+
+    verb: str
+    old: str | None = None
+    new: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """One change as it was written down.
+
+    Attributes:
+        number: Rises with each row of the account.
+        at: The store's clock then, in unix seconds.
+        key: The binding's key.
+        profile_id: The binding's profile then.
+        external_id: The binding's external id then.
+    """
+
+    number: int
+    at: float
+    key: str
+    profile_id: str | None
+    external_id: str | None
+    entry: JournalEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of the map.
+
+    Attributes:
+        binding: What is to stand in the map. With an empty `key` it is a new binding; otherwise it replaces the
+            binding of that key, provided its `version` is still that one. The store counts the version up itself.
+        verified: Klaviyo has just confirmed the pair: `verified_at` becomes the store's clock (otherwise the
+            binding's own `verified_at` is kept as it stands).
+        token: The lease under which this is done: must still be valid; the lease is released in the same step.
+            None for a change that only the version protects.
+        retire: Further identifiers to retire to this binding, as of now, except those that are current somewhere. An
+            external id or email that the change replaces is retired anyway; a profile id is forgotten.
+        absorb: Keys of bindings that become one with this one: they are removed, and what was theirs, current or
+            retired, is retired to this binding, and their rows of the journal become this binding's. A key that is gone
+            is passed over, and so is this binding's own.
+        journal: What to write down.
+    """
+
+    binding: Binding
+    verified: bool = True
+    token: int | None = None
+    retire: frozenset[Identifier] = frozenset()
+    absorb: tuple[str, ...] = ()
+    journal: JournalEntry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BindOutcome:
+    """What became of a change.
+
+    Attributes:
+        status: ``"bound"``; ``"fenced"``: the token is no longer valid; ``"stale"``: the binding's version is another
+            one by now, or it is gone, or, for a new binding, one stands there already for the same pair;
+            ``"conflict"``: its external id, email or profile id is current on another binding that it does not absorb.
+            In all but the first nothing was changed.
+        binding: What stands in the map now (``"bound"``), or the binding in the way (where there is one).
+    """
+
+    status: Literal["bound", "fenced", "stale", "conflict"]
+    binding: Binding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the bindings, in the order of their keys.
+
+    Attributes:
+        next: Where the next part begins; None after the last.
+    """
+
+    bindings: tuple[Binding, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """A part of the notes, in any order.
+
+    Attributes:
+        notes: Names and values; there may be none even where more follow.
+        next: Where the next part begins; None after the last.
+    """
+
+    notes: tuple[tuple[str, str], ...]
+    next: str | None
+
+
+AddStatus: TypeAlias = Literal["added", "unchanged", "conflict"]

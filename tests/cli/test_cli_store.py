@@ -1,0 +1,341 @@
+"""Making the identity map's tables, and copying a map: nothing is lost on the way, or the command says so."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from safeklaviyo.cli import _store, main
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.models import Binding
+from safeklaviyo.stores.base import Change, Match
+from safeklaviyo.stores.sqlite import SqliteStore
+
+ACCOUNT = "SiMuLa"
+_FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+@pytest.fixture
+def folder():
+    """A folder for identity maps: in memory where the system has one, because each write of a map reaches the disk."""
+    with tempfile.TemporaryDirectory(dir=_FOLDER) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def source(folder):
+    """The map that is copied."""
+    with SqliteStore(folder / "from.db") as store:
+        yield store
+
+
+@pytest.fixture
+def target(folder):
+    """The map that is copied to."""
+    with SqliteStore(folder / "to.db") as store:
+        yield store
+
+
+@pytest.fixture
+def copy(run, folder):
+    """Copies the one to the other."""
+
+    def copy(*more, source="from.db"):
+        return run(
+            "store", "copy", f"sqlite:///{folder}/{source}", f"sqlite:///{folder}/to.db", "--account", ACCOUNT, *more
+        )
+
+    return copy
+
+
+def people(number, first=0):
+    """Return so many customers."""
+    return [Binding(f"c{n}", f"c{n}@shop.test", f"P{n}") for n in range(first, first + number)]
+
+
+def email(value):
+    """Return an address."""
+    return Identifier(Kind.EMAIL, value)
+
+
+def change(store, old, new):
+    """Change an address, so that the old one is a former one."""
+    [match] = store.find(ACCOUNT, (email(old),)).matches
+    was = match.binding
+    store.bind(ACCOUNT, Change(Binding(was.external_id, new, was.profile_id, version=was.version, key=was.key)))
+
+
+def content(store):
+    """Return all that a copy carries, without what is a store's own."""
+    bindings = store.page(ACCOUNT, limit=10_000).bindings
+    former = {
+        (match.identifier, match.retired_at, *_values(match.binding)) for match in store.former(ACCOUNT, bindings)
+    }
+    return {(*_values(each), each.verified_at) for each in bindings}, former, store.notes(ACCOUNT, limit=10_000)
+
+
+def _values(binding):
+    return binding.external_id, binding.email, binding.profile_id, binding.phone_number
+
+
+# Making the tables.
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///nowhere.db", "redis://127.0.0.1:1"])
+def test_other_stores_need_no_tables(run, url):
+    """Where there is nothing to make, the command says so, asks no server, and leaves no file."""
+    status, out, err = run("store", "migrate", "--store", url)
+    assert (0, "") == (status, err)
+    assert "nothing to do" in out
+    assert not Path("nowhere.db").exists()
+
+
+def test_a_url_that_names_no_store_is_refused_without_showing_it(run):
+    """A misspelt kind of store is no success."""
+    status, out, err = run("store", "migrate", "--store", "postgre://root:hunter2@host/db")
+    assert (1, "") == (status, out)
+    assert err.startswith("ConfigurationError: ")
+    assert "hunter2" not in err
+
+
+def test_a_server_that_is_away_is_told_of_without_its_password(run):
+    """The failure is one line."""
+    status, out, err = run("store", "migrate", "--store", "postgresql://shop:hunter2@127.0.0.1:1/shop")
+    assert (1, "") == (status, out)
+    assert re.fullmatch(r"StoreUnavailableError: .+\n", err)
+    assert "hunter2" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "schema"),
+    [
+        ((), "safeklaviyo"),
+        (("--store", "postgresql://host/db?schema=own"), "own"),
+        (("--store", "postgresql://host/db?schema=own", "--schema", 'o"ther'), 'o""ther'),
+    ],
+)
+def test_the_sql_is_printed_without_a_server(run, arguments, schema):
+    """``--sql`` needs no database, and names the schema of the argument, of the URL, or its own."""
+    status, out, err = run("store", "migrate", "--sql", *arguments)
+    assert (0, "") == (status, err)
+    assert f'CREATE TABLE "{schema}".binding(' in out
+
+
+def test_the_sql_needs_the_driver(run, monkeypatch):
+    """Without the extra the command says what to install."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setattr("safeklaviyo.cli._console.find_spec", lambda _: None)
+    status, out, err = run("store", "migrate", "--sql")
+    assert (2, "") == (status, out)
+    assert "safeklaviyo[postgres]" in err
+
+
+# Copying.
+
+
+def test_a_copy_has_all_that_counts(copy, source, target):
+    """Customers, their former identifiers with the times, and who was erased, are there; the output counts them."""
+    source.add(ACCOUNT, [*people(3), Binding(None, "guest@shop.test", None, "+12025550100", 1.5)])
+    source.add("Others", people(2, 7))
+    change(source, "c1@shop.test", "new@shop.test")
+    source.restore(ACCOUNT, [Match(Identifier(Kind.EXTERNAL_ID, "c1-old"), people(2)[1], 1_600_000_000.123456)])
+    source.remember(ACCOUNT, "erased:0123", "1")
+    status, out, err = copy()
+    assert (0, "") == (status, err)
+    assert content(source) == content(target)
+    assert 0 == target.count("Others")
+    expected = [
+        "FROM  4 customers, 2 former identifiers, 1 notes",
+        "TO    4 customers, 2 former identifiers, 1 of these notes",
+        "counts and checksums agree",
+    ]
+    assert expected == out.splitlines()
+
+
+def test_a_copy_may_be_run_again(copy, source, target):
+    """What is there counts as copied, and what came since is added."""
+    source.add(ACCOUNT, people(3))
+    assert 0 == copy().status
+    source.add(ACCOUNT, people(1, 3))
+    change(source, "c3@shop.test", "new@shop.test")
+    assert 0 == copy().status
+    assert content(source) == content(target)
+
+
+def test_an_account_that_nobody_knows_is_refused(copy, source):
+    """A misspelt account is no success."""
+    source.add("Others", people(1))
+    status, out, err = copy()
+    assert (1, "") == (status, out)
+    assert "no customer of this account" in err
+
+
+TEXTS = st.sampled_from(["a", "b", "Ä'\0", "d"])
+OPTIONAL = st.none() | TEXTS
+ROWS = st.builds(Binding, OPTIONAL, TEXTS, OPTIONAL, OPTIONAL, st.none() | st.floats(0, 9))
+FORMER = st.frozensets(st.builds(Identifier, st.sampled_from(Kind), TEXTS), max_size=3)
+HISTORIES = st.lists(st.tuples(ROWS, FORMER, st.booleans(), st.booleans()), max_size=12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(HISTORIES)
+def test_any_map_is_copied_as_it_is(history):
+    """Whatever was bound, changed, absorbed and retired before, the copy says the same."""
+    with tempfile.TemporaryDirectory(dir=_FOLDER) as name:
+        first, second = f"{name}/from.db", f"{name}/to.db"
+        with SqliteStore(first) as source, SqliteStore(second) as target:
+            source.bind(ACCOUNT, Change(Binding("first", "first")))
+            for row, retire, is_change, absorbs in history:
+                stands = source.page(ACCOUNT).bindings
+                if is_change:
+                    row = replace(row, key=stands[0].key, version=stands[0].version)
+                absorb = (stands[-1].key,) if absorbs else ()
+                source.bind(ACCOUNT, Change(row, verified=False, retire=retire, absorb=absorb))
+            assert 0 == main(["store", "copy", f"sqlite:///{first}", f"sqlite:///{second}", "--account", ACCOUNT])
+            assert content(source) == content(target)
+
+
+# What keeps a copy from being made, or from being one.
+
+
+def test_an_interrupted_change_is_to_be_finished_first(copy, source, target):
+    """An intent that nobody would finish any more is not left behind; nothing is copied before."""
+    source.add(ACCOUNT, people(1))
+    source.acquire(ACCOUNT, frozenset({email("c0@shop.test")}), intent="x", ttl=0.0)
+    status, out, err = copy()
+    assert (1, "") == (status, out)
+    assert "recover()" in err
+    assert 0 == target.count(ACCOUNT)
+
+
+def test_a_map_that_is_written_to_is_not_copied(copy, source):
+    """A lease on a customer means that the copy would be of a moment that never was."""
+    source.add(ACCOUNT, people(2))
+    source.acquire(ACCOUNT, frozenset({email("c1@shop.test")}), intent="x", ttl=60.0)
+    status, out, err = copy()
+    assert (1, "") == (status, out)
+    assert "stop whatever uses it" in err
+
+
+def test_a_customer_of_whom_the_other_map_says_otherwise_is_refused(copy, source, target):
+    """Nobody is overwritten, nothing personal is told, the past stays where it is, and the others are copied."""
+    source.add(ACCOUNT, people(3))
+    change(source, "c1@shop.test", "new@shop.test")
+    target.add(ACCOUNT, [Binding("c1", "other@shop.test")])
+    status, out, err = copy()
+    assert 1 == status
+    assert 1 == err.count("TO says otherwise")
+    assert "the two differ" in err
+    assert "@" not in out + err
+    assert () == target.find(ACCOUNT, (email("c1@shop.test"),)).matches
+    assert 3 == target.count(ACCOUNT)
+
+
+def test_a_map_that_has_more_is_no_copy(copy, source, target):
+    """Customers who are in the one map alone make the comparison fail."""
+    source.add(ACCOUNT, people(2))
+    target.add(ACCOUNT, people(1, 7))
+    status, out, err = copy()
+    assert 1 == status
+    assert "TO    3 customers" in out
+    assert "the two differ" in err
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(
+            lambda store: store.add(ACCOUNT, [Binding("c0", None, None, "+12025550100")]), id="another phone number"
+        ),
+        pytest.param(lambda store: store.release_identifier(ACCOUNT, email("c1@shop.test")), id="released"),
+        pytest.param(
+            lambda store: (
+                store.release_identifier(ACCOUNT, email("c1@shop.test")),
+                store.restore(ACCOUNT, [Match(email("c1@shop.test"), people(2)[1], 1.0)]),
+            ),
+            id="another time",
+        ),
+        pytest.param(
+            lambda store: (
+                store.release_identifier(ACCOUNT, email("c1@shop.test")),
+                store.restore(ACCOUNT, [Match(email("c1@shop.test"), people(1)[0], 1.0)]),
+            ),
+            id="another owner",
+        ),
+        pytest.param(lambda store: store.remember(ACCOUNT, "name", "other"), id="another note"),
+    ],
+)
+def test_a_difference_is_found(source, target, copy, spoil, capsys):
+    """The comparison sees each part of what a copy carries."""
+    source.add(ACCOUNT, people(2))
+    change(source, "c1@shop.test", "new@shop.test")
+    source.remember(ACCOUNT, "name", "value")
+    assert 0 == copy().status
+    maps = [_store._Map(store, ACCOUNT) for store in (source, target)]
+    assert 0 == _store._compare(*maps, lambda _: None)
+    spoil(target)
+    assert 1 == _store._compare(*maps, lambda _: None)
+
+
+# Going on.
+
+
+@pytest.fixture
+def stopped(copy, source, folder):
+    """A copy that stopped after its first part, because of a lease that is gone by now; one customer is gone there."""
+    source.add(ACCOUNT, people(_store.AT_ONCE + 2))
+    source.remember(ACCOUNT, "name", "value")
+    last = frozenset({email(f"c{_store.AT_ONCE + 1}@shop.test")})
+    lease = source.acquire(ACCOUNT, last, intent="x", ttl=60.0)
+    status, out, err = copy()
+    assert (1, "") == (status, out)
+    assert f"stopped after {_store.AT_ONCE} customers" in err
+    source.release(ACCOUNT, lease.token)
+    with SqliteStore(folder / "to.db") as target:
+        target.remove(ACCOUNT, email("c0@shop.test"))
+
+
+def test_a_copy_goes_on_where_it_stopped(stopped, copy, source, target):
+    """With ``--resume`` what was done is not done again, which the comparison tells where it is gone meanwhile."""
+    status, out, _ = copy("--resume")
+    assert (1, _store.AT_ONCE + 1) == (status, target.count(ACCOUNT))
+    assert f"TO    {_store.AT_ONCE + 1} customers, 0 former identifiers, 1 of these notes" in out
+    assert 0 == copy().status
+    assert content(source) == content(target)
+
+
+def test_without_being_told_to_a_copy_begins_anew(stopped, copy, source, target):
+    """Running it again is always right."""
+    assert 0 == copy().status
+    assert content(source) == content(target)
+
+
+def test_a_copy_from_elsewhere_does_not_go_on(stopped, copy, source, target, folder):
+    """A place in one map means nothing in another."""
+    with SqliteStore(folder / "other.db") as other:
+        other.add(ACCOUNT, people(_store.AT_ONCE + 2))
+        assert 0 == copy("--resume", source="other.db").status
+        assert content(other)[0] == content(target)[0]
+
+
+def test_a_place_does_not_depend_on_who_copies():
+    """The digest of where a map is leaves out user, password and parameters."""
+    expected = _store._subject("postgresql://host/shop")
+    assert expected == _store._subject("postgresql://ann:hunter2@host/shop?sslmode=require")
+    assert expected != _store._subject("postgresql://host/other")
+
+
+def test_how_far_a_copy_got_is_no_part_of_a_map(stopped, copy, target, folder, run):
+    """An unfinished copy that is copied itself leaves no place behind in the third map."""
+    third = f"sqlite:///{folder}/third.db"
+    assert 0 == run("store", "copy", f"sqlite:///{folder}/to.db", third, "--account", ACCOUNT).status
+    assert _store._PLACE in dict(target.notes(ACCOUNT).notes)
+    with SqliteStore(folder / "third.db") as store:
+        assert () == store.notes(ACCOUNT).notes
