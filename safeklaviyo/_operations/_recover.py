@@ -112,9 +112,19 @@ def _contradiction(call: Call, binding: Binding, profile: Profile, *, repair: bo
     shown = _evidence.email_of(profile)
     if (yield from was_put_back(call, binding, profile)):
         repaired = repair and (yield from restore(call, profile.id))
-        return [_found("put_back", binding, shown, repaired=repaired)]
+        holder = None if repaired else (yield from _holder(call, binding))
+        return [_found("put_back", binding, shown, ghost=holder, repaired=repaired)]
     is_gain = _evidence.compare(binding, profile) == "gained_external_id"
     return [] if is_gain else [_found("drift", binding, shown)]
+
+
+def _holder(call: Call, binding: Binding) -> Flow[str | None]:
+    """Return the profile that has taken a customer's current address, and so stands in the way of a repair."""
+    for profile_id in (yield from search(call, Kind.EMAIL, str(binding.email))):
+        profile = None if profile_id == binding.profile_id else (yield from read_profile(call, profile_id))
+        if profile is not None and profile.id != binding.profile_id and _evidence.has_email(profile, binding.email):
+            return profile.id
+    return None
 
 
 def _ghosts(call: Call, binding: Binding, email: str) -> Flow[list[ChangeReview]]:

@@ -171,7 +171,7 @@ def _check_store(url: str) -> Iterator[Check]:
         except (StoreError, ConfigurationError) as error:
             yield Check("fail", "store", str(error))
             return
-        if stores.is_redis(url):
+        if stores._is_redis(url):  # noqa: SLF001 - the same package
             yield from _check_persistence(store)
     if path is not None:
         yield _check_mode(Path(path))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.base import IdentityStore, Match
 
 AT_ONCE: Final = 1000
-"""Customers to a transaction."""
+"""Customers to a transaction, and notes to a part."""
 
 _PLACE: Final = "copied up to"
 _MODULUS: Final = 2**256
@@ -45,7 +45,7 @@ def migrate(arguments: Namespace) -> int:
         say(migration_sql(arguments.schema or named(url)[1]))
         return 0
     with closing(stores.open_store(url)):  # which refuses a URL that names no store
-        if not stores.is_postgres(url):
+        if not stores._is_postgres(url):  # noqa: SLF001 - the same package
             say("there is nothing to do: only PostgreSQL has to be told to make the tables")
             return 0
     from safeklaviyo.stores.postgres import PostgresStore  # noqa: PLC0415 - an extra
@@ -74,7 +74,7 @@ def copy(arguments: Namespace) -> int:
             moving.run(show)
         source.refuse_unfinished()
         with progress("comparing", 2 * total) as show:
-            return _compare(source, target, show) or (1 if moving.refused else 0)
+            return _compare(source, target, show)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class _Map:
         """Yield all notes, but for how far a copy got."""
         place: str | None = None
         while True:
-            part = self.store.notes(self.account, after=place)
+            part = self.store.notes(self.account, after=place, limit=AT_ONCE)
             yield from (note for note in part.notes if note[0] != _PLACE)
             place = part.next
             if place is None:
@@ -136,9 +136,6 @@ class _Copy:
         source: What is copied.
         target: Where to.
         subject: A digest of where it is from: a copy from elsewhere does not go on from its place.
-
-    Attributes:
-        refused: How many customers the target refused.
     """
 
     def __init__(self, source: _Map, target: _Map, subject: str) -> None:
@@ -147,7 +144,6 @@ class _Copy:
         self._subject = subject
         self._place: str | None = None
         self._done = 0
-        self.refused = 0
 
     def go_on(self) -> None:
         """Begin where an earlier run stopped, if there was one from the same store."""
@@ -185,7 +181,6 @@ class _Copy:
             if status != "conflict":
                 kept.append(binding)
             else:
-                self.refused += 1
                 complain(f"customer {binding.key} of FROM: TO says otherwise, or is being written to")
         store.restore(account, self._source.former(kept))
         self._done += len(bindings)

@@ -42,11 +42,11 @@ def open_store(url: str) -> IdentityStore:
     Raises:
         ConfigurationError: The URL names no store of this version, or one whose driver is not installed.
     """
-    if is_redis(url):
+    if _is_redis(url):
         with _driver("redis"):
             from safeklaviyo.stores.redis import RedisStore  # noqa: PLC0415 - only the store that is wanted
         return RedisStore(url)
-    if is_postgres(url):
+    if _is_postgres(url):
         with _driver("postgres"):
             from safeklaviyo.stores.postgres import PostgresStore  # noqa: PLC0415 - only the store that is wanted
         return PostgresStore(url)
@@ -66,11 +66,11 @@ def open_async_store(url: str) -> AsyncIdentityStore:
     Raises:
         ConfigurationError: The URL names no store of this version, or one whose driver is not installed.
     """
-    if is_redis(url):
+    if _is_redis(url):
         with _driver("redis"):
             from safeklaviyo.stores.redis import AsyncRedisStore  # noqa: PLC0415 - only the store that is wanted
         return AsyncRedisStore(url)
-    if is_postgres(url):
+    if _is_postgres(url):
         with _driver("postgres"):
             from safeklaviyo.stores.postgres import AsyncPostgresStore  # noqa: PLC0415 - only the store that is wanted
         return AsyncPostgresStore(url)
@@ -84,12 +84,12 @@ def open_async_store(url: str) -> AsyncIdentityStore:
     return AsyncSqliteStore(path)
 
 
-def is_postgres(url: str) -> bool:
+def _is_postgres(url: str) -> bool:
     """Tell whether a URL names a store in PostgreSQL."""
     return _scheme(url) in _POSTGRES
 
 
-def is_redis(url: str) -> bool:
+def _is_redis(url: str) -> bool:
     """Tell whether a URL names a store in Redis."""
     return _scheme(url) in _REDIS
 

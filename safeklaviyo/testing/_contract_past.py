@@ -63,11 +63,17 @@ class PastRules(StoreFixtures):
         assert () == store.former(SHOP, ())
 
     def test_former_leaves_out_what_found_another_place(self, store: IdentityStore) -> None:
-        """An address that was taken, retired to somebody else or released is not told of its first owner any more."""
+        """An address that was taken, retired to somebody else, taken back or released is not told of any more."""
         first = renamed(store, renamed(store, ann(store), "b@shop.org"), "c@shop.org")
-        bound(store, Change(Binding("new", "ann@shop.org")))
-        assert {email("b@shop.org")} == {match.identifier for match in store.former(SHOP, (first,))}
-        assert store.release_identifier(SHOP, email("b@shop.org"))
+        other = bound(store, Change(Binding("new", "ann@shop.org")))
+        assert [email("b@shop.org")] == [match.identifier for match in store.former(SHOP, (first,))]
+        other = renamed(store, other, "d@shop.org")
+        assert [email("b@shop.org")] == [match.identifier for match in store.former(SHOP, (first,))]
+        told = [(match.identifier, match.binding) for match in store.former(SHOP, (first, other))]
+        assert [(email("ann@shop.org"), other), (email("b@shop.org"), first)] == sorted(told, key=str)
+        first = renamed(store, first, "b@shop.org")
+        assert [email("c@shop.org")] == [match.identifier for match in store.former(SHOP, (first,))]
+        assert store.release_identifier(SHOP, email("c@shop.org"))
         assert () == store.former(SHOP, (first,))
 
     def test_former_keeps_to_its_account(self, store: IdentityStore) -> None:

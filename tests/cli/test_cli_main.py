@@ -24,7 +24,7 @@ COMMANDS = {
     ("bindings", "export"): "owner only",
     ("bindings", "get"): "as JSON",
     ("bindings", "remove"): "Forget",
-    ("store",): "another store",
+    ("store",): "migrate",
     ("store", "migrate"): "where they are missing",
     ("store", "copy"): "by count and by checksum",
     ("doctor",): "prints no secret",

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from deaths import die_after
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from scenes import ACCOUNT, Killed, browse, edit, expire, leases
@@ -69,6 +69,7 @@ class Histories(RuleBasedStateMachine):
         self.events: dict[str, Customer] = {}
         self.unsure: dict[str, tuple[Customer, dict[str, Any]]] = {}
         self.turn = 0
+        self.watcher = self.open_client(self.simulator, self.store)
         self.restart()
         for customer in self.customers:
             self.k.identify(**self._named(customer, "both"))
@@ -142,7 +143,7 @@ class Histories(RuleBasedStateMachine):
         )
         if into is not None and orphan is not None and self._try(self.k.profiles.merge, orphan.id, into=into):
             self.simulator.drain()
-            assert "R12" != self.k.explain(email=orphan.email).rule
+            assert "R12" != self.watcher.explain(email=orphan.email).rule
 
     @rule(who=CUSTOMERS)
     def erase(self, who: int) -> None:
@@ -183,7 +184,7 @@ class Histories(RuleBasedStateMachine):
     def put_back(self, who: int) -> None:
         """A late write puts a former address back."""
         theirs = [each for each in self.simulator.profiles if each.external_id in self.customers[who].names]
-        former = self.k.explain(email=self.customers[who].email)
+        former = self.watcher.explain(email=self.customers[who].email)
         if len(theirs) == 1 and former.rule == "R11" and self.simulator.find(email=self.customers[who].email) is None:
             edit(self.simulator, theirs[0].id, email=self.customers[who].email)
 
@@ -254,7 +255,15 @@ class Histories(RuleBasedStateMachine):
             del self.unsure[name]
             self._track(customer, named)
         self.simulator.drain()
+        for review in self.k.recheck_changes(repair=True):
+            # A browser's ghost took the address while a late event had put the former one back: merged on request.
+            holder = self.simulator.find(email=review.email)
+            if review.finding == "put_back" and not review.repaired and holder is not None:
+                self.k.profiles.merge(holder.id, into=review.profile_id)
+                self.simulator.drain()
         self.k.recheck_changes(repair=True)
+        for binding in self.store.page(ACCOUNT).bindings:
+            self.k.identify(email=binding.email)  # sees whose profile is gone, and makes the next one
         self.simulator.drain()
 
     def _named(self, customer: Customer, by: str) -> dict[str, Any]:
@@ -297,6 +306,10 @@ def test_histories(open_client):
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40,
+            stateful_step_count=25,
+            deadline=None,
+            phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink a history takes minutes
+            suppress_health_check=list(HealthCheck),
         ),
     )

@@ -28,7 +28,7 @@ SERVER.set_forkserver_preload(["pytest", "safeklaviyo._client", "safeklaviyo.sto
 PROCESSES = 8
 CUSTOMERS = 200
 PATIENCE = 60.0
-SHORT = 0.6
+SHORT = 0.8
 
 
 @contextmanager
@@ -119,15 +119,21 @@ def test_processes_that_meet_the_same_customers_make_one_profile_each(place, acc
         assert () == store.expired(account, 1)
 
 
-def live(url, place, account, verb):
+def live(where, verb):
     """Do one thing about one customer, with a short patience."""
     policy = Policy(lease=0.2, wait=20.0, visible_wait=0.1)
-    settings = {"policy": policy, "timeout": SHORT, "retry": RetryPolicy(max_attempts=1)}
-    with opened(url, place, account, **settings) as k:
+    with opened(*where, policy=policy, timeout=SHORT, retry=RetryPolicy(max_attempts=1)) as k:
         if verb == "identify":
             k.identify(**customer(1))
         else:
-            k.change_email("new@shop.test", external_id="c-1")
+            k.change_email("new@shop.test", external_id="c-2")
+
+
+def started(where, verb):
+    """Start a process that does one thing."""
+    process = SERVER.Process(target=live, args=(where, verb))
+    process.start()
+    return process
 
 
 class Executioner:
@@ -144,37 +150,36 @@ class Executioner:
         return False
 
 
-def started(*arguments):
-    """Start a process that does one thing."""
-    process = SERVER.Process(target=live, args=arguments)
-    process.start()
-    return process
+def killed(simulator, where, verb):
+    """Start a process that is killed, and return how it ended."""
+    executioner = Executioner()
+    simulator.fail_next(match=executioner)
+    victim = started(where, verb)
+    executioner.victim.set_result(victim.pid)
+    victim.join(PATIENCE)
+    return victim.exitcode
 
 
-@pytest.mark.parametrize("verb", ["identify", "change_email"])
-def test_another_process_completes_what_a_killed_one_began(place, account, simulator, verb):
-    """P4: a worker dies with its write done and its answer unread; the next one leaves one profile and one binding."""
-    email = customer(1)["email"] if verb == "identify" else "new@shop.test"
+def test_other_processes_complete_what_killed_ones_began(place, account, simulator):
+    """P4: workers die with their write done and its answer unread; the next ones leave one profile and one binding."""
+    emails = {"c-1": customer(1)["email"], "c-2": "new@shop.test"}
+    names = [Identifier(Kind.EXTERNAL_ID, name) for name in emails]
+    verbs = ("identify", "change_email")
     with simulator.serve() as url, store_at(place) as store:
-        if verb == "change_email":
-            with opened(url, place, account) as k:
-                k.identify(**customer(1))
-        executioner = Executioner()
-        simulator.fail_next(match=executioner)
-        victim = started(url, place, account, verb)
-        executioner.victim.set_result(victim.pid)
-        victim.join(PATIENCE)
-        assert -signal.SIGKILL == victim.exitcode
-        name = Identifier(Kind.EXTERNAL_ID, "c-1")
-        assert store.find(account, (name,)).lease is not None
-        other = started(url, place, account, verb)
-        other.join(PATIENCE)
-        assert 0 == other.exitcode
-        [profile] = simulator.profiles
-        assert ("c-1", email) == (profile.external_id, profile.email)
-        found = store.find(account, (name,))
-        assert (profile.id, email) == (found.matches[0].binding.profile_id, found.matches[0].binding.email)
-        assert None is found.lease
+        where = (url, place, account)
+        with opened(*where) as k:
+            k.identify(**customer(2))
+        assert [-signal.SIGKILL] * 2 == [killed(simulator, where, verb) for verb in verbs]
+        assert all(store.find(account, (name,)).lease is not None for name in names)
+        others = [started(where, verb) for verb in verbs]
+        for other in others:
+            other.join(PATIENCE)
+        assert [0, 0] == [other.exitcode for other in others]
+        shown = {each.external_id: (each.id, each.email) for each in simulator.profiles}
+        assert (2, emails) == (len(simulator.profiles), {name: email for name, (_, email) in shown.items()})
+        found = store.find(account, names)
+        bound = {match.binding.external_id: (match.binding.profile_id, match.binding.email) for match in found.matches}
+        assert (shown, None) == (bound, found.lease)
 
 
 # The commands.
