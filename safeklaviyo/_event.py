@@ -172,7 +172,7 @@ def moment_from(time: object, where: str = "time") -> float:
     if isinstance(time, datetime):
         if time.utcoffset() is None:
             raise refused(where, "has no time zone; give an aware datetime or an offset such as +00:00")
-        return time.timestamp()
+        time = time.timestamp()
     if isinstance(time, bool) or not isinstance(time, int | float):
         raise refused(where, f"is a {type(time).__name__}; give an aware datetime, unix seconds or ISO 8601")
     if not abs(time) < _MILLISECONDS_FROM:  # so that NaN is refused too

@@ -307,7 +307,7 @@ class ChangeReview(_Masked):
             own; ``"drift"``: the profile shows what nobody here knows; ``"missing"``: the profile is gone.
         email: The customer's email in the map.
         old_email: The former email concerned, or the one shown.
-        ghost_profile_id: The profile that came of a former email, or that has taken the current one and so stands in the
+        ghost_profile_id: The profile that came of a former email, or that has taken the current one and stands in the
             way of a repair.
         repaired: It was put right.
     """

@@ -14,6 +14,7 @@ from safeklaviyo import (
     AsyncKlaviyo,
     ConfigurationError,
     Klaviyo,
+    NoResponseError,
     PermissionDeniedError,
     Policy,
     RetryPolicy,
@@ -23,6 +24,7 @@ from safeklaviyo._dialects import CurrentDialect, LegacyDialect
 from safeklaviyo._wiring import BASE_URL, REVISION, Wiring, store_url, wiring
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
 from safeklaviyo.stores.sqlite import AsyncSqliteStore, SqliteStore
+from safeklaviyo.testing import CLOUDFLARE_PAGE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -226,9 +228,15 @@ class TestAccount:
         assert 1 == len(simulator.journal)
 
     def test_unreadable(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
-        """An answer that names no account is no account."""
+        """An answer that names no account is an outage, not a fault of the set-up."""
         simulator.fail_next("get_accounts", status=200, body={"data": []})
-        with pytest.raises(ConfigurationError, match="account="):
+        with pytest.raises(NoResponseError, match="could not be read"):
+            client(account=None).explain(email="ann@shop.dev")
+
+    def test_something_before_klaviyo(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """A page of something before Klaviyo says nothing of the key."""
+        simulator.fail_next("get_accounts", status=403, body=CLOUDFLARE_PAGE)
+        with pytest.raises(PermissionDeniedError, match="something before Klaviyo"):
             client(account=None).explain(email="ann@shop.dev")
 
     def test_failure_passes(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
@@ -263,4 +271,5 @@ class TestSetup:
         Klaviyo(KEY, store=f"sqlite:///{tmp_path}/map.db").close()
         assert [] == list(tmp_path.iterdir())
         assert before == {name: logging.getLogger(name).level for name in before}
-        assert [] == logging.getLogger("safeklaviyo").handlers
+        handlers = logging.getLogger("safeklaviyo").handlers
+        assert [logging.NullHandler] == [type(handler) for handler in handlers]  # as each library's

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from safeklaviyo.testing.demo import Outcome
+    from safeklaviyo.testing.demo.interruption import Interruption, Places
 
 _QUEUE_LAG: Final = 0.5
 
@@ -33,20 +34,22 @@ _ROWS: Final = {
 
 
 def demo(arguments: Namespace) -> int:
-    """Run the shop's day twice, and print what each run left behind."""
+    """Run the shop's day twice, then a change of email that a kill interrupts, and print what each left behind."""
     require("uvicorn", *(() if arguments.json else ("rich",)), extra="server")
     from safeklaviyo.testing import demo as shop  # noqa: PLC0415 - the simulator only where it is used
+    from safeklaviyo.testing.demo import interruption  # noqa: PLC0415 - likewise
 
-    return report(shop.run(arguments.customers), as_json=arguments.json)
+    return report(shop.run(arguments.customers), interruption.run(), as_json=arguments.json)
 
 
-def report(outcome: Outcome, *, as_json: bool) -> int:
-    """Print what the two runs left behind; 1 if `Klaviyo` left what it should not have."""
-    is_clean = outcome.safe.is_clean(outcome.customers)
+def report(outcome: Outcome, interrupted: Interruption, *, as_json: bool) -> int:
+    """Print what the runs left behind; 1 if `Klaviyo` left what it should not have."""
+    is_clean = outcome.safe.is_clean(outcome.customers) and interrupted.is_clean
     if as_json:
-        say(json.dumps({**asdict(outcome), "clean": is_clean}))
+        say(json.dumps({**asdict(outcome), "interruption": asdict(interrupted), "clean": is_clean}))
     else:
         _print_table(outcome)
+        _print_interruption(interrupted)
     if not is_clean:
         complain("safeklaviyo left something behind that it should not have")
     return 0 if is_clean else 1
@@ -83,3 +86,20 @@ def _print_table(outcome: Outcome) -> None:
     Console().print(table)
     say(f"Events that safeklaviyo refused at first, because only an unknown id was given: {outcome.postponed}.")
     say("The shop repeated them under the same unique_id once the customer was known.")
+
+
+def _print_interruption(interrupted: Interruption) -> None:
+    say(
+        f"\nThen a process changed a customer's email and was killed in the middle (exit code {interrupted.exit_code}):"
+    )
+    say(f"  after the kill         {_words(interrupted.after_kill)}")
+    say(f"  another's recover()    {', '.join(interrupted.recovered)}")
+    say(f"  after that             {_words(interrupted.after_recovery)}")
+    landed = "the customer's one profile" if interrupted.is_late_call_right else "another profile"
+    say(f"  a late call with the old email was recorded on {landed}.")
+
+
+def _words(places: Places) -> str:
+    new, old = "the new email", "the old email"
+    shown, known = (new if places.is_in_klaviyo else old), (new if places.is_in_map else old)
+    return f"Klaviyo shows {shown}, the map says {known}, {places.profiles} profile"

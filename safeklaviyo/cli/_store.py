@@ -124,7 +124,7 @@ class _Map:
         Raises:
             ConfigurationError: There is a lease.
         """
-        names = [owned(binding)[0] for binding in bindings]
+        names = [name for binding in bindings for name in owned(binding)[:1]]
         if self.store.find(self.account, names).lease is not None:
             raise ConfigurationError("somebody is writing to FROM: stop whatever uses it, and copy then")
 

@@ -205,7 +205,8 @@ def release_identifier(rows: Rows, identifier: Identifier) -> bool:
 def restore(rows: Rows, match: Match) -> bool:
     """Judge and retire one identifier of `IdentityStore.restore`."""
     assert match.retired_at is not None
-    owner = rows.place(owned(match.binding)[0])
+    names = owned(match.binding)
+    owner = rows.place(names[0]) if names else None
     if owner is None or owner.retired_at is not None or rows.place(match.identifier) is not None:
         return False
     rows.put(match.identifier, Place(owner.key, match.retired_at))

@@ -75,6 +75,9 @@ class PastRules(StoreFixtures):
         assert [email("c@shop.org")] == [match.identifier for match in store.former(SHOP, (first,))]
         assert store.release_identifier(SHOP, email("c@shop.org"))
         assert () == store.former(SHOP, (first,))
+        third = bound(store, Change(Binding("cid", None), retire=frozenset({email("cid@shop.org")})))
+        third = bound(store, Change(replace(third, email="cid@shop.org")))
+        assert () == store.former(SHOP, (third,))
 
     def test_former_keeps_to_its_account(self, store: IdentityStore) -> None:
         """A key of another account says nothing."""
@@ -119,6 +122,7 @@ class PastRules(StoreFixtures):
             Match(email("ben@shop.org"), first, WHEN),
             Match(email("ann@shop.org"), second, WHEN),
             Match(email("x@shop.org"), UNKNOWN, WHEN),
+            Match(email("x@shop.org"), Binding(None, None), WHEN),
             Match(email("y@shop.org"), Binding(None, "ann@shop.org"), WHEN),
             Match(email("z@shop.org"), first, WHEN),
             Match(email("z@shop.org"), second, WHEN),

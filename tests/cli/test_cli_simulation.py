@@ -15,6 +15,7 @@ from safeklaviyo.cli import _simulation
 from safeklaviyo.testing import KlaviyoSimulator, demo
 from safeklaviyo.testing.demo import script
 from safeklaviyo.testing.demo.counts import Counts
+from safeklaviyo.testing.demo.interruption import Interruption, Places
 from safeklaviyo.testing.demo.shops import RawShop, SafeShop
 
 CLEAN = Counts(
@@ -30,6 +31,8 @@ CLEAN = Counts(
     doubled=0,
     misplaced=0,
 )
+DONE = Places(is_in_map=True, is_in_klaviyo=True, profiles=1)
+COMPLETED = Interruption(-9, replace(DONE, is_in_map=False), ("completed",), DONE, is_late_call_right=True)
 ADA = script.Customer(0, 0, "1815", "ada@shop.test")
 
 
@@ -55,13 +58,21 @@ def test_the_demonstration_prints_a_table(run):
     status, out, err = run("demo", "--customers", "1")
     assert (0, "") == (status, err)
     assert all(words in out for words in _simulation._ROWS.values())
+    assert "another's recover()    completed" in out
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_demonstration_that_is_not_clean_fails(capsys, as_json):
-    """If the client left a duplicate, the command says so."""
-    outcome = demo.Outcome(2, CLEAN, replace(CLEAN, profiles=3, duplicates=1), 0)
-    assert 1 == _simulation.report(outcome, as_json=as_json)
+@pytest.mark.parametrize(
+    ("safe", "interrupted"),
+    [
+        (replace(CLEAN, profiles=3, duplicates=1), COMPLETED),
+        (CLEAN, replace(COMPLETED, is_late_call_right=False, after_recovery=replace(DONE, is_in_klaviyo=False))),
+    ],
+)
+def test_a_demonstration_that_is_not_clean_fails(capsys, safe, interrupted, as_json):
+    """If the client left a duplicate, or a change half done, the command says so."""
+    outcome = demo.Outcome(2, CLEAN, safe, 0)
+    assert 1 == _simulation.report(outcome, interrupted, as_json=as_json)
     assert "safeklaviyo left something behind that it should not have\n" == capsys.readouterr().err
 
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores.base import Change, JournalEntry
+from safeklaviyo.stores.base import Change, JournalEntry, Match
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.sqlite import SqliteStore
 from safeklaviyo.testing.contract import ManualClock
@@ -22,6 +22,7 @@ IDENTIFIERS = st.builds(Identifier, st.sampled_from(Kind), VALUES)
 SETS = st.frozensets(IDENTIFIERS, min_size=1, max_size=4)
 ROWS = st.builds(Binding, OPTIONAL, OPTIONAL, OPTIONAL, OPTIONAL, st.none() | st.floats(0, 9))
 PICK = st.integers(0, 20)
+TIMES = st.sampled_from([1.0, 1000.25])
 ENTRIES = st.none() | st.builds(JournalEntry, VALUES, OPTIONAL, OPTIONAL)
 TTLS = st.sampled_from([0.0, 1.0, 2.5, 3e8])
 
@@ -136,6 +137,17 @@ class Agreement(RuleBasedStateMachine):
     def release_identifier(self, account, identifier):
         self.both(lambda store: store.release_identifier(account, identifier))
 
+    @rule(account=ACCOUNTS, former=st.lists(st.builds(Match, IDENTIFIERS, ROWS, TIMES), max_size=3))
+    def restore(self, account, former):
+        self.both(lambda store: store.restore(account, former))
+
+    @rule(account=ACCOUNTS, other=ACCOUNTS)
+    def former(self, account, other):
+        def told(store):
+            return tuple(sorted(store.former(account, store.page(other).bindings), key=lambda each: each.identifier))
+
+        self.both(told)
+
     @rule(account=ACCOUNTS, limit=st.integers(1, 3))
     def expired(self, account, limit):
         self.both(lambda store: store.expired(account, limit))
@@ -148,6 +160,7 @@ class Agreement(RuleBasedStateMachine):
     def remember(self, account, name, value):
         self.both(lambda store: store.remember(account, name, value))
         self.both(lambda store: store.recall(account, name))
+        self.both(lambda store: tuple(sorted(store.notes(account).notes)))
 
     @rule(account=ACCOUNTS, limit=st.integers(1, 3))
     def pages(self, account, limit):

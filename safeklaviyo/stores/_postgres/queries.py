@@ -151,7 +151,11 @@ class Queries:
 
     def restore(self, account: str, former: Sequence[Match]) -> Query[int]:
         """See `IdentityStore.restore`."""
-        rows = [(*_name(owned(match.binding)[0]), *_name(match.identifier), match.retired_at) for match in former]
+        rows = [
+            (*_name(owner), *_name(match.identifier), match.retired_at)
+            for match in former
+            for owner in owned(match.binding)[:1]
+        ]
         return Query(self._call("restore", 2), (written(account), _json(rows)), _one, PER_ROW * len(former))
 
     def count(self, account: str) -> Query[int]:

@@ -136,7 +136,8 @@ def former(bindings: Sequence[Binding]) -> Call[tuple[Match, ...]]:
 
 def restore(former: Sequence[Match]) -> Call[int]:
     """See `IdentityStore.restore`."""
-    return Call(WRITES, b"restore", tuple([_past(match) for match in former]), int)
+    rows = [_past(owner, match) for match in former for owner in owned(match.binding)[:1]]
+    return Call(WRITES, b"restore", tuple(rows), int)
 
 
 def count() -> Call[int]:
@@ -183,9 +184,9 @@ def _row(binding: Binding) -> bytes:
     return _FIELD.join((*[_text(each) for each in values], verified_at))
 
 
-def _past(match: Match) -> bytes:
+def _past(owner: Identifier, match: Match) -> bytes:
     assert match.retired_at is not None
-    return _FIELD.join((_name(owned(match.binding)[0]), _name(match.identifier), _micro(match.retired_at)))
+    return _FIELD.join((_name(owner), _name(match.identifier), _micro(match.retired_at)))
 
 
 def _read_text(part: str) -> str | None:
