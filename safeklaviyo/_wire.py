@@ -217,8 +217,7 @@ def create_event(
     if len(body) > MAX_EVENT_PROFILE_BYTES and len(encoded(data)) > MAX_EVENT_PROFILE_BYTES:
         raise refused("customer_properties", "are larger than the 95 KB that Klaviyo accepts with an event")
     # The key makes the event count once; nobody says that it holds for values appended to the profile.
-    repeat = Repeat.KEYED if person is None else _repeat(person, Repeat.KEYED)
-    return Request("POST", "/api/events", CREATE_EVENT, repeat, body)
+    return Request("POST", "/api/events", CREATE_EVENT, _repeat(person, Repeat.KEYED), body)
 
 
 def merge_profiles(source: str, destination: str) -> Request:

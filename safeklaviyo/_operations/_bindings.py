@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from safeklaviyo import _rules
 from safeklaviyo._flow import Add, Find, ListBindings, Now, ReleaseIdentifier, Remove
@@ -68,11 +68,12 @@ def _one(call: Call, external_id: object, email: object) -> Identifier:
     return _rules.claim_from(external_id, email, None, call.policy).identifiers()[0]
 
 
-def _binding(call: Call, row: Binding | Mapping[str, object], verified_at: float | None) -> Binding:
-    if isinstance(row, Binding):
-        row = {name: getattr(row, name) for name in _COLUMNS}
-    if not isinstance(row, Mapping):
-        raise InvalidIdentifierError(f"the row is a {type(row).__name__}; give a mapping or a Binding")
+def _binding(call: Call, given_row: object, verified_at: float | None) -> Binding:
+    is_binding = isinstance(given_row, Binding)
+    columns: object = {name: getattr(given_row, name) for name in _COLUMNS} if is_binding else given_row
+    if not isinstance(columns, Mapping):
+        raise InvalidIdentifierError(f"the row is a {type(given_row).__name__}; give a mapping or a Binding")
+    row = cast("Mapping[str, object]", columns)
     unknown = row.keys() - _COLUMNS
     if unknown:
         raise InvalidIdentifierError("the row has an unknown column; known are " + ", ".join(sorted(_COLUMNS)))

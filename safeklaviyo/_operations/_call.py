@@ -75,7 +75,7 @@ class Call:
     operation: str
     account: str
     outcome: Outcome = "not_applied"
-    notices: list[Notice] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list[Notice])
     doubt: bool = False
     patience_ends: float | None = None
     pause: float = 0.02

@@ -113,8 +113,8 @@ class World:
     simulator: KlaviyoSimulator
     store: MemoryStore
     clock: VirtualClock
-    actors: list[Actor] = field(default_factory=list)
-    moves: list[Move] = field(default_factory=list)
+    actors: list[Actor] = field(default_factory=list[Actor])
+    moves: list[Move] = field(default_factory=list[Move])
     changes: int = 0
 
     def add(self, name: str, flow: Flow[Any]) -> None:
@@ -152,7 +152,8 @@ class World:
         if awake and done.count("expire") < limits.expiries and self._leases():
             yield "expire", 0
         if awake and limits.applies:
-            yield from (("apply", index) for index in range(len(self.simulator.pending)))
+            for index in range(len(self.simulator.pending)):
+                yield "apply", index
 
     def move(self, move: Move) -> None:
         """Let something happen."""

@@ -8,11 +8,8 @@ import re
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _ANSWERS = {
     b"GET": b'HTTP/1.1 200 OK\r\ncontent-type: application/vnd.api+json\r\ncontent-length: 11\r\n\r\n{"data":[]}',
-    b"POST": (
-        b"HTTP/1.1 202 Accepted\r\ncontent-type: application/vnd.api+json\r\n"
-        b"ratelimit-limit: 350, 350;w=1, 3500;w=60\r\n"
-        b"ratelimit-remaining: 349\r\nratelimit-reset: 0\r\ncontent-length: 0\r\n\r\n"
-    ),
+    # Without RateLimit headers, by which the client would rightly slow down.
+    b"POST": b"HTTP/1.1 202 Accepted\r\ncontent-type: application/vnd.api+json\r\ncontent-length: 0\r\n\r\n",
 }
 
 

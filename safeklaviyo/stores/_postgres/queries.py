@@ -140,8 +140,9 @@ class Queries:
         """See `IdentityStore.former`."""
         asked = {_number(binding.key): binding for binding in bindings}
         statement = self._own(
-            "SELECT kind, value, binding, retired_at FROM {0}.place"
-            " WHERE binding = ANY(%s) AND account = %s AND retired_at IS NOT NULL"
+            "SELECT kind, value, binding, retired_at FROM"
+            " (SELECT * FROM {0}.place WHERE binding = ANY(%s) AND retired_at IS NOT NULL OFFSET 0) AS p"
+            " WHERE account = %s"
         )
 
         def read(rows: Rows) -> tuple[Match, ...]:
