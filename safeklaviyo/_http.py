@@ -47,7 +47,7 @@ MEANINGS: Final[dict[type[Exception], type[APIConnectionError]]] = {
 }
 """What each error of httpx says, by its nearest class here. Not sent is only what failed before a byte left."""
 
-SHARDS: Final = 8
+SHARDS: Final = 16
 CONNECTIONS: Final = 256
 KEPT_FOR: Final = 30.0
 
