@@ -142,8 +142,7 @@ GUARDS = [
     ),
     _guard(
         "R15, F-13", "_operations/_reading.py",
-        "    former = found.retired(Kind.EMAIL)\n    return former is not None and former.binding.key == binding.key",
-        "    return False",
+        "        if match.retired_at is not None and match.binding.key == binding.key\n", "        if False\n",
         "operations/test_drift.py::test_r15_f13_a_former_address_that_was_put_back_is_repaired",
     ),
     _guard(
