@@ -59,8 +59,8 @@ class Notice:
 
     Attributes:
         code: A stable word for programs: ``"phone_invalid"``, ``"phone_taken"``, ``"phone_differs"``,
-            ``"put_back_repaired"``, ``"drift_adopted"``, ``"answer_unreadable"``, ``"not_visible_yet"``,
-            ``"rewritten"``.
+            ``"phone_not_attached"``, ``"sms_consent"``, ``"put_back_repaired"``, ``"drift_adopted"``,
+            ``"answer_unreadable"``, ``"not_visible_yet"``.
         identifier_kind: The kind of identifier concerned, where one is.
         message: A sentence for people, without personal data.
     """

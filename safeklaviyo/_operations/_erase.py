@@ -53,12 +53,9 @@ def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[Inte
     if profile_id is None:
         profile_id = yield from _only_profile(call, claim)
     intent = yield from _with_what_is_shown(call, Intent("erase", claim.external_id, claim.email, profile_id))
-    is_other = (claim.external_id, claim.email) != (None, None) and (
-        (intent.new_external_id not in (None, claim.external_id) and claim.external_id is not None)
-        or (intent.new_email not in (None, claim.email) and claim.email is not None)
-    )
-    if is_other and profile_id is not None:
-        raise _different(claim, (profile_id,))
+    for given, shown in ((claim.external_id, intent.new_external_id), (claim.email, intent.new_email)):
+        if given is not None and shown not in (None, given):
+            raise _different(claim, (intent.profile_id,))
     return intent, False
 
 
