@@ -22,6 +22,8 @@ from safeklaviyo._retry import Line
 from safeklaviyo.errors import ErasedError, IdentityError, LeaseHeldError, NoResponseError, NotFoundError
 from safeklaviyo.models import TrackResult
 from safeklaviyo.policy import Policy, RetryPolicy
+from safeklaviyo.stores._ledger import owned
+from safeklaviyo.stores.layered import LayeredStore
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
 from safeklaviyo.testing.schedule import Limits, VirtualClock, World, explore
@@ -180,18 +182,30 @@ FEWER_PAIRS = [
 """Each operation with itself and with the first of its scene."""
 
 
-def world_of(scene: str, *names: str, naming: str = "profile_id") -> Callable[[], World]:
-    """Return what builds a world in which the operations named are about to begin."""
+def world_of(scene: str, *names: str, naming: str = "profile_id", cached: bool = False) -> Callable[[], World]:
+    """Return what builds a world in which the operations named are about to begin, each in a process of its own.
+
+    With `cached` each process remembers everybody who is known as they were before anything happened.
+    """
     before = copy.deepcopy(known_before(scene))
 
     def build() -> World:
         simulator, store, clock = copy.deepcopy(before)
         world = World(simulator, store, clock)
         for number, name in enumerate(names):
-            world.add(f"{number}: {name}", OPERATIONS[name](setup(naming)))
+            view = warm(store, clock) if cached else None
+            world.add(f"{number}: {name}", OPERATIONS[name](setup(naming)), view)
         return world
 
     return build
+
+
+def warm(shared: MemoryStore, clock: VirtualClock) -> LayeredStore:
+    """Return a cache over a map, which remembers everybody."""
+    store = LayeredStore(shared, clock=clock)
+    for binding in shared.page(ACCOUNT).bindings:
+        store.find(ACCOUNT, owned(binding))
+    return store
 
 
 @cache
@@ -275,6 +289,14 @@ def check_events(world: World) -> None:
 def test_p4_every_interleaving(scene: str, one: str, other: str) -> None:
     """P4, P5: in whatever order the effects of two operations happen, and whichever process dies at any point."""
     explored = explore(world_of(scene, one, other), check, Limits(crashes=1))
+    assert explored.endings > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scene", "one", "other"), PAIRS)
+def test_p4_every_interleaving_with_a_cache_in_each_process(scene: str, one: str, other: str) -> None:
+    """P4, P5: the same where each process acts on what it remembers of a shared map, however much has changed since."""
+    explored = explore(world_of(scene, one, other, cached=True), check, Limits(crashes=1))
     assert explored.endings > 0
 
 

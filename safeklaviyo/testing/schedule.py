@@ -31,11 +31,13 @@ from safeklaviyo._flow import (
 )
 from safeklaviyo.errors import NoResponseError, NotSentError, SafeKlaviyoError
 from safeklaviyo.stores.base import Found
+from safeklaviyo.stores.layered import LayeredStore
 from safeklaviyo.testing.simulator import ConnectionLost, ConnectionRefused, KlaviyoSimulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from safeklaviyo.stores.base import IdentityStore
     from safeklaviyo.stores.memory import MemoryStore
 
 Kind: TypeAlias = Literal["step", "crash", "lose", "refuse", "expire", "apply"]
@@ -64,6 +66,7 @@ class Actor:
 
     Attributes:
         name: For reports.
+        store: Its process's view of the map.
         effect: What it asks for next; None once it has ended.
         ended: How it ended.
         result: What it returned.
@@ -74,6 +77,7 @@ class Actor:
 
     name: str
     flow: Flow[Any]
+    store: IdentityStore
     effect: Effect[object] | None = None
     ended: Literal["running", "returned", "raised", "crashed"] = "running"
     result: Any = None
@@ -106,6 +110,7 @@ class World:
     """Everything there is in one run.
 
     Attributes:
+        store: The map that all share.
         moves: What has happened so far.
         changes: How often the map may have changed for those who wait.
     """
@@ -117,15 +122,15 @@ class World:
     moves: list[Move] = field(default_factory=list[Move])
     changes: int = 0
 
-    def add(self, name: str, flow: Flow[Any]) -> None:
-        """Let an operation take part."""
-        actor = Actor(name, flow)
+    def add(self, name: str, flow: Flow[Any], store: LayeredStore | None = None) -> None:
+        """Let an operation take part, in a process with a cache of its own if a store is given."""
+        actor = Actor(name, flow, store or self.store)
         self.actors.append(actor)
         self._go_on(actor, lambda: next(flow))
 
     def run(self, flow: Flow[Any]) -> Any:
         """Carry out one flow alone, to its end, and return what it returns."""
-        alone = Actor("alone", flow)
+        alone = Actor("alone", flow, self.store)
         self._go_on(alone, lambda: next(flow))
         while alone.ended == "running":
             self._carry_out(alone)
@@ -175,7 +180,9 @@ class World:
         """Return a digest of all that the future depends on."""
         actors = tuple((actor.ended, actor.told, actor.wake is not None) for actor in self.actors)
         account = self.simulator._account  # noqa: SLF001 - the simulator's whole state, without its journal
-        parts = (account, self.store._accounts, self.clock.now, actors)  # noqa: SLF001 - likewise
+        layered = [actor.store for actor in self.actors if isinstance(actor.store, LayeredStore)]
+        caches = [list(store._cache._entries.items()) for store in layered]  # noqa: SLF001 - all that a cache answers
+        parts = (account, self.store._accounts, caches, self.clock.now, actors)  # noqa: SLF001 - likewise
         spent = tuple(kind for kind, _ in self.moves if kind in {"crash", "lose", "refuse", "expire"})
         return blake2b(pickle.dumps((parts, len(spent), sorted(spent))), digest_size=16).digest()
 
@@ -197,7 +204,7 @@ class World:
             self._tell(actor, None)
             return
         try:
-            result = self._result(effect, kind)
+            result = self._result(actor, effect, kind)
         except SafeKlaviyoError as error:
             failure = error
         else:
@@ -206,13 +213,13 @@ class World:
         actor.told = _digest(actor.told, type(failure).__name__)
         self._go_on(actor, lambda: actor.flow.throw(failure))
 
-    def _result(self, effect: Effect[object], kind: Kind) -> object:
+    def _result(self, actor: Actor, effect: Effect[object], kind: Kind) -> object:
         if isinstance(effect, Send):
             return self._send(effect, kind)
         assert isinstance(effect, StoreEffect)
         if not isinstance(effect, Find | Recall | Renew):
             self.changes += 1
-        return effect.on(self.store)
+        return effect.on(actor.store)
 
     def _send(self, effect: Send, kind: Kind) -> Response:
         request = effect.request
