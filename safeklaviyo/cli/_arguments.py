@@ -48,14 +48,16 @@ such thing. The schema is the URL's parameter schema, as in postgresql://host/sh
 _COPY = """\
 Copy an account's identity map from one store to another, and compare the two at the end, by count and by checksum.
 
-Stop whatever uses FROM first, call recover() and recheck_changes() of a client on it, and let nobody use TO before the
-copy is done: a customer who is being written to, or a change that was interrupted, ends the copy.
+FROM and TO have to be idle: stop whatever uses FROM, call recover() of a client on it, and let nobody use TO before the
+copy is done. Where somebody writes to one of them, or a change was interrupted, nothing is copied; what changes in FROM
+while it is copied makes the comparison fail.
 
-Carried are the customers, their former identifiers with their times, and the notes, which say who was erased. Not
-carried are the journal, so that recheck_changes() knows only of what changed after the copy, leases and intents.
+Carried are the customers, their former identifiers with their times, the journal of what changed about them, by which
+recheck_changes() knows whom to look at, and the notes, which say who was erased. Not carried are leases and intents,
+and what the journal says of customers who are not in the map any more.
 
 TO is empty, or has what an earlier run left there: what is there counts as copied, so that a copy may simply be run
-again; --resume also spares it the customers that were done. A customer of whom TO says otherwise is refused.
+again; --resume also spares it what was done. A customer of whom TO says otherwise is refused.
 """
 
 

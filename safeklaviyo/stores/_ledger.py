@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores.base import BindOutcome, Lease
+from safeklaviyo.stores.base import BindOutcome, JournalRow, Lease
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from safeklaviyo.stores.base import AddStatus, Change, JournalEntry, Match
+    from safeklaviyo.stores.base import AddStatus, Change, Match
 
 _OWNED = (Kind.EXTERNAL_ID, Kind.EMAIL, Kind.PROFILE_ID)
 _ENTRIES = tuple(each.name for each in fields(Binding) if each.name not in {"verified_at", "version", "key"})
@@ -107,8 +107,12 @@ class Rows(ABC):
         """Remove a lease."""
 
     @abstractmethod
-    def write_down(self, at: float, binding: Binding, entry: JournalEntry) -> None:
-        """Add a row to the journal."""
+    def write_down(self, row: JournalRow) -> None:
+        """Add a row to the journal, under a number of its own."""
+
+    @abstractmethod
+    def is_written_down(self, row: JournalRow) -> bool:
+        """Tell whether the journal has that row, under whatever number."""
 
     @abstractmethod
     def inherit(self, key: str, heir: str) -> None:
@@ -213,6 +217,19 @@ def restore(rows: Rows, match: Match) -> bool:
     return True
 
 
+def restore_journal(rows: Rows, binding: Binding, row: JournalRow) -> bool:
+    """Judge and write down one row of `IdentityStore.restore_journal`."""
+    places = {rows.place(name) for name in owned(binding)}
+    place = places.pop() if len(places) == 1 else None
+    if place is None or place.retired_at is not None:
+        return False
+    row = replace(row, number=0, key=place.key)
+    if rows.is_written_down(row):
+        return False
+    rows.write_down(row)
+    return True
+
+
 def _same_pair(rows: Rows, wanted: Binding) -> Binding | None:
     """Return the binding that has the pair already, if there is a pair to speak of."""
     for identifier in owned(replace(wanted, profile_id=None)):
@@ -246,7 +263,7 @@ def _carry_out(rows: Rows, change: Change, stands: Binding | None, now: float) -
     if change.token is not None:
         rows.revoke(change.token)
     if change.journal is not None:
-        rows.write_down(now, bound, change.journal)
+        rows.write_down(JournalRow(0, now, bound.key, bound.profile_id, bound.external_id, change.journal))
     return bound
 
 

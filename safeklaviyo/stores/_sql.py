@@ -4,6 +4,8 @@ Decided here: what is kept where. How the file is opened and who waits for whom 
 
 An identifier has one row in `place`, which keeps rules 1 and 2 of the contract by its primary key; a lease has its
 identifiers once in `lease`, to be read, and once each in `leased`, to be found, which keeps rule 3.
+
+A plus before `account` keeps SQLite from going through all that the account has, where a key leads to a few rows.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ SCHEMA = (
         profile_id TEXT, external_id TEXT, verb TEXT NOT NULL, old TEXT, new TEXT)
     """,
     "CREATE INDEX journal_of_account ON journal(account)",
+    "CREATE INDEX journal_of_binding ON journal(binding, at)",
     """
     CREATE TABLE note(
         account TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(account, name)) WITHOUT ROWID
@@ -126,6 +129,12 @@ def expired(connection: Connection, account: str, limit: int, now: float) -> tup
     return tuple(_lease(row).seen_at(now) for row in connection.execute(sql, (account, now, limit)))
 
 
+def leases(connection: Connection, account: str, limit: int, now: float) -> tuple[Lease, ...]:
+    """See `IdentityStore.leases`."""
+    sql = f"SELECT {_LEASE} FROM lease AS l WHERE account = ? ORDER BY token LIMIT ?"  # noqa: S608 - own names
+    return tuple(_lease(row).seen_at(now) for row in connection.execute(sql, (account, limit)))
+
+
 def journal(connection: Connection, account: str, since: float, after: int, limit: int) -> tuple[JournalRow, ...]:
     """See `IdentityStore.journal`."""
     sql = """
@@ -141,7 +150,7 @@ def journal(connection: Connection, account: str, since: float, after: int, limi
 
 def forget_journal(connection: Connection, account: str, key: str) -> int:
     """See `IdentityStore.forget_journal`."""
-    sql = "DELETE FROM journal WHERE account = ? AND binding = ?"
+    sql = "DELETE FROM journal WHERE +account = ? AND binding = ?"
     return connection.execute(sql, (account, _number(key))).rowcount
 
 
@@ -154,10 +163,18 @@ def page(connection: Connection, account: str, after: str | None, limit: int) ->
     return Page(part, part[-1].key if len(rows) > limit else None)
 
 
+def bindings(connection: Connection, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+    """See `IdentityStore.bindings`."""
+    sql = f"""
+        SELECT {_BINDING} FROM binding AS b WHERE id IN (SELECT value FROM json_each(?)) AND +account = ?
+    """  # noqa: S608 - own names
+    rows = connection.execute(sql, (json.dumps([_number(key) for key in keys]), account))
+    return tuple(_binding(row) for row in rows)
+
+
 def former(connection: Connection, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
     """See `IdentityStore.former`."""
     asked = {_number(binding.key): binding for binding in bindings}
-    # The plus keeps SQLite from going through all that the account has.
     sql = """
         SELECT kind, value, binding, retired_at FROM place
         WHERE binding IN (SELECT value FROM json_each(?)) AND +account = ? AND retired_at IS NOT NULL
@@ -271,16 +288,26 @@ class SqlRows(Rows):
             self._run(sql, self._name(identifier))
         self._run("DELETE FROM lease WHERE token = ?", (token,))
 
-    def write_down(self, at: float, binding: Binding, entry: JournalEntry) -> None:
+    def write_down(self, row: JournalRow) -> None:
         """See `Rows.write_down`."""
-        who = (_number(binding.key), binding.profile_id, binding.external_id)
-        values = (self._account, at, *who, entry.verb, entry.old, entry.new)
-        self._run("INSERT INTO journal VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        self._run("INSERT INTO journal VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", self._written(row))
+
+    def is_written_down(self, row: JournalRow) -> bool:
+        """See `Rows.is_written_down`."""
+        sql = """
+            SELECT 1 FROM journal WHERE +account = ? AND at = ? AND binding = ?
+                AND profile_id IS ? AND external_id IS ? AND verb = ? AND old IS ? AND new IS ?
+        """
+        return self._one(sql, *self._written(row)) is not None
 
     def inherit(self, key: str, heir: str) -> None:
         """See `Rows.inherit`."""
-        sql = "UPDATE journal SET binding = ? WHERE account = ? AND binding = ?"
+        sql = "UPDATE journal SET binding = ? WHERE +account = ? AND binding = ?"
         self._run(sql, (_number(heir), self._account, _number(key)))
+
+    def _written(self, row: JournalRow) -> tuple[Any, ...]:
+        about = (_number(row.key), row.profile_id, row.external_id)
+        return self._account, row.at, *about, row.entry.verb, row.entry.old, row.entry.new
 
     def _name(self, identifier: Identifier) -> tuple[str, str, str]:
         return self._account, identifier.kind.value, identifier.value

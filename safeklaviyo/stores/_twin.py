@@ -81,6 +81,10 @@ class Twin(AsyncIdentityStore):
         """Same as `IdentityStore.expired`."""
         return await self._do(lambda: self._store.expired(account, limit))
 
+    async def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """Same as `IdentityStore.leases`."""
+        return await self._do(lambda: self._store.leases(account, limit))
+
     async def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """Same as `IdentityStore.journal`."""
         return await self._do(lambda: self._store.journal(account, since=since, after=after, limit=limit))
@@ -93,6 +97,10 @@ class Twin(AsyncIdentityStore):
         """Same as `IdentityStore.page`."""
         return await self._do(lambda: self._store.page(account, after=after, limit=limit))
 
+    async def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """Same as `IdentityStore.bindings`."""
+        return await self._do(lambda: self._store.bindings(account, keys))
+
     async def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """Same as `IdentityStore.former`."""
         return await self._do(lambda: self._store.former(account, bindings))
@@ -100,6 +108,10 @@ class Twin(AsyncIdentityStore):
     async def restore(self, account: str, former: Sequence[Match]) -> int:
         """Same as `IdentityStore.restore`."""
         return await self._do(lambda: self._store.restore(account, former))
+
+    async def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
+        """Same as `IdentityStore.restore_journal`."""
+        return await self._do(lambda: self._store.restore_journal(account, rows))
 
     async def count(self, account: str) -> int:
         """Same as `IdentityStore.count`."""

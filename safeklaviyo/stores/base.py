@@ -124,6 +124,10 @@ class IdentityStore(ABC):
         """Return the leases that have expired, lowest token first, without taking them over."""
 
     @abstractmethod
+    def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """Return the leases, whether they have expired or not, lowest token first."""
+
+    @abstractmethod
     def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """Return rows written at `since` or later with a number above `after`, lowest first."""
 
@@ -149,6 +153,10 @@ class IdentityStore(ABC):
         """
 
     @abstractmethod
+    def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """Return the bindings of these keys, each once, in any order; a key that is gone is passed over."""
+
+    @abstractmethod
     def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """Return what is retired from these bindings, in any order; each is known by its key."""
 
@@ -162,6 +170,18 @@ class IdentityStore(ABC):
 
         Returns:
             How many were retired.
+        """
+
+    @abstractmethod
+    def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
+        """Write rows of another map's journal down, in the order given and in one transaction.
+
+        Each comes with the binding that it is about there. It is about the binding here on which all is current that is
+        current on that one, and is passed over where there is none, or where all that it says is written down about
+        that one already. Its time is kept and its number is new, so that of two rows the higher may be the older.
+
+        Returns:
+            How many were written down.
         """
 
     @abstractmethod
@@ -236,6 +256,10 @@ class AsyncIdentityStore(ABC):
         """Same as `IdentityStore.expired`."""
 
     @abstractmethod
+    async def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """Same as `IdentityStore.leases`."""
+
+    @abstractmethod
     async def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """Same as `IdentityStore.journal`."""
 
@@ -248,12 +272,20 @@ class AsyncIdentityStore(ABC):
         """Same as `IdentityStore.page`."""
 
     @abstractmethod
+    async def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """Same as `IdentityStore.bindings`."""
+
+    @abstractmethod
     async def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """Same as `IdentityStore.former`."""
 
     @abstractmethod
     async def restore(self, account: str, former: Sequence[Match]) -> int:
         """Same as `IdentityStore.restore`."""
+
+    @abstractmethod
+    async def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
+        """Same as `IdentityStore.restore_journal`."""
 
     @abstractmethod
     async def count(self, account: str) -> int:

@@ -4,141 +4,37 @@ Decided here: what may be remembered, and for how long. Only one sort of answer 
 current on one binding, and no lease covers it. "Nobody", a retired identifier, a lease, and every other operation come
 from the shared map, and whatever this process changes or tries to change about a customer makes it forget them.
 
-Why that weakens no promise: an answer from the cache is at most `max_age` old, so that whoever acts on it does what a
-caller does who asked the shared map and was then slow for that long. The rules and the leases have to bear such callers
-anyway (P1-P5): a lease is taken, and a change is judged, in the shared map alone, by a version and a token; whoever is
-refused there is no longer answered from the cache, and looks again. What a slow caller can do, a cached one can: an
-`identify` goes to the profile by its id and carries no identifier, and an event that names the pair may carry an
-address that another process changed up to `max_age` ago, which `recheck_changes` finds, as it finds the events that
-Klaviyo itself delays. While the shared map is away, customers asked for lately are still found, for as long.
+Why that weakens no promise: an answer from the cache is at most `max_age` old, and no change happens behind its back.
+A cache says in the shared map that it remembers (`_remembering`). Whoever changes, merges or erases a customer takes
+the lease in the shared map, after which nobody can begin to remember that customer, and waits for two seconds before
+anything is written, which is the most that `max_age` can be: by then every cache asks the shared map, and finds the
+lease. That is what a cache costs: those verbs take two seconds longer, in every process that shares the map. Leases are
+taken and changes judged in the shared map alone, by a version and a token; whoever is refused there is no longer
+answered from the cache, and looks again.
+
+What is no change of this library's, such as an edit in Klaviyo that `drift="adopt"` follows, or `bindings.remove`, is
+seen by others up to `max_age` later. While the shared map is away, customers asked for lately are still found, for as
+long.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
-from os import getpid
-from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
-from safeklaviyo.errors import ConfigurationError
+from safeklaviyo.stores._cache import Cache
 from safeklaviyo.stores._ledger import owned
-from safeklaviyo.stores.base import AsyncIdentityStore, Found, IdentityStore, Match
+from safeklaviyo.stores._remembering import LONGEST, NOTE, may_until
+from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, JournalRow, Lease, Notes, Page
+    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, JournalRow, Lease, Match, Notes, Page
 
-MAX_AGE = 2.0
 MAX_ENTRIES = 10_000
-
-_Name: TypeAlias = "tuple[str, Identifier | str]"
-
-
-class _Entry(NamedTuple):
-    """A binding as it was found.
-
-    Attributes:
-        at: When it was asked for, by a clock that never jumps.
-        now: The shared map's clock then.
-    """
-
-    binding: Binding
-    at: float
-    now: float
-
-
-class _Cache:
-    """The bindings found lately, by all that is current on them and by their keys. Safe between threads."""
-
-    def __init__(self, max_age: float, max_entries: int, clock: Callable[[], float]) -> None:
-        if not max_age > 0 or max_entries < 1:
-            raise ConfigurationError("max_age has to be above 0 seconds, and max_entries above 0")
-        self.clock = clock
-        self.changes = 0
-        self._max_age = max_age
-        self._max_entries = max_entries
-        self._locks: dict[int, Lock] = {}
-        self._entries: dict[_Name, _Entry] = {}
-        self._order: dict[_Name, None] = {}
-
-    def find(self, account: str, identifiers: Sequence[Identifier]) -> Found | None:
-        """Return what is remembered, if it answers the whole question."""
-        entry = self._entries.get((account, identifiers[0])) if identifiers else None
-        if entry is None:
-            return None
-        age = self.clock() - entry.at
-        if age >= self._max_age or not _has_all(entry.binding, identifiers):
-            return None
-        return Found(tuple([Match(each, entry.binding) for each in identifiers]), None, entry.now + age)
-
-    def keep(self, account: str, identifiers: Sequence[Identifier], found: Found, at: float, changes: int) -> Found:
-        """Remember an answer, if that may be done, and return it.
-
-        Args:
-            account: The account.
-            identifiers: What was asked for.
-            found: The shared map's answer.
-            at: When it was asked.
-            changes: What `changes` was then: an answer that may be older than a change is not kept.
-        """
-        binding = found.matches[0].binding if found.matches and found.lease is None else None
-        if binding is None or not _has_all(binding, identifiers):
-            return found
-        with self._lock():
-            if changes == self.changes:
-                self._put(account, _Entry(binding, at, found.now))
-        return found
-
-    @contextmanager
-    def changing(self, account: str, names: Iterable[Identifier | str]) -> Generator[list[Identifier | str]]:
-        """Forget every binding that has one of these identifiers or keys, or one added meanwhile, once all is done."""
-        touched = list(names)
-        try:
-            yield touched
-        finally:
-            with self._lock():
-                self.changes += 1
-                for name in touched:
-                    self._drop((account, name))
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock():
-            self.changes += 1
-            self._entries.clear()
-            self._order.clear()
-
-    def _put(self, account: str, entry: _Entry) -> None:
-        for name in _names(account, entry.binding):
-            self._drop(name)
-        if len(self._order) >= self._max_entries:
-            self._drop(next(iter(self._order)))
-        self._order[account, entry.binding.key] = None
-        self._entries |= dict.fromkeys(_names(account, entry.binding), entry)
-
-    def _drop(self, name: _Name) -> None:
-        entry = self._entries.get(name)
-        if entry is not None:
-            self._order.pop((name[0], entry.binding.key), None)
-            for each in _names(name[0], entry.binding):
-                self._entries.pop(each, None)
-
-    def _lock(self) -> Lock:
-        # A lock for each process: one that another thread held at a fork would never be released in the child.
-        return self._locks.setdefault(getpid(), Lock())
-
-
-def _has_all(binding: Binding, identifiers: Sequence[Identifier]) -> bool:
-    current = owned(binding)
-    return all(each in current for each in identifiers)
-
-
-def _names(account: str, binding: Binding) -> list[_Name]:
-    return [(account, binding.key), *((account, each) for each in owned(binding))]
 
 
 def _touched(change: Change) -> list[Identifier | str]:
@@ -150,7 +46,7 @@ class LayeredStore(IdentityStore):
 
     Args:
         shared: The map that many share; closed with this one.
-        max_age: How old an answer from the cache may be, in seconds.
+        max_age: How old an answer from the cache may be, in seconds; two at most.
         max_entries: How many customers are remembered at most.
         clock: A clock that never jumps, in seconds.
 
@@ -162,12 +58,12 @@ class LayeredStore(IdentityStore):
         self,
         shared: IdentityStore,
         *,
-        max_age: float = MAX_AGE,
+        max_age: float = LONGEST,
         max_entries: int = MAX_ENTRIES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shared = shared
-        self._cache = _Cache(max_age, max_entries, clock)
+        self._cache = Cache(max_age, max_entries, clock)
 
     def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
         """See `IdentityStore.find`; from the cache where the module says so."""
@@ -176,7 +72,17 @@ class LayeredStore(IdentityStore):
         if known is not None:
             return known
         at, changes = cache.clock(), cache.changes
-        return cache.keep(account, identifiers, self._shared.find(account, identifiers), at, changes)
+        found = self._shared.find(account, identifiers)
+        if found.now >= cache.may_until.get(account, 0.0):
+            self._say(account, found.now)
+            return found
+        return cache.keep(account, identifiers, found, at, changes)
+
+    def _say(self, account: str, now: float) -> None:
+        """See to it that those who change customers know of this cache, which remembers nothing before."""
+        self._cache.may_until[account] = until = may_until(self._shared.recall(account, NOTE), now)
+        if not until:
+            self._shared.remember(account, NOTE, repr(now))
 
     def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
         """See `IdentityStore.acquire`."""
@@ -218,6 +124,10 @@ class LayeredStore(IdentityStore):
         """See `IdentityStore.expired`."""
         return self._shared.expired(account, limit)
 
+    def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """See `IdentityStore.leases`."""
+        return self._shared.leases(account, limit)
+
     def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """See `IdentityStore.journal`."""
         return self._shared.journal(account, since=since, after=after, limit=limit)
@@ -230,6 +140,10 @@ class LayeredStore(IdentityStore):
         """See `IdentityStore.page`."""
         return self._shared.page(account, after=after, limit=limit)
 
+    def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """See `IdentityStore.bindings`."""
+        return self._shared.bindings(account, keys)
+
     def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """See `IdentityStore.former`."""
         return self._shared.former(account, bindings)
@@ -237,6 +151,10 @@ class LayeredStore(IdentityStore):
     def restore(self, account: str, former: Sequence[Match]) -> int:
         """See `IdentityStore.restore`."""
         return self._shared.restore(account, former)
+
+    def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
+        """See `IdentityStore.restore_journal`."""
+        return self._shared.restore_journal(account, rows)
 
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""
@@ -277,12 +195,12 @@ class AsyncLayeredStore(AsyncIdentityStore):
         self,
         shared: AsyncIdentityStore,
         *,
-        max_age: float = MAX_AGE,
+        max_age: float = LONGEST,
         max_entries: int = MAX_ENTRIES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shared = shared
-        self._cache = _Cache(max_age, max_entries, clock)
+        self._cache = Cache(max_age, max_entries, clock)
 
     async def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
         """Same as `LayeredStore.find`."""
@@ -291,7 +209,17 @@ class AsyncLayeredStore(AsyncIdentityStore):
         if known is not None:
             return known
         at, changes = cache.clock(), cache.changes
-        return cache.keep(account, identifiers, await self._shared.find(account, identifiers), at, changes)
+        found = await self._shared.find(account, identifiers)
+        if found.now >= cache.may_until.get(account, 0.0):
+            await self._say(account, found.now)
+            return found
+        return cache.keep(account, identifiers, found, at, changes)
+
+    async def _say(self, account: str, now: float) -> None:
+        """Same as `LayeredStore._say`."""
+        self._cache.may_until[account] = until = may_until(await self._shared.recall(account, NOTE), now)
+        if not until:
+            await self._shared.remember(account, NOTE, repr(now))
 
     async def acquire(
         self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float
@@ -335,6 +263,10 @@ class AsyncLayeredStore(AsyncIdentityStore):
         """Same as `IdentityStore.expired`."""
         return await self._shared.expired(account, limit)
 
+    async def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """Same as `IdentityStore.leases`."""
+        return await self._shared.leases(account, limit)
+
     async def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """Same as `IdentityStore.journal`."""
         return await self._shared.journal(account, since=since, after=after, limit=limit)
@@ -347,6 +279,10 @@ class AsyncLayeredStore(AsyncIdentityStore):
         """Same as `IdentityStore.page`."""
         return await self._shared.page(account, after=after, limit=limit)
 
+    async def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """Same as `IdentityStore.bindings`."""
+        return await self._shared.bindings(account, keys)
+
     async def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """Same as `IdentityStore.former`."""
         return await self._shared.former(account, bindings)
@@ -354,6 +290,10 @@ class AsyncLayeredStore(AsyncIdentityStore):
     async def restore(self, account: str, former: Sequence[Match]) -> int:
         """Same as `IdentityStore.restore`."""
         return await self._shared.restore(account, former)
+
+    async def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
+        """Same as `IdentityStore.restore_journal`."""
+        return await self._shared.restore_journal(account, rows)
 
     async def count(self, account: str) -> int:
         """Same as `IdentityStore.count`."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, JournalEntry
+    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change
 
 
 @dataclass(slots=True)
@@ -45,6 +45,7 @@ class _Account(Rows):
         self.leases: dict[int, LeaseRow] = {}
         self.covered: dict[Identifier, int] = {}
         self.journal: list[JournalRow] = []
+        self.written: set[JournalRow] = set()  # the journal's rows, with the number 0
         self.notes: dict[str, str] = {}
 
     def copy(self, last: _Last) -> _Account:
@@ -115,14 +116,24 @@ class _Account(Rows):
         for identifier in self.leases.pop(token).identifiers:
             del self.covered[identifier]
 
-    def write_down(self, at: float, binding: Binding, entry: JournalEntry) -> None:
+    def write_down(self, row: JournalRow) -> None:
         """See `Rows.write_down`."""
         self.last.row += 1
-        self.journal.append(JournalRow(self.last.row, at, binding.key, binding.profile_id, binding.external_id, entry))
+        self.journal.append(replace(row, number=self.last.row))
+        self.written.add(row)
+
+    def is_written_down(self, row: JournalRow) -> bool:
+        """See `Rows.is_written_down`."""
+        return row in self.written
 
     def inherit(self, key: str, heir: str) -> None:
         """See `Rows.inherit`."""
-        self.journal = [replace(row, key=heir) if row.key == key else row for row in self.journal]
+        self.keep([replace(row, key=heir) if row.key == key else row for row in self.journal])
+
+    def keep(self, journal: list[JournalRow]) -> None:
+        """Let these be the journal's rows."""
+        self.journal = journal
+        self.written = {replace(row, number=0) for row in journal}
 
     def find(self, identifiers: Sequence[Identifier], now: float) -> Found:
         """Return what is known of these identifiers."""
@@ -203,6 +214,12 @@ class MemoryStore(IdentityStore):
             over = sorted(token for token, row in rows.leases.items() if row.expires <= now)
             return tuple(rows.leases[token].seen_at(now) for token in over[:limit])
 
+    def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """See `IdentityStore.leases`."""
+        with self._rows(account) as rows:
+            now = self._clock()
+            return tuple(rows.leases[token].seen_at(now) for token in sorted(rows.leases)[:limit])
+
     def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """See `IdentityStore.journal`."""
         with self._rows(account) as rows:
@@ -212,7 +229,8 @@ class MemoryStore(IdentityStore):
         """See `IdentityStore.forget_journal`."""
         with self._rows(account) as rows:
             kept = [row for row in rows.journal if row.key != key]
-            gone, rows.journal = len(rows.journal) - len(kept), kept
+            gone = len(rows.journal) - len(kept)
+            rows.keep(kept)
             return gone
 
     def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
@@ -221,6 +239,11 @@ class MemoryStore(IdentityStore):
             keys = sorted(key for key in rows.bindings if after is None or key > after)
             part = tuple(rows.bindings[key] for key in keys[:limit])
             return Page(part, part[-1].key if len(keys) > limit else None)
+
+    def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """See `IdentityStore.bindings`."""
+        with self._rows(account) as rows:
+            return tuple(rows.bindings[key] for key in dict.fromkeys(keys) if key in rows.bindings)
 
     def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """See `IdentityStore.former`."""
@@ -236,6 +259,11 @@ class MemoryStore(IdentityStore):
         """See `IdentityStore.restore`."""
         with self._rows(account) as rows:
             return sum([_ledger.restore(rows, match) for match in former])
+
+    def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
+        """See `IdentityStore.restore_journal`."""
+        with self._rows(account) as here:
+            return sum([_ledger.restore_journal(here, binding, row) for binding, row in rows])
 
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""

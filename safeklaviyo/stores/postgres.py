@@ -11,7 +11,9 @@ stands where it was not under a lease: the rules then look again, as they do aft
 that was done meets its own lease until it expires, and then takes it over with its own intent.
 
 Leases, intents and retired identifiers are as durable as a commit: with ``synchronous_commit`` off, or a failover to a
-replica that lags behind, the last of them can be lost.
+standby that lags behind, the last of them can be lost. Their tokens and keys are not given again, because a promoted
+standby begins numbers of its own, so that whoever held a lost lease is fenced. An old primary that comes back beside the
+new one has to be kept away by whoever promotes.
 """
 
 from __future__ import annotations
@@ -125,6 +127,10 @@ class PostgresStore(IdentityStore):
         """See `IdentityStore.expired`."""
         return self._to.run(self._ask.expired(account, limit))
 
+    def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """See `IdentityStore.leases`."""
+        return self._to.run(self._ask.leases(account, limit))
+
     def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """See `IdentityStore.journal`."""
         return self._to.run(self._ask.journal(account, since, after, limit))
@@ -137,6 +143,10 @@ class PostgresStore(IdentityStore):
         """See `IdentityStore.page`."""
         return self._to.run(self._ask.page(account, after, limit))
 
+    def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """See `IdentityStore.bindings`."""
+        return self._to.run(self._ask.bindings(account, keys))
+
     def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """See `IdentityStore.former`."""
         return self._to.run(self._ask.former(account, bindings))
@@ -144,6 +154,10 @@ class PostgresStore(IdentityStore):
     def restore(self, account: str, former: Sequence[Match]) -> int:
         """See `IdentityStore.restore`."""
         return self._to.run(self._ask.restore(account, former))
+
+    def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
+        """See `IdentityStore.restore_journal`."""
+        return self._to.run(self._ask.restore_journal(account, rows))
 
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""
@@ -239,6 +253,10 @@ class AsyncPostgresStore(AsyncIdentityStore):
         """Same as `IdentityStore.expired`."""
         return await self._to.run(self._ask.expired(account, limit))
 
+    async def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """Same as `IdentityStore.leases`."""
+        return await self._to.run(self._ask.leases(account, limit))
+
     async def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """Same as `IdentityStore.journal`."""
         return await self._to.run(self._ask.journal(account, since, after, limit))
@@ -251,6 +269,10 @@ class AsyncPostgresStore(AsyncIdentityStore):
         """Same as `IdentityStore.page`."""
         return await self._to.run(self._ask.page(account, after, limit))
 
+    async def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """Same as `IdentityStore.bindings`."""
+        return await self._to.run(self._ask.bindings(account, keys))
+
     async def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """Same as `IdentityStore.former`."""
         return await self._to.run(self._ask.former(account, bindings))
@@ -258,6 +280,10 @@ class AsyncPostgresStore(AsyncIdentityStore):
     async def restore(self, account: str, former: Sequence[Match]) -> int:
         """Same as `IdentityStore.restore`."""
         return await self._to.run(self._ask.restore(account, former))
+
+    async def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
+        """Same as `IdentityStore.restore_journal`."""
+        return await self._to.run(self._ask.restore_journal(account, rows))
 
     async def count(self, account: str) -> int:
         """Same as `IdentityStore.count`."""

@@ -24,14 +24,22 @@ is not enough; `RedisStore.persistence` says what a server does.
 remembers from its first use; once the map is gone or another stands in its place, each operation raises
 `StoreUnavailableError`, until it is back or the process is started anew. A process that never saw the map cannot know.
 
+**Sentinels** are asked whenever a connection is made, so that the store follows a failover by itself. A primary that
+froze and goes on takes writes until the sentinels have demoted it, and loses them: ``min-replicas-to-write`` makes that
+time short. Sentinels that are spoken to by TLS need a client of the caller's own.
+
+**TLS.** ``rediss://`` checks the server's certificate and its name. An authority of your own goes into the URL, as
+``?ssl_ca_certs=/path/to/ca.pem``. What OpenSSL is told by ``SSL_CERT_FILE`` counts as well, but for the requests to
+Klaviyo too. A certificate of the client's needs a client of the caller's own.
+
 **Clusters.** All keys of an account have one hash tag and so one slot: an account is served by one shard, whatever the
-cluster's size, and moving its slot stops that shard while its one large hash is copied. Accounts spread over the
-shards. Give the store a ``RedisCluster`` client.
+cluster's size, and moving its slot stops that shard while its one large hash is copied. While a slot is being moved,
+what writes is unavailable. Accounts spread over the shards. Give the store a ``RedisCluster`` client, with a
+``socket_timeout``.
 """
 
 from __future__ import annotations
 
-import asyncio
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -40,17 +48,17 @@ from redis.exceptions import NoScriptError, ResponseError
 from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
 from safeklaviyo.stores._redis import calls, persistence, servers
 from safeklaviyo.stores._redis.failures import FAILURES, cause_of, store_error
+from safeklaviyo.stores._redis.loops import Loops
 from safeklaviyo.stores._redis.maps import Maps
 from safeklaviyo.stores._redis.persistence import Persistence
 from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Sequence
 
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
     from safeklaviyo.stores._redis.calls import Call
-    from safeklaviyo.stores._redis.servers import Server
     from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, JournalRow, Lease, Match, Notes, Page
 
 __all__ = ["AsyncRedisStore", "Persistence", "RedisClient", "RedisStore"]
@@ -78,9 +86,10 @@ class RedisStore(IdentityStore):
     """The identity map on a Redis server. Connections are made when they are needed, by each process its own.
 
     Args:
-        server: A URL: ``redis://[[user]:password@]host[:port][/database]``, ``rediss://…`` for TLS, or
-            ``redis+sentinel://[[user]:password@]host[:port][,…]/service[/database]``. Or a client, which is never
-            closed here; its timeouts and retries are its own.
+        server: A URL: ``redis://[[user]:password@]host[:port][/database]``, ``rediss://…[?ssl_ca_certs=file]`` for TLS,
+            or ``redis+sentinel://[[user]:password@]host[:port][,…]/service[/database]``, where
+            ``?sentinel_password=…`` (and ``sentinel_username``) is for sentinels that want one. Or a client, which is
+            never closed here; its timeouts and retries are its own.
         prefix: What the names of all keys begin with.
         timeout: How long to wait for an answer or for a free connection, in seconds. Not for a client.
 
@@ -153,6 +162,10 @@ class RedisStore(IdentityStore):
         """See `IdentityStore.expired`."""
         return self._do(account, calls.expired(limit))
 
+    def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """See `IdentityStore.leases`."""
+        return self._do(account, calls.leases(limit))
+
     def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """See `IdentityStore.journal`."""
         return self._do(account, calls.journal(since, after, limit))
@@ -165,6 +178,10 @@ class RedisStore(IdentityStore):
         """See `IdentityStore.page`."""
         return self._do(account, calls.page(after, limit))
 
+    def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """See `IdentityStore.bindings`."""
+        return self._do(account, calls.bindings(keys))
+
     def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """See `IdentityStore.former`."""
         return self._do(account, calls.former(bindings))
@@ -172,6 +189,10 @@ class RedisStore(IdentityStore):
     def restore(self, account: str, former: Sequence[Match]) -> int:
         """See `IdentityStore.restore`."""
         return self._do(account, calls.restore(former))
+
+    def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
+        """See `IdentityStore.restore_journal`."""
+        return self._do(account, calls.restore_journal(rows))
 
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""
@@ -218,7 +239,7 @@ class AsyncRedisStore(AsyncIdentityStore):
     Args:
         server: As for `RedisStore`, but a client is one of ``redis.asyncio``, and belongs to its one event loop.
         prefix: As for `RedisStore`.
-        timeout: As for `RedisStore`.
+        timeout: How long a call may take as a whole, in seconds. Not for a client.
 
     Raises:
         ConfigurationError: The URL or the prefix cannot be used.
@@ -227,11 +248,9 @@ class AsyncRedisStore(AsyncIdentityStore):
     def __init__(self, server: str | RedisClient, *, prefix: str = PREFIX, timeout: float = TIMEOUT) -> None:
         self._maps = Maps(prefix)
         self._client: Any = None
-        self._loops: _Loops | None = None
-        self._options = _RAW
+        self._loops: Loops | None = None
         if isinstance(server, str):
-            self._options = {}
-            self._loops = _Loops(servers.parse(server), timeout)
+            self._loops = Loops(servers.parse(server), timeout)
         elif not iscoroutinefunction(server.execute_command):
             raise ConfigurationError("AsyncRedisStore needs a client of redis.asyncio; RedisStore takes one of redis")
         else:
@@ -288,6 +307,10 @@ class AsyncRedisStore(AsyncIdentityStore):
         """Same as `IdentityStore.expired`."""
         return await self._do(account, calls.expired(limit))
 
+    async def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """Same as `IdentityStore.leases`."""
+        return await self._do(account, calls.leases(limit))
+
     async def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """Same as `IdentityStore.journal`."""
         return await self._do(account, calls.journal(since, after, limit))
@@ -300,6 +323,10 @@ class AsyncRedisStore(AsyncIdentityStore):
         """Same as `IdentityStore.page`."""
         return await self._do(account, calls.page(after, limit))
 
+    async def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """Same as `IdentityStore.bindings`."""
+        return await self._do(account, calls.bindings(keys))
+
     async def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """Same as `IdentityStore.former`."""
         return await self._do(account, calls.former(bindings))
@@ -307,6 +334,10 @@ class AsyncRedisStore(AsyncIdentityStore):
     async def restore(self, account: str, former: Sequence[Match]) -> int:
         """Same as `IdentityStore.restore`."""
         return await self._do(account, calls.restore(former))
+
+    async def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
+        """Same as `IdentityStore.restore_journal`."""
+        return await self._do(account, calls.restore_journal(rows))
 
     async def count(self, account: str) -> int:
         """Same as `IdentityStore.count`."""
@@ -344,49 +375,9 @@ class AsyncRedisStore(AsyncIdentityStore):
     async def _ask(self, *command: Any) -> Any:
         if self._is_closed:
             raise _closed()
-        client = self._client if self._loops is None else self._loops.kept() or await self._loops.opened()
-        return await client.execute_command(*command, **self._options)
-
-
-class _Loops:
-    """A client for each event loop that asks: a connection belongs to the loop in which it was made.
-
-    The connections of a loop are closed with it: an asynchronous generator keeps them, and a loop that ends, as
-    `asyncio.run` ends one, finishes its generators first.
-    """
-
-    def __init__(self, server: Server, timeout: float) -> None:
-        self._server = server
-        self._timeout = timeout
-        self._keepers: dict[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[Any]]] = {}
-
-    def kept(self) -> Any:
-        """Return the running loop's client; None if it has none yet."""
-        kept = self._keepers.get(asyncio.get_running_loop())
-        return None if kept is None else kept[0]
-
-    async def opened(self) -> Any:
-        """Return a new client, which is the running loop's from now on."""
-        loop = asyncio.get_running_loop()
-        keeper = self._keep(loop)
-        client = await anext(keeper)
-        self._keepers[loop] = (client, keeper)
-        return client
-
-    async def leave(self) -> None:
-        """Close the running loop's client, if there is one."""
-        kept = self._keepers.get(asyncio.get_running_loop())
-        if kept is not None:
-            await kept[1].aclose()
-
-    async def _keep(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any]:
-        opened = self._server.async_client(self._timeout)
-        try:
-            yield opened[0]
-        finally:
-            self._keepers.pop(loop, None)
-            for client in opened:
-                await client.aclose()
+        if self._loops is not None:
+            return await self._loops.ask(*command)
+        return await self._client.execute_command(*command, **_RAW)
 
 
 def _closed() -> StoreUnavailableError:

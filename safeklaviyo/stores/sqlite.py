@@ -91,6 +91,10 @@ class SqliteStore(IdentityStore):
         """See `IdentityStore.expired`."""
         return self._database.scan(lambda db: _sql.expired(db, account, limit, self._clock()))
 
+    def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """See `IdentityStore.leases`."""
+        return self._database.scan(lambda db: _sql.leases(db, account, limit, self._clock()))
+
     def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """See `IdentityStore.journal`."""
         return self._database.scan(lambda db: _sql.journal(db, account, since, after, limit))
@@ -103,6 +107,10 @@ class SqliteStore(IdentityStore):
         """See `IdentityStore.page`."""
         return self._database.scan(lambda db: _sql.page(db, account, after, limit))
 
+    def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """See `IdentityStore.bindings`."""
+        return self._database.scan(lambda db: _sql.bindings(db, account, keys))
+
     def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """See `IdentityStore.former`."""
         return self._database.scan(lambda db: _sql.former(db, account, bindings))
@@ -110,6 +118,14 @@ class SqliteStore(IdentityStore):
     def restore(self, account: str, former: Sequence[Match]) -> int:
         """See `IdentityStore.restore`."""
         return self._write(account, lambda rows: sum([_ledger.restore(rows, match) for match in former]))
+
+    def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
+        """See `IdentityStore.restore_journal`."""
+
+        def work(here: SqlRows) -> int:
+            return sum([_ledger.restore_journal(here, binding, row) for binding, row in rows])
+
+        return self._write(account, work)
 
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""

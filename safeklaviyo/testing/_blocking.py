@@ -85,6 +85,10 @@ class BlockingStore(IdentityStore):
         """See `IdentityStore.expired`."""
         return self._run(self._store.expired(account, limit))
 
+    def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
+        """See `IdentityStore.leases`."""
+        return self._run(self._store.leases(account, limit))
+
     def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """See `IdentityStore.journal`."""
         return self._run(self._store.journal(account, since=since, after=after, limit=limit))
@@ -97,6 +101,10 @@ class BlockingStore(IdentityStore):
         """See `IdentityStore.page`."""
         return self._run(self._store.page(account, after=after, limit=limit))
 
+    def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """See `IdentityStore.bindings`."""
+        return self._run(self._store.bindings(account, keys))
+
     def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """See `IdentityStore.former`."""
         return self._run(self._store.former(account, bindings))
@@ -104,6 +112,10 @@ class BlockingStore(IdentityStore):
     def restore(self, account: str, former: Sequence[Match]) -> int:
         """See `IdentityStore.restore`."""
         return self._run(self._store.restore(account, former))
+
+    def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
+        """See `IdentityStore.restore_journal`."""
+        return self._run(self._store.restore_journal(account, rows))
 
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""

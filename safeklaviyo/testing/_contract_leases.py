@@ -187,6 +187,20 @@ class LeaseRules(StoreFixtures):
         assert "bound" == store.bind(SHOP, change).status
         assert () == store.expired(SHOP, 10)
 
+    def test_all_leases_are_told_of(self, store: IdentityStore, clock: StoreClock) -> None:
+        """Leases that have expired and such that have not are told of, as they are, the oldest first; no others."""
+        assert () == store.leases(SHOP, 9)
+        living = leased(store, email("new@shop.org"), intent="living")
+        expired = expired_lease(store, clock, *ANN, intent="expired")
+        store.release(SHOP, leased(store, email("gone@shop.org")).token)
+        told = store.leases(SHOP, 9)
+        assert [replace(each, remaining=0.0) for each in (living, expired)] == [
+            replace(each, remaining=0.0) for each in told
+        ]
+        assert [True, False] == [each.remaining > 0 for each in told]
+        assert (living.token,) == tuple(each.token for each in store.leases(SHOP, 1))
+        assert () == store.leases("another", 9)
+
     def test_of_several_expired_leases_the_lowest_token_is_taken_over(
         self, store: IdentityStore, clock: StoreClock
     ) -> None:

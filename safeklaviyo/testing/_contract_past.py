@@ -1,14 +1,14 @@
-"""The tests of how a map's past is read and moved: former identifiers and notes."""
+"""The tests of how a map's past is read and moved: former identifiers, the journal and notes."""
 
 # ruff: noqa: SIM300 - what is expected stands first, as in every test of this project
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from safeklaviyo.models import Binding
-from safeklaviyo.stores.base import Change, Match
+from safeklaviyo.stores.base import Change, JournalEntry, JournalRow, Match
 from safeklaviyo.testing._contract_base import (
     LONG,
     SHOP,
@@ -22,6 +22,7 @@ from safeklaviyo.testing._contract_base import (
     former_owner,
     leased,
     match_of,
+    now,
     owner,
     profile_id,
     renamed,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from safeklaviyo.stores.base import IdentityStore
+
+    Told: TypeAlias = tuple[Binding, JournalRow]
 
 WHEN = 1_700_000_000.25
 UNKNOWN = Binding("nobody", None, key="4711")
@@ -45,8 +48,37 @@ def all_notes(store: IdentityStore, limit: int) -> Iterator[tuple[str, str]]:
         yield from part.notes
 
 
+def told(binding: Binding, *entry: str | None, at: float = WHEN, profile_id: str | None = "P then") -> Told:
+    """Return a row of another map's journal, which tells of somebody who has been called otherwise since."""
+    verb, old, new = (*entry, None, None, None)[:3]
+    assert verb is not None
+    row = JournalRow(4711, at, "another map's", profile_id, "x then", JournalEntry(verb, old, new))
+    return replace(binding, key="another map's", version=9), row
+
+
+def kept(store: IdentityStore, since: float = 0.0, after: int = 0) -> list[tuple[str, float, str, str | None]]:
+    """Return of each row of the journal whom it is about, its time, its verb, and the new value."""
+    rows = store.journal(SHOP, since=since, after=after)
+    return [(row.key, row.at, row.entry.verb, row.entry.new) for row in rows]
+
+
 class PastRules(StoreFixtures):
-    """What `IdentityStore.former`, `restore` and `notes` say."""
+    """What `IdentityStore.bindings`, `former`, `restore` and `notes` say."""
+
+    def test_bindings_are_told_by_their_keys(self, store: IdentityStore) -> None:
+        """Each key that is there is told once; one that is gone, of another account or of no store is passed over."""
+        first, other, gone = ann(store), ben(store), bound(store, Change(Binding("cid", None)))
+        assert store.remove(SHOP, external_id("cid"))
+        keys = [first.key, gone.key, UNKNOWN.key, "", "no key", other.key, first.key]
+        assert {first, other} == set(store.bindings(SHOP, keys))
+        assert 2 == len(store.bindings(SHOP, keys))
+        assert ((), ()) == (store.bindings("another", keys), store.bindings(SHOP, ()))
+
+    def test_a_thousand_bindings_are_told_at_once(self, store: IdentityStore) -> None:
+        """Many keys are one question."""
+        store.add(SHOP, [Binding(str(number), None) for number in range(1000)])
+        expected = store.page(SHOP).bindings
+        assert set(expected) == set(store.bindings(SHOP, [each.key for each in expected]))
 
     def test_former_tells_what_is_retired_and_since_when(self, store: IdentityStore, clock: StoreClock) -> None:
         """Each identifier retired from one of the bindings asked for is told once, with the time that `find` tells."""
@@ -173,3 +205,105 @@ class PastRules(StoreFixtures):
         leased(store, email("n@shop.org"))
         for limit in (1, 3, 1000):
             assert expected == dict(all_notes(store, limit))
+
+
+class JournalRules(StoreFixtures):
+    """What `IdentityStore.restore_journal` says."""
+
+    def test_restored_rows_say_what_they_said(self, store: IdentityStore) -> None:
+        """A row keeps its time and all that it says; whom it is about and its number are this map's."""
+        stands = ann(store)
+        rows = [told(stands, "change_email", "old@shop.org", "ann@shop.org"), told(stands, "adopt", profile_id=None)]
+        assert 2 == store.restore_journal(SHOP, rows)
+        restored = store.journal(SHOP, since=0)
+        expected = [replace(row, key=stands.key, number=0) for _, row in rows]
+        assert expected == [replace(row, number=0) for row in restored]
+        assert restored[0].number < restored[1].number
+        assert stands == owner(store, external_id("ann"))
+
+    def test_what_is_written_down_already_is_passed_over(self, store: IdentityStore) -> None:
+        """Repeated, given twice, or written here by the change itself, a row is there once; what differs is another."""
+        stands = renamed(store, ann(store), "new@shop.org")
+        own = store.journal(SHOP, since=0)
+        rows = [told(stands, "change_email", "a", "b")] * 2
+        assert 1 == store.restore_journal(SHOP, rows)
+        assert 0 == store.restore_journal(SHOP, [*rows, (stands, own[0])])
+        assert 0 == store.restore_journal(SHOP, ())
+        entries = [("change_email", "a", "x"), ("change_email", "x", "b"), ("x", "a", "b"), ("change_email", "a", None)]
+        others = [told(stands, *entry) for entry in entries]
+        others += [told(stands, "change_email", "a", "b", at=WHEN + 0.5)]
+        others += [told(stands, "change_email", "a", "b", profile_id=other) for other in (None, "P")]
+        others += [(stands, replace(rows[0][1], external_id=other)) for other in (None, "x")]
+        others.append(told(ben(store), "change_email", "a", "b"))
+        assert len(others) == store.restore_journal(SHOP, others)
+        assert 0 == store.restore_journal(SHOP, others)
+        assert own == store.journal(SHOP, since=0)[:1]
+        assert 2 + len(others) == len(store.journal(SHOP, since=0))
+
+    def test_a_row_is_about_whoever_is_all_of_its_customer(self, store: IdentityStore) -> None:
+        """One identifier that is somebody else's, nobody's or a former one, and the row is nobody's here."""
+        first = renamed(store, ann(store), "new@shop.org")
+        ben(store)
+        before = store.journal(SHOP, since=0)
+        strangers = [
+            UNKNOWN,
+            Binding(None, None),
+            Binding(None, "ann@shop.org"),
+            Binding("ann", "ann@shop.org"),
+            Binding("ann", "ben@shop.org"),
+            Binding("ben", "new@shop.org"),
+            Binding("ann", "new@shop.org", "PBEN"),
+            Binding("ann", "new@shop.org", "PNEW"),
+            Binding("nobody", "new@shop.org", "PANN"),
+        ]
+        assert 0 == store.restore_journal(SHOP, [told(stranger, "x") for stranger in strangers])
+        assert 0 == store.restore_journal("another", [told(first, "x")])
+        assert before == store.journal(SHOP, since=0)
+        parts = [Binding("ann", None), Binding(None, "new@shop.org"), Binding(None, None, "PANN"), first]
+        rows = [told(part, "x", "", str(number)) for number, part in enumerate(parts)]
+        assert 4 == store.restore_journal(SHOP, rows)
+        assert [(first.key, WHEN, "x", str(number)) for number in range(4)] == kept(store, after=before[-1].number)
+
+    def test_restored_rows_are_read_by_time_and_by_number(self, store: IdentityStore) -> None:
+        """Whoever reads since a time meets what happened since then, however late it was restored, and in order."""
+        early, first = now(store), renamed(store, ann(store), "new@shop.org")
+        ahead = now(store) + LONG
+        rows = [told(first, "x", "", str(n), at=at) for n, at in enumerate((WHEN + 1, ahead, WHEN, early))]
+        assert 4 == store.restore_journal(SHOP, rows)
+        renamed(store, first, "newer@shop.org")
+        everything = [row.entry.new for row in store.journal(SHOP, since=0)]
+        assert ["new@shop.org", "0", "1", "2", "3", "newer@shop.org"] == everything
+        assert [each for each in everything if each != "2"] == [each[3] for each in kept(store, since=WHEN + 1)]
+        assert ["1"] == [each[3] for each in kept(store, since=ahead)]
+        numbers = [row.number for row in store.journal(SHOP, since=0)]
+        assert sorted(set(numbers)) == numbers
+        for number, after in enumerate(numbers, start=1):
+            assert everything[number:] == [each[3] for each in kept(store, after=after)]
+
+    def test_restored_rows_are_like_others(self, store: IdentityStore) -> None:
+        """They go with the binding that they are about: to whoever absorbs it, or out of the map."""
+        first, other = ann(store), ben(store)
+        rows = [told(first, "x"), told(other, "y"), told(first, "z")]
+        assert 3 == store.restore_journal(SHOP, rows)
+        whole = bound(store, Change(other, absorb=(first.key,)))
+        assert [(whole.key, WHEN, verb, None) for verb in "xyz"] == kept(store)
+        assert 0 == store.restore_journal(SHOP, [told(whole, "x")])
+        assert 3 == store.forget_journal(SHOP, whole.key)
+        assert 1 == store.restore_journal(SHOP, [told(whole, "x")])
+
+    def test_a_thousand_rows_are_restored_at_once(self, store: IdentityStore) -> None:
+        """A long journal, of many and of one, is moved as it was."""
+        first, other = ann(store), ben(store)
+        rows = [told((first, other)[number % 7 == 0], "x", str(number), at=WHEN + number) for number in range(1000)]
+        assert 1000 == store.restore_journal(SHOP, rows)
+        assert 0 == store.restore_journal(SHOP, rows[:500])
+        expected = [((first, other)[number % 7 == 0].key, WHEN + number, "x", None) for number in range(1000)]
+        assert expected == kept(store)
+
+    def test_restored_rows_are_told_as_they_were(self, store: IdentityStore) -> None:
+        """Any text survives, and an empty one is not the same as none."""
+        stands, odd = ann(store), "nul\0Ω\1'\"é"
+        rows = [told(stands, odd, odd, odd, profile_id=odd), told(stands, odd, "", None), told(stands, odd, None, "")]
+        assert 3 == store.restore_journal(SHOP, rows)
+        assert [row.entry for _, row in rows] == [row.entry for row in store.journal(SHOP, since=0)]
+        assert 0 == store.restore_journal(SHOP, rows)

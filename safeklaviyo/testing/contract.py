@@ -24,11 +24,11 @@ from safeklaviyo.testing._contract_adding import AddRules
 from safeklaviyo.testing._contract_base import ManualClock, StoreClock, SystemClock
 from safeklaviyo.testing._contract_bindings import BindingRules
 from safeklaviyo.testing._contract_leases import LeaseRules
-from safeklaviyo.testing._contract_past import PastRules
+from safeklaviyo.testing._contract_past import JournalRules, PastRules
 from safeklaviyo.testing._contract_records import RecordRules, WholeRules
 
 __all__ = ["BlockingStore", "ManualClock", "StoreClock", "StoreContract", "SystemClock"]
 
 
-class StoreContract(BindingRules, LeaseRules, AddRules, PastRules, RecordRules, WholeRules):
+class StoreContract(BindingRules, LeaseRules, AddRules, PastRules, JournalRules, RecordRules, WholeRules):
     """Every sentence of `safeklaviyo.stores.base`, as tests."""

@@ -4,13 +4,12 @@ An operation is a flow, so it can be driven one effect at a time. `explore` driv
 and one store, tries every order in which their visible effects can happen, and calls a check wherever all has come to
 rest. States that were reached before are not explored again, which changes nothing: a flow's future depends only on
 what it was told, and that is part of the state.
-
-What is not covered: an answer that is neither given nor lost but lands after a later write.
 """
 
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -24,6 +23,8 @@ from safeklaviyo._flow import (
     Now,
     Recall,
     Renew,
+    Repeat,
+    Request,
     Response,
     Send,
     Sleep,
@@ -39,11 +40,13 @@ if TYPE_CHECKING:
 
     from safeklaviyo.stores.base import IdentityStore
     from safeklaviyo.stores.memory import MemoryStore
+    from safeklaviyo.testing.simulator import Answer
 
-Kind: TypeAlias = Literal["step", "crash", "lose", "refuse", "expire", "apply"]
+Kind: TypeAlias = Literal["step", "crash", "lose", "refuse", "delay", "land", "expire", "apply"]
 Move: TypeAlias = tuple[Kind, int]
-"""What happens next: a flow's effect is carried out; the process of a flow dies; its request is carried out and the
-answer lost; its request is lost; time passes until every lease has expired; one of Klaviyo's queued tasks is done."""
+"""What happens next: a flow's effect is carried out; its process dies; its request is carried out and the answer lost;
+its request is lost; its request is given up and still on its way; such a request lands; time passes until every lease
+has expired; one of Klaviyo's queued tasks is done."""
 
 _HEADERS = {"authorization": "Klaviyo-API-Key pk_schedule", "revision": "2026-10-15"}
 _LONG = 3600.0
@@ -95,12 +98,14 @@ class Limits:
     Attributes:
         crashes: Processes that die.
         losses: Requests or answers that are lost.
+        delays: Writes whose answer is not waited for any longer, and which land at any time later.
         expiries: Times that every lease expires, whoever still holds it.
         applies: Whether Klaviyo's queued tasks are done at any time, or only at the end.
     """
 
     crashes: int = 0
     losses: int = 0
+    delays: int = 0
     expiries: int = 0
     applies: bool = False
 
@@ -113,6 +118,7 @@ class World:
         store: The map that all share.
         moves: What has happened so far.
         changes: How often the map may have changed for those who wait.
+        late: Requests that have not landed yet.
     """
 
     simulator: KlaviyoSimulator
@@ -121,6 +127,7 @@ class World:
     actors: list[Actor] = field(default_factory=list[Actor])
     moves: list[Move] = field(default_factory=list[Move])
     changes: int = 0
+    late: list[Request] = field(default_factory=list[Request])
 
     def add(self, name: str, flow: Flow[Any], store: LayeredStore | None = None) -> None:
         """Let an operation take part, in a process with a cache of its own if a store is given."""
@@ -144,21 +151,29 @@ class World:
         if not awake:  # everybody sleeps: the first to wake goes on
             sleeping = [(a.wake, i) for i, a in enumerate(self.actors) if a.ended == "running" and a.wake is not None]
             awake = [min(sleeping)[1]] if sleeping else []
-        done = [move for move, _ in self.moves]
+        spent: Counter[Kind] = Counter(kind for kind, _ in self.moves)
         for index in awake:
-            yield "step", index
-            if done.count("lose") + done.count("refuse") < limits.losses and isinstance(
-                self.actors[index].effect, Send
-            ):
+            yield from self._options_of(index, spent, limits)
+        if not awake:
+            return
+        if spent["expire"] < limits.expiries and self._leases():
+            yield "expire", 0
+        for index in range(len(self.late)):
+            yield "land", index
+        for index in range(len(self.simulator.pending) if limits.applies else 0):
+            yield "apply", index
+
+    def _options_of(self, index: int, spent: Counter[Kind], limits: Limits) -> Iterator[Move]:
+        actor = self.actors[index]
+        yield "step", index
+        if isinstance(actor.effect, Send):
+            if spent["lose"] + spent["refuse"] < limits.losses:
                 yield "lose", index
                 yield "refuse", index
-            if done.count("crash") < limits.crashes and self.actors[index].told:
-                yield "crash", index
-        if awake and done.count("expire") < limits.expiries and self._leases():
-            yield "expire", 0
-        if awake and limits.applies:
-            for index in range(len(self.simulator.pending)):
-                yield "apply", index
+            if spent["delay"] < limits.delays and actor.effect.request.repeat is not Repeat.READ:
+                yield "delay", index
+        if spent["crash"] < limits.crashes and actor.told:
+            yield "crash", index
 
     def move(self, move: Move) -> None:
         """Let something happen."""
@@ -169,6 +184,8 @@ class World:
             self.changes += 1
         elif kind == "apply":
             self.simulator.step(index)
+        elif kind == "land":
+            self.land(index)
         elif kind == "crash":
             actor = self.actors[index]
             actor.flow.close()
@@ -176,14 +193,18 @@ class World:
         else:
             self._carry_out(self.actors[index], kind)
 
+    def land(self, index: int) -> None:
+        """Let a request that is late land. Those that have not done so when all has come to rest are the check's."""
+        self._arrive(self.late.pop(index))
+
     def state(self) -> bytes:
         """Return a digest of all that the future depends on."""
         actors = tuple((actor.ended, actor.told, actor.wake is not None) for actor in self.actors)
         account = self.simulator._account  # noqa: SLF001 - the simulator's whole state, without its journal
         layered = [actor.store for actor in self.actors if isinstance(actor.store, LayeredStore)]
         caches = [list(store._cache._entries.items()) for store in layered]  # noqa: SLF001 - all that a cache answers
-        parts = (account, self.store._accounts, caches, self.clock.now, actors)  # noqa: SLF001 - likewise
-        spent = tuple(kind for kind, _ in self.moves if kind in {"crash", "lose", "refuse", "expire"})
+        parts = (account, self.store._accounts, caches, self.clock.now, actors, self.late)  # noqa: SLF001 - likewise
+        spent = tuple(kind for kind, _ in self.moves if kind not in {"step", "land", "apply"})
         return blake2b(pickle.dumps((parts, len(spent), sorted(spent))), digest_size=16).digest()
 
     def _leases(self) -> bool:
@@ -225,9 +246,11 @@ class World:
         request = effect.request
         if kind == "refuse":
             raise NoResponseError("the request was lost", outcome="unknown")
-        headers = {**_HEADERS, "content-type": request.content_type}
+        if kind == "delay":
+            self.late.append(request)
+            raise NoResponseError("the answer took too long", outcome="unknown")
         try:
-            answer = self.simulator.handle(request.method, request.path, headers, request.body or b"")
+            answer = self._arrive(request)
         except ConnectionRefused as exc:
             raise NotSentError("no connection") from exc
         except ConnectionLost as exc:
@@ -235,6 +258,10 @@ class World:
         if kind == "lose":
             raise NoResponseError("the answer was lost", outcome="unknown")
         return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
+
+    def _arrive(self, request: Request) -> Answer:
+        headers = {**_HEADERS, "content-type": request.content_type}
+        return self.simulator.handle(request.method, request.path, headers, request.body or b"")
 
     def _tell(self, actor: Actor, result: object) -> None:
         actor.told = _digest(actor.told, result)
@@ -310,7 +337,8 @@ def explore(scene: Callable[[], World], check: Callable[[World], None], limits: 
 
 def _checked(world: World, check: Callable[[World], None]) -> None:
     moves = [
-        f"{kind} {world.actors[index].name}" if kind not in {"expire", "apply"} else kind for kind, index in world.moves
+        kind if kind in {"land", "expire", "apply"} else f"{kind} {world.actors[index].name}"
+        for kind, index in world.moves
     ]
     try:
         check(world)

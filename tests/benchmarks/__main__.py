@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import resource
 import statistics
@@ -22,37 +21,13 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from safeklaviyo import AsyncKlaviyo, Binding, Klaviyo
+from safeklaviyo import AsyncKlaviyo, Klaviyo
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores import open_store
+from tests.benchmarks.measuring import ACCOUNT, BODY, EVENT, HEADERS, KEY, ROW, cpu, repeat, show
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
-
-KEY = "pk_benchmark"
-ACCOUNT = "BENCHM"
-PROFILE = "01BENCHMARK000000000000001"
-EVENT = {"product": "Boots", "price": 99.5, "tags": ["a", "b"], "sku": "B-1", "items": [{"id": 1}, {"id": 2}]}
-ROW = Binding("customer-1", "customer-1@shop.example.net", PROFILE)
-BODY = {
-    "data": {
-        "type": "event",
-        "attributes": {
-            "properties": EVENT,
-            "time": "2026-11-23T12:00:00+00:00",
-            "unique_id": "0123456789abcdef0123456789abcdef",
-            "metric": {"data": {"type": "metric", "attributes": {"name": "Placed Order"}}},
-            "profile": {
-                "data": {
-                    "type": "profile",
-                    "id": PROFILE,
-                    "attributes": {"external_id": ROW.external_id, "email": ROW.email},
-                }
-            },
-        },
-    }
-}
-HEADERS = {"Authorization": f"Klaviyo-API-Key {KEY}", "revision": "2026-10-15"}
 
 
 @contextmanager
@@ -65,28 +40,6 @@ def served() -> Iterator[str]:
             yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
         finally:
             process.terminate()
-
-
-def cpu(calls: dict[str, Callable[[], object]], *, number: int, rounds: int) -> dict[str, float]:
-    """Return the median CPU seconds of a call of each, measured in turns so that the machine's moods hit all alike."""
-    measured: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    gc.collect()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start = time.process_time()
-            for _ in range(number):
-                call()
-            measured[name].append((time.process_time() - start) / number)
-    return {name: statistics.median(values) for name, values in measured.items()}
-
-
-def show(title: str, measured: dict[str, float], base: str, unit: float = 1e6, suffix: str = "us") -> None:
-    """Print one table."""
-    print(f"\n{title}")
-    for name, value in measured.items():
-        print(f"  {name:<44} {value * unit:10.1f} {suffix}   x {value / measured[base]:.2f}")
 
 
 def blocking(url: str, folder: Path, rounds: int) -> None:
@@ -130,14 +83,8 @@ async def awaited(url: str, folder: Path, rounds: int, in_flight: int) -> None:
     """Compare the throughput of warm `track` calls with a plain `AsyncClient`, many in flight."""
 
     async def throughput(call: Callable[[], Awaitable[object]], number: int) -> float:
-        left = iter(range(number))
-
-        async def worker() -> None:
-            for _ in left:
-                await call()
-
         start = time.perf_counter()
-        await asyncio.gather(*(worker() for _ in range(in_flight)))
+        await repeat(call, number, in_flight)
         return (time.perf_counter() - start) / number
 
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
@@ -217,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--only", choices=["sync", "async", "import", "lookup"])
+    parser.add_argument("--only", choices=["sync", "async", "import", "lookup", "stores"])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, served() as url:
         folder = Path(name)
@@ -229,6 +176,10 @@ def main() -> None:
             imports(given.rounds)
         if given.only in (None, "lookup"):
             lookups(folder, given.rows)
+        if given.only in (None, "stores"):
+            from tests.benchmarks import stores  # the drivers are extras
+
+            stores.compare(url, given.rounds)
 
 
 if __name__ == "__main__":

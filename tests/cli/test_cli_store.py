@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import sys
 import tempfile
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo.cli import _store, main
+from safeklaviyo.cli import _copy, _store, main
+from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores.base import Change, Match
+from safeklaviyo.stores.base import Change, JournalEntry, JournalRow, Match
 from safeklaviyo.stores.sqlite import SqliteStore
 
 ACCOUNT = "SiMuLa"
@@ -66,10 +70,16 @@ def email(value):
 
 
 def change(store, old, new):
-    """Change an address, so that the old one is a former one."""
+    """Change an address, so that the old one is a former one, and write it down."""
     [match] = store.find(ACCOUNT, (email(old),)).matches
-    was = match.binding
-    store.bind(ACCOUNT, Change(Binding(was.external_id, new, was.profile_id, version=was.version, key=was.key)))
+    entry = JournalEntry("change_email", old, new)
+    store.bind(ACCOUNT, Change(replace(match.binding, email=new), verified=False, journal=entry))
+
+
+def tell(store, binding, number):
+    """Write so many rows about somebody down."""
+    rows = [JournalRow(0, 1000.0 + n, "", None, None, JournalEntry("x")) for n in range(number)]
+    assert number == store.restore_journal(ACCOUNT, [(binding, row) for row in rows])
 
 
 def content(store):
@@ -78,7 +88,14 @@ def content(store):
     former = {
         (match.identifier, match.retired_at, *_values(match.binding)) for match in store.former(ACCOUNT, bindings)
     }
-    return {(*_values(each), each.verified_at) for each in bindings}, former, store.notes(ACCOUNT, limit=10_000)
+    by_key = {each.key: each for each in bindings}
+    journal = [
+        (*_values(by_key[row.key]), row.at, row.profile_id, row.external_id, row.entry)
+        for row in store.journal(ACCOUNT, since=0, limit=10_000)
+        if row.key in by_key
+    ]
+    customers = {(*_values(each), each.verified_at) for each in bindings}
+    return customers, former, journal, store.notes(ACCOUNT, limit=10_000)
 
 
 def _values(binding):
@@ -152,8 +169,8 @@ def test_a_copy_has_all_that_counts(copy, source, target):
     assert content(source) == content(target)
     assert 0 == target.count("Others")
     expected = [
-        "FROM  4 customers, 2 former identifiers, 1 notes",
-        "TO    4 customers, 2 former identifiers, 1 of these notes",
+        "FROM  4 customers, 2 former identifiers, 1 journal rows, 1 notes",
+        "TO    4 customers, 2 former identifiers, 1 journal rows, 1 of these notes",
         "counts and checksums agree",
     ]
     assert expected == out.splitlines()
@@ -162,7 +179,7 @@ def test_a_copy_has_all_that_counts(copy, source, target):
 def test_all_notes_are_carried_however_many(copy, source, target):
     """Who was erased is remembered, of more people than are read at once."""
     source.add(ACCOUNT, people(1))
-    expected = {f"erased:{number}": "1" for number in range(_store.AT_ONCE + 1)}
+    expected = {f"erased:{number}": "1" for number in range(_copy.AT_ONCE + 1)}
     for name, value in expected.items():
         source.remember(ACCOUNT, name, value)
     assert 0 == copy().status
@@ -177,6 +194,33 @@ def test_a_copy_may_be_run_again(copy, source, target):
     change(source, "c3@shop.test", "new@shop.test")
     assert 0 == copy().status
     assert content(source) == content(target)
+
+
+def test_the_whole_journal_is_carried_in_order(copy, source, target):
+    """More rows than are read at once keep their times and their order; nothing is told of somebody who is gone."""
+    source.add(ACCOUNT, people(3))
+    for binding, number in zip(people(3), (_copy.AT_ONCE, 2, 1), strict=True):
+        tell(source, binding, number)
+    assert source.remove(ACCOUNT, email("c1@shop.test"))
+    status, out, _ = copy()
+    assert (0, "FROM  2 customers, 0 former identifiers, 1001 journal rows, 0 notes") == (status, out.splitlines()[0])
+    assert _copy.AT_ONCE + 1 == len(target.journal(ACCOUNT, since=0, limit=10_000))
+    assert content(source) == content(target)
+
+
+def test_who_changed_before_the_copy_is_rechecked_after_it(copy, source, target, client, simulator):
+    """The journal that was carried leads `recheck_changes` to an address that Klaviyo has put back meanwhile (P4)."""
+    before, after = (client(store=store) for store in (source, target))
+    before.identify(external_id="c0", email="old@shop.test")
+    before.change_email("new@shop.test", external_id="c0")
+    [profile] = simulator.profiles
+    data = {"type": "profile", "id": profile.id, "attributes": {"email": "old@shop.test"}}
+    headers = {"Authorization": "Klaviyo-API-Key pk_other", "revision": "2026-10-15"}
+    url = f"https://a.klaviyo.com/api/profiles/{profile.id}"
+    httpx.Client(transport=simulator.transport).patch(url, headers=headers, json={"data": data}).raise_for_status()
+    assert [] == after.recheck_changes(since=0.0)
+    assert 0 == copy().status
+    assert ["put_back"] == [each.finding for each in after.recheck_changes(since=0.0)]
 
 
 def test_an_account_that_nobody_knows_is_refused(copy, source):
@@ -202,12 +246,14 @@ def test_any_map_is_copied_as_it_is(history):
         first, second = f"{name}/from.db", f"{name}/to.db"
         with SqliteStore(first) as source, SqliteStore(second) as target:
             source.bind(ACCOUNT, Change(Binding("first", "first")))
-            for row, retire, is_change, absorbs in history:
+            for number, (row, retire, is_change, absorbs) in enumerate(history):
                 stands = source.page(ACCOUNT).bindings
                 key, version = (stands[0].key, stands[0].version) if is_change else ("", 0)
                 absorb = (stands[-1].key,) if absorbs else ()
                 binding = replace(row, key=key, version=version)
-                source.bind(ACCOUNT, Change(binding, verified=False, retire=retire, absorb=absorb))
+                entry = JournalEntry(str(number), row.email, row.external_id) if is_change or absorbs else None
+                change = Change(binding, verified=False, retire=retire, absorb=absorb, journal=entry)
+                source.bind(ACCOUNT, change)
             assert 0 == main(["store", "copy", f"sqlite:///{first}", f"sqlite:///{second}", "--account", ACCOUNT])
             assert content(source) == content(target)
 
@@ -215,23 +261,29 @@ def test_any_map_is_copied_as_it_is(history):
 # What keeps a copy from being made, or from being one.
 
 
-def test_an_interrupted_change_is_to_be_finished_first(copy, source, target):
-    """An intent that nobody would finish any more is not left behind; nothing is copied before."""
+@pytest.mark.parametrize("about", ["c0@shop.test", "nobody@shop.test"])
+@pytest.mark.parametrize("place", ["FROM", "TO"])
+@pytest.mark.parametrize(("ttl", "advice"), [(0.0, "recover()"), (60.0, "stop whatever uses it")])
+def test_a_map_that_is_not_idle_is_not_copied(copy, source, target, *, about, place, ttl, advice):
+    """A lease in either map, of a customer or of somebody new, expired or not, is told of; nothing is copied."""
     source.add(ACCOUNT, people(1))
-    source.acquire(ACCOUNT, frozenset({email("c0@shop.test")}), intent="x", ttl=0.0)
+    busy = source if place == "FROM" else target
+    busy.acquire(ACCOUNT, frozenset({email(about)}), intent="x", ttl=ttl)
     status, out, err = copy()
-    assert (1, "") == (status, out)
-    assert "recover()" in err
-    assert 0 == target.count(ACCOUNT)
+    assert (1, "", 0) == (status, out, target.count(ACCOUNT))
+    assert re.fullmatch(rf"ConfigurationError: [^\n]* {place}\b[^\n]*\n", err)
+    assert advice in err
 
 
-def test_a_map_that_is_written_to_is_not_copied(copy, source):
-    """A lease on a customer means that the copy would be of a moment that never was."""
-    source.add(ACCOUNT, people(2))
-    source.acquire(ACCOUNT, frozenset({email("c1@shop.test")}), intent="x", ttl=60.0)
-    status, out, err = copy()
-    assert (1, "") == (status, out)
-    assert "stop whatever uses it" in err
+@pytest.mark.parametrize("place", ["FROM", "TO"])
+def test_a_map_that_is_used_meanwhile_is_no_copy(source, target, copy, place):
+    """A lease that is there when all is compared keeps the copy from being called good."""
+    source.add(ACCOUNT, people(1))
+    assert 0 == copy().status
+    busy = source if place == "FROM" else target
+    busy.acquire(ACCOUNT, frozenset({email("nobody@shop.test")}), intent="x", ttl=60.0)
+    with pytest.raises(ConfigurationError, match=place):
+        compare(source, target)
 
 
 def test_a_customer_of_whom_the_other_map_says_otherwise_is_refused(copy, source, target):
@@ -239,12 +291,15 @@ def test_a_customer_of_whom_the_other_map_says_otherwise_is_refused(copy, source
     source.add(ACCOUNT, people(3))
     change(source, "c1@shop.test", "new@shop.test")
     target.add(ACCOUNT, [Binding("c1", "other@shop.test")])
+    own = target.page(ACCOUNT).bindings
     status, out, err = copy()
     assert 1 == status
     assert 1 == err.count("TO says otherwise")
     assert "the two differ" in err
     assert "@" not in out + err
     assert () == target.find(ACCOUNT, (email("c1@shop.test"),)).matches
+    assert own == target.page(ACCOUNT).bindings[:1]
+    assert () == target.journal(ACCOUNT, since=0)
     assert 3 == target.count(ACCOUNT)
 
 
@@ -256,6 +311,18 @@ def test_a_map_that_has_more_is_no_copy(copy, source, target):
     assert 1 == status
     assert "TO    3 customers" in out
     assert "the two differ" in err
+
+
+def compare(source, target):
+    """Compare two maps, as a copy does at its end."""
+    return _copy.compare(_copy.Map(source, ACCOUNT, "FROM"), _copy.Map(target, ACCOUNT, "TO"))
+
+
+def tell_anew(store, owner, **changes):
+    """Write a row of the journal down otherwise than it was."""
+    [row] = store.journal(ACCOUNT, since=0)
+    assert 1 == store.forget_journal(ACCOUNT, row.key)
+    assert 1 == store.restore_journal(ACCOUNT, [(owner, replace(row, **changes))])
 
 
 def retire_anew(store, binding, at):
@@ -274,45 +341,129 @@ def retire_anew(store, binding, at):
         pytest.param(lambda store: retire_anew(store, people(2)[1], 1.000001), id="another time"),
         pytest.param(lambda store: retire_anew(store, people(1)[0], 1.0), id="another owner"),
         pytest.param(lambda store: store.remember(ACCOUNT, "name", "other"), id="another note"),
+        pytest.param(lambda store: tell(store, people(1)[0], 2), id="another row"),
+        pytest.param(lambda store: tell_anew(store, people(1)[0]), id="a row about another"),
+        pytest.param(lambda store: tell_anew(store, people(2)[1], at=1000.000001), id="a row of another time"),
+        pytest.param(lambda store: tell_anew(store, people(2)[1], profile_id="P"), id="a row of another profile"),
+        pytest.param(lambda store: tell_anew(store, people(2)[1], external_id="x"), id="a row of another id"),
+        pytest.param(
+            lambda store: tell_anew(store, people(2)[1], entry=JournalEntry("x", "a")), id="a row of another address"
+        ),
     ],
 )
 def test_a_difference_is_found(source, target, copy, spoil, capsys):
     """The comparison sees each part of what a copy carries."""
     source.add(ACCOUNT, people(2))
     source.restore(ACCOUNT, [Match(email("old@shop.test"), people(2)[1], 1.0)])
+    tell(source, people(2)[1], 1)
     source.remember(ACCOUNT, "name", "value")
     assert 0 == copy().status
-    maps = [_store._Map(store, ACCOUNT) for store in (source, target)]
-    assert 0 == _store._compare(*maps, lambda _: None)
+    assert 0 == compare(source, target)
     spoil(target)
-    assert 1 == _store._compare(*maps, lambda _: None)
+    assert 1 == compare(source, target)
 
 
 # Going on.
 
 
+@contextmanager
+def full(folder, table, when):
+    """Let the map that is copied to refuse some rows, as a full disk would."""
+    for statement in (
+        f"CREATE TRIGGER full BEFORE INSERT ON {table} WHEN {when} BEGIN SELECT RAISE(ABORT, 'full'); END",
+        "DROP TRIGGER full",
+    ):
+        with closing(sqlite3.connect(folder / "to.db")) as database:
+            database.execute(statement)
+        if statement.startswith("CREATE"):
+            yield
+
+
 @pytest.fixture
-def stopped(copy, source, folder):
-    """A copy that stopped after its first part, because of a lease that is gone by now; one customer is gone there."""
-    source.add(ACCOUNT, people(_store.AT_ONCE + 2))
-    source.remember(ACCOUNT, "name", "value")
-    last = frozenset({email(f"c{_store.AT_ONCE + 1}@shop.test")})
-    lease = source.acquire(ACCOUNT, last, intent="x", ttl=60.0)
-    status, out, err = copy()
-    assert (1, "") == (status, out)
-    assert f"stopped after {_store.AT_ONCE} customers" in err
-    source.release(ACCOUNT, lease.token)
-    with SqliteStore(folder / "to.db") as target:
-        target.remove(ACCOUNT, email("c0@shop.test"))
+def whole(source, target):
+    """The map that is copied, with more of everything than is read at once."""
+    source.add(ACCOUNT, people(_copy.AT_ONCE + 2))
+    tell(source, people(1)[0], _copy.AT_ONCE + 3)
+    for number in range(_copy.AT_ONCE + 4):
+        source.remember(ACCOUNT, f"note {number}", "value")
+    target.count(ACCOUNT)  # the file is there
+    return source
 
 
-def test_a_copy_goes_on_where_it_stopped(stopped, copy, source, target):
+def forget_journal(store):
+    """Forget what is written down about the first customer."""
+    assert store.forget_journal(ACCOUNT, store.page(ACCOUNT).bindings[0].key)
+
+
+THOUSAND = f"(SELECT count(*) FROM {{}}) >= {_copy.AT_ONCE}"
+
+
+@pytest.mark.parametrize(
+    ("table", "when", "said", "undo", "left"),
+    [
+        pytest.param(
+            "binding",
+            THOUSAND.format("binding"),
+            "1000 customers",
+            lambda store: store.remove(ACCOUNT, email("c1@shop.test")),
+            "1001 customers, 0 former identifiers, 1003 journal rows, 1004 of these notes",
+            id="customers",
+        ),
+        pytest.param(
+            "journal",
+            "true",
+            "0 journal rows",
+            lambda store: store.remove(ACCOUNT, email("c1@shop.test")),
+            "1001 customers, 0 former identifiers, 1003 journal rows, 1004 of these notes",
+            id="before the journal",
+        ),
+        pytest.param(
+            "journal",
+            THOUSAND.format("journal"),
+            "1000 journal rows",
+            forget_journal,
+            "1002 customers, 0 former identifiers, 3 journal rows, 1004 of these notes",
+            id="journal",
+        ),
+        pytest.param(
+            "note",
+            "new.name = 'note 0'",
+            "0 notes",
+            forget_journal,
+            "1002 customers, 0 former identifiers, 0 journal rows, 1004 of these notes",
+            id="before the notes",
+        ),
+        pytest.param(
+            "note",
+            "new.name = 'note 999'",
+            "1000 notes",
+            lambda store: store.remember(ACCOUNT, "note 0", None),
+            "1002 customers, 0 former identifiers, 1003 journal rows, 1003 of these notes",
+            id="notes",
+        ),
+    ],
+)
+def test_a_copy_goes_on_where_it_stopped(whole, copy, target, folder, *, table, when, said, undo, left):
     """With ``--resume`` what was done is not done again, which the comparison tells where it is gone meanwhile."""
+    with full(folder, table, when):
+        status, out, err = copy()
+    assert (1, "") == (status, out)
+    assert f"stopped after {said}; " in err
+    undo(target)
     status, out, _ = copy("--resume")
-    assert (1, _store.AT_ONCE + 1) == (status, target.count(ACCOUNT))
-    assert f"TO    {_store.AT_ONCE + 1} customers, 0 former identifiers, 1 of these notes" in out
+    assert (1, f"TO    {left}") == (status, out.splitlines()[1])
     assert 0 == copy().status
-    assert content(source) == content(target)
+    assert _copy.PLACE not in dict(target.notes(ACCOUNT, limit=10_000).notes)
+
+
+@pytest.fixture
+def stopped(copy, source, target, folder):
+    """A copy that stopped after its first part; one customer of it is gone."""
+    source.add(ACCOUNT, people(_copy.AT_ONCE + 2))
+    target.count(ACCOUNT)  # the file is there
+    with full(folder, "binding", THOUSAND.format("binding")):
+        assert 1 == copy().status
+    target.remove(ACCOUNT, email("c0@shop.test"))
 
 
 def test_without_being_told_to_a_copy_begins_anew(stopped, copy, source, target):
@@ -321,25 +472,35 @@ def test_without_being_told_to_a_copy_begins_anew(stopped, copy, source, target)
     assert content(source) == content(target)
 
 
+def test_a_copy_that_never_began_goes_on_from_the_start(copy, source, target):
+    """``--resume`` does no harm where there is nothing to go on with."""
+    source.add(ACCOUNT, people(1))
+    assert 0 == copy("--resume").status
+    assert content(source) == content(target)
+
+
 def test_a_copy_from_elsewhere_does_not_go_on(stopped, copy, source, target, folder):
     """A place in one map means nothing in another."""
     with SqliteStore(folder / "other.db") as other:
-        other.add(ACCOUNT, people(_store.AT_ONCE + 2))
+        other.add(ACCOUNT, people(_copy.AT_ONCE + 2))
         assert 0 == copy("--resume", source="other.db").status
         assert content(other)[0] == content(target)[0]
 
 
 def test_a_place_does_not_depend_on_who_copies():
-    """The digest of where a map is leaves out user, password and parameters."""
+    """The digest of where a map is leaves out user, password and how to get there, but not the schema."""
     expected = _store._subject("postgresql://host/shop")
-    assert expected == _store._subject("postgresql://ann:hunter2@host/shop?sslmode=require")
+    assert expected == _store._subject("postgresql://ann:hunter2@host/shop?sslmode=require&password=hunter2")
     assert expected != _store._subject("postgresql://host/other")
+    own = _store._subject("postgresql://host/shop?schema=own&sslmode=require")
+    assert own == _store._subject("postgresql://host/shop?sslmode=disable&schema=own")
+    assert expected != own
 
 
 def test_how_far_a_copy_got_is_no_part_of_a_map(stopped, copy, target, folder, run):
     """An unfinished copy that is copied itself leaves no place behind in the third map."""
     third = f"sqlite:///{folder}/third.db"
     assert 0 == run("store", "copy", f"sqlite:///{folder}/to.db", third, "--account", ACCOUNT).status
-    assert _store._PLACE in dict(target.notes(ACCOUNT).notes)
+    assert _copy.PLACE in dict(target.notes(ACCOUNT).notes)
     with SqliteStore(folder / "third.db") as store:
         assert () == store.notes(ACCOUNT).notes

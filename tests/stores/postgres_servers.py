@@ -1,13 +1,18 @@
-"""The PostgreSQL server that is there, a database of the tests' own on it, and clocks that a test can set."""
+"""The PostgreSQL server that is there, a database of the tests' own on it, clocks to set, and servers of their own."""
 
 import os
+import shutil
+import signal
+import subprocess
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from redis_servers import free_port
 
 from safeklaviyo.stores.postgres import PostgresStore
 
@@ -106,3 +111,72 @@ def end_all(admin):
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
+
+
+class OwnCluster:
+    """A PostgreSQL server of a test's own, in a folder; what was committed is there when it is started again."""
+
+    def __init__(self, folder):
+        self._bin = _binaries()
+        # PostgreSQL refuses to run as root.
+        self._user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+        self.port = free_port()
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self._folder = folder
+        self._is_running = False
+        self._paused = []
+
+    def __enter__(self):
+        if self._user:
+            shutil.chown(self._folder, "postgres")
+        self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    def start(self):
+        """Start it, and wait until it answers."""
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder} -c fsync=off"
+        self._run("pg_ctl", "start", "-w", "-l", str(self._folder / "log"), "-o", options)
+        self._is_running = True
+
+    def kill(self):
+        """End it at once, as a crash would: what was not committed is lost, and the log is read at the next start."""
+        if self._is_running:
+            self._run("pg_ctl", "stop", "-m", "immediate")
+            self._is_running = False
+
+    def pause(self):
+        """Let it answer nobody, as if it hung."""
+        with connect(self.url) as admin:
+            clients = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            self._paused = [pid for (pid,) in admin.execute(clients)]
+        self._paused.append(int((self._folder / "data" / "postmaster.pid").read_text().split()[0]))
+        self._signal(signal.SIGSTOP)
+
+    def resume(self):
+        """Let it go on where it was paused."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number):
+        for pid in self._paused:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _run(self, name, *arguments):
+        # In a folder that the other user may enter; its output is no pipe, which the server would keep open.
+        command = [self._bin / name, "-D", self._folder / "data", *arguments]
+        with (self._folder / f"{name}.log").open("w") as output:
+            ended = subprocess.run(command, cwd=self._folder, stdout=output, stderr=output, check=False, **self._user)
+        assert 0 == ended.returncode, (self._folder / f"{name}.log").read_text()
+
+
+def _binaries():
+    """Return the folder of the server's programs, which are seldom on the path."""
+    folders = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    found = shutil.which("initdb", path=os.pathsep.join([*folders, os.environ.get("PATH", "")]))
+    if found is None:
+        pytest.skip("initdb is not installed: PostgreSQL's server programs are needed")
+    return Path(found).parent

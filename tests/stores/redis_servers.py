@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import threading
 import uuid
 from contextlib import contextmanager, suppress
+from random import SystemRandom
 from shutil import which
 
 import pytest
@@ -81,6 +83,14 @@ class OwnServer:
             self._process.stdout.close()
             self._process = None
 
+    def pause(self):
+        """Let it answer nobody, as if it hung."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        """Let it go on where it was paused."""
+        self._process.send_signal(signal.SIGCONT)
+
     def run(self, *command):
         """Send one command, and return its reply."""
         with redis.Redis(port=self.port, decode_responses=True) as client:
@@ -88,8 +98,8 @@ class OwnServer:
 
 
 def free_port():
-    """Return a port on which nobody listens."""
-    for port in PORTS:
+    """Return a port on which nobody listens: any, so that nobody takes that of a server which is dead for a while."""
+    for port in SystemRandom().sample(PORTS, 100):  # whose order no test's seed decides
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port + 10_000))
             with socket.socket() as other:

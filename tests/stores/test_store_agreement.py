@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores.base import Change, JournalEntry, Match
+from safeklaviyo.stores.base import Change, JournalEntry, JournalRow, Match
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.sqlite import SqliteStore
 from safeklaviyo.testing.contract import ManualClock
@@ -23,7 +23,9 @@ SETS = st.frozensets(IDENTIFIERS, min_size=1, max_size=4)
 ROWS = st.builds(Binding, OPTIONAL, OPTIONAL, OPTIONAL, OPTIONAL, st.none() | st.floats(0, 9))
 PICK = st.integers(0, 20)
 TIMES = st.sampled_from([1.0, 1000.25])
-ENTRIES = st.none() | st.builds(JournalEntry, VALUES, OPTIONAL, OPTIONAL)
+ENTRY = st.builds(JournalEntry, VALUES, OPTIONAL, OPTIONAL)
+ENTRIES = st.none() | ENTRY
+TOLD = st.builds(JournalRow, st.just(7), st.sampled_from([1.0, 1000.25, 5000.0]), VALUES, OPTIONAL, OPTIONAL, ENTRY)
 TTLS = st.sampled_from([0.0, 1.0, 2.5, 3e8])
 
 _FOLDER = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
@@ -148,13 +150,40 @@ class Agreement(RuleBasedStateMachine):
 
         self.both(told)
 
+    @rule(account=ACCOUNTS, picks=st.lists(PICK, max_size=3))
+    def keyed(self, account, picks):
+        def call(index):
+            keys = [self.bindings[-1 - pick % len(self.bindings)][index].key for pick in picks]
+            return lambda store: tuple(sorted(store.bindings(account, keys), key=lambda each: int(each.key)))
+
+        self.both(call(0), call(1))
+
+    @rule(account=ACCOUNTS, rows=st.lists(st.tuples(ROWS, TOLD), max_size=3))
+    def restore_journal(self, account, rows):
+        self.both(lambda store: store.restore_journal(account, rows))
+
+    @rule(account=ACCOUNTS, pick=PICK, told=st.lists(TOLD, min_size=1, max_size=3))
+    def restore_the_journal_of_one(self, account, pick, told):
+        stands = self.bindings[-1 - pick % len(self.bindings)][0]
+        self.both(lambda store: store.restore_journal(account, [(stands, row) for row in told]))
+
+    @rule(account=ACCOUNTS, pick=PICK)
+    def forget_journal(self, account, pick):
+        keys = self.bindings[-1 - pick % len(self.bindings)]
+        self.both(*[lambda store, each=each: store.forget_journal(account, each.key) for each in keys])
+
     @rule(account=ACCOUNTS, limit=st.integers(1, 3))
     def expired(self, account, limit):
         self.both(lambda store: store.expired(account, limit))
+        self.both(lambda store: store.leases(account, limit))
 
-    @rule(account=ACCOUNTS, since=st.floats(995, 1020), limit=st.integers(1, 3))
+    @rule(account=ACCOUNTS, since=st.floats(0, 20) | st.floats(995, 1020), limit=st.integers(1, 3))
     def journal(self, account, since, limit):
-        self.both(lambda store: store.journal(account, since=since, limit=limit))
+        def walk(store):
+            rows = store.journal(account, since=since, limit=limit)
+            return rows, *((store.journal(account, since=since, after=rows[0].number, limit=limit),) if rows else ())
+
+        self.both(walk)
 
     @rule(account=ACCOUNTS, name=VALUES, value=OPTIONAL)
     def remember(self, account, name, value):

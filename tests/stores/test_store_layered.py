@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
+from safeklaviyo.errors import ConfigurationError, StoreIncompatibleError, StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
+from safeklaviyo.stores._remembering import LONGEST, NOTE, SAID_FOR, outlast
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.layered import AsyncLayeredStore, LayeredStore
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
@@ -74,8 +75,15 @@ def shared(clock):
 
 @pytest.fixture
 def store(shared, clock):
-    """One process's view of it."""
-    return LayeredStore(shared, max_age=2.0, max_entries=3, clock=clock)
+    """One process's view of it, which has said by now that it remembers."""
+    return said(LayeredStore(shared, max_age=2.0, max_entries=3, clock=clock))
+
+
+def said(store, account="shop"):
+    """Let a cache say that it remembers."""
+    for _ in range(2):
+        store.find(account, ())
+    return store
 
 
 def asks_the_shared_map(store, shared, *identifiers):
@@ -195,6 +203,63 @@ def test_a_write_whose_outcome_is_unknown_is_forgotten_too(store, shared):
         store.find("shop", (ANN,))
 
 
+def wait_of(shared):
+    """Return for how long a change waits for those who remember."""
+    return outlast(shared.recall("shop", NOTE), shared._clock())
+
+
+def test_nothing_is_remembered_before_it_is_said(shared, clock):
+    """A cache says in the shared map that it remembers, reads that back, and remembers from then on."""
+    store = LayeredStore(shared, clock=clock)
+    assert 0.0 == wait_of(shared)
+    assert [True, True, True, False] == [asks_the_shared_map(store, shared, ANN) for _ in range(4)]
+    assert LONGEST == wait_of(shared)
+
+
+def test_a_cache_that_is_still_used_says_so_again(store, shared, clock):
+    """However long a cache is used, at each moment at which it answers by itself those who change know of it."""
+    answered = 0
+    for _ in range(1000):
+        clock.advance(0.37)
+        if not asks_the_shared_map(store, shared, ANN):
+            answered += 1
+            assert LONGEST == wait_of(shared)
+    assert answered > 500
+
+
+def test_a_cache_that_is_gone_is_waited_for_no_longer(store, shared, clock):
+    """Once nobody has said so for a while nobody remembers, and changes are as fast as before."""
+    clock.advance(2 * SAID_FOR - 0.1)
+    assert LONGEST == wait_of(shared)
+    clock.advance(0.1)
+    assert 0.0 == wait_of(shared)
+
+
+def test_a_cache_whose_word_was_lost_says_it_again(store, shared, clock):
+    """A note that the map has lost is missed within a minute."""
+    shared.remember("shop", NOTE, None)
+    clock.advance(SAID_FOR)
+    assert [True, True, True, False] == [asks_the_shared_map(store, shared, ANN) for _ in range(4)]
+    assert LONGEST == wait_of(shared)
+
+
+def test_a_word_in_the_future_is_not_relied_on(store, shared, clock):
+    """After the map's clock was set back a cache says anew that it remembers; changes wait for what was said before."""
+    clock.advance(-3600.0)
+    assert LONGEST == wait_of(shared)
+    other = LayeredStore(shared, clock=clock)
+    assert [True, True, True, False] == [asks_the_shared_map(other, shared, ANN) for _ in range(4)]
+
+
+def test_a_note_that_cannot_be_read_is_no_licence(shared, clock):
+    """Neither a cache nor a change goes on over what somebody else wrote there."""
+    shared.remember("shop", NOTE, "?")
+    with pytest.raises(StoreIncompatibleError):
+        LayeredStore(shared, clock=clock).find("shop", (ANN,))
+    with pytest.raises(StoreIncompatibleError):
+        wait_of(shared)
+
+
 def test_what_others_write_is_seen_within_the_bound(store, shared, clock):
     """Another process's change, or lease, is unseen for no longer than `max_age`."""
     binding = store.find("shop", (ANN,)).matches[0].binding
@@ -275,10 +340,11 @@ def test_an_identifier_that_moved_is_its_new_owners(store, shared, clock):
 def test_accounts_are_remembered_apart(store):
     """A customer of one account is not found in another."""
     store.find("shop", (ANN,))
+    said(store, "other")
     assert () == store.find("other", (ANN,)).matches
 
 
-@pytest.mark.parametrize("setting", [{"max_age": 0.0}, {"max_age": float("nan")}, {"max_entries": 0}])
+@pytest.mark.parametrize("setting", [{"max_age": 0.0}, {"max_age": 2.5}, {"max_age": float("nan")}, {"max_entries": 0}])
 @pytest.mark.parametrize(
     "make", [lambda **s: LayeredStore(MemoryStore(), **s), lambda **s: AsyncLayeredStore(AsyncMemoryStore(), **s)]
 )
@@ -308,7 +374,8 @@ async def test_the_async_store_remembers_too():
     shared = AsyncMemoryStore(clock=clock)
     async with AsyncLayeredStore(shared, clock=clock) as store:
         await store.add("shop", [ROW])
-        await store.find("shop", (ANN,))
+        for _ in range(3):
+            await store.find("shop", (ANN,))
         await shared.remove("shop", ANN)
         assert (await store.find("shop", (ANN,))).matches
         clock.advance(2.0)

@@ -71,7 +71,7 @@ class TestTable:
     @pytest.mark.parametrize(
         ("name", "expected"),
         [
-            ("ClusterError", StoreIncompatibleError),
+            ("ClusterError", StoreUnavailableError),
             ("SlotNotCoveredError", StoreUnavailableError),
             ("MaxConnectionsError", StoreUnavailableError),
             ("TimeoutError", StoreUnavailableError),

@@ -79,14 +79,17 @@ def is_quiet(descriptor: int) -> bool:
 
 
 def conninfo(url: str, seconds: float) -> str:
-    """Return what libpq is told: the user's own words, and a limit to connecting where they set none.
+    """Return what libpq is told: the user's own words, and a limit to connecting to each host where they set none.
 
     Raises:
         ConfigurationError: libpq does not understand it. It is not quoted, because it may hold a password.
     """
     try:
-        limits: dict[str, Any] = {"connect_timeout": max(1, round(seconds)), "fallback_application_name": "safeklaviyo"}
-        return make_conninfo("", **(limits | conninfo_to_dict(url)))
+        given = conninfo_to_dict(url)
+        # A host that is silent must leave time for the next one.
+        share = seconds / (1 + max(str(given.get(name)).count(",") for name in ("host", "hostaddr")))
+        limits: dict[str, Any] = {"connect_timeout": max(1, int(share)), "fallback_application_name": "safeklaviyo"}
+        return make_conninfo("", **(limits | given))
     except psycopg.Error:
         raise ConfigurationError("the PostgreSQL URL of the identity map is none that libpq understands") from None
 

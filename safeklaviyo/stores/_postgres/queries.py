@@ -107,13 +107,20 @@ class Queries:
         )
         return Query(statement, (written(account), limit), _leases, SCAN)
 
+    def leases(self, account: str, limit: int) -> Query[tuple[Lease, ...]]:
+        """See `IdentityStore.leases`."""
+        statement = self._own(
+            "SELECT token, identifiers, intent, expires - now, false FROM {0}.lease, {0}.clock() AS now"
+            " WHERE account = %s ORDER BY token LIMIT %s"
+        )
+        return Query(statement, (written(account), limit), _leases, SCAN)
+
     def journal(self, account: str, since: float, after: int, limit: int) -> Query[tuple[JournalRow, ...]]:
         """See `IdentityStore.journal`."""
         statement = self._own(
-            "SELECT number, at, binding, profile_id, external_id, verb, old, new FROM {0}.journal"
-            " WHERE account = %s AND number > %s AND at >= %s ORDER BY number LIMIT %s"
+            "SELECT number, at, binding, profile_id, external_id, verb, old, new FROM {0}.journal_page(%s, %s, %s, %s)"
         )
-        return Query(statement, (written(account), after, since, limit), _journal, SCAN)
+        return Query(statement, (written(account), since, after, limit), _journal, SCAN)
 
     def forget_journal(self, account: str, key: str) -> Query[int]:
         """See `IdentityStore.forget_journal`."""
@@ -126,8 +133,7 @@ class Queries:
     def page(self, account: str, after: str | None, limit: int) -> Query[Page]:
         """See `IdentityStore.page`."""
         statement = self._own(
-            "SELECT id, external_id, email, profile_id, phone_number, verified_at, version FROM {0}.binding"
-            " WHERE account = %s AND id > %s ORDER BY id LIMIT %s"
+            "SELECT id, external_id, email, profile_id, phone_number, verified_at, version FROM {0}.page(%s, %s, %s)"
         )
 
         def read(rows: Rows) -> Page:
@@ -135,6 +141,14 @@ class Queries:
             return Page(part, part[-1].key if len(rows) > limit else None)
 
         return Query(statement, (written(account), 0 if after is None else _number(after), limit + 1), read, SCAN)
+
+    def bindings(self, account: str, keys: Sequence[str]) -> Query[tuple[Binding, ...]]:
+        """See `IdentityStore.bindings`."""
+        statement = self._own(
+            "SELECT id, external_id, email, profile_id, phone_number, verified_at, version FROM"
+            " (SELECT * FROM {0}.binding WHERE id = ANY(%s) OFFSET 0) AS b WHERE account = %s"
+        )
+        return Query(statement, ([_number(key) for key in keys], written(account)), _bindings, SCAN)
 
     def former(self, account: str, bindings: Sequence[Binding]) -> Query[tuple[Match, ...]]:
         """See `IdentityStore.former`."""
@@ -158,6 +172,11 @@ class Queries:
             for owner in owned(match.binding)[:1]
         ]
         return Query(self._call("restore", 2), (written(account), _json(rows)), _one, PER_ROW * len(former))
+
+    def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> Query[int]:
+        """See `IdentityStore.restore_journal`."""
+        told = [([_name(each) for each in owned(binding)], _journal_columns(row)) for binding, row in rows]
+        return Query(self._call("restore_journal", 2), (written(account), _json(told)), _one, PER_ROW * len(rows))
 
     def count(self, account: str) -> Query[int]:
         """See `IdentityStore.count`."""
@@ -183,17 +202,14 @@ class Queries:
 
     def notes(self, account: str, after: str | None, limit: int) -> Query[Notes]:
         """See `IdentityStore.notes`."""
-        statement = self._own(
-            "SELECT name, value FROM {0}.note WHERE account = %s AND (%s::text IS NULL OR name > %s)"
-            " ORDER BY name LIMIT %s"
-        )
+        statement = self._own("SELECT name, value FROM {0}.note_page(%s, %s, %s)")
         place = None if after is None else written(after)
 
         def read(rows: Rows) -> Notes:
             part = tuple([(str(_plain(name)), str(_plain(value))) for name, value in rows[:limit]])
             return Notes(part, part[-1][0] if len(rows) > limit else None)
 
-        return Query(statement, (written(account), place, place, limit + 1), read, SCAN)
+        return Query(statement, (written(account), place, limit + 1), read, SCAN)
 
     def check(self) -> Query[bool]:
         """Make sure that the map is of this version; True if it is read-only."""
@@ -260,6 +276,18 @@ def _columns(binding: Binding) -> dict[str, object]:
     return columns | {"verified_at": binding.verified_at}
 
 
+def _journal_columns(row: JournalRow) -> dict[str, object]:
+    texts = {
+        "profile_id": row.profile_id,
+        "external_id": row.external_id,
+        "verb": row.entry.verb,
+        "old": row.entry.old,
+        "new": row.entry.new,
+    }
+    columns: dict[str, object] = {name: written(text) for name, text in texts.items() if text is not None}
+    return columns | {"at": row.at}
+
+
 def _change(change: Change) -> dict[str, object]:
     binding, entry = change.binding, change.journal
     columns = {"id": _number(binding.key) if binding.key else None, "version": binding.version}
@@ -304,6 +332,10 @@ def _binding(row: Sequence[Any]) -> Binding:
     number, external_id, email, profile_id, phone_number, verified_at, version = row
     texts = (_plain(external_id), _plain(email), _plain(profile_id), _plain(phone_number))
     return Binding(*texts, verified_at, version, str(number))
+
+
+def _bindings(rows: Rows) -> tuple[Binding, ...]:
+    return tuple([_binding(row) for row in rows])
 
 
 def _former(kind: str, value: str, binding: Binding, retired_at: float) -> Match:

@@ -21,6 +21,8 @@ MIGRATE: Final = "run `safeklaviyo store migrate`"
 # A plan is kept for as long as a connection, and must not be one for the empty tables it was made with.
 _PLANNING = "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off"
 _WAITING = "SET lock_timeout = '4s'"
+# Without statistics a part of a large table looks small enough to be sorted, with all that is behind it.
+_PAGING = "SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off"
 _NAME_LIMIT = 63  # PostgreSQL cuts longer names off (its *Identifiers and Key Words*)
 
 
@@ -60,7 +62,7 @@ def migration_sql(schema: str = SCHEMA) -> str:
     """
     text = files(__package__ or "").joinpath(f"version_{VERSION}.sql").read_text("utf-8")
     names = {"schema": quoted(schema), "schema_text": sql.Literal(schema).as_string(None)}
-    for name, value in {**names, "planning": _PLANNING, "waiting": _WAITING}.items():
+    for name, value in {**names, "planning": _PLANNING, "waiting": _WAITING, "paging": _PAGING}.items():
         text = text.replace(f"{{{name}}}", value)
     return text
 

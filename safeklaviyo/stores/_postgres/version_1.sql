@@ -73,7 +73,7 @@ CREATE TABLE {schema}.journal(
     new text
 );
 CREATE INDEX journal_of_account ON {schema}.journal(account, number);
-CREATE INDEX journal_of_binding ON {schema}.journal(binding);
+CREATE INDEX journal_of_binding ON {schema}.journal(binding, at);
 
 CREATE TABLE {schema}.note(
     account text COLLATE "C" NOT NULL,
@@ -81,6 +81,47 @@ CREATE TABLE {schema}.note(
     value text NOT NULL,
     PRIMARY KEY (account, name)
 );
+
+-- A standby that is promoted goes on from what it had received, and its sequences would give numbers that the lost server
+-- had given. It begins a new timeline, which is the higher part of each number, so that no token and no key is given
+-- twice. Where a service does not let its timeline be read, the higher part is empty.
+DO $$
+BEGIN
+    PERFORM pg_walfile_name(pg_current_wal_lsn());
+    CREATE FUNCTION {schema}.era() RETURNS bigint LANGUAGE sql VOLATILE
+    AS 'SELECT (''x'' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint << 40';
+EXCEPTION WHEN undefined_function OR insufficient_privilege OR feature_not_supported THEN
+    CREATE FUNCTION {schema}.era() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 0::bigint';
+END
+$$;
+
+CREATE FUNCTION {schema}.number_binding() RETURNS trigger LANGUAGE plpgsql
+AS $$
+BEGIN
+    NEW.id := NEW.id + {schema}.era();
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER number BEFORE INSERT ON {schema}.binding FOR EACH ROW EXECUTE FUNCTION {schema}.number_binding();
+
+CREATE FUNCTION {schema}.number_lease() RETURNS trigger LANGUAGE plpgsql
+AS $$
+BEGIN
+    NEW.token := NEW.token + {schema}.era();
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER number BEFORE INSERT OR UPDATE OF token ON {schema}.lease
+FOR EACH ROW EXECUTE FUNCTION {schema}.number_lease();
+
+CREATE FUNCTION {schema}.number_journal() RETURNS trigger LANGUAGE plpgsql
+AS $$
+BEGIN
+    NEW.number := NEW.number + {schema}.era();
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER number BEFORE INSERT ON {schema}.journal FOR EACH ROW EXECUTE FUNCTION {schema}.number_journal();
 
 CREATE FUNCTION {schema}.clock() RETURNS double precision LANGUAGE sql VOLATILE
 AS $$ SELECT extract(epoch FROM clock_timestamp())::double precision $$;
@@ -146,6 +187,40 @@ BEGIN
         ) AS t
     )
     ORDER BY a.number;
+END
+$$;
+
+CREATE FUNCTION {schema}.page(_account text, _after bigint, _limit bigint) RETURNS SETOF {schema}.binding
+LANGUAGE plpgsql STABLE {paging}
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT b.* FROM {schema}.binding AS b WHERE b.account = _account AND b.id > _after ORDER BY b.id LIMIT _limit;
+END
+$$;
+
+CREATE FUNCTION {schema}.journal_page(_account text, _since double precision, _after bigint, _limit bigint)
+RETURNS SETOF {schema}.journal
+LANGUAGE plpgsql STABLE {paging}
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT j.* FROM {schema}.journal AS j
+    WHERE j.account = _account AND j.number > _after AND j.at >= _since ORDER BY j.number LIMIT _limit;
+END
+$$;
+
+-- The first part begins before every name, the empty one included.
+CREATE FUNCTION {schema}.note_page(_account text, _after text, _limit bigint) RETURNS SETOF {schema}.note
+LANGUAGE plpgsql STABLE {paging}
+AS $$
+BEGIN
+    IF _after IS NULL THEN
+        RETURN QUERY SELECT n.* FROM {schema}.note AS n WHERE n.account = _account ORDER BY n.name LIMIT _limit;
+    ELSE
+        RETURN QUERY
+        SELECT n.* FROM {schema}.note AS n WHERE n.account = _account AND n.name > _after ORDER BY n.name LIMIT _limit;
+    END IF;
 END
 $$;
 
@@ -437,6 +512,40 @@ BEGIN
         INSERT INTO {schema}.place (account, kind, value, binding, retired_at)
         VALUES (_account, _row->>2, _row->>3, _owner, (_row->>4)::double precision)
         ON CONFLICT (account, kind, value) DO NOTHING;
+        IF FOUND THEN
+            _restored := _restored + 1;
+        END IF;
+    END LOOP;
+    RETURN _restored;
+END
+$$;
+
+CREATE FUNCTION {schema}.restore_journal(_account text, _rows json) RETURNS bigint
+LANGUAGE plpgsql VOLATILE {planning} {waiting}
+AS $$
+DECLARE
+    _row json;
+    _told {schema}.journal;
+    _owners bigint[];
+    _restored bigint := 0;
+BEGIN
+    PERFORM {schema}.enter(_account);
+    FOR _row IN SELECT * FROM json_array_elements(_rows) LOOP
+        _owners := ARRAY(
+            SELECT DISTINCT p.binding FROM {schema}.names(_row->0) AS a LEFT JOIN LATERAL (
+                SELECT o.binding FROM {schema}.place AS o
+                WHERE o.account = _account AND o.kind = a.kind AND o.value = a.value AND o.retired_at IS NULL OFFSET 0
+            ) AS p ON true
+        );
+        CONTINUE WHEN _owners[1] IS NULL OR cardinality(_owners) > 1;
+        _told := json_populate_record(NULL::{schema}.journal, _row->1);
+        INSERT INTO {schema}.journal (account, at, binding, profile_id, external_id, verb, old, new)
+        SELECT _account, _told.at, _owners[1], _told.profile_id, _told.external_id, _told.verb, _told.old, _told.new
+        WHERE NOT EXISTS (
+            SELECT FROM {schema}.journal AS j WHERE j.binding = _owners[1] AND j.at = _told.at
+                AND (j.profile_id, j.external_id, j.verb, j.old, j.new)
+                IS NOT DISTINCT FROM (_told.profile_id, _told.external_id, _told.verb, _told.old, _told.new)
+        );
         IF FOUND THEN
             _restored := _restored + 1;
         END IF;

@@ -16,6 +16,7 @@ takes away is gone as a whole: it cannot seem to know nobody while its schema st
 ``@schema``             the version of this layout
 ``@generation``         when the map was made: the name of this map and no other
 ``@serial``             the number given last: keys, tokens and journal rows share one counter
+``@ahead``              the number of the first journal row that came from a map whose clock was ahead, if there is one
 ``prefix:{account}:…``  sorted sets: ``bindings`` by key, ``leases`` by expiry, ``journal`` by number
 ======================  =====================================================================
 

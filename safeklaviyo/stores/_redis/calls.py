@@ -58,7 +58,8 @@ class Call(NamedTuple, Generic[T]):
 
 def find(identifiers: Sequence[Identifier]) -> Call[Found]:
     """See `IdentityStore.find`."""
-    return Call(READS, b"find", tuple([_name(each) for each in identifiers]), partial(_found, identifiers), 1)
+    names = tuple([_LETTERS[kind] + value.encode() for kind, value in identifiers])
+    return Call(READS, b"find", names, partial(_found, identifiers), 1)
 
 
 def acquire(identifiers: frozenset[Identifier], intent: str, ttl: float) -> Call[Lease | None]:
@@ -109,7 +110,12 @@ def release_identifier(identifier: Identifier) -> Call[bool]:
 
 def expired(limit: int) -> Call[tuple[Lease, ...]]:
     """See `IdentityStore.expired`."""
-    return Call(READS, b"expired", (b"%d" % limit,), _expired)
+    return Call(READS, b"expired", (b"%d" % limit,), _leases)
+
+
+def leases(limit: int) -> Call[tuple[Lease, ...]]:
+    """See `IdentityStore.leases`."""
+    return Call(READS, b"leases", (b"%d" % limit,), _leases)
 
 
 def journal(since: float, after: int, limit: int) -> Call[tuple[JournalRow, ...]]:
@@ -128,6 +134,11 @@ def page(after: str | None, limit: int) -> Call[Page]:
     return Call(READS, b"page", (place.encode(), b"%d" % limit), _page)
 
 
+def bindings(keys: Sequence[str]) -> Call[tuple[Binding, ...]]:
+    """See `IdentityStore.bindings`."""
+    return Call(READS, b"bindings", tuple([key.encode() for key in dict.fromkeys(keys)]), _bindings, 1)
+
+
 def former(bindings: Sequence[Binding]) -> Call[tuple[Match, ...]]:
     """See `IdentityStore.former`."""
     asked = {binding.key: binding for binding in bindings}
@@ -138,6 +149,11 @@ def restore(former: Sequence[Match]) -> Call[int]:
     """See `IdentityStore.restore`."""
     rows = [_past(owner, match) for match in former for owner in owned(match.binding)[:1]]
     return Call(WRITES, b"restore", tuple(rows), int)
+
+
+def restore_journal(rows: Sequence[tuple[Binding, JournalRow]]) -> Call[int]:
+    """See `IdentityStore.restore_journal`."""
+    return Call(WRITES, b"restore_journal", tuple([_told(binding, row) for binding, row in rows]), int)
 
 
 def count() -> Call[int]:
@@ -189,6 +205,11 @@ def _past(owner: Identifier, match: Match) -> bytes:
     return _FIELD.join((_name(owner), _name(match.identifier), _micro(match.retired_at)))
 
 
+def _told(binding: Binding, row: JournalRow) -> bytes:
+    values = (row.profile_id, row.external_id, row.entry.verb, row.entry.old, row.entry.new)
+    return b"\xfd".join((_names(owned(binding)), _micro(row.at), _FIELD.join([_text(each) for each in values])))
+
+
 def _read_text(part: str) -> str | None:
     return None if part == NONE else part
 
@@ -226,14 +247,14 @@ def _lease(record: str, now: str, *, taken_over: bool = False) -> Lease:
 
 def _found(identifiers: Sequence[Identifier], answer: str) -> Found:
     now, lease, *records = answer.split(RECORD)
-    matches: list[Match | None] = [None] * len(identifiers)
+    matches: dict[int, Match] = {}
     for record in records:
         parts = record.split(FIELD)
         binding = _binding(parts[:7])
-        for number, retired_at in zip(parts[7::2], parts[8::2], strict=True):
-            place = int(number)
+        for each in range(7, len(parts), 2):
+            place, retired_at = int(parts[each]), parts[each + 1]
             matches[place] = Match(identifiers[place], binding, _seconds(retired_at) if retired_at else None)
-    known = tuple([match for match in matches if match is not None])
+    known = tuple([matches[place] for place in sorted(matches)])
     return Found(known, _lease(lease, now) if lease else None, _seconds(now))
 
 
@@ -265,7 +286,7 @@ def _statuses(answer: str) -> tuple[AddStatus, ...]:
     return tuple([_STATUSES[each] for each in answer])
 
 
-def _expired(answer: str) -> tuple[Lease, ...]:
+def _leases(answer: str) -> tuple[Lease, ...]:
     now, *leases = answer.split(RECORD)
     return tuple([_lease(each, now) for each in leases])
 
@@ -278,6 +299,10 @@ def _journal_row(record: str) -> JournalRow:
     number, at, key, profile_id, external_id, verb, old, new = record.split(FIELD)
     entry = JournalEntry(verb, _read_text(old), _read_text(new))
     return JournalRow(int(number), _seconds(at), key, _read_text(profile_id), _read_text(external_id), entry)
+
+
+def _bindings(answer: str) -> tuple[Binding, ...]:
+    return tuple([_binding(record.split(FIELD)) for record in answer.split(RECORD)]) if answer else ()
 
 
 def _page(answer: str) -> Page:

@@ -7,14 +7,22 @@ that: both may be personal (P8).
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+import ssl
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+import redis.asyncio.sentinel
+import redis.sentinel
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreIncompatibleError, StoreUnavailableError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 FAILURES: Final = (RedisError, RedisClusterException, OSError)
 """All that redis-py raises."""
+
+_UNNAMING: Final = (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)
 
 
 class Meaning(NamedTuple):
@@ -39,6 +47,16 @@ _DISCONNECTED: Final = Meaning(
     StoreUnavailableError, f"the identity map's server cannot be reached, or hung up: {_UNKNOWN}"
 )
 _SILENT: Final = Meaning(StoreUnavailableError, f"the identity map's server did not answer in time: {_UNKNOWN}")
+_UNNAMED: Final = Meaning(
+    StoreUnavailableError,
+    "no sentinel names a server that holds the identity map now: try again, or see to the sentinels, to the service's"
+    " name, and to what they want as a password",
+)
+_UNTRUSTED: Final = Meaning(
+    ConfigurationError,
+    "the certificate of the identity map's server is not to be trusted: see to its name, its dates and who signed it;"
+    " an authority of your own goes into the URL's ssl_ca_certs",
+)
 _REFUSED: Final = Meaning(
     StoreIncompatibleError,
     "the identity map's server refuses what Redis 7 accepts; see to its version, its database number and any proxy",
@@ -53,6 +71,7 @@ BY_CLASS: Final = {
         StoreUnavailableError, "the identity map's server is still reading its data; try again"
     ),
     "ClusterDownError": _CLUSTER_DOWN,
+    "ClusterError": _CLUSTER_DOWN,  # sent from one node to another until the client gave up, as while a slot is moved
     "ConnectionError": _DISCONNECTED,
     "ExternalAuthProviderError": _CREDENTIALS,
     "InvalidResponse": Meaning(
@@ -78,14 +97,16 @@ BY_CLASS: Final = {
 """By the name of the nearest class, so that it holds for every version of redis-py and for Python's own errors."""
 
 BY_CODE: Final = {
+    "ASK": _CLUSTERED,
     "BUSY": Meaning(StoreUnavailableError, "the identity map's server is busy with a long script; try again"),
     "MISCONF": Meaning(StoreUnavailableError, "the identity map's server cannot write to its disk; see to that"),
+    "MOVED": _CLUSTERED,
     "NOREPLICAS": Meaning(StoreUnavailableError, "the identity map's server misses its replicas; see to them"),
     "WRONGTYPE": Meaning(
         StoreIncompatibleError, "other data stands where the identity map should be; choose another prefix"
     ),
 }
-"""By the first word of an answer for which redis-py has no class."""
+"""By the first word of an answer for which redis-py, or an older version of it, has no class."""
 
 BY_REFUSAL: Final = {
     "foreign": Meaning(
@@ -108,7 +129,17 @@ def meaning_of(failure: BaseException) -> Meaning:
         by_code = BY_CODE.get(str(failure).partition(" ")[0])
         if by_code is not None:
             return by_code
+    if any(isinstance(each, ssl.SSLCertVerificationError) for each in _chain(failure)):
+        return _UNTRUSTED
+    if isinstance(failure, _UNNAMING):
+        return _UNNAMED
     return next(BY_CLASS[each.__name__] for each in type(failure).__mro__ if each.__name__ in BY_CLASS)
+
+
+def _chain(failure: BaseException | None) -> Iterator[BaseException]:
+    while failure is not None:
+        yield failure
+        failure = failure.__cause__ or failure.__context__
 
 
 def store_error(failure: BaseException) -> SafeKlaviyoError:
@@ -118,8 +149,8 @@ def store_error(failure: BaseException) -> SafeKlaviyoError:
 
 
 def cause_of(failure: BaseException) -> BaseException | None:
-    """Return the failure, unless the server may have quoted in it what it was sent."""
-    return None if isinstance(failure, ResponseError) else failure
+    """Return the failure, unless it may quote what the server was sent, or how one logs in to the sentinels."""
+    return None if isinstance(failure, (ResponseError, *_UNNAMING)) else failure
 
 
 def refusal(word: str) -> SafeKlaviyoError:

@@ -47,8 +47,9 @@ function operations.find()
   return table.concat(answer, RECORD)
 end
 
-function operations.expired()
-  local tokens = redis.call('ZRANGEBYSCORE', expiries, '-inf', whole(now))
+-- The leases that expire by a time, lowest token first.
+local function leases_by(time)
+  local tokens = redis.call('ZRANGEBYSCORE', expiries, '-inf', time)
   table.sort(tokens, by_number)
   local leases = {whole(now)}
   for each = 1, math.min(#tokens, tonumber(ARGV[3])) do
@@ -57,10 +58,20 @@ function operations.expired()
   return table.concat(leases, RECORD)
 end
 
--- A row's number is its time in microseconds or more, so that none written at `since` or later has a lower one.
+function operations.expired()
+  return leases_by(whole(now))
+end
+
+function operations.leases()
+  return leases_by('+inf')
+end
+
+-- A row's number is its time in microseconds or more, so that none written at `since` or later has a lower one; but for
+-- rows of another map whose clock was ahead, from the first of which on all are looked at.
 function operations.journal()
   local after, since, limit = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-  local from, rows, part = math.max(after + 1, since), {}, nil
+  local ahead = tonumber(get('@ahead') or since)
+  local from, rows, part = math.max(after + 1, math.min(since, ahead)), {}, nil
   repeat
     part = redis.call('ZRANGEBYSCORE', diary, whole(from), '+inf', 'LIMIT', 0, limit)
     for _, row in ipairs(part) do
@@ -78,6 +89,15 @@ function operations.page()
   local bindings = {#keys > limit and keys[limit] or ''}
   for each = 1, math.min(#keys, limit) do
     bindings[each + 1] = keys[each] .. FIELD .. get('b' .. keys[each])
+  end
+  return table.concat(bindings, RECORD)
+end
+
+function operations.bindings()
+  local keys, bindings = {}, {}
+  for each = 3, #ARGV do keys[each - 2] = ARGV[each] end
+  for each, binding in ipairs(get_all(prefixed('b', keys))) do
+    if binding then bindings[#bindings + 1] = keys[each] .. FIELD .. binding end
   end
   return table.concat(bindings, RECORD)
 end

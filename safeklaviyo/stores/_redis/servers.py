@@ -1,18 +1,22 @@
 """How a Redis server is named, reached and waited for.
 
 Decided here: what a URL may say, how long is waited, and that nothing is sent twice. Making a client does no I/O.
+
+Sentinels are asked in turn whenever a connection is made. They share what the store may wait for an answer, so that
+some that are silent do not keep it from one that knows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
 
 from safeklaviyo.errors import ConfigurationError
 
@@ -20,8 +24,9 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 ACCEPTED: Final = (
-    "give redis://[[user]:password@]host[:port][/database], the same with rediss:// for TLS, or"
-    " redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/service[/database]"
+    "give redis://[[user]:password@]host[:port][/database], the same with rediss:// for TLS, then perhaps"
+    " ?ssl_ca_certs=file, or redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/service[/database], then"
+    " perhaps ?sentinel_username=user&sentinel_password=password"
 )
 CONNECTIONS: Final = 32
 """How many connections one store keeps open at most; who needs one more waits for it."""
@@ -29,7 +34,12 @@ CONNECTIONS: Final = 32
 _CONNECT_TIMEOUT: Final = 2.0
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
-_SCHEMES: Final = frozenset({"redis", "rediss", "redis+sentinel"})
+_PARAMETERS: Final = {
+    "redis": frozenset[str](),
+    "rediss": frozenset({"ssl_ca_certs"}),
+    "redis+sentinel": frozenset({"sentinel_username", "sentinel_password"}),
+}
+"""What a URL may say behind a question mark, by its scheme."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -39,30 +49,49 @@ class Server:
     Attributes:
         hosts: The server; or the sentinels that know it.
         service: The name by which the sentinels know it; None where the server is named itself.
+        login: How one logs in to the server, and its database.
+        more: What else the connections are made with: those to the sentinels, where there are any.
     """
 
     hosts: tuple[tuple[str, int], ...]
     service: str | None
     is_secure: bool
     login: dict[str, Any] = field(default_factory=dict[str, Any])
+    more: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def client(self, timeout: float) -> tuple[Any, ...]:
         """Return a client, and behind it whatever else is to be closed with it."""
-        return self._opened(redis, Retry(NoBackoff(), 0), timeout)
+        waiting = {"connection_pool_class": _WaitingPool, "max_connections": CONNECTIONS, "timeout": timeout}
+        return self._opened(redis, Retry(NoBackoff(), 0), timeout, waiting)
 
     def async_client(self, timeout: float) -> tuple[Any, ...]:
         """Same as `client`, for one event loop."""
-        return self._opened(redis.asyncio, AsyncRetry(NoBackoff(), 0), timeout)
+        return self._opened(redis.asyncio, AsyncRetry(NoBackoff(), 0), timeout, {})
 
-    def _opened(self, driver: Any, retry: Any, timeout: float) -> tuple[Any, ...]:  # redis-py's own types say less
+    def _opened(self, driver: Any, retry: Any, timeout: float, pool: dict[str, Any]) -> tuple[Any, ...]:
         waits = _waits(timeout, retry)
         if self.service is not None:
-            sentinel = driver.Sentinel(self.hosts, sentinel_kwargs=waits)
-            return (sentinel.master_for(self.service, **self.login, **waits), *sentinel.sentinels)
+            shares = _waits(timeout / (len(self.hosts) + 1), retry)  # one is left for the server itself
+            sentinel = driver.Sentinel(self.hosts, sentinel_kwargs=self.more | shares)
+            return (sentinel.master_for(self.service, **self.login, **waits, **pool), *sentinel.sentinels)
         host, port = self.hosts[0]
         kind = driver.SSLConnection if self.is_secure else driver.Connection
-        place = {"host": host, "port": port, "connection_class": kind, "max_connections": CONNECTIONS}
+        place = {"host": host, "port": port, "connection_class": kind, "max_connections": CONNECTIONS, **self.more}
         return (driver.Redis.from_pool(driver.BlockingConnectionPool(timeout=timeout, **place, **self.login, **waits)),)
+
+
+class _WaitingPool(SentinelConnectionPool, redis.BlockingConnectionPool):
+    """Connections to the server that sentinels name; who needs one more than there may be waits for it."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - as it is called
+        """End all connections, or those that nobody uses, which is what a failover calls for."""
+        if inuse_connections:
+            super().disconnect()
+            return
+        idle: list[Any] = list(cast("Any", self).pool.queue)  # before version 7 of redis-py only all could be ended
+        for connection in idle:
+            if connection is not None:
+                connection.disconnect()
 
 
 def parse(url: str) -> Server:
@@ -74,20 +103,28 @@ def parse(url: str) -> Server:
     try:
         parts = urlsplit(url)
         hosts = _hosts(parts)
+        given = _parameters(parts.query)
     except ValueError:
         raise ConfigurationError(f"the store's URL cannot be read; {ACCEPTED}") from None
-    if parts.scheme not in _SCHEMES or not all(host for host, _ in hosts):
+    if parts.scheme not in _PARAMETERS or not all(host for host, _ in hosts):
         raise ConfigurationError(f"the store's URL names no Redis server; {ACCEPTED}")
-    if parts.query or parts.fragment or url.endswith(("?", "#")):
-        raise ConfigurationError(f"a store's URL takes no parameters; {ACCEPTED}")
+    if given.keys() - _PARAMETERS[parts.scheme] or parts.fragment or url.endswith(("?", "#")):
+        raise ConfigurationError(f"the store's URL has parameters that it does not take; {ACCEPTED}")
     path = [unquote(each) for each in parts.path.removeprefix("/").split("/")]
     service = path.pop(0) if parts.scheme == "redis+sentinel" else None
     database = path[0] if path else ""
     if service == "" or len(path) > 1 or not (database == "" or (database.isascii() and database.isdigit())):
         raise ConfigurationError(f"the path of the store's URL is not understood; {ACCEPTED}")
     login = {"username": parts.username, "password": parts.password}
-    given = {name: unquote(value) for name, value in login.items() if value}
-    return Server(hosts, service, parts.scheme == "rediss", given | {"db": int(database or 0)})
+    known = {name: unquote(value) for name, value in login.items() if value}
+    more: dict[str, Any] = {name.removeprefix("sentinel_"): value for name, value in given.items()}
+    if parts.scheme == "rediss":
+        more["ssl_check_hostname"] = True  # older versions of redis-py take any trusted certificate
+    return Server(hosts, service, parts.scheme == "rediss", known | {"db": int(database or 0)}, more)
+
+
+def _parameters(query: str) -> dict[str, str]:
+    return {name: unquote(value) for name, _, value in (part.partition("=") for part in query.split("&") if part)}
 
 
 def _hosts(parts: SplitResult) -> tuple[tuple[str, int], ...]:

@@ -182,10 +182,10 @@ local function note_rows(key, numbers)
   set('j' .. key, noted and noted .. FIELD .. numbers or numbers)
 end
 
-local function write_down(key, binding, entry)
+local function write_down(row)
   local number = serial()
-  redis.call('ZADD', diary, number, table.concat({number, whole(now), key, binding[3], binding[1], entry}, FIELD))
-  note_rows(key, number)
+  redis.call('ZADD', diary, number, number .. FIELD .. row)
+  return number
 end
 
 -- Let the rows about one binding become rows about another.
@@ -246,7 +246,7 @@ function operations.bind()
   if verified == '1' then wanted[VERIFIED_AT] = string.format('%.6f', now / 1000000) end
   key = carry_out(key, wanted, stands, absorb, further)
   if token ~= '' then revoke(token) end
-  if entry ~= '' then write_down(key, wanted, entry) end
+  if entry ~= '' then note_rows(key, write_down(table.concat({whole(now), key, wanted[3], wanted[1], entry}, FIELD))) end
   return outcome('bound', key, wanted)
 end
 
@@ -318,6 +318,56 @@ function operations.restore()
     end
   end
   for key, identifiers in pairs(former) do retire(key, identifiers) end
+  return tostring(restored)
+end
+
+-- The binding on which all these identifiers are current.
+local function owner_of_all(identifiers)
+  local key = nil
+  for _, identifier in ipairs(identifiers) do
+    local owner = owner_of(identifier)
+    if not owner or key and owner ~= key then return nil end
+    key = owner
+  end
+  return key
+end
+
+-- The journal's rows about a binding, without their numbers.
+local function rows_about(key)
+  local rows = {}
+  for _, number in ipairs(list(get('j' .. key) or '')) do
+    for _, row in ipairs(redis.call('ZRANGEBYSCORE', diary, number, number)) do
+      rows[string.sub(row, #number + 2)] = true
+    end
+  end
+  return rows
+end
+
+-- Write a row of another map down; return its number, nil where that is done already.
+local function restore_row(key, at, said, rows)
+  local row = table.concat({at, key, said}, FIELD)
+  if rows[row] then return nil end
+  rows[row] = true
+  local number = write_down(row)
+  if tonumber(at) > tonumber(number) and not get('@ahead') then set('@ahead', number) end
+  return number
+end
+
+function operations.restore_journal()
+  local known, numbers, restored = {}, {}, 0
+  for each = 3, #ARGV do
+    local names, at, said = string.match(ARGV[each], '^([^\253]*)\253([^\253]*)\253(.*)$')
+    local key = owner_of_all(list(names))
+    if key then
+      known[key] = known[key] or rows_about(key)
+      local number = restore_row(key, at, said, known[key])
+      if number then
+        numbers[key] = numbers[key] and numbers[key] .. FIELD .. number or number
+        restored = restored + 1
+      end
+    end
+  end
+  for key, new in pairs(numbers) do note_rows(key, new) end
   return tostring(restored)
 end
 
