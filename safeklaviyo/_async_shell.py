@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from safeklaviyo._flow import Effect, Flow, Send, Sleep, StoreEffect
 from safeklaviyo._http import AsyncClient, AsyncClientSender, AsyncTransportSender, check_client
-from safeklaviyo._shell import ambient, check_open
+from safeklaviyo._shell import ambient, check_open, check_process
 from safeklaviyo.errors import SafeKlaviyoError
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class AsyncShell:
     async def _start(self, loop: AbstractEventLoop) -> _Home:
         check_open(is_closed=self._is_closed)
         target, client = self._wiring.target, self._client
+        check_process(client, None if self._home is None else self._home.pid)
         sender: AsyncSender = AsyncTransportSender(target) if client is None else AsyncClientSender(target, client)
         keeper = _keep(sender)
         await anext(keeper)

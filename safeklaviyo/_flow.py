@@ -14,7 +14,7 @@ what it held expires), no I/O, and an effect is carried out at most once for eac
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Found,
         JournalRow,
         Lease,
+        Match,
         Page,
     )
 
@@ -267,6 +268,17 @@ class Journal(StoreEffect["tuple[JournalRow, ...]"]):
 
     def on(self, store: AnyStore) -> Any:
         return store.journal(self.account, since=self.since, after=self.after, limit=self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Former(StoreEffect["tuple[Match, ...]"]):
+    """See `IdentityStore.former`."""
+
+    account: str
+    bindings: Sequence[Binding]
+
+    def on(self, store: AnyStore) -> Any:
+        return store.former(self.account, self.bindings)
 
 
 @dataclass(frozen=True, slots=True)

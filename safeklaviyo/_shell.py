@@ -81,6 +81,7 @@ class Shell:
             if process is None or process.pid != getpid():
                 check_open(is_closed=self._is_closed)
                 target, client = self._wiring.target, self._client
+                check_process(client, None if process is None else process.pid)
                 sender: Sender = TransportSender(target) if client is None else ClientSender(target, client)
                 self._process = process = _Process(getpid(), self._wiring.setup(), sender)
             return process
@@ -101,6 +102,18 @@ class Shell:
         # After a fork the connections are the parent's, and closing them takes locks that it may have held.
         if process is not None and process.pid == getpid():
             process.sender.close()
+
+
+def check_process(client: object, pid: int | None) -> None:
+    """Refuse to send through a client of the caller's that another process has used before a fork.
+
+    Both would read from the same connections, and take each other's answers for their own.
+
+    Raises:
+        ConfigurationError: It has been used in that process.
+    """
+    if client is not None and pid not in (None, getpid()):
+        raise ConfigurationError("the http_client was used before this process was forked; give each process its own")
 
 
 def check_open(*, is_closed: bool) -> None:

@@ -60,6 +60,21 @@ GUARDS = [
         "operations/test_traces.py::test_h3_a_warm_write_that_lands_late_puts_nothing_back",
     ),
     _guard(
+        "P2, P4", "_operations/_change.py",
+        "yield from outlast_caches(call, lease, found.now)", "pass",
+        "operations/test_remembered.py::test_p2_nobody_names_a_customer_as_they_were",
+    ),
+    _guard(
+        "P4", "_operations/_erasing.py",
+        "yield from outlast_caches(call, lease, found.now)", "pass",
+        "operations/test_remembered.py::test_p4_nobody_who_was_erased_is_made_known_again",
+    ),
+    _guard(
+        "P4", "stores/_cache.py",
+        "self._drop((account, name))", "pass",
+        "stores/test_store_layered.py::test_what_this_process_writes_about_is_forgotten",
+    ),
+    _guard(
         "P3, F-4", "_evidence.py",
         "if addressed is not None and addressed.external_id is not None:", "if False:",
         "operations/test_first_contact.py::test_r4_another_owner_is_never_overwritten",
@@ -88,6 +103,26 @@ GUARDS = [
         "P7", "_operations/_call.py",
         'if main and (outcome == "applied" or call.outcome == "not_applied"):', "if False:",
         "operations/test_faults.py::test_p7_every_fault_at_every_request_is_told_truly_and_heals",
+    ),
+    _guard(
+        "P7", "_operations/_settle.py",
+        "if not is_gone:\n                _leave_behind", "if False:\n                _leave_behind",
+        "identity/test_left_behind.py::test_p7_a_change_that_could_not_be_called_off_is_not_called_off",
+    ),
+    _guard(
+        "P7", "_operations/_settle.py",
+        "        _leave_behind(call, intent)\n", "",
+        "identity/test_left_behind.py::test_p7_a_change_that_may_yet_be_made_is_not_called_off",
+    ),
+    _guard(
+        "P4, H1", "_operations/_change.py",
+        "if not put_back:", "if True:",
+        "identity/test_change_external_id.py::test_h1_a_former_address_that_comes_between_is_put_right",
+    ),
+    _guard(
+        "P4", "_operations/_track.py",
+        "yield from refuse_erased(call, Claim(binding.external_id, binding.email))", "pass",
+        "identity/test_erase.py::test_an_event_is_not_repeated_once_its_customer_is_erased",
     ),
     _guard(
         "P8", "errors.py",

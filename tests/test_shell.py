@@ -183,6 +183,47 @@ class TestFork:
         assert 0 == process.exitcode
         assert k.identify(email="ann@shop.dev").created is False
 
+    @pytest.mark.parametrize("is_used", [True, False])
+    def test_client_of_the_callers(self, server: str, *, is_used: bool) -> None:
+        """A client of the caller's that was used before a fork is refused in the child, which shares its sockets."""
+
+        def child() -> None:
+            if is_used:
+                with pytest.raises(ConfigurationError, match="fork"):
+                    k.identify(external_id="A1", email="ann@shop.dev")
+            else:
+                assert k.identify(external_id="A1", email="ann@shop.dev").profile_id
+
+        with (
+            httpx.Client() as http,
+            Klaviyo(KEY, store="memory://", account="A", base_url=server, http_client=http) as k,
+        ):
+            if is_used:
+                k.identify(external_id="A1", email="ann@shop.dev")
+            process = multiprocessing.get_context("fork").Process(target=child)
+            process.start()
+            process.join(20)
+            assert 0 == process.exitcode
+            assert k.identify(external_id="A1", email="ann@shop.dev").profile_id
+
+    def test_async_client_of_the_callers(self, simulator: KlaviyoSimulator) -> None:
+        """The same for the asynchronous client."""
+
+        async def use() -> None:
+            await k.identify(external_id="A1", email="ann@shop.dev")
+
+        def child() -> None:
+            with pytest.raises(ConfigurationError, match="fork"):
+                asyncio.run(use())
+
+        http = httpx.AsyncClient(transport=simulator.transport)
+        k = AsyncKlaviyo(KEY, store=AsyncMemoryStore(), account="A", http_client=http)
+        asyncio.run(use())
+        process = multiprocessing.get_context("fork").Process(target=child)
+        process.start()
+        process.join(20)
+        assert 0 == process.exitcode
+
 
 class TestLoops:
     def test_one_after_another(self, simulator: KlaviyoSimulator, server: str) -> None:

@@ -186,18 +186,25 @@ def _renewing(call: Call, lease: Lease) -> Callable[[float], Flow[None]]:
     return renew
 
 
-def release(call: Call, lease: Lease) -> Flow[None]:
-    """Give a lease back; if the store cannot take it, it expires by itself."""
+def release(call: Call, lease: Lease) -> Flow[bool]:
+    """Give a lease back; False if the store could not take it, so that it expires by itself."""
     try:
         yield from Release(call.account, lease.token)
     except StoreError:
         logger.warning("a lease could not be released and will expire", extra={"operation": call.operation})
+        return False
+    return True
 
 
-def give_up(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[None]:
-    """Release the lease of a write that failed, unless a copy of it may still land: then lease and intent stay."""
-    if not call.doubt and not isinstance(error, StoreError):
-        yield from release(call, lease)
+def give_up(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[bool]:
+    """Release the lease of a write that failed, unless a copy of it may still land: then lease and intent stay.
+
+    Returns:
+        Whether lease and intent are gone.
+    """
+    if call.doubt or isinstance(error, StoreError):
+        return False
+    return (yield from release(call, lease))
 
 
 def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T]:

@@ -6,71 +6,30 @@ A new identifier that is anybody else's is refused; nothing is written onto a pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo import _evidence, _wire, errors
 from safeklaviyo._flow import Bind, Find, Flow, Renew, Response
 from safeklaviyo._operations._call import TAKEN_OR_MISSING, Call, LeaseLostError, release, send
+from safeklaviyo._operations._leases import outlast_caches
 from safeklaviyo._operations._merge import check_plan, plan_merge, request_merge, wait_until_gone
 from safeklaviyo._operations._reading import Evidence, former_kinds, gather, owner_in_map, read_answer, read_profile
+from safeklaviyo._operations._task import Changed, Task, agrees, difference
 from safeklaviyo.identity import Identifier, Identity, Kind
-from safeklaviyo.models import CLEAR
 from safeklaviyo.stores.base import Change, JournalEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from safeklaviyo._operations._leases import Intent
     from safeklaviyo.models import Binding, Profile
     from safeklaviyo.stores.base import BindOutcome, Found, Lease
 
 _NEXT_LOOK = 1.0
 _MERGES = 10  # requests for one merge that never happens, before the change is given up and blocks nobody
+_NOT_SHOWN = "Klaviyo's answer does not show the identifiers that were sent"
 _TRIES = 4  # the first decision, one with what a conflict showed, one after a merge, one to read an answer back
-
-
-@dataclass(slots=True)
-class Changed:
-    """What a change has come to.
-
-    Attributes:
-        binding: What stands in the map now; None if everything has to be decided again.
-        put_back: A profile that shows the new address although its owner has left it: to be restored first.
-        taken: What to raise if it cannot be.
-        profile_id: The customer's profile.
-        moved: The profile was changed by this call.
-        merged_id: The orphan that was merged into it.
-        is_pending: Klaviyo has not merged the orphan yet; the lease keeps the intent until somebody can go on.
-    """
-
-    binding: Binding | None = None
-    put_back: Profile | None = None
-    taken: errors.IdentityError | None = None
-    profile_id: str | None = None
-    moved: bool = False
-    merged_id: str | None = None
-    is_pending: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One change, while it is made.
-
-    Attributes:
-        wanted: The binding as it is to be.
-        main: The PATCH is the operation's main write.
-    """
-
-    lease: Lease
-    intent: Intent
-    binding: Binding
-    wanted: Binding
-    changed: Changed
-    main: bool
-
-    @property
-    def claimed(self) -> Binding:
-        """What nobody else may have: the address, and an external id or phone number that is new."""
-        return replace(self.wanted, external_id=self.intent.new_external_id, phone_number=self.intent.new_phone_number)
 
 
 def change_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = False) -> Flow[Changed]:
@@ -91,7 +50,8 @@ def change_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool =
         return changed
     wanted = intent.applied_to(binding)
     _refuse_taken(found, binding, wanted, merges=intent.merges)
-    task = _Task(lease, intent, binding, wanted, changed, main)
+    task = Task(lease, intent, binding, wanted, changed, main)
+    yield from outlast_caches(call, lease, found.now)
     yield from call.setup.in_flight.settle(binding.key, call.setup.attempt)
     evidence = yield from _gather(call, task, (intent.profile_id, intent.source_id))
     profile = yield from _move(call, task, evidence)
@@ -102,7 +62,7 @@ def change_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool =
     return changed
 
 
-def _gather(call: Call, task: _Task, also: tuple[str | None, ...]) -> Flow[Evidence]:
+def _gather(call: Call, task: Task, also: tuple[str | None, ...]) -> Flow[Evidence]:
     now, then = task.binding, task.wanted
     return (
         yield from gather(
@@ -154,12 +114,13 @@ def _refuse_taken(found: Found, binding: Binding, wanted: Binding, *, merges: bo
             )
 
 
-def _move(call: Call, task: _Task, evidence: Evidence) -> Flow[Profile | None]:
+def _move(call: Call, task: Task, evidence: Evidence) -> Flow[Profile | None]:
     """Bring the profile to what is wanted; None if it is gone, or if something else has to happen first.
 
     Where it is gone, the map takes what is wanted, and first contact finds or makes the customer's next profile.
     """
-    changed, wanted = task.changed, task.wanted
+    wanted = task.wanted
+    profile: Profile | None = None
     response: Response | None = None
     patch: dict[str, Any] = {}
     for _ in range(_TRIES):
@@ -176,22 +137,46 @@ def _move(call: Call, task: _Task, evidence: Evidence) -> Flow[Profile | None]:
             evidence = yield from _gather(call, task, ())
             continue
         assert profile is not None
-        patch = yield from _difference(call, task, profile)
+        patch = yield from difference(call, task, profile)
         if not patch:
             return profile
-        request = call.dialect.move(profile.id, **patch)
-        try:
-            response = yield from send(call, request, main=task.main, accept=TAKEN_OR_MISSING, lease=task.lease)
-        except LeaseLostError as lost:
-            raise LeaseLostError(profile.id) from lost
-        if _wire.is_success(response.status):
-            changed.moved = True
-            answer = read_answer(call, response) or (yield from read_profile(call, profile.id))
-            if answer is not None:
-                return _checked(task, answer)
-        evidence = yield from _gather(call, task, (profile.id, _wire.duplicate_profile_id(response)))
+        response, answer = yield from _patch(call, task, profile, patch)
+        if answer is None:
+            evidence = yield from _gather(call, task, (profile.id, _wire.duplicate_profile_id(response)))
+        elif agrees(task, answer):
+            return answer
+        else:
+            evidence = {answer.id: answer}
+    if profile is not None and response is not None and _wire.is_success(response.status):
+        raise _evidence.drift(wanted, profile, _NOT_SHOWN)
     (only,) = patch if len(patch) == 1 else (None,)
     raise _evidence.unexplained(response, Identity(wanted.external_id, wanted.email), only)
+
+
+def _patch(call: Call, task: Task, profile: Profile, patch: Mapping[str, Any]) -> Flow[tuple[Response, Profile | None]]:
+    """Send a change of a profile.
+
+    Returns:
+        The answer, and what the profile shows: as was sent, or with a former identifier that came between; None if it
+        was not changed, or cannot be read.
+
+    Raises:
+        IdentityDriftError: It shows something else.
+    """
+    request = call.dialect.move(profile.id, **patch)
+    try:
+        response = yield from send(call, request, main=task.main, accept=TAKEN_OR_MISSING, lease=task.lease)
+    except LeaseLostError as lost:
+        raise LeaseLostError(profile.id) from lost
+    if not _wire.is_success(response.status):
+        return response, None
+    task.changed.moved = True
+    answer = read_answer(call, response) or (yield from read_profile(call, profile.id))
+    if answer is not None and not agrees(task, answer):
+        put_back = yield from former_kinds(call, task.binding, answer)
+        if not put_back:
+            raise _evidence.drift(task.wanted, answer, _NOT_SHOWN)
+    return response, answer
 
 
 def _profile_of(binding: Binding, evidence: Evidence) -> Profile | None:
@@ -215,7 +200,7 @@ def _profile_of(binding: Binding, evidence: Evidence) -> Profile | None:
     return heirs[0] if heirs else None
 
 
-def _may_be_adopted(call: Call, task: _Task, other: Profile) -> Flow[bool]:
+def _may_be_adopted(call: Call, task: Task, other: Profile) -> Flow[bool]:
     """Tell whether whoever has no profile may take this one: an orphan with their address, as at any first contact."""
     owner, _ = yield from owner_in_map(call, other, task.wanted.email)
     return owner is None and other.external_id is None and _evidence.has_email(other, task.wanted.email)
@@ -229,7 +214,7 @@ def _expect(call: Call) -> None:
         )
 
 
-def _make_free(call: Call, task: _Task, profile: Profile | None, other: Profile) -> Flow[bool]:
+def _make_free(call: Call, task: Task, profile: Profile | None, other: Profile) -> Flow[bool]:
     """See whether an identifier that another profile shows can become free.
 
     Returns:
@@ -252,7 +237,7 @@ def _make_free(call: Call, task: _Task, profile: Profile | None, other: Profile)
     return (yield from _merge(call, task, profile, other, taken))
 
 
-def _merge(call: Call, task: _Task, profile: Profile, orphan: Profile, taken: errors.IdentityError) -> Flow[bool]:
+def _merge(call: Call, task: Task, profile: Profile, orphan: Profile, taken: errors.IdentityError) -> Flow[bool]:
     try:
         plan, source, _ = yield from plan_merge(call, orphan.id, profile.id)
     except errors.NotFoundError:
@@ -277,62 +262,7 @@ def _merge(call: Call, task: _Task, profile: Profile, orphan: Profile, taken: er
     return is_gone
 
 
-def _difference(call: Call, task: _Task, profile: Profile) -> Flow[dict[str, Any]]:
-    """Return what has to be changed on the profile.
-
-    Raises:
-        ExternalIdMismatchError: A guest's profile has an external id by now, which is not to be overwritten.
-        IdentityDriftError: The profile is somebody else's, or shows an address nobody here knows.
-    """
-    binding, wanted = task.binding, task.wanted
-    former = yield from former_kinds(call, binding, profile)
-    if Kind.EXTERNAL_ID not in former:
-        _check_external_id(task, profile)
-    shown = _evidence.email_of(profile)
-    is_known = shown in (None, wanted.email, binding.email) or Kind.EMAIL in former
-    if not is_known and call.policy.drift != "adopt":
-        raise _evidence.drift(binding, profile, "the customer's profile shows another email in Klaviyo")
-    clears = task.intent.clears
-    wanted_fields: dict[str, Any] = {"email": wanted.email}
-    if wanted.external_id is not None or Kind.EXTERNAL_ID.value in clears:
-        wanted_fields["external_id"] = wanted.external_id
-    if task.intent.new_phone_number is not None or Kind.PHONE_NUMBER.value in clears:
-        wanted_fields["phone_number"] = wanted.phone_number
-    shown_fields = {"email": shown, "external_id": profile.external_id, "phone_number": profile.phone_number}
-    return {
-        name: CLEAR if value is None else value for name, value in wanted_fields.items() if value != shown_fields[name]
-    }
-
-
-def _check_external_id(task: _Task, profile: Profile) -> None:
-    """Refuse to write over an external id that nobody here knows."""
-    binding, wanted, intent = task.binding, task.wanted, task.intent
-    if profile.external_id in (None, binding.external_id, wanted.external_id):
-        return
-    if binding.external_id is not None:
-        raise _evidence.drift(binding, profile, "the customer's profile shows another external_id in Klaviyo")
-    if intent.new_external_id is not None or Kind.EXTERNAL_ID.value in intent.clears:
-        raise errors.ExternalIdMismatchError(
-            "the profile has got an external_id in Klaviyo",
-            current_external_id=profile.external_id,
-            external_id=wanted.external_id,
-            email=binding.email,
-        )
-
-
-def _checked(task: _Task, answer: Profile) -> Profile:
-    wanted, clears = task.wanted, task.intent.clears
-    agrees = _evidence.has_email(answer, wanted.email) and wanted.external_id in (None, answer.external_id)
-    if Kind.EXTERNAL_ID.value in clears:
-        agrees = agrees and answer.external_id is None
-    if task.intent.new_phone_number is not None or Kind.PHONE_NUMBER.value in clears:
-        agrees = agrees and answer.phone_number == wanted.phone_number
-    if not agrees:
-        raise _evidence.drift(wanted, answer, "Klaviyo's answer does not show the identifiers that were sent")
-    return answer
-
-
-def _write_down(call: Call, task: _Task, profile: Profile | None) -> Flow[None]:
+def _write_down(call: Call, task: Task, profile: Profile | None) -> Flow[None]:
     """Retire what was replaced and bind what is new, in one step that also releases the lease.
 
     Raises:
@@ -355,7 +285,7 @@ def _write_down(call: Call, task: _Task, profile: Profile | None) -> Flow[None]:
         yield from release(call, task.lease)
 
 
-def _given_away(task: _Task, owner: Binding, profile: Profile | None) -> errors.IdentityError:
+def _given_away(task: Task, owner: Binding, profile: Profile | None) -> errors.IdentityError:
     if profile is not None:
         return _evidence.drift(owner, profile, "the identity map gives an identifier to another customer")
     return errors.EmailTakenError(
@@ -363,7 +293,7 @@ def _given_away(task: _Task, owner: Binding, profile: Profile | None) -> errors.
     )
 
 
-def _guest(call: Call, task: _Task) -> Flow[tuple[str, ...]]:
+def _guest(call: Call, task: Task) -> Flow[tuple[str, ...]]:
     """Return the key of the guest's binding whose profile was merged into the customer's."""
     source_id = task.changed.merged_id or task.intent.source_id
     if source_id is None:
@@ -374,7 +304,7 @@ def _guest(call: Call, task: _Task) -> Flow[tuple[str, ...]]:
 
 
 def _bind(
-    call: Call, task: _Task, binding: Binding, profile: Profile | None, absorbed: tuple[str, ...]
+    call: Call, task: Task, binding: Binding, profile: Profile | None, absorbed: tuple[str, ...]
 ) -> Flow[BindOutcome]:
     wanted = replace(task.intent.applied_to(binding), profile_id=None if profile is None else profile.id)
     if profile is not None and wanted.external_id is None and Kind.EXTERNAL_ID.value not in task.intent.clears:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo import _evidence
 from safeklaviyo._flow import Find, Flow, Monotonic, Sleep
-from safeklaviyo._operations._change import Changed, change_under_lease
+from safeklaviyo._operations._change import change_under_lease
 from safeklaviyo._operations._leases import Intent
 from safeklaviyo._operations._reading import gather, read_profile, search
 from safeklaviyo._operations._resolve import Resolved, resolve
 from safeklaviyo._operations._settle import act, restore, take
+from safeklaviyo._operations._task import Changed
 from safeklaviyo._operations._tombstones import refuse_erased
 from safeklaviyo.errors import EmailMismatchError, IdOnlyError, SafeKlaviyoError
 from safeklaviyo.identity import Claim, Kind
@@ -121,6 +122,7 @@ def _customer_for(call: Call, new_email: str, claim: Claim, *, merges: bool, mai
     found = yield from Find(call.account, claim.identifiers())
     is_mapped = bool(found.matches)
     if not is_mapped and found.lease is None:
+        yield from refuse_erased(call, claim)
         yield from _look_ahead(call, new_email, claim, merges=merges)
     address: str | None = new_email
     try:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo import _wire
-from safeklaviyo._flow import Find, ForgetJournal, Journal, Remove
+from safeklaviyo._flow import Find, ForgetJournal, Former, Remove
 from safeklaviyo._operations._call import MISSING, Call, release, send
+from safeklaviyo._operations._leases import outlast_caches
 from safeklaviyo._operations._tombstones import bury
 from safeklaviyo.identity import Identifier, Kind
 
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Binding
     from safeklaviyo.stores.base import Lease
 
-_ROWS = 1000
-
 
 def erase_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = False) -> Flow[bool]:
     """Delete, set tombstones, forget, and release the lease."""
+    found = yield from Find(call.account, tuple(intent.identifiers()))
+    yield from outlast_caches(call, lease, found.now)
     if intent.profile_id is not None:
         request = _wire.request_deletion(intent.profile_id)
         yield from send(call, request, main=main, accept=MISSING, lease=lease)
@@ -35,7 +36,9 @@ def erase_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = 
     bindings = {match.binding.key: match.binding for match in current if match.identifier in meant}
     buried = {name for name in intent.identifiers() if name.kind is not Kind.PROFILE_ID}
     for binding in bindings.values():
-        buried |= set(_current(binding)) | (yield from _former(call, binding))
+        buried |= set(_current(binding))
+    for match in (yield from Former(call.account, tuple(bindings.values()))):
+        buried.add(match.identifier)
     others = yield from _of_others(call, buried, bindings)
     yield from bury(call, sorted(buried - others))
     for binding in bindings.values():
@@ -59,16 +62,3 @@ def _current(binding: Binding) -> Iterator[Identifier]:
         yield Identifier(Kind.EXTERNAL_ID, binding.external_id)
     if binding.email is not None:
         yield Identifier(Kind.EMAIL, binding.email)
-
-
-def _former(call: Call, binding: Binding) -> Flow[set[Identifier]]:
-    """Return the identifiers that the journal says were this customer's."""
-    former: set[Identifier] = set()
-    after = 0
-    while rows := (yield from Journal(call.account, since=0.0, after=after, limit=_ROWS)):
-        after = rows[-1].number
-        for row in rows:
-            if row.key == binding.key and row.entry.old is not None:
-                kind = Kind.EXTERNAL_ID if row.entry.verb == "change_external_id" else Kind.EMAIL
-                former.add(Identifier(kind, row.entry.old))
-    return former

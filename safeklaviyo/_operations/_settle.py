@@ -17,7 +17,7 @@ from safeklaviyo._operations._erasing import erase_under_lease
 from safeklaviyo._operations._leases import Intent, wait
 from safeklaviyo._operations._merge import merge_under_lease
 from safeklaviyo._operations._restore import restore_under_lease
-from safeklaviyo.errors import BadRequestError, IdentityError, NotFoundError, SafeKlaviyoError
+from safeklaviyo.errors import BadRequestError, IdentityError, NotFoundError, SafeKlaviyoError, StoreError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.base import Change
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.base import Lease
 
 T = TypeVar("T")
+
+_CHANGING = frozenset({"change", "merge", "erase"})
 
 
 def take(call: Call, intent: Intent) -> Flow[Lease | None]:
@@ -37,7 +39,11 @@ def take(call: Call, intent: Intent) -> Flow[Lease | None]:
     Raises:
         LeaseHeldError: Somebody else held it for as long as the policy lets this call wait (R13).
     """
-    lease = yield from Acquire(call.account, intent.identifiers(), intent.encode(), call.lease_ttl)
+    try:
+        lease = yield from Acquire(call.account, intent.identifiers(), intent.encode(), call.lease_ttl)
+    except StoreError:
+        _leave_behind(call, intent)
+        raise
     if lease is None:
         yield from wait(call, None)
         return None
@@ -82,12 +88,20 @@ def act(call: Call, lease: Lease, written: str | None, body: Flow[T]) -> Flow[T 
         # What a fenced holder has read is out of date, and no reason to refuse.
         is_fenced = isinstance(error, IdentityError | NotFoundError) and not (yield from _is_held(call, lease))
         if not is_fenced:
-            yield from give_up(call, lease, error)
+            is_gone = yield from give_up(call, lease, error)
+            if not is_gone:
+                _leave_behind(call, Intent.decode(lease.intent))
             raise
         profile_id = None
     if profile_id is not None:
         yield from restore(call, profile_id, written)
     return None
+
+
+def _leave_behind(call: Call, intent: Intent) -> None:
+    """Say that a change may yet be made (P7): its intent is in the map, or may be, and whoever meets it makes it."""
+    if call.outcome == "not_applied" and intent.verb in _CHANGING:
+        call.outcome = "unknown"
 
 
 def _is_held(call: Call, lease: Lease) -> Flow[bool]:

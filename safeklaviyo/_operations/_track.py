@@ -8,15 +8,15 @@ from safeklaviyo._flow import Find, Flow, Request
 from safeklaviyo._operations._call import Call, check_accepted, send
 from safeklaviyo._operations._person import known
 from safeklaviyo._operations._phone import attach_phone
+from safeklaviyo._operations._tombstones import refuse_erased
 from safeklaviyo._properties import NOTHING
 from safeklaviyo.errors import InvalidIdentifierError, SafeKlaviyoError
-from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.models import TrackResult
 
 if TYPE_CHECKING:
     from safeklaviyo._event import Event
     from safeklaviyo._properties import Person
-    from safeklaviyo.identity import Claim
     from safeklaviyo.models import Binding
 
 _DROPPED = ("@example.com", "@test.com")
@@ -68,6 +68,8 @@ def _latest(call: Call, binding: Binding) -> Flow[Binding]:
         identifier = Identifier(Kind.EMAIL, str(binding.email))
     found = yield from Find(call.account, (identifier,))
     match = next(iter(found.matches), None)
+    if match is None:
+        yield from refuse_erased(call, Claim(binding.external_id, binding.email))
     return binding if match is None else match.binding
 
 

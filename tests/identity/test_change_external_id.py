@@ -288,3 +288,30 @@ def test_a_deleted_profile_is_made_anew(known, simulator, store):
     assert "changed" == known.change_external_id("ann-9", email=OLD).status
     result = known.identify(external_id="ann-9")
     assert ({("ann-9", OLD)}, 0, simulator.profiles[0].id) == (pairs(simulator), leases(store), result.profile_id)
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_h1_a_former_address_that_comes_between_is_put_right(known, simulator, store, turns):
+    """H1: an event puts a former address back after the profile was read; the change is made, and the address too."""
+    profile_id = simulator.profiles[0].id
+    known.change_email("now@shop.test", external_id="ann-1")
+    for turn in range(turns):
+        meanwhile(simulator, "update_profile", lambda: edit(simulator, profile_id, email=OLD), turn=1 + turn)
+    change = known.change_external_id("ann-9", old_external_id="ann-1")
+    assert ("changed", "ann-1", "ann-9", "now@shop.test") == shape(change)
+    assert ({("ann-9", "now@shop.test")}, 0) == (pairs(simulator), leases(store))
+    assert "ann-9" == bound(known, email="now@shop.test").external_id
+
+
+def test_h1_a_former_address_that_always_comes_between_is_drift(known, simulator, store):
+    """A profile that will not stay as it is sent is reported after a few tries, as changed, and blocks nobody."""
+    profile_id = simulator.profiles[0].id
+    known.change_email("now@shop.test", external_id="ann-1")
+    known.change_external_id("ann-5", old_external_id="ann-1")
+    for turn in range(4):
+        former = {"external_id": "ann-1"} if turn % 2 else {"email": OLD}
+        meanwhile(
+            simulator, "update_profile", lambda former=former: edit(simulator, profile_id, **former), turn=1 + turn
+        )
+    error = rejected(known.change_external_id, "ann-9", old_external_id="ann-5")
+    assert (IdentityDriftError, "applied", 0) == (type(error), error.outcome, leases(store))

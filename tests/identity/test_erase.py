@@ -336,3 +336,23 @@ def test_a_lease_on_the_profile_alone_is_waited_for(known, simulator, store):
     )
     assert ann == known.erase(profile_id=ann).profile_id
     assert 0 == leases(store)
+
+
+@pytest.mark.parametrize("new", [NEW, "third@shop.test"])
+@pytest.mark.parametrize(
+    "who", [{"old_email": NEW}, {"external_id": "ann-9"}, {"external_id": "ann-9", "old_email": NEW}]
+)
+def test_who_was_erased_has_no_email_to_change(known, who, new):
+    """Whatever names them, and whatever the new address is, the answer is that they were erased."""
+    known.erase(external_id="ann-9")
+    assert isinstance(rejected(known.change_email, new, **who), ErasedError)
+
+
+def test_an_event_is_not_repeated_once_its_customer_is_erased(known, simulator, store, open_client):
+    """P4: an event whose first attempt failed does not bring somebody back who was erased meanwhile."""
+    other = open_client(simulator, store)
+    simulator.fail_next("create_event", status=503, match=lambda _: bool(other.erase(external_id="ann-9")))
+    error = rejected(known.track, "Ordered", external_id="ann-9", unique_id="order-1")
+    assert (ErasedError, "unknown", "order-1") == (type(error), error.outcome, error.unique_id)
+    simulator.advance(1)
+    assert {("bob-2", BOB["email"])} == pairs(simulator)
