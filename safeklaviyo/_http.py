@@ -7,7 +7,6 @@ from writing addresses into the user's logs (F-28, F-30). A client that the user
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -175,30 +174,34 @@ class ClientSender:
 class AsyncTransportSender:
     """Requests over transports of our own: aiohttp's, if it is there; otherwise several small pools.
 
-    httpcore's pool looks through all its connections and requests at each step, so one pool with many requests in
-    flight costs their square; several small ones do not (F-31).
+    httpcore's pool looks through all that it has at each step, so one pool with many requests in flight costs their
+    square; several small ones do not (F-31). A request goes to the first of the least busy, and one by one to the same.
     """
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._transports = _async_transports(proxy_for(target))
-        self._turns = itertools.cycle(self._transports)
+        self._busy = [0] * len(self._transports)
 
     async def send(self, request: Request) -> Response:
         """Same as `TransportSender.send`."""
         from asyncio import timeout  # noqa: PLC0415 - here asyncio is loaded; blocking programs need not load it
 
         phases = _Phases(self._target)
-        transport = next(self._turns)
+        turn = self._busy.index(min(self._busy))
+        self._busy[turn] += 1
         try:
             async with timeout(self._target.seconds):
-                answer = await transport.handle_async_request(_outgoing(self._target, request, phases))
+                outgoing = _outgoing(self._target, request, phases)
+                answer = await self._transports[turn].handle_async_request(outgoing)
                 try:
                     return _response(answer, await _read_async(answer, phases))
                 finally:
                     await answer.aclose()
         except Exception as exc:  # noqa: BLE001 - no code of the user's runs here, and aiohttp's errors are not httpx's
             raise failure(exc) from _origin(exc)
+        finally:
+            self._busy[turn] -= 1
 
     async def aclose(self) -> None:
         """Same as `TransportSender.close`."""

@@ -223,7 +223,7 @@ class TestAnswers:
             assert 200 == send(SEARCH).status
 
     def test_connection_is_reused(self, sending: Sending) -> None:
-        """Calls one after another share a connection, as far as there are several pools."""
+        """Calls one after another share a connection, however many pools there are."""
         connections: list[int] = []
 
         def serve(connection: socket.socket) -> None:
@@ -234,7 +234,7 @@ class TestAnswers:
             send = sending.to(target(base))
             for _ in range(2 * _http.SHARDS):
                 send(SEARCH)
-        assert (_http.SHARDS if sending.kind == "shards" else 1) == len(connections)
+        assert 1 == len(connections)
 
 
 def drop(connection: socket.socket) -> None:
@@ -401,6 +401,21 @@ class TestFailures:
                 sender = _http.AsyncClientSender(target(base, 0.2), client)
                 first, second = await asyncio.gather(sender.send(POST), sender.send(POST), return_exceptions=True)
         assert (NoResponseError, NotSentError) == (type(first), type(second))
+
+    async def test_calls_at_once_are_spread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each pool gets as many of the calls on their way as any other, and however they end they are gone."""
+        monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
+        with listening(hang) as base:
+            sender = _http.AsyncTransportSender(target(base, 0.3))
+            calls = [asyncio.ensure_future(sender.send(POST)) for _ in range(2 * _http.SHARDS)]
+            await asyncio.sleep(0.05)
+            assert [2] * _http.SHARDS == sender._busy
+            for call in calls[:5]:
+                call.cancel()
+            ended = await asyncio.gather(*calls, return_exceptions=True)
+            await sender.aclose()
+        assert {asyncio.CancelledError, NoResponseError} == {type(each) for each in ended}
+        assert [0] * _http.SHARDS == sender._busy
 
 
 class TestMeanings:
