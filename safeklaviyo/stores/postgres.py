@@ -12,8 +12,8 @@ that was done meets its own lease until it expires, and then takes it over with 
 
 Leases, intents and retired identifiers are as durable as a commit: with ``synchronous_commit`` off, or a failover to a
 standby that lags behind, the last of them can be lost. Their tokens and keys are not given again, because a promoted
-standby begins numbers of its own, so that whoever held a lost lease is fenced. An old primary that comes back beside the
-new one has to be kept away by whoever promotes.
+standby begins numbers of its own, so that whoever held a lost lease is fenced. An old primary that comes back beside
+the new one has to be kept away by whoever promotes.
 """
 
 from __future__ import annotations
