@@ -32,6 +32,13 @@ SPANS = set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re
 PARTS = {"bindings": Bindings, "profiles": Profiles}
 OTHERS = {"GET", "POST", "PATCH", "KLAVIYO_API_KEY", "SAFEKLAVIYO_STORE", "ValueError", "Retry"}
 """Words in capitals that are no name of this library's."""
+PLACES = {
+    "AsyncLayeredStore": "safeklaviyo.stores.layered",
+    "LayeredStore": "safeklaviyo.stores.layered",
+    "PostgresStore": "safeklaviyo.stores.postgres",
+    "RedisStore": "safeklaviyo.stores.redis",
+}
+"""Where a name is that is not at the top."""
 
 
 def section(title):
@@ -223,8 +230,7 @@ class TestNames:
         name, field = re.match(r"(\w+)(?:\.(\w+))?", span).groups()
         if name in OTHERS:
             return
-        place = "safeklaviyo.stores.postgres" if name == "PostgresStore" else "safeklaviyo"
-        found = getattr(importlib.import_module(place), name)
+        found = getattr(importlib.import_module(PLACES.get(name, "safeklaviyo")), name)
         assert field is None or field in getattr(found, "model_fields", {}) or hasattr(found(), field)
 
     def test_each_file_exists(self):

@@ -1,10 +1,12 @@
 """What the tests of the stores share."""
 
 import tempfile
+import uuid
 from pathlib import Path
 
 import pytest
 
+from safeklaviyo.testing import KlaviyoSimulator
 from safeklaviyo.testing.contract import ManualClock
 
 _IN_MEMORY = Path("/dev/shm")
@@ -21,3 +23,15 @@ def folder():
 def clock():
     """A clock that stands still."""
     return ManualClock()
+
+
+@pytest.fixture
+def account():
+    """An account that nobody else uses."""
+    return uuid.uuid4().hex[:6]
+
+
+@pytest.fixture
+def simulator(account):
+    """A pretend Klaviyo."""
+    return KlaviyoSimulator(account=account, queue_lag=0.0, clock="real")

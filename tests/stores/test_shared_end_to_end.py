@@ -2,7 +2,6 @@
 
 import os
 import signal
-import uuid
 from concurrent.futures import Future
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -12,6 +11,7 @@ import pytest
 from postgres_servers import migrated, own_database
 from psycopg.conninfo import conninfo_to_dict
 from redis_servers import OwnServer, ScriptedServer, shared_prefix, url_or_skip
+from storms import IMPORTS
 
 from safeklaviyo import Klaviyo, Policy, RetryPolicy
 from safeklaviyo.cli import main
@@ -21,12 +21,10 @@ from safeklaviyo.stores.base import Change, JournalEntry
 from safeklaviyo.stores.postgres import PostgresStore
 from safeklaviyo.stores.redis import RedisStore
 from safeklaviyo.stores.sqlite import SqliteStore
-from safeklaviyo.testing import KlaviyoSimulator
 
 SERVER = get_context("forkserver")
-SERVER.set_forkserver_preload(["pytest", "safeklaviyo._client", "safeklaviyo.stores.postgres"])
+SERVER.set_forkserver_preload(IMPORTS)
 PROCESSES = 8
-CUSTOMERS = 200
 PATIENCE = 60.0
 SHORT = 0.8
 
@@ -52,18 +50,6 @@ def place(request):
         yield place
 
 
-@pytest.fixture
-def account():
-    """An account that nobody else uses."""
-    return uuid.uuid4().hex[:6]
-
-
-@pytest.fixture
-def simulator(account):
-    """A pretend Klaviyo."""
-    return KlaviyoSimulator(account=account, queue_lag=0.0, clock="real")
-
-
 def store_at(place):
     """Open the map."""
     kind, name = place
@@ -80,12 +66,12 @@ def customer(number):
     return {"external_id": f"c-{number}", "email": f"c-{number}@shop.test"}
 
 
-def meet(where, how, start, results):
+def meet(where, how, customers, start, results):
     """Meet every customer for the first time, as all the others do: as a customer, as a guest, or by an event."""
     policy = Policy(wait=PATIENCE)
     with opened(*where, policy=policy) as k:
         met = []
-        for number in range(CUSTOMERS):
+        for number in range(customers):
             start.wait(PATIENCE)  # for each, or those behind would find what the first has made
             met.append(_met(k, how, customer(number)))
     results.put(met)
@@ -99,27 +85,30 @@ def _met(k, how, known):
     return k.track("Ordered", unique_id=known["external_id"], **known).profile_id
 
 
-def test_processes_that_meet_the_same_customers_make_one_profile_each(place, account, simulator):
-    """P4, P5: eight processes, two hundred customers, two hundred profiles, and every process was told the same."""
+@pytest.mark.parametrize("customers", [200, pytest.param(1000, marks=pytest.mark.slow)])
+def test_processes_that_meet_the_same_customers_make_one_profile_each(place, account, simulator, customers):
+    """P4, P5: eight processes meet each customer at once, who has one profile, and every process was told the same."""
     start, results = SERVER.Barrier(PROCESSES), SERVER.Queue()
     with simulator.serve() as url, store_at(place) as store:
         where = (url, place, account)
-        workers = [SERVER.Process(target=meet, args=(where, turn % 3, start, results)) for turn in range(PROCESSES)]
+        workers = [
+            SERVER.Process(target=meet, args=(where, turn % 3, customers, start, results)) for turn in range(PROCESSES)
+        ]
         for worker in workers:
             worker.start()
-        told = [results.get(timeout=PATIENCE) for _ in workers]
+        told = [results.get(timeout=5 * PATIENCE) for _ in workers]
         for worker in workers:
             worker.join(PATIENCE)
         assert [0] * PROCESSES == [worker.exitcode for worker in workers]
         simulator.drain()
         profiles = {profile.external_id: profile for profile in simulator.profiles}
-        assert CUSTOMERS == len(simulator.profiles) == len(profiles) == store.count(account)
-        expected = [profiles[f"c-{number}"] for number in range(CUSTOMERS)]
-        assert [customer(number)["email"] for number in range(CUSTOMERS)] == [each.email for each in expected]
+        assert customers == len(simulator.profiles) == len(profiles) == store.count(account)
+        expected = [profiles[f"c-{number}"] for number in range(customers)]
+        assert [customer(number)["email"] for number in range(customers)] == [each.email for each in expected]
         assert [[each.id for each in expected]] * PROCESSES == told
         assert sorted(profiles) == sorted(event.unique_id for event in simulator.events)
         # Klaviyo itself would have refused a second creation: the shared map is why nobody tried.
-        assert CUSTOMERS == sum(each.endpoint == "create_profile" for each in simulator.journal)
+        assert customers == sum(each.endpoint == "create_profile" for each in simulator.journal)
         assert () == store.expired(account, 1)
 
 
@@ -251,7 +240,7 @@ def test_a_map_goes_from_store_to_store_unchanged(command, account, folder, post
         ):
             status, out, err = command("store", "copy", source, target, "--account", account)
             assert (0, "") == (status, err)
-            assert "2 customers, 5 former identifiers, 1 notes" in out
+            assert "2 customers, 5 former identifiers, 2 journal rows, 1 notes" in out
     with SqliteStore(last) as store:
         assert expected == content(store, account)
 
