@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
+    from safeklaviyo.stores.base import AnyStore
 
 _Name: TypeAlias = "tuple[str, Identifier | str]"
 
@@ -122,6 +123,18 @@ class Cache:
     def _lock(self) -> Lock:
         # A lock for each process: one that another thread held at a fork would never be released in the child.
         return self._locks.setdefault(getpid(), Lock())
+
+
+def check_shared(shared: AnyStore) -> None:
+    """Refuse a map that no cache may stand before.
+
+    Raises:
+        ConfigurationError: It is such a one.
+    """
+    if not shared.can_be_layered:
+        raise ConfigurationError(
+            "no cache may stand before another, nor before a store in a transaction of the caller's"
+        )
 
 
 def _has_all(binding: Binding, identifiers: Sequence[Identifier]) -> bool:

@@ -6,14 +6,12 @@ customer, reads the note, and waits for as long as any process may still remembe
 outlives a change, whichever process made it.
 
 The note is the time at which somebody said so last, by the map's own clock. Every cache writes the same, so that none
-can hide another; it is said anew while somebody caches, and counts no more when nobody has for a while.
+can hide another; it is said anew while somebody caches, and counts no more a day after the last has.
 """
 
 from __future__ import annotations
 
 from typing import Final
-
-from safeklaviyo.errors import StoreIncompatibleError
 
 NOTE: Final = "remembered"
 """The name of the note."""
@@ -23,6 +21,9 @@ LONGEST: Final = 2.0
 
 SAID_FOR: Final = 60.0
 """For how long a cache may remember answers without saying so again, in seconds."""
+
+_BELIEVED: Final = 86_400.0
+"""For how long a note counts, in seconds: longer than any clock is put right by, or any process stands still."""
 
 
 def may_until(note: str | None, now: float) -> float:
@@ -34,11 +35,13 @@ def may_until(note: str | None, now: float) -> float:
 def outlast(note: str | None, now: float) -> float:
     """Return for how long some process may still remember what was so before now, in seconds."""
     at = _read(note)
-    return LONGEST if at is not None and now < at + 2 * SAID_FOR else 0.0
+    is_over = note is None or (at is not None and now >= at + _BELIEVED)
+    return 0.0 if is_over else LONGEST
 
 
 def _read(note: str | None) -> float | None:
+    """Return when it was said; None if it was not, or nobody can tell when."""
     try:
         return None if note is None else float(note)
-    except ValueError as exc:
-        raise StoreIncompatibleError("the identity map holds a note that this version cannot read") from exc
+    except ValueError:
+        return None

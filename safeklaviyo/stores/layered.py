@@ -20,9 +20,11 @@ long.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from safeklaviyo.stores._cache import Cache
+from safeklaviyo.errors import StoreUnavailableError
+from safeklaviyo.stores._cache import Cache, check_shared
 from safeklaviyo.stores._ledger import owned
 from safeklaviyo.stores._remembering import LONGEST, NOTE, may_until
 from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
@@ -51,8 +53,10 @@ class LayeredStore(IdentityStore):
         clock: A clock that never jumps, in seconds.
 
     Raises:
-        ConfigurationError: An argument makes no sense.
+        ConfigurationError: An argument makes no sense, or the map is a cache, or in a transaction of the caller's.
     """
+
+    can_be_layered = False
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class LayeredStore(IdentityStore):
         max_entries: int = MAX_ENTRIES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_shared(shared)
         self._shared = shared
         self._cache = Cache(max_age, max_entries, clock)
 
@@ -80,9 +85,10 @@ class LayeredStore(IdentityStore):
 
     def _say(self, account: str, now: float) -> None:
         """See to it that those who change customers know of this cache, which remembers nothing before."""
-        self._cache.may_until[account] = until = may_until(self._shared.recall(account, NOTE), now)
-        if not until:
-            self._shared.remember(account, NOTE, repr(now))
+        with suppress(StoreUnavailableError):  # then it remembers nothing, and the answer is as good
+            self._cache.may_until[account] = until = may_until(self._shared.recall(account, NOTE), now)
+            if not until:
+                self._shared.remember(account, NOTE, repr(now))
 
     def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
         """See `IdentityStore.acquire`."""
@@ -188,8 +194,10 @@ class AsyncLayeredStore(AsyncIdentityStore):
         clock: As for `LayeredStore`.
 
     Raises:
-        ConfigurationError: An argument makes no sense.
+        ConfigurationError: As for `LayeredStore`.
     """
+
+    can_be_layered = False
 
     def __init__(
         self,
@@ -199,6 +207,7 @@ class AsyncLayeredStore(AsyncIdentityStore):
         max_entries: int = MAX_ENTRIES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_shared(shared)
         self._shared = shared
         self._cache = Cache(max_age, max_entries, clock)
 
@@ -217,9 +226,10 @@ class AsyncLayeredStore(AsyncIdentityStore):
 
     async def _say(self, account: str, now: float) -> None:
         """Same as `LayeredStore._say`."""
-        self._cache.may_until[account] = until = may_until(await self._shared.recall(account, NOTE), now)
-        if not until:
-            await self._shared.remember(account, NOTE, repr(now))
+        with suppress(StoreUnavailableError):
+            self._cache.may_until[account] = until = may_until(await self._shared.recall(account, NOTE), now)
+            if not until:
+                await self._shared.remember(account, NOTE, repr(now))
 
     async def acquire(
         self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float

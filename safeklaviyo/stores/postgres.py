@@ -12,8 +12,9 @@ that was done meets its own lease until it expires, and then takes it over with 
 
 Leases, intents and retired identifiers are as durable as a commit: with ``synchronous_commit`` off, or a failover to a
 standby that lags behind, the last of them can be lost. Their tokens and keys are not given again, because a promoted
-standby begins numbers of its own, so that whoever held a lost lease is fenced. An old primary that comes back beside
-the new one has to be kept away by whoever promotes.
+standby begins numbers of its own, where the service lets its timeline be read; so whoever held a lost lease is fenced.
+An old primary that comes back beside the new one has to be kept away by whoever promotes, and a subscriber of logical
+replication needs its sequences set before it takes over.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class PostgresStore(IdentityStore):
         self._to: Connections | Joined
         if place is None:
             self._to = Joined(connection, ask)
+            self.can_be_layered = False
         else:
             self._to = Connections(place, ask, size, timeout)
 
@@ -208,6 +210,7 @@ class AsyncPostgresStore(AsyncIdentityStore):
         self._to: AsyncConnections | AsyncJoined
         if place is None:
             self._to = AsyncJoined(connection, ask)
+            self.can_be_layered = False
         else:
             self._to = AsyncConnections(place, ask, size, timeout)
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import redis
 import redis.asyncio
+from redis_servers import free_port
 from topologies import (
     FORGETFUL,
     LOGGED,
@@ -18,7 +19,6 @@ from topologies import (
     assert_untold,
     failure_of,
     filled,
-    free_port,
     opened,
     secure_node,
     small_disk,
@@ -92,7 +92,7 @@ class TestFailover:
                 for store, account in stores:
                     store.add(account, [ROW])
                     kept[account] = store.acquire(account, frozenset({BEN}), intent="kept", ttl=600.0)
-                watched.primary.run("WAIT", 1, 10_000)
+                watched.wait_for_copy()
                 watched.lag()
                 for store, account in stores:
                     lost[account] = store.acquire(account, frozenset({EVE}), intent="lost", ttl=600.0)
@@ -136,7 +136,7 @@ class TestFailover:
         with Watched(tmp_path) as watched, both(watched.url) as sleepy, both(watched.url, timeout=0.5) as stores:
             for store, account in (*sleepy, *stores):
                 store.add(account, [ROW])
-            watched.primary.run("WAIT", 1, 10_000)
+            watched.wait_for_copy()
             watched.primary.pause()
             failed = []
             for store, account in stores:
@@ -156,7 +156,7 @@ class TestFailover:
         with Watched(tmp_path) as watched, both(watched.url) as stores:
             for store, account in stores:
                 store.add(account, [ROW])
-            watched.primary.run("WAIT", 1, 10_000)
+            watched.wait_for_copy()
             watched.primary.run("REPLICAOF", "127.0.0.1", watched.replica.port)
             for store, account in stores:
                 with pytest.raises(StoreUnavailableError):

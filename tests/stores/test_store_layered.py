@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from safeklaviyo.errors import ConfigurationError, StoreIncompatibleError, StoreUnavailableError
+from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores._remembering import LONGEST, NOTE, SAID_FOR, outlast
@@ -228,11 +228,24 @@ def test_a_cache_that_is_still_used_says_so_again(store, shared, clock):
 
 
 def test_a_cache_that_is_gone_is_waited_for_no_longer(store, shared, clock):
-    """Once nobody has said so for a while nobody remembers, and changes are as fast as before."""
-    clock.advance(2 * SAID_FOR - 0.1)
+    """A day after anybody has said so, and so long after anybody remembered, changes are as fast as before."""
+    clock.advance(86_399.0)
     assert LONGEST == wait_of(shared)
-    clock.advance(0.1)
+    clock.advance(1.0)
     assert 0.0 == wait_of(shared)
+
+
+@pytest.mark.parametrize("step", [-3600.0, -70.0, 130.0, 3600.0])
+def test_a_step_of_the_shared_maps_clock_hides_no_cache(shared, step):
+    """However the server's clock is put right, whoever may still remember is waited for."""
+    own = ManualClock()
+    store = said(LayeredStore(shared, clock=own))
+    store.find("shop", (ANN,))
+    shared._clock.advance(step)
+    said(LayeredStore(shared, clock=own))
+    own.advance(1.9)
+    assert not asks_the_shared_map(store, shared, ANN)
+    assert LONGEST == wait_of(shared)
 
 
 def test_a_cache_whose_word_was_lost_says_it_again(store, shared, clock):
@@ -251,13 +264,45 @@ def test_a_word_in_the_future_is_not_relied_on(store, shared, clock):
     assert [True, True, True, False] == [asks_the_shared_map(other, shared, ANN) for _ in range(4)]
 
 
-def test_a_note_that_cannot_be_read_is_no_licence(shared, clock):
-    """Neither a cache nor a change goes on over what somebody else wrote there."""
+def test_a_note_that_cannot_be_read_is_written_anew(shared, clock):
+    """Whatever stands there, changes wait, and a cache says what it has to say over it."""
     shared.remember("shop", NOTE, "?")
-    with pytest.raises(StoreIncompatibleError):
-        LayeredStore(shared, clock=clock).find("shop", (ANN,))
-    with pytest.raises(StoreIncompatibleError):
-        wait_of(shared)
+    assert LONGEST == wait_of(shared)
+    said(LayeredStore(shared, clock=clock))
+    assert repr(clock()) == shared.recall("shop", NOTE)
+
+
+@pytest.mark.parametrize("failing", ["recall", "remember"])
+def test_a_map_that_takes_no_notes_is_read_all_the_same(shared, clock, monkeypatch, failing):
+    """While nothing can be written, as on a full disk, nothing is remembered, and every look goes to the shared map."""
+    store = LayeredStore(shared, clock=clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, failing, _refuse)
+        assert [True] * 5 == [asks_the_shared_map(store, shared, ANN) for _ in range(5)]
+    assert [True, True, True, False] == [asks_the_shared_map(store, shared, ANN) for _ in range(4)]
+
+
+async def test_an_async_map_that_takes_no_notes_is_read_all_the_same(monkeypatch):
+    """The same for the asynchronous store."""
+    shared = AsyncMemoryStore()
+    await shared.add("shop", [ROW])
+    monkeypatch.setattr(shared, "remember", _refuse)
+    store = AsyncLayeredStore(shared)
+    for _ in range(3):
+        assert (await store.find("shop", (ANN,))).matches
+    assert not store._cache._entries
+
+
+def _refuse(*_):
+    raise StoreUnavailableError
+
+
+def test_no_cache_stands_before_a_cache():
+    """Two caches would remember for twice as long; and what one in a transaction says, nobody hears."""
+    with pytest.raises(ConfigurationError):
+        LayeredStore(LayeredStore(MemoryStore()))
+    with pytest.raises(ConfigurationError):
+        AsyncLayeredStore(AsyncLayeredStore(AsyncMemoryStore()))
 
 
 def test_what_others_write_is_seen_within_the_bound(store, shared, clock):

@@ -125,13 +125,16 @@ class TestUrls:
 
     @pytest.mark.parametrize("url", ["redis://host", SENTINELS])
     def test_every_wait_has_an_end_and_nothing_is_sent_twice(self, url):
-        """Clients made here wait a bounded time, and never repeat a command by themselves."""
-        for client in (servers.parse(url).client(3.0)[0], servers.parse(url).async_client(3.0)[0]):
-            waits = client.connection_pool.connection_kwargs
-            assert (3.0, 2.0, 0) == (
+        """Clients made here never repeat a command by themselves, and wait a bounded time, or let the store do it."""
+        server = servers.parse(url)
+        for client, seconds in ((server.client(3.0)[0], 3.0), (server.async_client(3.0)[0], None)):
+            pool = client.connection_pool
+            waits = pool.connection_kwargs
+            assert (seconds, 2.0, 0, servers.CONNECTIONS) == (
                 waits["socket_timeout"],
                 waits["socket_connect_timeout"],
                 waits["retry"].get_retries(),
+                pool.max_connections,
             )
 
     def test_the_openers_know_the_urls(self):

@@ -1,9 +1,7 @@
 """Servers in company, on this machine: behind sentinels, in a cluster, with certificates, and pairs of PostgreSQL."""
 
 import os
-import random
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,7 +13,7 @@ import psycopg
 import pytest
 import redis
 from postgres_servers import OwnCluster
-from redis_servers import PORTS, OwnServer
+from redis_servers import OwnServer, free_port
 
 from safeklaviyo.errors import StoreUnavailableError
 from safeklaviyo.testing.contract import BlockingStore
@@ -90,9 +88,6 @@ class Node(OwnServer):
     def __init__(self, folder, *options, password=None, ready=b"Ready to accept connections"):
         super().__init__(folder, *options, ready=ready)
         self._password = password
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}"
-        self._command += ["--port", str(self.port)]  # the last one counts
 
     def run(self, *command):
         """See `OwnServer.run`."""
@@ -147,6 +142,11 @@ class Watched:
         """Return the URL with the passwords of the servers and of the sentinels."""
         url = self.url.replace("//", f"//:{password}@")
         return url if sentinel_password is None else f"{url}?sentinel_password={sentinel_password}"
+
+    def wait_for_copy(self):
+        """Wait until the replica has all that was written to the primary."""
+        written = self.primary.state()["master_repl_offset"]
+        until(lambda: self.replica.state()["slave_repl_offset"] >= written)
 
     def wait_for_agreement(self):
         """Wait until every sentinel calls the replica the primary."""
@@ -409,16 +409,6 @@ def small_disk(folder, size):
         yield place
     finally:
         subprocess.run(["umount", "--lazy", place], check=True)
-
-
-def free_port():
-    """Return a port on which nobody listens, and which others who look for one at this moment do not get."""
-    while True:
-        port = random.choice(PORTS)
-        with socket.socket() as own, socket.socket() as bus, suppress(OSError):
-            own.bind(("127.0.0.1", port))
-            bus.bind(("127.0.0.1", port + 10_000))
-            return port
 
 
 def filled(file):

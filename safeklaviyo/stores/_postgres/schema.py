@@ -52,7 +52,8 @@ def migration_sql(schema: str = SCHEMA) -> str:
     """Return the SQL that makes the identity map in an empty schema, for shops that run their own migrations.
 
     Run it as one transaction. A role that uses the map without owning it needs USAGE on the schema, and SELECT, INSERT,
-    UPDATE and DELETE on its tables.
+    UPDATE and DELETE on its tables; where that was taken from PUBLIC, EXECUTE on ``pg_walfile_name`` and
+    ``pg_current_wal_lsn`` too.
 
     Args:
         schema: Where the tables go; made if it is missing.

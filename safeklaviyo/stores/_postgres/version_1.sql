@@ -84,13 +84,15 @@ CREATE TABLE {schema}.note(
 
 -- A standby that is promoted goes on from what it had received, and its sequences would give numbers that the lost server
 -- had given. It begins a new timeline, which is the higher part of each number, so that no token and no key is given
--- twice. Where a service does not let its timeline be read, the higher part is empty.
+-- twice. Where a service does not let its timeline be read, for which each has an error of its own, the higher part is
+-- empty. A number that has one already comes from a dump, and stays as it is.
 DO $$
 BEGIN
-    PERFORM pg_walfile_name(pg_current_wal_lsn());
-    CREATE FUNCTION {schema}.era() RETURNS bigint LANGUAGE sql VOLATILE
-    AS 'SELECT (''x'' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint << 40';
-EXCEPTION WHEN undefined_function OR insufficient_privilege OR feature_not_supported THEN
+    PERFORM pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn());
+    CREATE FUNCTION {schema}.era() RETURNS bigint LANGUAGE sql VOLATILE AS $_$
+        SELECT ('x' || left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::bigint << 40
+    $_$;
+EXCEPTION WHEN OTHERS THEN
     CREATE FUNCTION {schema}.era() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 0::bigint';
 END
 $$;
@@ -102,7 +104,8 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER number BEFORE INSERT ON {schema}.binding FOR EACH ROW EXECUTE FUNCTION {schema}.number_binding();
+CREATE TRIGGER number BEFORE INSERT ON {schema}.binding FOR EACH ROW
+WHEN (NEW.id < 1::bigint << 40) EXECUTE FUNCTION {schema}.number_binding();
 
 CREATE FUNCTION {schema}.number_lease() RETURNS trigger LANGUAGE plpgsql
 AS $$
@@ -111,8 +114,8 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER number BEFORE INSERT OR UPDATE OF token ON {schema}.lease
-FOR EACH ROW EXECUTE FUNCTION {schema}.number_lease();
+CREATE TRIGGER number BEFORE INSERT OR UPDATE OF token ON {schema}.lease FOR EACH ROW
+WHEN (NEW.token < 1::bigint << 40) EXECUTE FUNCTION {schema}.number_lease();
 
 CREATE FUNCTION {schema}.number_journal() RETURNS trigger LANGUAGE plpgsql
 AS $$
@@ -121,7 +124,8 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER number BEFORE INSERT ON {schema}.journal FOR EACH ROW EXECUTE FUNCTION {schema}.number_journal();
+CREATE TRIGGER number BEFORE INSERT ON {schema}.journal FOR EACH ROW
+WHEN (NEW.number < 1::bigint << 40) EXECUTE FUNCTION {schema}.number_journal();
 
 CREATE FUNCTION {schema}.clock() RETURNS double precision LANGUAGE sql VOLATILE
 AS $$ SELECT extract(epoch FROM clock_timestamp())::double precision $$;

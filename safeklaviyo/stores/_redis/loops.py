@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from redis.asyncio import BlockingConnectionPool, ConnectionPool
-
 from safeklaviyo.stores._redis.servers import CONNECTIONS
 
 if TYPE_CHECKING:
@@ -73,20 +71,9 @@ class Loops:
 
     async def _keep(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any]:
         opened = self._server.async_client(self._timeout)
-        _set_no_limits(opened[0])
         try:
             yield opened[0]
         finally:
             self._keepers.pop(loop, None)
             for client in opened:
                 await client.aclose()
-
-
-def _set_no_limits(client: Any) -> None:
-    """Leave it to the store how long an answer and a free connection are waited for; connecting keeps its limit."""
-    pool = client.connection_pool
-    pool.connection_kwargs["socket_timeout"] = None
-    if isinstance(pool, BlockingConnectionPool):
-        client.connection_pool = ConnectionPool(
-            connection_class=pool.connection_class, max_connections=CONNECTIONS, **pool.connection_kwargs
-        )

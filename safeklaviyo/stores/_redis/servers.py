@@ -9,10 +9,10 @@ some that are silent do not keep it from one that knows.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
-import redis.asyncio
+import redis.asyncio.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -61,23 +61,24 @@ class Server:
 
     def client(self, timeout: float) -> tuple[Any, ...]:
         """Return a client, and behind it whatever else is to be closed with it."""
-        waiting = {"connection_pool_class": _WaitingPool, "max_connections": CONNECTIONS, "timeout": timeout}
-        return self._opened(redis, Retry(NoBackoff(), 0), timeout, waiting)
+        return self._opened(_BLOCKING, timeout, {"timeout": timeout, "socket_timeout": timeout})
 
     def async_client(self, timeout: float) -> tuple[Any, ...]:
-        """Same as `client`, for one event loop."""
-        return self._opened(redis.asyncio, AsyncRetry(NoBackoff(), 0), timeout, {})
+        """Same as `client`, for one event loop; but how long an answer is waited for is left to whoever asks."""
+        return self._opened(_AWAITED, timeout, {"socket_timeout": None})
 
-    def _opened(self, driver: Any, retry: Any, timeout: float, pool: dict[str, Any]) -> tuple[Any, ...]:
-        waits = _waits(timeout, retry)
+    def _opened(self, driver: _Driver, timeout: float, waits: dict[str, Any]) -> tuple[Any, ...]:
+        settings = {"max_connections": CONNECTIONS, **self.login, **driver.settings(timeout), **waits}
         if self.service is not None:
-            shares = _waits(timeout / (len(self.hosts) + 1), retry)  # one is left for the server itself
-            sentinel = driver.Sentinel(self.hosts, sentinel_kwargs=self.more | shares)
-            return (sentinel.master_for(self.service, **self.login, **waits, **pool), *sentinel.sentinels)
+            share = timeout / (len(self.hosts) + 1)  # one is left for the server itself
+            asked = {**self.more, **driver.settings(share), "socket_timeout": share}
+            sentinel = driver.module.Sentinel(self.hosts, sentinel_kwargs=asked)
+            client = sentinel.master_for(self.service, connection_pool_class=driver.named_pool, **settings)
+            return (client, *sentinel.sentinels)
         host, port = self.hosts[0]
-        kind = driver.SSLConnection if self.is_secure else driver.Connection
-        place = {"host": host, "port": port, "connection_class": kind, "max_connections": CONNECTIONS, **self.more}
-        return (driver.Redis.from_pool(driver.BlockingConnectionPool(timeout=timeout, **place, **self.login, **waits)),)
+        kind = driver.module.SSLConnection if self.is_secure else driver.module.Connection
+        place = {"host": host, "port": port, "connection_class": kind, **self.more}
+        return (driver.module.Redis.from_pool(driver.pool(**place, **settings)),)
 
 
 class _WaitingPool(SentinelConnectionPool, redis.BlockingConnectionPool):
@@ -92,6 +93,34 @@ class _WaitingPool(SentinelConnectionPool, redis.BlockingConnectionPool):
         for connection in idle:
             if connection is not None:
                 connection.disconnect()
+
+
+class _Driver(NamedTuple):
+    """One half of redis-py.
+
+    Attributes:
+        pool: The connections to a server.
+        named_pool: Those to the server that sentinels name.
+    """
+
+    module: Any
+    retry: Any
+    pool: Any
+    named_pool: Any
+
+    def settings(self, timeout: float) -> dict[str, Any]:
+        """Return what holds for every connection."""
+        return {
+            "socket_connect_timeout": min(timeout, _CONNECT_TIMEOUT),
+            "retry": self.retry(NoBackoff(), 0),
+            "protocol": 2,  # the third protocol costs a round trip on each connection, and nothing here needs it
+        }
+
+
+_BLOCKING: Final = _Driver(redis, Retry, redis.BlockingConnectionPool, _WaitingPool)
+_AWAITED: Final = _Driver(
+    redis.asyncio, AsyncRetry, redis.asyncio.ConnectionPool, redis.asyncio.sentinel.SentinelConnectionPool
+)
 
 
 def parse(url: str) -> Server:
@@ -133,12 +162,3 @@ def _hosts(parts: SplitResult) -> tuple[tuple[str, int], ...]:
         return ((parts.hostname or "", parts.port or _PORT),)
     each = [urlsplit(f"//{place}") for place in places.split(",")]
     return tuple((place.hostname or "", place.port or _SENTINEL_PORT) for place in each)
-
-
-def _waits(timeout: float, retry: Any) -> dict[str, Any]:
-    return {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": min(timeout, _CONNECT_TIMEOUT),
-        "retry": retry,
-        "protocol": 2,  # the third protocol costs a round trip on each connection, and nothing here needs it
-    }
