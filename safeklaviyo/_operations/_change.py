@@ -51,7 +51,8 @@ def change_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool =
     wanted = intent.applied_to(binding)
     _refuse_taken(found, binding, wanted, merges=intent.merges)
     task = Task(lease, intent, binding, wanted, changed, main)
-    yield from outlast_caches(call, lease, found.now)
+    if (wanted.external_id, wanted.email) != (binding.external_id, binding.email):
+        yield from outlast_caches(call, lease, found.now)
     yield from call.setup.in_flight.settle(binding.key, call.setup.attempt)
     evidence = yield from _gather(call, task, (intent.profile_id, intent.source_id))
     profile = yield from _move(call, task, evidence)
@@ -231,7 +232,9 @@ def _make_free(call: Call, task: Task, profile: Profile | None, other: Profile) 
     if is_former:
         task.changed.put_back, task.changed.taken = other, taken
         return False
-    is_orphan = other.external_id is None and (owner is None or owner.external_id is None)
+    # A guest whom the map knows by another address is not under this lease.
+    is_guest = owner is None or (owner.external_id is None and owner.email == wanted.email)
+    is_orphan = other.external_id is None and is_guest
     if profile is None or not (task.intent.merges and is_orphan and call.dialect.verifies):
         raise taken
     return (yield from _merge(call, task, profile, other, taken))
@@ -253,9 +256,10 @@ def _merge(call: Call, task: Task, profile: Profile, orphan: Profile, taken: err
     if not kept:
         raise LeaseLostError
     # The orphan was read just now, and is there: an earlier request was lost, or is not done yet and will find it gone.
-    yield from request_merge(call, task.lease, orphan.id, profile.id)
+    yield from request_merge(call, task.lease, orphan.id, profile.id, main=task.main)
     task.changed.merged_id = orphan.id
     is_gone = yield from wait_until_gone(call, task.lease, orphan.id)
+    call.doubt = True  # it cannot be undone: whatever fails from here on, somebody has to go on
     if not is_gone:
         # Nothing is on its way: whoever comes next may go on soon.
         task.changed.is_pending = yield from Renew(call.account, task.lease.token, ttl=_NEXT_LOOK)

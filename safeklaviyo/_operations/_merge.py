@@ -90,10 +90,10 @@ def merge_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = 
         AmbiguousIdentityError: It may be another customer's profile, or would cost a consent.
     """
     source_id, into_id = str(intent.source_id), str(intent.profile_id)
+    found = yield from Find(call.account, tuple(intent.identifiers()))
+    yield from outlast_caches(call, lease, found.now)
     is_gone = yield from _is_gone(call, source_id)
     if not is_gone:
-        found = yield from Find(call.account, tuple(intent.identifiers()))
-        yield from outlast_caches(call, lease, found.now)
         plan, source, _ = yield from plan_merge(call, source_id, into_id)
         check_plan(plan, source, may_suppress=intent.may_suppress)
         yield from request_merge(call, lease, source_id, into_id, main=main)
@@ -112,15 +112,21 @@ def request_merge(call: Call, lease: Lease, source_id: str, into_id: str, *, mai
 
 
 def wait_until_gone(call: Call, lease: Lease, source_id: str) -> Flow[bool]:
-    """Wait, as long as the policy says, until the source answers no more as itself."""
+    """Wait, as long as the policy says, until the source answers no more as itself.
+
+    Klaviyo merges whatever happens here: a failure leaves the intent, for somebody to go on.
+    """
+    doubt, call.doubt = call.doubt, True
     start = yield from Monotonic()
     pause = _FIRST_LOOK
     while True:
         is_gone = yield from _is_gone(call, source_id)
         if is_gone:
+            call.doubt = doubt
             return True
         left = start + call.policy.merge_wait - (yield from Monotonic())
         if left <= 0:
+            call.doubt = doubt
             return False
         kept = yield from Renew(call.account, lease.token, ttl=call.lease_ttl)
         if not kept:

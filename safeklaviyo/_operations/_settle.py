@@ -86,26 +86,30 @@ def act(call: Call, lease: Lease, written: str | None, body: Flow[T]) -> Flow[T 
         profile_id = lost.profile_id
     except SafeKlaviyoError as error:
         # What a fenced holder has read is out of date, and no reason to refuse.
-        is_fenced = isinstance(error, IdentityError | NotFoundError) and not (yield from _is_held(call, lease))
+        is_fenced = isinstance(error, IdentityError | NotFoundError) and (yield from _is_lost(call, lease))
         if not is_fenced:
             is_gone = yield from give_up(call, lease, error)
             if not is_gone:
                 _leave_behind(call, Intent.decode(lease.intent))
             raise
         profile_id = None
+    _leave_behind(call, Intent.decode(lease.intent))
     if profile_id is not None:
         yield from restore(call, profile_id, written)
     return None
 
 
 def _leave_behind(call: Call, intent: Intent) -> None:
-    """Say that a change may yet be made (P7): its intent is in the map, or may be, and whoever meets it makes it."""
+    """Say that a change may yet be made (P7): its intent is in the map, or may be, and whoever has met it makes it."""
     if call.outcome == "not_applied" and intent.verb in _CHANGING:
         call.outcome = "unknown"
 
 
-def _is_held(call: Call, lease: Lease) -> Flow[bool]:
-    return (yield from Renew(call.account, lease.token, ttl=call.lease_ttl))
+def _is_lost(call: Call, lease: Lease) -> Flow[bool]:
+    try:
+        return not (yield from Renew(call.account, lease.token, ttl=call.lease_ttl))
+    except StoreError:
+        return False
 
 
 def restore(call: Call, profile_id: str, written: str | None = None) -> Flow[bool]:

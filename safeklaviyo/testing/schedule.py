@@ -202,7 +202,7 @@ class World:
         actors = tuple((actor.ended, actor.told, actor.wake is not None) for actor in self.actors)
         account = self.simulator._account  # noqa: SLF001 - the simulator's whole state, without its journal
         layered = [actor.store for actor in self.actors if isinstance(actor.store, LayeredStore)]
-        caches = [list(store._cache._entries.items()) for store in layered]  # noqa: SLF001 - all that a cache answers
+        caches = [vars(store._cache) | {"_locks": None, "clock": None} for store in layered]  # noqa: SLF001 - as above
         parts = (account, self.store._accounts, caches, self.clock.now, actors, self.late)  # noqa: SLF001 - likewise
         spent = tuple(kind for kind, _ in self.moves if kind not in {"step", "land", "apply"})
         return blake2b(pickle.dumps((parts, len(spent), sorted(spent))), digest_size=16).digest()

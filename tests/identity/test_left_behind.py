@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from scenes import ANN, BOB, Troubled, expire, leases, pairs, rejected, writes
+from scenes import ACCOUNT, ANN, BOB, Troubled, asked, edit, expire, leases, meanwhile, pairs, rejected, writes
 
-from safeklaviyo import PermissionDeniedError, StoreUnavailableError
+from safeklaviyo import EmailTakenError, LeaseHeldError, PermissionDeniedError, Policy, StoreUnavailableError
 
 VERBS = {
     "change_email": lambda k: k.change_email("new@shop.test", external_id="ann-1"),
@@ -94,3 +94,52 @@ def test_p7_a_first_contact_that_is_finished_later_writes_nothing_that_was_asked
     known.recover()
     simulator.drain()
     assert [] == simulator.events
+
+
+def test_p7_a_change_that_somebody_else_is_making_is_not_called_off(known, simulator, store, client):
+    """P7: the lease was taken over by somebody who is making this very change; waiting for them in vain tells that."""
+    other = client(policy=Policy(wait=1.0))
+
+    def stall():
+        expire(simulator)
+        (lease,) = store.expired(ACCOUNT, 1)
+        assert store.acquire(ACCOUNT, lease.identifiers, intent=lease.intent, ttl=60.0).taken_over
+
+    meanwhile(simulator, "get_profiles", stall)
+    error = rejected(VERBS["change_email"], other)
+    assert (LeaseHeldError, "unknown", []) == (type(error), error.outcome, writes(simulator))
+
+
+def test_p7_whether_the_lease_still_holds_is_not_known(known, simulator, store):
+    """P7: a change is refused, and the map is away when it is asked whether the lease still holds."""
+
+    def taken():
+        simulator.add_profile(external_id="eve-5", email="new@shop.test")
+        store.failing = {"renew", "release"}
+
+    meanwhile(simulator, "get_profiles", taken)
+    error = rejected(VERBS["change_email"], known)
+    assert (EmailTakenError, "unknown", []) == (type(error), error.outcome, writes(simulator))
+    assert 1 == leases(store)
+
+
+@pytest.mark.parametrize("settings", [{"queue_lag": 0.0}])
+@pytest.mark.parametrize("where", ["get_profile", "update_profile"])
+def test_p7_a_merge_that_klaviyo_has_accepted_is_gone_on_with(known, simulator, store, where):
+    """P7: after a merge was accepted a failure leaves the intent, and the change is finished after it."""
+    simulator.add_profile(email="new@shop.test")
+    simulator.fail_next(where, status=403, match=lambda _: "merge_profiles" in asked(simulator))
+    error = rejected(known.change_email, "new@shop.test", external_id="ann-1", on_taken="merge")
+    assert (PermissionDeniedError, "applied", 1) == (type(error), error.outcome, leases(store))
+    simulator.drain()
+    expire(simulator)
+    assert ["completed"] == [each.status for each in known.recover()]
+    assert {("ann-1", "new@shop.test"), (None, "g@shop.test")} == pairs(simulator)
+
+
+def test_a_guest_who_is_not_leased_is_not_merged(known, simulator, client):
+    """P3: a guest whom the map knows by another address than their profile shows is somebody in use."""
+    guest = known.bindings.get(email="g@shop.test")
+    edit(simulator, guest.profile_id, email="new@shop.test")
+    error = rejected(known.change_email, "new@shop.test", external_id="ann-1", on_taken="merge")
+    assert (EmailTakenError, 0) == (type(error), len(simulator.merged))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from scenes import ACCOUNT, ANN, NEW, bound, rejected, writes
+from scenes import ACCOUNT, ANN, NEW, bound, meanwhile, merge, rejected, writes
 
-from safeklaviyo import ErasedError, StoreIncompatibleError
+from safeklaviyo import ErasedError
 from safeklaviyo._flow import Monotonic, Recall, Renew, Sleep
 from safeklaviyo._operations._call import Call, LeaseLostError
 from safeklaviyo._operations._leases import outlast_caches
@@ -90,15 +90,22 @@ def test_where_nobody_remembers_a_change_does_not_wait(client, simulator):
     assert [start] == [write.at for write in writes(simulator)]
 
 
-def test_a_note_that_cannot_be_read_stops_a_change(client, simulator, store):
-    """P6, P7: whoever cannot tell what others remember changes nothing; the intent stays for whoever can."""
+def test_a_change_that_renames_nobody_does_not_wait(client, simulator, remembering):
+    """A phone number names nobody, and a change that changes nothing hides nothing."""
     k = client()
-    k.identify(**ANN)
-    simulator.journal.clear()
-    store.remember(ACCOUNT, NOTE, "?")
-    error = rejected(k.change_email, NEW, external_id="ann-1")
-    assert (True, "unknown") == (isinstance(error, StoreIncompatibleError), error.outcome)
-    assert [] == writes(simulator)
+    start = simulator.now()
+    k.change_phone_number("+12345678901", external_id="ann-1")
+    k.change_email(ANN["email"], external_id="ann-1")
+    assert start == simulator.now()
+
+
+def test_a_merge_that_was_made_by_hand_is_waited_for_too(client, simulator, remembering):
+    """P2: where the source is gone already, the map alone is to change, and nobody remembers it as it was."""
+    k = client()
+    guest, ann = bound(k, email=GUEST), bound(k, external_id="ann-1")
+    meanwhile(simulator, "get_profile", lambda: merge(simulator, guest.profile_id, ann.profile_id), turn=3)
+    k.profiles.merge(guest.profile_id, ann.profile_id)
+    assert "ann-1" == remembering.track("Ordered", email=GUEST).identity.external_id
 
 
 def test_the_lease_lasts_as_long_as_is_waited(client):
