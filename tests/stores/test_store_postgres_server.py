@@ -730,3 +730,15 @@ def test_the_server_is_told_who_asks(store, admin):
     store.count("shop")
     names = admin.execute("SELECT application_name FROM pg_stat_activity WHERE datname = current_database()").fetchall()
     assert ("safeklaviyo",) in names
+
+
+def test_rows_of_a_dump_keep_their_numbers(store, admin):
+    """Rows that are put back into tables made anew are found as before, and new numbers are above theirs."""
+    ann = Identifier(Kind.EXTERNAL_ID, "ann")
+    before = store.bind("shop", Change(Binding("ann", "ann@shop.org"))).binding
+    admin.execute("CREATE TEMP TABLE dumped AS SELECT * FROM safeklaviyo.binding")
+    admin.execute("DELETE FROM safeklaviyo.binding")
+    admin.execute("INSERT INTO safeklaviyo.binding OVERRIDING SYSTEM VALUE SELECT * FROM dumped")
+    admin.execute("DROP TABLE dumped")
+    assert before == store.find("shop", (ann,)).matches[0].binding
+    assert int(before.key) < int(store.bind("shop", Change(Binding("ben", "ben@shop.org"))).binding.key)
