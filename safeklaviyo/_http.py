@@ -192,8 +192,8 @@ class AsyncTransportSender:
         self._busy[turn] += 1
         try:
             async with timeout(self._target.seconds):
-                outgoing = _outgoing(self._target, request, phases)
-                answer = await self._transports[turn].handle_async_request(outgoing)
+                transport = self._transports[turn]
+                answer = await transport.handle_async_request(_outgoing(self._target, request, phases))
                 try:
                     return _response(answer, await _read_async(answer, phases))
                 finally:

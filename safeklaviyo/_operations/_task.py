@@ -78,16 +78,7 @@ def difference(call: Call, task: Task, profile: Profile) -> Flow[dict[str, Any]]
     is_known = shown in (None, wanted.email, binding.email) or Kind.EMAIL in former
     if not is_known and call.policy.drift != "adopt":
         raise _evidence.drift(binding, profile, "the customer's profile shows another email in Klaviyo")
-    clears = task.intent.clears
-    wanted_fields: dict[str, Any] = {"email": wanted.email}
-    if wanted.external_id is not None or Kind.EXTERNAL_ID.value in clears:
-        wanted_fields["external_id"] = wanted.external_id
-    if task.intent.new_phone_number is not None or Kind.PHONE_NUMBER.value in clears:
-        wanted_fields["phone_number"] = wanted.phone_number
-    shown_fields = {"email": shown, "external_id": profile.external_id, "phone_number": profile.phone_number}
-    return {
-        name: CLEAR if value is None else value for name, value in wanted_fields.items() if value != shown_fields[name]
-    }
+    return _missing(task, profile)
 
 
 def _check_external_id(task: Task, profile: Profile) -> None:
@@ -106,11 +97,21 @@ def _check_external_id(task: Task, profile: Profile) -> None:
         )
 
 
-def agrees(task: Task, answer: Profile) -> bool:
+def agrees(task: Task, profile: Profile) -> bool:
+    """Tell whether a profile shows all that is wanted."""
+    return not _missing(task, profile)
+
+
+def _missing(task: Task, profile: Profile) -> dict[str, Any]:
     wanted, clears = task.wanted, task.intent.clears
-    agrees = _evidence.has_email(answer, wanted.email) and wanted.external_id in (None, answer.external_id)
-    if Kind.EXTERNAL_ID.value in clears:
-        agrees = agrees and answer.external_id is None
+    fields: dict[str, Any] = {"email": wanted.email}
+    if wanted.external_id is not None or Kind.EXTERNAL_ID.value in clears:
+        fields["external_id"] = wanted.external_id
     if task.intent.new_phone_number is not None or Kind.PHONE_NUMBER.value in clears:
-        agrees = agrees and answer.phone_number == wanted.phone_number
-    return agrees
+        fields["phone_number"] = wanted.phone_number
+    shown = {
+        "email": _evidence.email_of(profile),
+        "external_id": profile.external_id,
+        "phone_number": profile.phone_number,
+    }
+    return {name: CLEAR if value is None else value for name, value in fields.items() if value != shown[name]}

@@ -14,7 +14,7 @@ Leases, intents and retired identifiers are as durable as a commit: with ``synch
 standby that lags behind, the last of them can be lost. Their tokens and keys are not given again, because a promoted
 standby begins numbers of its own, where the service lets its timeline be read; so whoever held a lost lease is fenced.
 An old primary that comes back beside the new one has to be kept away by whoever promotes, and a subscriber of logical
-replication needs its sequences set before it takes over.
+replication needs its sequence set before it takes over.
 """
 
 from __future__ import annotations

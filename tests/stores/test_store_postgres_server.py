@@ -738,7 +738,7 @@ def test_rows_of_a_dump_keep_their_numbers(store, admin):
     before = store.bind("shop", Change(Binding("ann", "ann@shop.org"))).binding
     admin.execute("CREATE TEMP TABLE dumped AS SELECT * FROM safeklaviyo.binding")
     admin.execute("DELETE FROM safeklaviyo.binding")
-    admin.execute("INSERT INTO safeklaviyo.binding OVERRIDING SYSTEM VALUE SELECT * FROM dumped")
+    admin.execute("INSERT INTO safeklaviyo.binding SELECT * FROM dumped")
     admin.execute("DROP TABLE dumped")
     assert before == store.find("shop", (ann,)).matches[0].binding
     assert int(before.key) < int(store.bind("shop", Change(Binding("ben", "ben@shop.org"))).binding.key)

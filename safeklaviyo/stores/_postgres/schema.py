@@ -52,8 +52,7 @@ def migration_sql(schema: str = SCHEMA) -> str:
     """Return the SQL that makes the identity map in an empty schema, for shops that run their own migrations.
 
     Run it as one transaction. A role that uses the map without owning it needs USAGE on the schema, and SELECT, INSERT,
-    UPDATE and DELETE on its tables; where that was taken from PUBLIC, EXECUTE on ``pg_walfile_name`` and
-    ``pg_current_wal_lsn`` too.
+    UPDATE and DELETE on its tables.
 
     Args:
         schema: Where the tables go; made if it is missing.
@@ -62,7 +61,11 @@ def migration_sql(schema: str = SCHEMA) -> str:
         ConfigurationError: The schema's name is none.
     """
     text = files(__package__ or "").joinpath(f"version_{VERSION}.sql").read_text("utf-8")
-    names = {"schema": quoted(schema), "schema_text": sql.Literal(schema).as_string(None)}
+    names = {
+        "schema": quoted(schema),
+        "schema_text": sql.Literal(schema).as_string(None),
+        "numbers_text": sql.Literal(f"{quoted(schema)}.numbers").as_string(None),
+    }
     for name, value in {**names, "planning": _PLANNING, "waiting": _WAITING, "paging": _PAGING}.items():
         text = text.replace(f"{{{name}}}", value)
     return text

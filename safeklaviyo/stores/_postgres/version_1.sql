@@ -19,10 +19,30 @@ BEGIN
 END
 $$;
 
+-- A standby that is promoted goes on from what it had received, and its sequences would give numbers that the lost server
+-- had given. It begins a new timeline, which is the higher part of each number, so that no token and no key is given
+-- twice. Where a service does not let its timeline be read, for which each has an error of its own, the higher part is
+-- empty. Numbers are given as whoever made the tables, because others need have no rights on sequences.
+DO $$
+BEGIN
+    PERFORM pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn());
+    CREATE FUNCTION {schema}.era() RETURNS bigint LANGUAGE sql VOLATILE AS $_$
+        SELECT ('x' || left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::bigint << 40
+    $_$;
+EXCEPTION WHEN OTHERS THEN
+    CREATE FUNCTION {schema}.era() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 0::bigint';
+END
+$$;
+
+CREATE SEQUENCE {schema}.numbers;
+CREATE FUNCTION {schema}.number() RETURNS bigint LANGUAGE sql VOLATILE
+SECURITY DEFINER SET search_path = pg_catalog
+AS $$ SELECT {schema}.era() + nextval({numbers_text}) $$;
+
 CREATE TABLE {schema}.version(number integer PRIMARY KEY);
 
 CREATE TABLE {schema}.binding(
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id bigint DEFAULT {schema}.number() PRIMARY KEY,
     account text COLLATE "C" NOT NULL,
     external_id text COLLATE "C",
     email text COLLATE "C",
@@ -44,7 +64,7 @@ CREATE TABLE {schema}.place(
 CREATE INDEX place_retired ON {schema}.place(binding) WHERE retired_at IS NOT NULL;
 
 CREATE TABLE {schema}.lease(
-    token bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    token bigint DEFAULT {schema}.number() PRIMARY KEY,
     account text COLLATE "C" NOT NULL,
     identifiers text NOT NULL,
     intent text NOT NULL,
@@ -62,7 +82,7 @@ CREATE TABLE {schema}.leased(
 CREATE INDEX leased_token ON {schema}.leased(token);
 
 CREATE TABLE {schema}.journal(
-    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    number bigint DEFAULT {schema}.number() PRIMARY KEY,
     account text COLLATE "C" NOT NULL,
     at double precision NOT NULL,
     binding bigint NOT NULL,
@@ -81,51 +101,6 @@ CREATE TABLE {schema}.note(
     value text NOT NULL,
     PRIMARY KEY (account, name)
 );
-
--- A standby that is promoted goes on from what it had received, and its sequences would give numbers that the lost server
--- had given. It begins a new timeline, which is the higher part of each number, so that no token and no key is given
--- twice. Where a service does not let its timeline be read, for which each has an error of its own, the higher part is
--- empty. A number that has one already comes from a dump, and stays as it is.
-DO $$
-BEGIN
-    PERFORM pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn());
-    CREATE FUNCTION {schema}.era() RETURNS bigint LANGUAGE sql VOLATILE AS $_$
-        SELECT ('x' || left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::bigint << 40
-    $_$;
-EXCEPTION WHEN OTHERS THEN
-    CREATE FUNCTION {schema}.era() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 0::bigint';
-END
-$$;
-
-CREATE FUNCTION {schema}.number_binding() RETURNS trigger LANGUAGE plpgsql
-AS $$
-BEGIN
-    NEW.id := NEW.id + {schema}.era();
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER number BEFORE INSERT ON {schema}.binding FOR EACH ROW
-WHEN (NEW.id < 1::bigint << 40) EXECUTE FUNCTION {schema}.number_binding();
-
-CREATE FUNCTION {schema}.number_lease() RETURNS trigger LANGUAGE plpgsql
-AS $$
-BEGIN
-    NEW.token := NEW.token + {schema}.era();
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER number BEFORE INSERT OR UPDATE OF token ON {schema}.lease FOR EACH ROW
-WHEN (NEW.token < 1::bigint << 40) EXECUTE FUNCTION {schema}.number_lease();
-
-CREATE FUNCTION {schema}.number_journal() RETURNS trigger LANGUAGE plpgsql
-AS $$
-BEGIN
-    NEW.number := NEW.number + {schema}.era();
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER number BEFORE INSERT ON {schema}.journal FOR EACH ROW
-WHEN (NEW.number < 1::bigint << 40) EXECUTE FUNCTION {schema}.number_journal();
 
 CREATE FUNCTION {schema}.clock() RETURNS double precision LANGUAGE sql VOLATILE
 AS $$ SELECT extract(epoch FROM clock_timestamp())::double precision $$;
