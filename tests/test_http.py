@@ -310,7 +310,9 @@ class TestFailures:
             send = sending.to(target(f"http://127.0.0.1:{full.getsockname()[1]}", 0.2))
             with pytest.raises(NotSentError) as caught:
                 send(SEARCH)
-        assert "shop" not in "".join(traceback.format_exception(caught.value))
+        told = "".join(traceback.format_exception(caught.value))
+        # The domain alone stands in no path of a checkout, however the address is written in the query.
+        assert ADDRESS.partition("@")[2] not in told
 
     @pytest.mark.parametrize("serve", [hang, trickle], ids=lambda serve: serve.__name__)
     def test_deadline(self, sending: Sending, serve: Serve) -> None:
