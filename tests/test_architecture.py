@@ -7,28 +7,16 @@ import subprocess
 import sys
 from functools import cache
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-import safeklaviyo
+from support import source
+from support.source import CORE, MODULES, PACKAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(safeklaviyo.__file__).parent
-MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
-CORE = [
-    name
-    for name in MODULES
-    if name.startswith("_operations/")
-    or name in {
-        "_answers.py", "_budget.py", "_dialects.py", "_event.py", "_evidence.py", "_flow.py", "_pacing.py",
-        "_properties.py", "_reserved.py", "_retry.py", "_rules.py", "_target.py", "_values.py", "_wire.py",
-        "_wire_legacy.py", "errors.py", "identity.py", "models.py", "policy.py", "stores/base.py",
-    }
-]  # fmt: skip
 IO = {
     "aiohttp", "anyio", "asyncio", "concurrent", "http.client", "httpx", "httpx_aiohttp", "io", "multiprocessing", "os",
     "pathlib", "redis", "requests", "select", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile",
@@ -39,24 +27,12 @@ HEAVY = [
     "platformdirs", "pytest", "redis", "respx", "rich", "safeklaviyo.cli", "safeklaviyo.stores.sqlite",
     "safeklaviyo.testing", "sqlite3", "uvicorn",
 ]  # fmt: skip
-DECIDERS = [
-    "_answers",
-    "_event",
-    "_evidence",
-    "_properties",
-    "_reserved",
-    "_rules",
-    "_values",
-    "_wire",
-    "identity",
-    "models",
-]
 
 
 @cache
 def tree(name: str) -> ast.Module:
     """Return a module's syntax."""
-    return ast.parse((ROOT / name).read_text())
+    return ast.parse((PACKAGE / name).read_text())
 
 
 def imported(node: ast.AST, package: str = "safeklaviyo") -> Iterator[str]:
@@ -138,7 +114,7 @@ class TestImports:
     @pytest.mark.parametrize("name", MODULES)
     def test_one_module_knows_httpx(self, name: str) -> None:
         """Another HTTP library stays a change of one file."""
-        if name != "_http.py" and not name.startswith("testing/"):
+        if name != source.HTTP and not name.startswith("testing/"):
             assert [] == [
                 each for each in imported(tree(name)) if is_part(each, {"httpx", "httpx_aiohttp", "httpcore"})
             ]
@@ -149,11 +125,10 @@ class TestImports:
         if not name.startswith(("testing/", "cli/", "cli.py")):
             assert [] == [each for each in imported(tree(name)) if is_part(each, {"safeklaviyo.testing"})]
 
-    @pytest.mark.parametrize("name", [name for name in CORE if name.removesuffix(".py") in DECIDERS])
+    @pytest.mark.parametrize("name", [name for name in CORE if name in source.DECIDERS])
     def test_deciders_do_not_know_who_asks(self, name: str) -> None:
         """Dependencies lead one way: operations use rules, never the other way round."""
-        above = {"safeklaviyo._operations", "safeklaviyo._retry", "safeklaviyo._shell", "safeklaviyo._client"}
-        assert [] == [each for each in imported(tree(name)) if is_part(each, above)]
+        assert [] == [each for each in imported(tree(name)) if is_part(each, source.ABOVE_DECIDERS)]
 
     def test_importing_is_light(self) -> None:
         """`import safeklaviyo` loads nothing that is optional, slow, or of use to some programs only.
@@ -192,7 +167,7 @@ class TestFlows:
             for node in ast.walk(tree(name))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Send"
         }
-        assert {"_retry.py"} == senders
+        assert {source.RETRY} == senders
 
     def test_every_request_says_what_repeating_it_does(self) -> None:
         """Each request is made in a module that speaks a dialect, with a class of its own."""
@@ -203,14 +178,14 @@ class TestFlows:
             for node in ast.walk(tree(name))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Request"
         }
-        assert {"_wire.py", "_wire_legacy.py"} == set(makers)
+        assert {source.WIRE, source.WIRE_LEGACY} == set(makers)
 
 
 class TestSizes:
     @pytest.mark.parametrize("name", MODULES)
     def test_module(self, name: str) -> None:
         """A module holds one idea, in at most 400 lines, and says in its first line what it is."""
-        assert (ROOT / name).read_text().count("\n") <= 400
+        assert (PACKAGE / name).read_text().count("\n") <= 400
         assert ast.get_docstring(tree(name)), name
 
     @pytest.mark.parametrize("name", MODULES)
@@ -220,7 +195,7 @@ class TestSizes:
 
     def test_median_module(self) -> None:
         """Half of the modules have at most 170 lines."""
-        sizes = sorted((ROOT / name).read_text().count("\n") for name in MODULES)
+        sizes = sorted((PACKAGE / name).read_text().count("\n") for name in MODULES)
         assert sizes[len(sizes) // 2] <= 170
 
     def test_most_functions(self) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from scenes import ACCOUNT, ANN, NEW, bound, meanwhile, merge, rejected, writes
 
 from safeklaviyo import ErasedError
-from safeklaviyo._flow import Monotonic, Recall, Renew, Sleep
-from safeklaviyo._operations._call import Call, LeaseLostError
-from safeklaviyo._operations._leases import outlast_caches
-from safeklaviyo.stores._remembering import LONGEST, NOTE
 from safeklaviyo.stores.base import Lease
 from safeklaviyo.stores.layered import LayeredStore
+from support.flows import Call, LeaseLostError, Monotonic, Recall, Renew, Sleep, outlast_caches
+from support.scenes import ACCOUNT, ANN, NEW, bound, meanwhile, merge, rejected, writes
+from support.stores import LONGEST, NOTE
 
 GUEST = "guest@shop.test"
 

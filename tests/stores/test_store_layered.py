@@ -10,11 +10,11 @@ import pytest
 from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores._remembering import LONGEST, NOTE, SAID_FOR, outlast
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.layered import AsyncLayeredStore, LayeredStore
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
 from safeklaviyo.testing.contract import BlockingStore, ManualClock, StoreContract
+from support.stores import LONGEST, NOTE, SAID_FOR, outlast
 
 ANN = Identifier(Kind.EXTERNAL_ID, "ann")
 MAIL = Identifier(Kind.EMAIL, "ann@shop.org")
