@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support import source
-from support.source import CORE, MODULES, PACKAGE
+from support.source import CORE, MODULES, PACKAGE, PUBLIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+HERE = Path(__file__).parent
+TESTS = sorted(
+    name for path in HERE.rglob("*.py") if not (name := path.relative_to(HERE).as_posix()).startswith("support/")
+)
+PRIVATE_NAME = re.compile(
+    r"\bsafeklaviyo(?:\.\w+)*\._(?!_)\w+|"
+    + "|".join(
+        rf"\b{re.escape(source.dotted(name))}\b|(?<!\w){re.escape(name.removesuffix('/__init__.py'))}(?!\w)"
+        for name in source.PRIVATE
+    )
+)
+"""A private module in full, or its file or folder."""
+SHORT_NAMES = {source.dotted(name).partition(".")[2] for name in source.PRIVATE}
+"""Same, as a string that is nothing else."""
 IO = {
     "aiohttp", "anyio", "asyncio", "concurrent", "http.client", "httpx", "httpx_aiohttp", "io", "multiprocessing", "os",
     "pathlib", "redis", "requests", "select", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile",
@@ -141,6 +157,65 @@ class TestImports:
         )
         done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
         assert "" == done.stdout.strip()
+
+
+def private_names(module: ast.Module) -> list[tuple[int, str]]:
+    """Return where a test names what is private in the package, as an import, an attribute or in a string."""
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found += [(node.lineno, name) for name in imported(node) if PRIVATE_NAME.search(name)]
+        elif isinstance(node, ast.Attribute) and PRIVATE_NAME.fullmatch(name := ast.unparse(node)):
+            found.append((node.lineno, name))
+        elif isinstance(node, ast.Constant) and isinstance(text := node.value, str):
+            found += [(node.lineno, each[0]) for each in PRIVATE_NAME.finditer(text)]
+            found += [(node.lineno, text)] if text in SHORT_NAMES else []
+    return found
+
+
+class TestFacade:
+    @pytest.mark.parametrize("name", TESTS)
+    def test_tests_name_nothing_private(self, name: str) -> None:
+        """What may move is named in `support` alone, so that a move touches no test."""
+        assert [] == private_names(ast.parse((HERE / name).read_text()))
+
+    def test_all_tests_are_looked_at(self) -> None:
+        """Those in folders are, and there is what they must not name."""
+        assert {"conftest.py", "test_guards.py", "stores/conftest.py", "benchmarks/stores.py"} <= set(TESTS)
+        assert PUBLIC <= set(MODULES)
+        assert len(source.PRIVATE) >= 60
+
+    @pytest.mark.parametrize("name", source.PRIVATE)
+    def test_such_a_name_would_be_found(self, name: str) -> None:
+        """The search above sees each private module, however it is named."""
+        whole = source.dotted(name)
+        package, _, module = whole.rpartition(".")
+        for code in (
+            f"import {whole}",
+            f"from {whole} import thing",
+            f"def test():\n from {package} import {module} as other",
+            f"x = {whole}.thing",
+            f"patch('{whole}.thing')",
+            f"patch(f'{whole}.{{thing}}')",
+            f"open('{name}')",
+            f"open('safeklaviyo/{name}')",
+            f"open(f'{{root}}/{name}')",
+            f"glob('{name.removesuffix('__init__.py')}')",
+            f"find('{whole.removeprefix('safeklaviyo.')}')",
+        ):
+            assert private_names(ast.parse(code)), code
+
+    def test_other_names_are_not_found(self) -> None:
+        """What is public, what is a test's, and what only looks alike may be named."""
+        code = """
+import safeklaviyo.stores.base
+from safeklaviyo import __main__, testing
+from safeklaviyo.testing import demonstrated
+from support.wire import current
+safeklaviyo.__version__
+("stores/base.py", "errors.py", "test_wire.py", "tests/test_retry.py::test", "safeklaviyo.errors", "wire", "_")
+"""
+        assert [] == private_names(ast.parse(code))
 
 
 class TestFlows:

@@ -14,6 +14,8 @@ PUBLIC = {
 }  # fmt: skip
 """What programs may import; whatever else there is may move."""
 
+PRIVATE = sorted(set(MODULES) - PUBLIC)
+
 OPERATIONS = "_operations/"
 CALL = f"{OPERATIONS}_call.py"
 CHANGE = f"{OPERATIONS}_change.py"
@@ -60,10 +62,6 @@ IN_CONTRIBUTING = {"_rules", "_operations", "stores.base"}
 
 
 def dotted(name: str) -> str:
-    """Return a module's name, for that of its file below the package."""
-    return ".".join(("safeklaviyo", *name.removesuffix(".py").removesuffix("__init__").strip("/").split("/"))).rstrip(
-        "."
-    )
-
-
-PRIVATE = sorted(set(MODULES) - PUBLIC)
+    """Return the name by which a module is imported, for that of its file."""
+    parts = name.removesuffix(".py").split("/")
+    return ".".join(("safeklaviyo", *(parts[:-1] if parts[-1] == "__init__" else parts)))
