@@ -17,13 +17,17 @@ PUBLIC = {
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
 OPERATIONS = "_operations/"
+ABSENCE = f"{OPERATIONS}_absence.py"
 CALL = f"{OPERATIONS}_call.py"
 CHANGE = f"{OPERATIONS}_change.py"
 CONTACT = f"{OPERATIONS}_contact.py"
+ERASE = f"{OPERATIONS}_erase.py"
 ERASING = f"{OPERATIONS}_erasing.py"
+MERGE = f"{OPERATIONS}_merge.py"
 PHONE = f"{OPERATIONS}_phone.py"
 READING = f"{OPERATIONS}_reading.py"
 SETTLE = f"{OPERATIONS}_settle.py"
+SUPERSEDED = f"{OPERATIONS}_superseded.py"
 TRACK = f"{OPERATIONS}_track.py"
 ANSWERS = "_answers.py"
 CACHE = "stores/_cache.py"
