@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import ExitStack
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -129,6 +130,10 @@ class _QuickShell(Shell):
             return _pass_time(self._simulator, effect)
         return super()._perform(sender, effect)
 
+    def _let_go(self, sender: Any, held: Any) -> None:
+        if not _is_dead():
+            super()._let_go(sender, held)
+
 
 class _QuickAsyncShell(AsyncShell):
     """Same as `_QuickShell`, awaited."""
@@ -141,6 +146,15 @@ class _QuickAsyncShell(AsyncShell):
         if isinstance(effect, Sleep | Now | Monotonic):
             return _pass_time(self._simulator, effect)
         return await super()._perform(sender, effect)
+
+    async def _let_go(self, sender: Any, held: Any) -> None:
+        if not _is_dead():
+            await super()._let_go(sender, held)
+
+
+def _is_dead() -> bool:
+    """Tell whether what ends a call stands for the death of its process."""
+    return getattr(sys.exception(), "is_death", False)
 
 
 def _pass_time(simulator: KlaviyoSimulator, effect: Sleep | Now | Monotonic) -> float:

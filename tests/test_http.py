@@ -19,7 +19,7 @@ import httpx
 import pytest
 from httpx_aiohttp import AiohttpTransport
 
-from safeklaviyo import _http, _target
+from safeklaviyo import _http, _target, _transports
 from safeklaviyo._flow import Endpoint, Repeat, Request, Response
 from safeklaviyo._wire import search_profiles
 from safeklaviyo.errors import APIConnectionError, ConfigurationError, NoResponseError, NotSentError
@@ -115,7 +115,7 @@ class Sending:
     def to(self, where: Target, client: Any = None) -> Callable[[Request], Response]:
         """Return what sends a request there; it is closed after the test."""
         if self.kind == "transport":
-            sender: Any = _http.TransportSender(where)
+            sender: Any = _transports.TransportSender(where)
         elif self.kind == "client":
             sender = _http.ClientSender(where, client or self._opened.enter_context(httpx.Client(trust_env=False)))
         else:
@@ -129,7 +129,7 @@ class Sending:
             self._opened.callback(lambda: self._runner.run(client.aclose()))
             sender: Any = _http.AsyncClientSender(where, client)
         else:
-            sender = _http.AsyncTransportSender(where)
+            sender = _transports.AsyncTransportSender(where)
         self._opened.callback(lambda: self._runner.run(sender.aclose()))
         return lambda request: self._runner.run(sender.send(request))
 
@@ -232,7 +232,7 @@ class TestAnswers:
 
         with listening(serve) as base:
             send = sending.to(target(base))
-            for _ in range(2 * _http.SHARDS):
+            for _ in range(2 * _transports.SHARDS):
                 send(SEARCH)
         assert 1 == len(connections)
 
@@ -335,7 +335,7 @@ class TestFailures:
                 time.sleep(0.02)
 
         async def send(base: str) -> Response:
-            sender = _http.AsyncTransportSender(target(base, 0.1))
+            sender = _transports.AsyncTransportSender(target(base, 0.1))
             try:
                 return await sender.send(POST)
             finally:
@@ -347,11 +347,11 @@ class TestFailures:
     @pytest.mark.parametrize("timeout", [0.3, httpx.Timeout(0.3)], ids=["seconds", "phases"])
     def test_phases_share_the_whole(self, timeout: float | httpx.Timeout) -> None:
         """What one phase has used up is not left to the next."""
-        phases = _http._Phases(target("https://a.klaviyo.com", timeout))
+        phases = _http.Phases(target("https://a.klaviyo.com", timeout))
         assert 0.3 >= phases["read"] > 0.2
         assert {"connect", "pool", "read", "write"} == set(phases)
         assert 4 == len(phases)
-        spent = _http._Phases(_target.target("https://a.klaviyo.com", {}, {"read": 5.0}, -1.0))
+        spent = _http.Phases(_target.target("https://a.klaviyo.com", {}, {"read": 5.0}, -1.0))
         assert 0.001 == spent["read"]
 
     async def test_cancelled(self) -> None:
@@ -365,7 +365,7 @@ class TestFailures:
             connection.recv(1)
 
         with listening(serve) as base:
-            sender = _http.AsyncTransportSender(target(base))
+            sender = _transports.AsyncTransportSender(target(base))
             task = asyncio.create_task(sender.send(POST))
             await reached.wait()
             task.cancel()
@@ -408,16 +408,16 @@ class TestFailures:
         """Each pool gets as many of the calls on their way as any other, and however they end they are gone."""
         monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
         with listening(hang) as base:
-            sender = _http.AsyncTransportSender(target(base, 1.0))
-            calls = [asyncio.ensure_future(sender.send(POST)) for _ in range(2 * _http.SHARDS)]
+            sender = _transports.AsyncTransportSender(target(base, 1.0))
+            calls = [asyncio.ensure_future(sender.send(POST)) for _ in range(2 * _transports.SHARDS)]
             await asyncio.sleep(0)  # each has begun
-            assert [2] * _http.SHARDS == sender._busy
+            assert [2] * _transports.SHARDS == sender._shards.busy
             for call in calls[:5]:
                 call.cancel()
             ended = await asyncio.gather(*calls, return_exceptions=True)
             await sender.aclose()
         assert {asyncio.CancelledError, NoResponseError} == {type(each) for each in ended}
-        assert [0] * _http.SHARDS == sender._busy
+        assert [0] * _transports.SHARDS == sender._shards.busy
 
 
 class TestMeanings:
@@ -465,7 +465,7 @@ class TestManyAtOnce:
                 connection.sendall(answer(request.split()[1]))
 
         with listening(echo) as base:
-            sender = _http.TransportSender(target(base))
+            sender = _transports.TransportSender(target(base))
 
             def ask(number: int) -> bytes:
                 return sender.send(Request("GET", f"/api/profiles/{number}", ENDPOINT, Repeat.READ)).body
@@ -520,7 +520,7 @@ class TestProxies:
     def test_socks_goes_round_aiohttp(self, named: str) -> None:
         """The library aiohttp speaks no SOCKS, so httpx's own pools do."""
         pytest.importorskip("socksio")
-        assert _http.SHARDS == len(_http._async_transports(httpx.Proxy(named)))
+        assert _transports.SHARDS == len(_transports._async_transports(httpx.create_ssl_context(), httpx.Proxy(named)))
 
     @pytest.mark.parametrize("sending", ["transport", "aiohttp", "shards"], indirect=True)
     def test_refusing_proxy(self, sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
