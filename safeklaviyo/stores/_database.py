@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
+from safeklaviyo._interruption import let_through
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreIncompatibleError, StoreUnavailableError
 from safeklaviyo.stores import _failures, _sql
 
@@ -119,9 +120,12 @@ class Database:
                 raise StoreUnavailableError(_BUSY)
             return self._use(seat, work)
         finally:
-            # A signal handler may have raised before this thread had the lock, or just when it had got it.
-            with suppress(RuntimeError):
+            # A signal handler may have raised before this thread had the lock, or just when it had got it. Nothing
+            # that is written in Python stands before the release, so that no handler can raise there.
+            try:  # noqa: SIM105
                 seat.lock.release()
+            except RuntimeError:  # this thread has not got it
+                pass
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do several things as one transaction, alone in the file."""
@@ -190,9 +194,11 @@ class Database:
 
     def _look(self) -> None:
         """Make sure that the path still leads to the file that was opened: SQLite would go on with a deleted one."""
+        outer = sys.exception()
         try:
             stat = self._path.stat()
         except OSError as exc:
+            let_through(exc, outer)
             raise StoreUnavailableError("the identity map's file is gone; put it back, or restart without it") from exc
         inode = (stat.st_dev, stat.st_ino)
         self._inode = self._inode or inode
@@ -209,6 +215,7 @@ class Database:
 
 def _make_file(path: Path) -> None:
     """Make the folder and an empty file for the owner's eyes only, where they are missing."""
+    outer = sys.exception()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
@@ -216,6 +223,7 @@ def _make_file(path: Path) -> None:
     except FileExistsError:
         pass  # another process was faster, or a file stands where the folder should be
     except OSError as exc:
+        let_through(exc, outer)
         raise ConfigurationError(f"the identity map's file cannot be made ({exc.strerror}); {_REMEDY}") from exc
     if not path.is_file():
         raise ConfigurationError(f"the identity map's path does not lead to a file; {_REMEDY}")
