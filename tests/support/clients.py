@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,6 +38,7 @@ __all__ = [
     "Profiles",
     "QuickAsyncShell",
     "QuickShell",
+    "Shell",
     "Wiring",
     "store_url",
     "usual",
@@ -110,6 +112,10 @@ class QuickShell(Shell):
             return _pass_time(self._simulator, effect)
         return super()._perform(sender, effect)
 
+    def _let_go(self, sender: Any, held: Any) -> None:
+        if not _is_dead():
+            super()._let_go(sender, held)
+
 
 class QuickAsyncShell(AsyncShell):
     """Same as `QuickShell`, awaited."""
@@ -122,6 +128,15 @@ class QuickAsyncShell(AsyncShell):
         if isinstance(effect, Sleep | Now | Monotonic):
             return _pass_time(self._simulator, effect)
         return await super()._perform(sender, effect)
+
+    async def _let_go(self, sender: Any, held: Any) -> None:
+        if not _is_dead():
+            await super()._let_go(sender, held)
+
+
+def _is_dead() -> bool:
+    """Tell whether what ends a call stands for the death of its process."""
+    return getattr(sys.exception(), "is_death", False)
 
 
 def _pass_time(simulator: KlaviyoSimulator, effect: Sleep | Now | Monotonic) -> float:

@@ -35,6 +35,8 @@ DIALECTS = "_dialects.py"
 EVENT = "_event.py"
 EVIDENCE = "_evidence.py"
 HTTP = "_http.py"
+SENDERS = {HTTP, "_transports.py"}
+"""The modules that know an HTTP library."""
 LEDGER = "stores/_ledger.py"
 PROPERTIES = "_properties.py"
 RESERVED = "_reserved.py"
