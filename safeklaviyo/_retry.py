@@ -326,7 +326,9 @@ class _Sender:
     def _failed(self, failure: Failure, error: SafeKlaviyoError) -> Flow[_Failed]:
         at = yield from _CLOCK
         assert self._deadline is not None
-        failed = _Failed(self._request.repeat, failure, error, at, self._deadline)
+        # The frames of its traceback keep those of this flow from Python 3.12 on, which keep the error (F-32). What the
+        # transport met is its cause.
+        failed = _Failed(self._request.repeat, failure, error.with_traceback(None), at, self._deadline)
         error.outcome = "unknown" if failed.leaves_doubt else "not_applied"
         return failed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -214,6 +215,7 @@ class Histories(RuleBasedStateMachine):
             assert external_id == self.whose.setdefault(profile_id, external_id)
 
 
+@pytest.mark.slow
 def test_p4_random_histories_end_well(open_client):
     """P3, P4, P5: no history doubles a customer, gives a profile away, or counts an event twice."""
 

@@ -18,13 +18,14 @@ from safeklaviyo import Klaviyo, StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change, JournalEntry
-from safeklaviyo.stores.memory import MemoryStore, _put
+from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.postgres import PostgresStore
 from safeklaviyo.stores.redis import RedisStore
 from safeklaviyo.stores.sqlite import SqliteStore
 from support import postgres_servers, redis_servers
 from support.clients import Shell
 from support.flows import Repeat, Send
+from support.stores import memory_put
 
 KEY = "pk_0123456789abcdef"
 SIZE = 2
@@ -229,7 +230,7 @@ def test_memory_does_an_operation_whole_or_not_at_all(account):
             partial(store.acquire, account, frozenset(pair(3)), intent="{}", ttl=60.0),
         ):
             before = rows(store, account)
-            sys.setprofile(raising(_put, "return", times))
+            sys.setprofile(raising(memory_put, "return", times))
             try:
                 work()
             except Soft:
