@@ -5,4 +5,4 @@ from safeklaviyo.stores._ledger import owned
 from safeklaviyo.stores._remembering import LONGEST, NOTE, SAID_FOR, outlast
 from safeklaviyo.stores._twin import Twin
 
-__all__ = ["LONGEST", "NOTE", "SAID_FOR", "Twin", "failures", "outlast", "owned"]
+__all__ = ["LONGEST", "NOTE", "SAID_FOR", "Twin", "failures", "memory_put", "outlast", "owned"]
