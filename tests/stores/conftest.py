@@ -10,6 +10,14 @@ from safeklaviyo.testing import KlaviyoSimulator
 from safeklaviyo.testing.contract import ManualClock
 
 _IN_MEMORY = Path("/dev/shm")
+_SERVERS = {"postgres_servers", "redis_servers", "storms", "topologies"}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of each module that uses a server, so that ``-m "not server"`` leaves them out."""
+    for item in items:
+        if not _SERVERS.isdisjoint(getattr(each, "__module__", None) for each in vars(item.module).values()):
+            item.add_marker(pytest.mark.server)
 
 
 @pytest.fixture
