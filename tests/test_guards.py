@@ -60,21 +60,6 @@ GUARDS = [
         "operations/test_traces.py::test_h3_a_warm_write_that_lands_late_puts_nothing_back",
     ),
     _guard(
-        "P2, P4", "_operations/_change.py",
-        "yield from outlast_caches(call, lease, found.now)", "pass",
-        "operations/test_remembered.py::test_p2_nobody_names_a_customer_as_they_were",
-    ),
-    _guard(
-        "P4", "_operations/_erasing.py",
-        "yield from outlast_caches(call, lease, found.now)", "pass",
-        "operations/test_remembered.py::test_p4_nobody_who_was_erased_is_made_known_again",
-    ),
-    _guard(
-        "P4", "stores/_cache.py",
-        "self._drop((account, name))", "pass",
-        "stores/test_store_layered.py::test_what_this_process_writes_about_is_forgotten",
-    ),
-    _guard(
         "P3, F-4", "_evidence.py",
         "if addressed is not None and addressed.external_id is not None:", "if False:",
         "operations/test_first_contact.py::test_r4_another_owner_is_never_overwritten",

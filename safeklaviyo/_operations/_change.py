@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo import _evidence, _wire, errors
 from safeklaviyo._flow import Bind, Find, Flow, Renew, Response
 from safeklaviyo._operations._call import TAKEN_OR_MISSING, Call, LeaseLostError, release, send
-from safeklaviyo._operations._leases import outlast_caches
 from safeklaviyo._operations._merge import check_plan, plan_merge, request_merge, wait_until_gone
 from safeklaviyo._operations._reading import Evidence, former_kinds, gather, owner_in_map, read_answer, read_profile
 from safeklaviyo._operations._task import Changed, Task, agrees, difference
@@ -51,8 +50,6 @@ def change_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool =
     wanted = intent.applied_to(binding)
     _refuse_taken(found, binding, wanted, merges=intent.merges)
     task = Task(lease, intent, binding, wanted, changed, main)
-    if (wanted.external_id, wanted.email) != (binding.external_id, binding.email):
-        yield from outlast_caches(call, lease, found.now)
     yield from call.setup.in_flight.settle(binding.key, call.setup.attempt)
     evidence = yield from _gather(call, task, (intent.profile_id, intent.source_id))
     profile = yield from _move(call, task, evidence)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from safeklaviyo import _wire
 from safeklaviyo._flow import Find, ForgetJournal, Former, Remove
 from safeklaviyo._operations._call import MISSING, Call, release, send
-from safeklaviyo._operations._leases import outlast_caches
 from safeklaviyo._operations._tombstones import bury
 from safeklaviyo.identity import Identifier, Kind
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 def erase_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = False) -> Flow[bool]:
     """Delete, set tombstones, forget, and release the lease."""
-    found = yield from Find(call.account, tuple(intent.identifiers()))
-    yield from outlast_caches(call, lease, found.now)
     if intent.profile_id is not None:
         request = _wire.request_deletion(intent.profile_id)
         yield from send(call, request, main=main, accept=MISSING, lease=lease)

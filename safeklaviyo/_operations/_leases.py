@@ -11,11 +11,9 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from safeklaviyo._flow import Flow, Monotonic, Recall, Renew, Sleep
-from safeklaviyo._operations._call import LeaseLostError
+from safeklaviyo._flow import Flow, Monotonic, Sleep
 from safeklaviyo.errors import LeaseHeldError, StoreIncompatibleError
 from safeklaviyo.identity import Identifier, Kind
-from safeklaviyo.stores._remembering import NOTE, outlast
 
 if TYPE_CHECKING:
     from safeklaviyo._operations._call import Call
@@ -130,23 +128,3 @@ def wait(call: Call, lease: Lease | None) -> Flow[None]:
         pause = min(pause, max(lease.remaining, 0.0) + 0.001)
     call.pause = min(call.pause * 2, LONGEST_PAUSE)
     yield from Sleep(pause)
-
-
-def outlast_caches(call: Call, lease: Lease, now: float) -> Flow[None]:
-    """Wait until no process remembers a customer as they were before this lease, if any process remembers at all.
-
-    Args:
-        now: The time by the map's clock, under the lease.
-
-    Raises:
-        LeaseLostError: Somebody else took the lease over.
-    """
-    seconds = outlast((yield from Recall(call.account, NOTE)), now)
-    if not seconds:
-        return
-    kept = yield from Renew(call.account, lease.token, ttl=seconds + call.lease_ttl)
-    if not kept:
-        raise LeaseLostError
-    end = (yield from Monotonic()) + seconds
-    while (left := end - (yield from Monotonic())) > 0:
-        yield from Sleep(left)

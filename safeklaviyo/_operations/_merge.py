@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from safeklaviyo import _evidence, _merges, _wire, errors
 from safeklaviyo._flow import Bind, Find, Flow, Monotonic, Renew, Sleep
 from safeklaviyo._operations._call import MISSING, Call, LeaseLostError, release, send
-from safeklaviyo._operations._leases import outlast_caches
 from safeklaviyo._operations._reading import read_profile, understood
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.models import Binding
@@ -90,8 +89,6 @@ def merge_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = 
         AmbiguousIdentityError: It may be another customer's profile, or would cost a consent.
     """
     source_id, into_id = str(intent.source_id), str(intent.profile_id)
-    found = yield from Find(call.account, tuple(intent.identifiers()))
-    yield from outlast_caches(call, lease, found.now)
     is_gone = yield from _is_gone(call, source_id)
     if not is_gone:
         plan, source, _ = yield from plan_merge(call, source_id, into_id)

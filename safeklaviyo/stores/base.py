@@ -64,9 +64,6 @@ __all__ = [
 class IdentityStore(ABC):
     """The identity map, synchronous. Safe for use by several threads."""
 
-    can_be_layered: bool = True
-    """Whether a cache may stand before it: not where it is one, nor where others do not see what it says."""
-
     @abstractmethod
     def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
         """Return what the map knows about these identifiers: one round trip, no write. This is the warm path."""
@@ -219,9 +216,6 @@ class IdentityStore(ABC):
 
 class AsyncIdentityStore(ABC):
     """The identity map, asynchronous. The same contract as `IdentityStore`, awaited; only `aclose` is named apart."""
-
-    can_be_layered: bool = True
-    """Same as `IdentityStore.can_be_layered`."""
 
     @abstractmethod
     async def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:

@@ -81,7 +81,6 @@ class PostgresStore(IdentityStore):
         self._to: Connections | Joined
         if place is None:
             self._to = Joined(connection, ask)
-            self.can_be_layered = False
         else:
             self._to = Connections(place, ask, size, timeout)
 
@@ -210,7 +209,6 @@ class AsyncPostgresStore(AsyncIdentityStore):
         self._to: AsyncConnections | AsyncJoined
         if place is None:
             self._to = AsyncJoined(connection, ask)
-            self.can_be_layered = False
         else:
             self._to = AsyncConnections(place, ask, size, timeout)
 

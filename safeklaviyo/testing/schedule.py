@@ -32,13 +32,11 @@ from safeklaviyo._flow import (
 )
 from safeklaviyo.errors import NoResponseError, NotSentError, SafeKlaviyoError
 from safeklaviyo.stores.base import Found
-from safeklaviyo.stores.layered import LayeredStore
 from safeklaviyo.testing.simulator import ConnectionLost, ConnectionRefused, KlaviyoSimulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from safeklaviyo.stores.base import IdentityStore
     from safeklaviyo.stores.memory import MemoryStore
     from safeklaviyo.testing.simulator import Answer
 
@@ -69,7 +67,6 @@ class Actor:
 
     Attributes:
         name: For reports.
-        store: Its process's view of the map.
         effect: What it asks for next; None once it has ended.
         ended: How it ended.
         result: What it returned.
@@ -80,7 +77,6 @@ class Actor:
 
     name: str
     flow: Flow[Any]
-    store: IdentityStore
     effect: Effect[object] | None = None
     ended: Literal["running", "returned", "raised", "crashed"] = "running"
     result: Any = None
@@ -129,15 +125,15 @@ class World:
     changes: int = 0
     late: list[Request] = field(default_factory=list[Request])
 
-    def add(self, name: str, flow: Flow[Any], store: LayeredStore | None = None) -> None:
-        """Let an operation take part, in a process with a cache of its own if a store is given."""
-        actor = Actor(name, flow, store or self.store)
+    def add(self, name: str, flow: Flow[Any]) -> None:
+        """Let an operation take part, in a process of its own."""
+        actor = Actor(name, flow)
         self.actors.append(actor)
         self._go_on(actor, lambda: next(flow))
 
     def run(self, flow: Flow[Any]) -> Any:
         """Carry out one flow alone, to its end, and return what it returns."""
-        alone = Actor("alone", flow, self.store)
+        alone = Actor("alone", flow)
         self._go_on(alone, lambda: next(flow))
         while alone.ended == "running":
             self._carry_out(alone)
@@ -201,9 +197,7 @@ class World:
         """Return a digest of all that the future depends on."""
         actors = tuple((actor.ended, actor.told, actor.wake is not None) for actor in self.actors)
         account = self.simulator._account  # noqa: SLF001 - the simulator's whole state, without its journal
-        layered = [actor.store for actor in self.actors if isinstance(actor.store, LayeredStore)]
-        caches = [vars(store._cache) | {"_locks": None, "clock": None} for store in layered]  # noqa: SLF001 - as above
-        parts = (account, self.store._accounts, caches, self.clock.now, actors, self.late)  # noqa: SLF001 - likewise
+        parts = (account, self.store._accounts, self.clock.now, actors, self.late)  # noqa: SLF001 - likewise
         spent = tuple(kind for kind, _ in self.moves if kind not in {"step", "land", "apply"})
         return blake2b(pickle.dumps((parts, len(spent), sorted(spent))), digest_size=16).digest()
 
@@ -225,7 +219,7 @@ class World:
             self._tell(actor, None)
             return
         try:
-            result = self._result(actor, effect, kind)
+            result = self._result(effect, kind)
         except SafeKlaviyoError as error:
             failure = error
         else:
@@ -234,13 +228,13 @@ class World:
         actor.told = _digest(actor.told, type(failure).__name__)
         self._go_on(actor, lambda: actor.flow.throw(failure))
 
-    def _result(self, actor: Actor, effect: Effect[object], kind: Kind) -> object:
+    def _result(self, effect: Effect[object], kind: Kind) -> object:
         if isinstance(effect, Send):
             return self._send(effect, kind)
         assert isinstance(effect, StoreEffect)
         if not isinstance(effect, Find | Recall | Renew):
             self.changes += 1
-        return effect.on(actor.store)
+        return effect.on(self.store)
 
     def _send(self, effect: Send, kind: Kind) -> Response:
         request = effect.request

@@ -26,7 +26,6 @@ from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores._postgres.queries import Queries
 from safeklaviyo.stores._redis import calls
 from safeklaviyo.stores._redis.maps import Maps
-from safeklaviyo.stores.layered import AsyncLayeredStore, LayeredStore
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.postgres import SIZE, AsyncPostgresStore, PostgresStore
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
@@ -194,27 +193,15 @@ async def _async_redis_by_hand(prefix: str) -> AsyncIterator[dict[str, Callable[
 
 def blocking(place: Place, rounds: int) -> None:
     """Compare a look-up with the driver, one after the other."""
-    with place.by_hand() as by_hand, place.store(place.at) as store, LayeredStore(place.store(place.at)) as layered:
-        asked = {
-            **by_hand,
-            "find": lambda: store.find(ACCOUNT, PAIR),
-            "find, layered": lambda: layered.find(ACCOUNT, PAIR),
-        }
+    with place.by_hand() as by_hand, place.store(place.at) as store:
+        asked = {**by_hand, "find": lambda: store.find(ACCOUNT, PAIR)}
         show(f"{place.name}, CPU of a look-up", cpu(asked, number=200, rounds=rounds), BASE)
 
 
 async def awaited(place: Place, rounds: int) -> None:
     """Compare awaited look-ups with the driver: one at a time, and many."""
-    async with (
-        place.async_by_hand() as by_hand,
-        place.async_store() as store,
-        AsyncLayeredStore(place.async_store()) as layered,
-    ):
-        asked = {
-            **by_hand,
-            "find": lambda: store.find(ACCOUNT, PAIR),
-            "find, layered": lambda: layered.find(ACCOUNT, PAIR),
-        }
+    async with place.async_by_hand() as by_hand, place.async_store() as store:
+        asked = {**by_hand, "find": lambda: store.find(ACCOUNT, PAIR)}
         for in_flight in (1, 64):
             measured = await awaited_cpu(asked, in_flight=in_flight, number=320, rounds=rounds)
             show(f"{place.name}, CPU of an awaited look-up, {in_flight} in flight", measured, BASE)
@@ -236,7 +223,6 @@ def tracked(url: str, places: list[Place], rounds: int) -> None:
     stores: dict[str, IdentityStore] = {"memory": MemoryStore()}
     for place in places:
         stores[place.name] = place.store(place.at)
-        stores[f"{place.name}, layered"] = LayeredStore(place.store(place.at))
     with httpx.Client(base_url=url, headers=HEADERS) as raw:
         asked: dict[str, Callable[[], object]] = {
             "httpx.Client.post(json=)": lambda: raw.post("/api/events", json=BODY)
