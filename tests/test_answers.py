@@ -11,10 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo import _answers, errors
-from safeklaviyo._answers import UnreadableAnswer
-from safeklaviyo._flow import Response
+from safeklaviyo import errors
 from safeklaviyo.errors import ProfileConflictError, RateLimitError
+from support.wire import Response, UnreadableAnswer, answers
 
 PROFILE_ID = "01GDDKASAP8TKDDA2GRZDSVP4H"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
@@ -51,7 +50,7 @@ def profile(profile_id: object = PROFILE_ID, **attributes: object) -> dict[str, 
 
 def test_a_profile_is_read() -> None:
     """The fields of a profile are read by name, and those Klaviyo adds later are kept."""
-    read = _answers.read_profile(
+    read = answers.read_profile(
         answer(
             {
                 "data": profile(
@@ -79,7 +78,7 @@ def test_a_profile_is_read() -> None:
 def test_f23_a_profile_is_read_whatever_else_it_holds(attributes: dict[str, Any]) -> None:
     """F-23: an unexpected type in a field leaves that field out, and never makes a success an error."""
     found = profile(**{**attributes, "email": "ann@shop.ch", "external_id": "1"})
-    read = _answers.read_profile(answer({"data": found}))
+    read = answers.read_profile(answer({"data": found}))
     assert (PROFILE_ID, "ann@shop.ch", "1") == (read.id, read.email, read.external_id)
     if isinstance(attributes.get("first_name"), str):
         assert attributes["first_name"] == read.first_name
@@ -90,7 +89,7 @@ def test_f23_a_profile_is_read_whatever_else_it_holds(attributes: dict[str, Any]
 def test_f23_an_identifier_that_is_no_text_is_not_taken_for_missing(name: str, value: object) -> None:
     """F-23: tolerance ends at identifiers, because a profile that seems to have none could be given away."""
     with pytest.raises(UnreadableAnswer, match="identifier"):
-        _answers.read_profile(answer({"data": profile(**{name: value})}))
+        answers.read_profile(answer({"data": profile(**{name: value})}))
 
 
 @pytest.mark.parametrize(
@@ -102,16 +101,16 @@ def test_f23_an_identifier_that_is_no_text_is_not_taken_for_missing(name: str, v
 def test_a_body_that_holds_no_profile_is_unreadable(body: object) -> None:
     """A page of a proxy's, half an answer, or one without a usable id is reported as unreadable, never as a crash."""
     with pytest.raises(UnreadableAnswer):
-        _answers.read_profile(answer(body))
+        answers.read_profile(answer(body))
 
 
 def test_a_page_of_profiles_is_read() -> None:
     """All profiles found are read, and where the next page is; nobody found is an answer too."""
     link = "https://a.klaviyo.com/api/profiles/?page%5Bcursor%5D=bmV4dA%3D%3D"
-    page = _answers.read_profiles(answer({"data": [profile("A1"), profile("B2")], "links": {"next": link}}))
+    page = answers.read_profiles(answer({"data": [profile("A1"), profile("B2")], "links": {"next": link}}))
     assert ["A1", "B2"] == [each.id for each in page.profiles]
     assert "/api/profiles?page%5Bcursor%5D=bmV4dA%3D%3D" == page.next_path
-    assert _answers.Page(()) == _answers.read_profiles(answer({"data": [], "links": {"next": None}}))
+    assert answers.Page(()) == answers.read_profiles(answer({"data": [], "links": {"next": None}}))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +119,7 @@ def test_a_page_of_profiles_is_read() -> None:
 def test_f3_a_search_that_cannot_be_read_found_nobody_in_no_case(body: object) -> None:
     """F-3: an answer without its list, or with something that is no profile, is unreadable and not empty."""
     with pytest.raises(UnreadableAnswer):
-        _answers.read_profiles(answer(body))
+        answers.read_profiles(answer(body))
 
 
 @pytest.mark.parametrize(
@@ -131,12 +130,12 @@ def test_f3_a_search_that_cannot_be_read_found_nobody_in_no_case(body: object) -
 def test_f30_a_link_that_leads_elsewhere_is_not_followed(link: object) -> None:
     """F-30: only a link to a list of profiles is a next page."""
     with pytest.raises(UnreadableAnswer):
-        _answers.read_profiles(answer({"data": [], "links": {"next": link}}))
+        answers.read_profiles(answer({"data": [], "links": {"next": link}}))
 
 
 def test_the_account_is_read() -> None:
     """The account's id is read where exactly one account is named."""
-    assert "AbC123" == _answers.read_account_id(answer({"data": [{"type": "account", "id": "AbC123"}]}))
+    assert "AbC123" == answers.read_account_id(answer({"data": [{"type": "account", "id": "AbC123"}]}))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +144,7 @@ def test_the_account_is_read() -> None:
 def test_an_answer_that_names_no_one_account_is_unreadable(body: object) -> None:
     """None, several or an unnamed account is no answer."""
     with pytest.raises(UnreadableAnswer):
-        _answers.read_account_id(answer(body))
+        answers.read_account_id(answer(body))
 
 
 @pytest.mark.parametrize(
@@ -168,19 +167,19 @@ def test_an_answer_that_names_no_one_account_is_unreadable(body: object) -> None
 def test_f12_a_conflict_may_leave_its_owner_out(body: object, expected: str | None) -> None:
     """F-12: the owner that a 409 names is read where it is an id; without one the conflict is still an error."""
     response = answer(body, 409)
-    assert expected == _answers.duplicate_profile_id(response)
-    error = _answers.error_from(response, outcome="not_applied")
+    assert expected == answers.duplicate_profile_id(response)
+    error = answers.error_from(response, outcome="not_applied")
     assert isinstance(error, ProfileConflictError)
     assert (expected, "R17", 409) == (error.profile_id, error.rule, error.status_code)
 
 
-@pytest.mark.parametrize("status", [*_answers.ERRORS, 302, 405, 415, 500, 502, 503, 524])
+@pytest.mark.parametrize("status", [*answers.ERRORS, 302, 405, 415, 500, 502, 503, 524])
 @pytest.mark.parametrize("body", [{"errors": [DUPLICATE]}, {"message": "ann@shop.ch"}, CLOUDFLARE, b""])
 def test_p7_p8_each_status_becomes_its_error(status: int, body: object) -> None:
     """P7, P8: an answer becomes the error of its status, with the outcome known, and quotes nothing of the body."""
-    error = _answers.error_from(answer(body, status), outcome="unknown")
+    error = answers.error_from(answer(body, status), outcome="unknown")
     expected = errors.ServerError if status >= 500 else errors.APIStatusError
-    assert _answers.ERRORS.get(status, expected) is type(error)
+    assert answers.ERRORS.get(status, expected) is type(error)
     assert (status, "unknown") == (error.status_code, error.outcome)
     assert f"({status}" in str(error)
     assert (status >= 500) == str(error).startswith("Klaviyo failed")
@@ -189,7 +188,7 @@ def test_p7_p8_each_status_becomes_its_error(status: int, body: object) -> None:
 
 def test_what_klaviyo_says_is_kept() -> None:
     """Code, errors and request id are attributes, and code and pointer are in the message."""
-    error = _answers.error_from(answer({"errors": [DUPLICATE]}, 400), outcome="not_applied")
+    error = answers.error_from(answer({"errors": [DUPLICATE]}, 400), outcome="not_applied")
     assert ("duplicate_profile", (DUPLICATE,), DUPLICATE["id"]) == (error.code, error.errors, error.request_id)
     assert str(error).endswith("(400 duplicate_profile at /data/attributes)")
 
@@ -208,7 +207,7 @@ def test_what_klaviyo_says_is_kept() -> None:
 )
 def test_p8_only_what_cannot_be_personal_is_in_a_message(error: dict[str, Any], shown: bool) -> None:
     """P8: a pointer or a code that is not made of field names and row numbers is left out of the message."""
-    message = str(_answers.error_from(answer({"errors": [error]}, 400), outcome="not_applied"))
+    message = str(answers.error_from(answer({"errors": [error]}, 400), outcome="not_applied"))
     assert shown == (" at /" in message)
     assert ("invalid" == error["code"]) == (" invalid" in message)
     assert "ann" not in message.lower().replace("another", "")
@@ -216,10 +215,10 @@ def test_p8_only_what_cannot_be_personal_is_in_a_message(error: dict[str, Any], 
 
 def test_a_page_before_klaviyo_is_told_from_a_missing_scope() -> None:
     """A 403 that is no JSON came from something before Klaviyo, and the advice is another."""
-    page = _answers.error_from(answer(CLOUDFLARE, 403, cf_ray="8f1c-ZRH"), outcome="not_applied")
+    page = answers.error_from(answer(CLOUDFLARE, 403, cf_ray="8f1c-ZRH"), outcome="not_applied")
     assert "before Klaviyo" in str(page)
     assert "8f1c-ZRH" == page.request_id
-    assert "scopes" in str(_answers.error_from(answer({"errors": []}, 403), outcome="not_applied"))
+    assert "scopes" in str(answers.error_from(answer({"errors": []}, 403), outcome="not_applied"))
 
 
 @pytest.mark.parametrize(
@@ -233,7 +232,7 @@ def test_a_page_before_klaviyo_is_told_from_a_missing_scope() -> None:
 )
 def test_p8_a_request_id_is_only_what_can_be_one(body: object, headers: dict[str, str], expected: str | None) -> None:
     """P8: the id that is logged comes from where Klaviyo puts one, and is made of letters, digits and dashes."""
-    assert expected == _answers.error_from(answer(body, 500, **headers), outcome="unknown").request_id
+    assert expected == answers.error_from(answer(body, 500, **headers), outcome="unknown").request_id
 
 
 @pytest.mark.parametrize(
@@ -261,8 +260,8 @@ def test_p8_a_request_id_is_only_what_can_be_one(body: object, headers: dict[str
 def test_f20_every_form_of_retry_after_is_read(text: str, expected: float | None) -> None:
     """F-20: whole and decimal seconds and HTTP dates are understood, and nothing else raises."""
     headers = {"retry-after": text}
-    assert expected == _answers.retry_after(headers, NOW)
-    error = _answers.error_from(Response(429, headers, b""), outcome="not_applied", now=NOW)
+    assert expected == answers.retry_after(headers, NOW)
+    error = answers.error_from(Response(429, headers, b""), outcome="not_applied", now=NOW)
     assert isinstance(error, RateLimitError)
     assert expected == error.retry_after
 
@@ -273,14 +272,14 @@ def test_f20_every_form_of_retry_after_is_read(text: str, expected: float | None
 @example("0 0 0 0 0 0")
 def test_f20_no_retry_after_masks_its_answer(text: str) -> None:
     """F-20: whatever the header says, reading it gives seconds or nothing."""
-    seconds = _answers.retry_after({"retry-after": text}, NOW)
+    seconds = answers.retry_after({"retry-after": text}, NOW)
     assert seconds is None or seconds >= 0
 
 
 def test_f20_a_date_says_nothing_without_a_clock() -> None:
     """F-20: without the time of day a date is not guessed at, and no header is no wait."""
-    assert None is _answers.retry_after({"retry-after": "Mon, 23 Nov 2026 12:00:07 GMT"})
-    assert None is _answers.retry_after({}, NOW)
+    assert None is answers.retry_after({"retry-after": "Mon, 23 Nov 2026 12:00:07 GMT"})
+    assert None is answers.retry_after({}, NOW)
 
 
 @pytest.mark.parametrize(
@@ -295,18 +294,18 @@ def test_f20_a_date_says_nothing_without_a_clock() -> None:
 )
 def test_a_wait_said_in_words_is_read(status: int, body: object, expected: float | None) -> None:
     """A 429 without the header may say the wait in words, as the legacy API does; no other answer's words count."""
-    assert expected == _answers.error_from(answer(body, status), outcome="not_applied").retry_after
+    assert expected == answers.error_from(answer(body, status), outcome="not_applied").retry_after
 
 
 @given(st.integers(300, 599), st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
 @settings(max_examples=100, deadline=None)
 def test_every_answer_is_an_error_and_never_a_crash(status: int, body: bytes) -> None:
     """Whatever comes back with a status that is no success becomes one error, with that status."""
-    error = _answers.error_from(Response(status, {}, body), outcome="unknown")
+    error = answers.error_from(Response(status, {}, body), outcome="unknown")
     assert status == error.status_code
 
 
 @pytest.mark.parametrize(("status", "expected"), [(199, False), (200, True), (202, True), (299, True), (300, False)])
 def test_success_is_2xx(status: int, expected: bool) -> None:
     """Klaviyo answers success with any of 200 to 299; a merge with 201 or 202."""
-    assert expected == _answers.is_success(status)
+    assert expected == answers.is_success(status)

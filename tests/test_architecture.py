@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -12,23 +13,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import safeklaviyo
+from support import source
+from support.source import CORE, MODULES, PACKAGE, PUBLIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(safeklaviyo.__file__).parent
-MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
-CORE = [
-    name
-    for name in MODULES
-    if name.startswith("_operations/")
-    or name in {
-        "_answers.py", "_budget.py", "_dialects.py", "_event.py", "_evidence.py", "_flow.py", "_pacing.py",
-        "_properties.py", "_reserved.py", "_retry.py", "_rules.py", "_target.py", "_values.py", "_wire.py",
-        "_wire_legacy.py", "errors.py", "identity.py", "models.py", "policy.py", "stores/base.py",
-    }
-]  # fmt: skip
+HERE = Path(__file__).parent
+TESTS = sorted(
+    name for path in HERE.rglob("*.py") if not (name := path.relative_to(HERE).as_posix()).startswith("support/")
+)
+PRIVATE_NAME = re.compile(
+    r"\bsafeklaviyo(?:\.\w+)*\._(?!_)\w+|"
+    + "|".join(
+        rf"\b{re.escape(source.dotted(name))}\b|(?<!\w){re.escape(name.removesuffix('/__init__.py'))}(?!\w)"
+        for name in source.PRIVATE
+    )
+)
+"""A private module in full, or its file or folder."""
+SHORT_NAMES = {source.dotted(name).partition(".")[2] for name in source.PRIVATE}
+"""Same, as a string that is nothing else."""
 IO = {
     "aiohttp", "anyio", "asyncio", "concurrent", "http.client", "httpx", "httpx_aiohttp", "io", "multiprocessing", "os",
     "pathlib", "redis", "requests", "select", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile",
@@ -39,24 +43,12 @@ HEAVY = [
     "platformdirs", "pytest", "redis", "respx", "rich", "safeklaviyo.cli", "safeklaviyo.stores.sqlite",
     "safeklaviyo.testing", "sqlite3", "uvicorn",
 ]  # fmt: skip
-DECIDERS = [
-    "_answers",
-    "_event",
-    "_evidence",
-    "_properties",
-    "_reserved",
-    "_rules",
-    "_values",
-    "_wire",
-    "identity",
-    "models",
-]
 
 
 @cache
 def tree(name: str) -> ast.Module:
     """Return a module's syntax."""
-    return ast.parse((ROOT / name).read_text())
+    return ast.parse((PACKAGE / name).read_text())
 
 
 def imported(node: ast.AST, package: str = "safeklaviyo") -> Iterator[str]:
@@ -138,7 +130,7 @@ class TestImports:
     @pytest.mark.parametrize("name", MODULES)
     def test_one_module_knows_httpx(self, name: str) -> None:
         """Another HTTP library stays a change of one file."""
-        if name != "_http.py" and not name.startswith("testing/"):
+        if name != source.HTTP and not name.startswith("testing/"):
             assert [] == [
                 each for each in imported(tree(name)) if is_part(each, {"httpx", "httpx_aiohttp", "httpcore"})
             ]
@@ -149,11 +141,10 @@ class TestImports:
         if not name.startswith(("testing/", "cli/", "cli.py")):
             assert [] == [each for each in imported(tree(name)) if is_part(each, {"safeklaviyo.testing"})]
 
-    @pytest.mark.parametrize("name", [name for name in CORE if name.removesuffix(".py") in DECIDERS])
+    @pytest.mark.parametrize("name", [name for name in CORE if name in source.DECIDERS])
     def test_deciders_do_not_know_who_asks(self, name: str) -> None:
         """Dependencies lead one way: operations use rules, never the other way round."""
-        above = {"safeklaviyo._operations", "safeklaviyo._retry", "safeklaviyo._shell", "safeklaviyo._client"}
-        assert [] == [each for each in imported(tree(name)) if is_part(each, above)]
+        assert [] == [each for each in imported(tree(name)) if is_part(each, source.ABOVE_DECIDERS)]
 
     def test_importing_is_light(self) -> None:
         """`import safeklaviyo` loads nothing that is optional, slow, or of use to some programs only.
@@ -166,6 +157,65 @@ class TestImports:
         )
         done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
         assert "" == done.stdout.strip()
+
+
+def private_names(module: ast.Module) -> list[tuple[int, str]]:
+    """Return where a test names what is private in the package, as an import, an attribute or in a string."""
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found += [(node.lineno, name) for name in imported(node) if PRIVATE_NAME.search(name)]
+        elif isinstance(node, ast.Attribute) and PRIVATE_NAME.fullmatch(name := ast.unparse(node)):
+            found.append((node.lineno, name))
+        elif isinstance(node, ast.Constant) and isinstance(text := node.value, str):
+            found += [(node.lineno, each[0]) for each in PRIVATE_NAME.finditer(text)]
+            found += [(node.lineno, text)] if text in SHORT_NAMES else []
+    return found
+
+
+class TestFacade:
+    @pytest.mark.parametrize("name", TESTS)
+    def test_tests_name_nothing_private(self, name: str) -> None:
+        """What may move is named in `support` alone, so that a move touches no test."""
+        assert [] == private_names(ast.parse((HERE / name).read_text()))
+
+    def test_all_tests_are_looked_at(self) -> None:
+        """Those in folders are, and there is what they must not name."""
+        assert {"conftest.py", "test_guards.py", "stores/conftest.py", "benchmarks/stores.py"} <= set(TESTS)
+        assert PUBLIC <= set(MODULES)
+        assert len(source.PRIVATE) >= 60
+
+    @pytest.mark.parametrize("name", source.PRIVATE)
+    def test_such_a_name_would_be_found(self, name: str) -> None:
+        """The search above sees each private module, however it is named."""
+        whole = source.dotted(name)
+        package, _, module = whole.rpartition(".")
+        for code in (
+            f"import {whole}",
+            f"from {whole} import thing",
+            f"def test():\n from {package} import {module} as other",
+            f"x = {whole}.thing",
+            f"patch('{whole}.thing')",
+            f"patch(f'{whole}.{{thing}}')",
+            f"open('{name}')",
+            f"open('safeklaviyo/{name}')",
+            f"open(f'{{root}}/{name}')",
+            f"glob('{name.removesuffix('__init__.py')}')",
+            f"find('{whole.removeprefix('safeklaviyo.')}')",
+        ):
+            assert private_names(ast.parse(code)), code
+
+    def test_other_names_are_not_found(self) -> None:
+        """What is public, what is a test's, and what only looks alike may be named."""
+        code = """
+import safeklaviyo.stores.base
+from safeklaviyo import __main__, testing
+from safeklaviyo.testing import demonstrated
+from support.wire import current
+safeklaviyo.__version__
+("stores/base.py", "errors.py", "test_wire.py", "tests/test_retry.py::test", "safeklaviyo.errors", "wire", "_")
+"""
+        assert [] == private_names(ast.parse(code))
 
 
 class TestFlows:
@@ -192,7 +242,7 @@ class TestFlows:
             for node in ast.walk(tree(name))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Send"
         }
-        assert {"_retry.py"} == senders
+        assert {source.RETRY} == senders
 
     def test_every_request_says_what_repeating_it_does(self) -> None:
         """Each request is made in a module that speaks a dialect, with a class of its own."""
@@ -203,14 +253,14 @@ class TestFlows:
             for node in ast.walk(tree(name))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Request"
         }
-        assert {"_wire.py", "_wire_legacy.py"} == set(makers)
+        assert {source.WIRE, source.WIRE_LEGACY} == set(makers)
 
 
 class TestSizes:
     @pytest.mark.parametrize("name", MODULES)
     def test_module(self, name: str) -> None:
         """A module holds one idea, in at most 400 lines, and says in its first line what it is."""
-        assert (ROOT / name).read_text().count("\n") <= 400
+        assert (PACKAGE / name).read_text().count("\n") <= 400
         assert ast.get_docstring(tree(name)), name
 
     @pytest.mark.parametrize("name", MODULES)
@@ -220,7 +270,7 @@ class TestSizes:
 
     def test_median_module(self) -> None:
         """Half of the modules have at most 170 lines."""
-        sizes = sorted((ROOT / name).read_text().count("\n") for name in MODULES)
+        sizes = sorted((PACKAGE / name).read_text().count("\n") for name in MODULES)
         assert sizes[len(sizes) // 2] <= 170
 
     def test_most_functions(self) -> None:

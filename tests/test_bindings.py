@@ -9,10 +9,9 @@ import pytest
 from safeklaviyo import Binding, InvalidIdentifierError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from conftest import NewClient
-
     from safeklaviyo.stores.memory import MemoryStore
     from safeklaviyo.testing import KlaviyoSimulator
+    from support.clients import NewClient
 
 ROWS: list[dict[str, object]] = [
     {"external_id": "A1", "email": "Ann@shop.dev"},

@@ -8,7 +8,7 @@ from threading import Barrier, Thread
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo._budget import CAPACITY, RETRY_COST, SUCCESS_GAIN, TIMEOUT_COST, Budget
+from support.flows import CAPACITY, RETRY_COST, SUCCESS_GAIN, TIMEOUT_COST, Budget
 
 
 def test_a_new_budget_is_full():

@@ -32,10 +32,9 @@ from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.memory import AsyncMemoryStore
 
 if TYPE_CHECKING:
-    from conftest import NewClient
-
     from safeklaviyo.stores.memory import MemoryStore
     from safeklaviyo.testing import KlaviyoSimulator
+    from support.clients import NewClient
 
 KEY = "pk_0123456789abcdef"
 ANN = {"external_id": "A1", "email": "ann@shop.dev"}

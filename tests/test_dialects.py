@@ -9,14 +9,11 @@ from typing import Any
 
 import pytest
 
-from safeklaviyo import _wire, _wire_legacy
-from safeklaviyo._dialects import CurrentDialect, Dialect, LegacyDialect
-from safeklaviyo._event import Event
-from safeklaviyo._flow import Response
-from safeklaviyo._properties import NOTHING, Person
 from safeklaviyo.errors import BadRequestError
 from safeklaviyo.identity import Identity, Kind
 from safeklaviyo.models import CLEAR, Binding
+from support.values import NOTHING, Event, Person
+from support.wire import CurrentDialect, Dialect, LegacyDialect, Response, current, legacy
 
 ANN = Identity("cust-1", "ann@shop.ch")
 BINDING = Binding("cust-1", "ann@shop.ch", "abc123")
@@ -42,30 +39,32 @@ def test_both_dialects_say_the_same_things(dialect: type) -> None:
 
 def test_the_current_dialect_finds_and_reads_profiles() -> None:
     """A search names all profiles found, and a profile is read by its id."""
-    assert _wire.search_profiles(Kind.EMAIL, "ann@shop.ch") == CURRENT.search(Kind.EMAIL, "ann@shop.ch")
+    assert current.search_profiles(Kind.EMAIL, "ann@shop.ch") == CURRENT.search(Kind.EMAIL, "ann@shop.ch")
     found = [{"id": "a", "attributes": {}}, {"id": "b", "attributes": {}}]
     assert ("a", "b") == CURRENT.read_search(answer({"data": found}))
     assert () == CURRENT.read_search(answer({"data": []}))
-    assert _wire.get_profile("abc123") == CURRENT.get("abc123")
+    assert current.get_profile("abc123") == CURRENT.get("abc123")
     assert "a" == CURRENT.read(answer({"data": found[0]})).id
     assert (True, frozenset()) == (CURRENT.verifies, CURRENT.nobody)
 
 
 def test_the_current_dialect_writes_by_profile_id() -> None:
     """A create carries the pair; a known profile is written by its id, without identifiers unless they are moved."""
-    assert _wire.create_profile(ANN, GOLD) == CURRENT.create(ANN, GOLD)
-    assert _wire.update_profile("abc123", GOLD) == CURRENT.update(BINDING, GOLD)
+    assert current.create_profile(ANN, GOLD) == CURRENT.create(ANN, GOLD)
+    assert current.update_profile("abc123", GOLD) == CURRENT.update(BINDING, GOLD)
     moved = CURRENT.move("abc123", external_id="2", email="b@shop.ch", phone_number="+12345678901")
-    expected = _wire.update_profile("abc123", NOTHING, external_id="2", email="b@shop.ch", phone_number="+12345678901")
+    expected = current.update_profile(
+        "abc123", NOTHING, external_id="2", email="b@shop.ch", phone_number="+12345678901"
+    )
     assert expected == moved
-    cleared = _wire.update_profile("abc123", NOTHING, external_id=CLEAR, phone_number=CLEAR)
+    cleared = current.update_profile("abc123", NOTHING, external_id=CLEAR, phone_number=CLEAR)
     assert cleared == CURRENT.move("abc123", external_id=CLEAR, phone_number=CLEAR)
     CURRENT.check(answer(None, 202))
 
 
 def test_with_nothing_to_write_a_profile_is_read() -> None:
     """R15: an update without properties reads the profile, so that its answer can still be checked."""
-    assert _wire.get_profile("abc123") == CURRENT.update(BINDING, NOTHING)
+    assert current.get_profile("abc123") == CURRENT.update(BINDING, NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -74,31 +73,29 @@ def test_with_nothing_to_write_a_profile_is_read() -> None:
 )
 def test_p2_an_event_names_its_customer(alone: bool, names: dict[str, Any]) -> None:
     """P2: an event names profile id and pair, or the profile id alone where that is asked for."""
-    expected = _wire.create_event(ORDER, profile_id="abc123", person=GOLD, **names)
+    expected = current.create_event(ORDER, profile_id="abc123", person=GOLD, **names)
     assert expected == CURRENT.event(ORDER, BINDING, GOLD, by_profile_id_alone=alone)
 
 
 def test_the_legacy_dialect_finds_and_reads_people() -> None:
     """A search names the one person found, and 404 says nobody."""
-    assert _wire_legacy.search_person("pk_1", Kind.EMAIL, "a@shop.ch") == LEGACY.search(Kind.EMAIL, "a@shop.ch")
+    assert legacy.search_person("pk_1", Kind.EMAIL, "a@shop.ch") == LEGACY.search(Kind.EMAIL, "a@shop.ch")
     assert ("abc123",) == LEGACY.read_search(answer({"id": "abc123"}))
     assert () == LEGACY.read_search(answer({"detail": "There is no profile matching the given parameters."}, 404))
-    assert _wire_legacy.get_person("pk_1", "abc123") == LEGACY.get("abc123")
+    assert legacy.get_person("pk_1", "abc123") == LEGACY.get("abc123")
     assert "abc123" == LEGACY.read(answer({"id": "abc123"})).id
     assert (False, frozenset({404})) == (LEGACY.verifies, LEGACY.nobody)
 
 
 def test_p1_the_legacy_dialect_writes_by_the_pair() -> None:
     """P1: creating, updating and tracking name a customer by external id and email together."""
-    identified = _wire_legacy.identify("PubKey", ANN, GOLD)
+    identified = legacy.identify("PubKey", ANN, GOLD)
     assert identified == LEGACY.create(ANN, GOLD)
     assert identified == LEGACY.update(BINDING, GOLD)
-    tracked = _wire_legacy.track("PubKey", ORDER, ANN, GOLD)
+    tracked = legacy.track("PubKey", ORDER, ANN, GOLD)
     for alone in (False, True):
         assert tracked == LEGACY.event(ORDER, BINDING, GOLD, by_profile_id_alone=alone)
-    moved = _wire_legacy.update_person(
-        "pk_1", "abc123", external_id="2", email="b@shop.ch", phone_number="+12345678901"
-    )
+    moved = legacy.update_person("pk_1", "abc123", external_id="2", email="b@shop.ch", phone_number="+12345678901")
     assert moved == LEGACY.move("abc123", external_id="2", email="b@shop.ch", phone_number="+12345678901")
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from safeklaviyo import errors
-from safeklaviyo._answers import ERRORS, error_class
 from safeklaviyo.errors import APIStatusError, RetryableError, SafeKlaviyoError, ServerError
+from support.wire import ERRORS, error_class
 
 PERSONAL = "jane.doe@shop.example"
 

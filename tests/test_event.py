@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo._event import MAX_EVENT_PROPERTIES, Event, event_from
 from safeklaviyo.errors import InvalidPropertyError
+from support.values import MAX_EVENT_PROPERTIES, Event, event_from
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 700_000, tzinfo=UTC).timestamp()
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

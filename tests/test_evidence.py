@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safeklaviyo import errors
-from safeklaviyo._evidence import (
+from safeklaviyo.identity import Identity
+from safeklaviyo.models import Binding, Profile
+from support.rules import (
     Placement,
     ambiguous,
     compare,
@@ -23,9 +25,7 @@ from safeklaviyo._evidence import (
     taken,
     unexplained,
 )
-from safeklaviyo._flow import Response
-from safeklaviyo.identity import Identity
-from safeklaviyo.models import Binding, Profile
+from support.wire import Response
 
 PAIRED = Profile(id="PAIR1", external_id="ann-1", email="Ann@Shop.test")
 ADDRESSED = Profile(id="ADDR1", email="ann@shop.test")

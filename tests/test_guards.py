@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from support import source
+
 ROOT = Path(__file__).resolve().parent.parent
 OPERATIONS = "tests/operations"
 
@@ -44,68 +46,67 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
-        "P1, R9", "_evidence.py",
+        "P1, R9", source.EVIDENCE,
         "if not owners or email_of(owners[0]) is None:", "if not owners:",
         "operations/test_first_contact.py::test_r9_an_id_that_leads_to_no_email_is_refused",
     ),
     _guard(
-        "P2", "_dialects.py",
+        "P2", source.DIALECTS,
         "external_id=None if by_profile_id_alone else binding.external_id,", "external_id=None,",
         "operations/test_track.py::test_p2_an_event_names_profile_id_and_pair",
     ),
     _guard(
-        "P2, H3", "_dialects.py",
-        "else _wire.update_profile(profile_id, person)",
-        "else _wire.update_profile(profile_id, person, email=binding.email)",
+        "P2, H3", source.DIALECTS,
+        "update_profile(profile_id, person)\n", "update_profile(profile_id, person, email=binding.email)\n",
         "operations/test_traces.py::test_h3_a_warm_write_that_lands_late_puts_nothing_back",
     ),
     _guard(
-        "P3, F-4", "_evidence.py",
+        "P3, F-4", source.EVIDENCE,
         "if addressed is not None and addressed.external_id is not None:", "if False:",
         "operations/test_first_contact.py::test_r4_another_owner_is_never_overwritten",
     ),
     _guard(
-        "P5, H10", "_operations/_track.py",
+        "P5, H10", source.TRACK,
         "main=True, again=again)", "main=True)",
         "operations/test_track.py::test_p5_a_retry_repeats_the_event_and_reads_the_address_anew",
     ),
     _guard(
-        "P5", "_operations/_track.py",
+        "P5", source.TRACK,
         "error.unique_id, error.time = event.unique_id, event.time", "pass",
         "operations/test_track.py::test_p5_an_errors_key_and_time_repeat_the_event",
     ),
     _guard(
-        "P6, F-3", "_operations/_reading.py",
+        "P6, F-3", source.READING,
         'raise NoResponseError("Klaviyo\'s answer could not be read", may_retry=True) from exc', "return ()",
         "operations/test_first_contact.py::test_p6_a_search_that_fails_writes_nothing",
     ),
     _guard(
-        "P7", "_operations/_call.py",
+        "P7", source.CALL,
         'call.doubt = call.doubt or outcome == "unknown"', "pass",
         "operations/test_change_email.py::test_an_unknown_outcome_leaves_the_intent_for_the_next",
     ),
     _guard(
-        "P7", "_operations/_call.py",
+        "P7", source.CALL,
         'if main and (outcome == "applied" or call.outcome == "not_applied"):', "if False:",
         "operations/test_faults.py::test_p7_every_fault_at_every_request_is_told_truly_and_heals",
     ),
     _guard(
-        "P7", "_operations/_settle.py",
+        "P7", source.SETTLE,
         "if not is_gone:\n                _leave_behind", "if False:\n                _leave_behind",
         "identity/test_left_behind.py::test_p7_a_change_that_could_not_be_called_off_is_not_called_off",
     ),
     _guard(
-        "P7", "_operations/_settle.py",
+        "P7", source.SETTLE,
         "        _leave_behind(call, intent)\n", "",
         "identity/test_left_behind.py::test_p7_a_change_that_may_yet_be_made_is_not_called_off",
     ),
     _guard(
-        "P4, H1", "_operations/_change.py",
+        "P4, H1", source.CHANGE,
         "if not put_back:", "if True:",
         "identity/test_change_external_id.py::test_h1_a_former_address_that_comes_between_is_put_right",
     ),
     _guard(
-        "P4", "_operations/_track.py",
+        "P4", source.TRACK,
         "yield from refuse_erased(call, Claim(binding.external_id, binding.email))", "pass",
         "identity/test_erase.py::test_an_event_is_not_repeated_once_its_customer_is_erased",
     ),
@@ -116,109 +117,109 @@ GUARDS = [
         "operations/test_conflicts.py::test_r17_identifiers_are_never_in_the_message",
     ),
     _guard(
-        "R4", "_operations/_contact.py",
+        "R4", source.CONTACT,
         "accept=TAKEN, lease=lease", "lease=lease",
         "operations/test_first_contact.py::test_r4_a_search_that_lags_makes_no_duplicate",
     ),
     _guard(
-        "R5, R11, F-13", "_rules.py",
+        "R5, R11, F-13", source.RULES,
         "if by_id is not None and former_email is not None and former_email.binding.key == by_id.key", "if False",
         "operations/test_identify.py::test_r5_r11_a_late_call_goes_to_the_current_address",
     ),
     _guard(
-        "R6", "_rules.py",
+        "R6", source.RULES,
         "if by_id is not None and by_id.email is not None:", "if False:",
         "test_rules.py::test_the_table_of_rules",
     ),
     _guard(
-        "R7", "_rules.py",
+        "R7", source.RULES,
         "if by_email is not None and by_email.external_id is not None:", "if False:",
         "test_rules.py::test_the_table_of_rules",
     ),
     _guard(
-        "R8, R11", "_rules.py",
+        "R8, R11", source.RULES,
         "now - match.retired_at >= policy.retired_for", "now - match.retired_at > policy.retired_for",
         "test_rules.py::test_a_former_identifier_speaks_until_the_instant",
     ),
     _guard(
-        "R13", "_rules.py",
+        "R13", source.RULES,
         "if found.lease is not None:", "if False:",
         "test_rules.py::test_r13_a_lease_comes_before_everything",
     ),
     _guard(
-        "R13, P4", "_operations/_call.py",
+        "R13, P4", source.CALL,
         "if not kept:\n            raise LeaseLostError", "if False:\n            raise LeaseLostError",
         "operations/test_leases.py::test_h8_a_slow_change_is_fenced_and_put_right",
     ),
     _guard(
-        "R14, F-16", "_operations/_phone.py",
+        "R14, F-16", source.PHONE,
         "elif held != phone_number:", "elif False:",
         "operations/test_phone.py::test_r14_another_phone_in_klaviyo_is_not_replaced",
     ),
     _guard(
-        "R14, F-16", "_rules.py",
+        "R14, F-16", source.RULES,
         "            unusable_phone = True", "            raise",
         "operations/test_phone.py::test_r14_an_unusable_phone_is_left_out",
     ),
     _guard(
-        "R15, F-13", "_operations/_reading.py",
+        "R15, F-13", source.READING,
         "        if match.retired_at is not None and match.binding.key == binding.key\n", "        if False\n",
         "operations/test_drift.py::test_r15_f13_a_former_address_that_was_put_back_is_repaired",
     ),
     _guard(
-        "R15, F-11", "_operations/_contact.py",
-        "if not (same_id and _evidence.has_email(profile, pair.email)):", "if False:",
+        "R15, F-11", source.CONTACT,
+        "if not (same_id and ", "if False and not (same_id and ",
         "operations/test_first_contact.py::test_f11_an_answer_without_the_identifiers_is_drift",
     ),
     _guard(
-        "R16", "_rules.py",
+        "R16", source.RULES,
         "found.now - binding.verified_at >= policy.refresh_after", "False",
         "operations/test_drift.py::test_r16_a_binding_is_checked_after_a_while",
     ),
     _guard(
-        "R17, F-1", "_operations/_contact.py",
+        "R17, F-1", source.CONTACT,
         "(pair.email,), also=(named,))", "(pair.email,))",
         "operations/test_conflicts.py::test_r17_an_owner_that_only_the_409_shows_is_read",
     ),
     _guard(
-        "H2", "_operations/_contact.py",
+        "H2", source.CONTACT,
         "contact.put_back, contact.owner = profile, owner", "pass",
         "operations/test_traces.py::test_h2_whoever_takes_a_former_address_takes_no_profile",
     ),
     _guard(
-        "H5", "stores/_ledger.py",
+        "H5", source.LEDGER,
         "if not is_expected:", "if False:",
         "operations/test_drift.py::test_h5_a_check_that_was_overtaken_writes_nothing_over_the_map",
     ),
     _guard(
-        "H6, P4", "_operations/_settle.py",
+        "H6, P4", source.SETTLE,
         "    if lease.taken_over:\n        yield from finish(call, lease)\n        return None\n    return lease",
         "    return lease",
         "operations/test_leases.py::test_h6_an_address_that_is_being_given_is_not_taken",
     ),
     _guard(
-        "H7", "_operations/_reading.py",
+        "H7", source.READING,
         "profile = yield from read_profile(call, profile_id)\n        if profile is not None:\n            evidence",
         "profile = Profile(id=profile_id)\n        if profile is not None:\n            evidence",
         "operations/test_first_contact.py::test_h7_a_search_is_only_a_pointer",
     ),
     _guard(
-        "H8", "_operations/_settle.py",
+        "H8", source.SETTLE,
         "    if profile_id is not None:\n        yield from restore(call, profile_id, written)\n", "",
         "operations/test_leases.py::test_h8_a_slow_change_is_fenced_and_put_right",
     ),
     _guard(
-        "F-5", "_evidence.py",
+        "F-5", source.EVIDENCE,
         "if len(owners) > 1:", "if False:",
         "operations/test_first_contact.py::test_r9_several_owners_of_an_id_are_refused",
     ),
     _guard(
-        "F-8", "_evidence.py",
+        "F-8", source.EVIDENCE,
         "return email is not None and email_of(profile) == email", "return profile.email == email",
         "test_evidence.py::test_f8_addresses_are_compared_without_case",
     ),
     _guard(
-        "F-19", "_wire.py",
+        "F-19", source.WIRE,
         "return Repeat.ONCE if person.append or person.unappend else otherwise", "return otherwise",
         "operations/test_identify.py::test_f19_what_is_appended_is_not_appended_twice",
     ),

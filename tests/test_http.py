@@ -19,21 +19,19 @@ import httpx
 import pytest
 from httpx_aiohttp import AiohttpTransport
 
-from safeklaviyo import _http, _target
-from safeklaviyo._flow import Endpoint, Repeat, Request, Response
-from safeklaviyo._wire import search_profiles
 from safeklaviyo.errors import APIConnectionError, ConfigurationError, NoResponseError, NotSentError
 from safeklaviyo.identity import Kind
+from support.wire import Endpoint, Repeat, Request, Response, current, http, targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from safeklaviyo._target import Target
+    from support.wire import Target
 
 KEY = "pk_0123456789abcdef"
 ADDRESS = "ann+1@shop.dev"
 ENDPOINT = Endpoint("get_profiles", burst=75, steady=750)
-SEARCH = search_profiles(Kind.EMAIL, ADDRESS)
+SEARCH = current.search_profiles(Kind.EMAIL, ADDRESS)
 POST = Request("POST", "/api/events", ENDPOINT, Repeat.KEYED, b'{"data":{}}')
 NOT_SENT = {
     "ConnectError", "ConnectTimeout", "InvalidURL", "PoolTimeout", "ProxyError", "UnsupportedProtocol",
@@ -44,7 +42,7 @@ Serve = "Callable[[socket.socket], None]"
 
 def target(base: str, timeout: float | httpx.Timeout = 5.0) -> Target:
     """Return where requests go, with a key."""
-    return _target.target(base, {"Authorization": f"Klaviyo-API-Key {KEY}"}, *_http.limits(timeout))
+    return targets.target(base, {"Authorization": f"Klaviyo-API-Key {KEY}"}, *http.limits(timeout))
 
 
 def next_request(connection: socket.socket) -> bytes:
@@ -115,9 +113,9 @@ class Sending:
     def to(self, where: Target, client: Any = None) -> Callable[[Request], Response]:
         """Return what sends a request there; it is closed after the test."""
         if self.kind == "transport":
-            sender: Any = _http.TransportSender(where)
+            sender: Any = http.TransportSender(where)
         elif self.kind == "client":
-            sender = _http.ClientSender(where, client or self._opened.enter_context(httpx.Client(trust_env=False)))
+            sender = http.ClientSender(where, client or self._opened.enter_context(httpx.Client(trust_env=False)))
         else:
             return self._awaited(where, client)
         self._opened.callback(sender.close)
@@ -127,9 +125,9 @@ class Sending:
         if self.kind == "async client":
             client = client or httpx.AsyncClient(trust_env=False)
             self._opened.callback(lambda: self._runner.run(client.aclose()))
-            sender: Any = _http.AsyncClientSender(where, client)
+            sender: Any = http.AsyncClientSender(where, client)
         else:
-            sender = _http.AsyncTransportSender(where)
+            sender = http.AsyncTransportSender(where)
         self._opened.callback(lambda: self._runner.run(sender.aclose()))
         return lambda request: self._runner.run(sender.send(request))
 
@@ -232,7 +230,7 @@ class TestAnswers:
 
         with listening(serve) as base:
             send = sending.to(target(base))
-            for _ in range(2 * _http.SHARDS):
+            for _ in range(2 * http.SHARDS):
                 send(SEARCH)
         assert 1 == len(connections)
 
@@ -322,7 +320,7 @@ class TestFailures:
             began = time.monotonic()
             with pytest.raises(NoResponseError):
                 send(POST)
-        assert time.monotonic() - began < 0.3 + _target.ROUNDING
+        assert time.monotonic() - began < 0.3 + targets.ROUNDING
 
     def test_trickling_headers_in_a_loop(self) -> None:
         """In an event loop the whole attempt has a deadline, whatever the server does."""
@@ -335,7 +333,7 @@ class TestFailures:
                 time.sleep(0.02)
 
         async def send(base: str) -> Response:
-            sender = _http.AsyncTransportSender(target(base, 0.1))
+            sender = http.AsyncTransportSender(target(base, 0.1))
             try:
                 return await sender.send(POST)
             finally:
@@ -347,11 +345,11 @@ class TestFailures:
     @pytest.mark.parametrize("timeout", [0.3, httpx.Timeout(0.3)], ids=["seconds", "phases"])
     def test_phases_share_the_whole(self, timeout: float | httpx.Timeout) -> None:
         """What one phase has used up is not left to the next."""
-        phases = _http._Phases(target("https://a.klaviyo.com", timeout))
+        phases = http._Phases(target("https://a.klaviyo.com", timeout))
         assert 0.3 >= phases["read"] > 0.2
         assert {"connect", "pool", "read", "write"} == set(phases)
         assert 4 == len(phases)
-        spent = _http._Phases(_target.target("https://a.klaviyo.com", {}, {"read": 5.0}, -1.0))
+        spent = http._Phases(targets.target("https://a.klaviyo.com", {}, {"read": 5.0}, -1.0))
         assert 0.001 == spent["read"]
 
     async def test_cancelled(self) -> None:
@@ -365,7 +363,7 @@ class TestFailures:
             connection.recv(1)
 
         with listening(serve) as base:
-            sender = _http.AsyncTransportSender(target(base))
+            sender = http.AsyncTransportSender(target(base))
             task = asyncio.create_task(sender.send(POST))
             await reached.wait()
             task.cancel()
@@ -387,11 +385,11 @@ class TestFailures:
             httpx.Client(limits=httpx.Limits(max_connections=1)) as client,
             ThreadPoolExecutor(1) as pool,
         ):
-            sender = _http.ClientSender(target(base, 0.5), client)
+            sender = http.ClientSender(target(base, 0.5), client)
             first = pool.submit(sender.send, POST)
             assert reached.wait(5)
             with pytest.raises(NotSentError):
-                _http.ClientSender(target(base, 0.1), client).send(POST)
+                http.ClientSender(target(base, 0.1), client).send(POST)
             with pytest.raises(NoResponseError):
                 first.result()
 
@@ -400,7 +398,7 @@ class TestFailures:
         with listening(hang) as base:
             transport = AiohttpTransport(limits=httpx.Limits(max_connections=1))
             async with httpx.AsyncClient(transport=transport) as client:
-                sender = _http.AsyncClientSender(target(base, 0.2), client)
+                sender = http.AsyncClientSender(target(base, 0.2), client)
                 first, second = await asyncio.gather(sender.send(POST), sender.send(POST), return_exceptions=True)
         assert (NoResponseError, NotSentError) == (type(first), type(second))
 
@@ -408,16 +406,16 @@ class TestFailures:
         """Each pool gets as many of the calls on their way as any other, and however they end they are gone."""
         monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
         with listening(hang) as base:
-            sender = _http.AsyncTransportSender(target(base, 1.0))
-            calls = [asyncio.ensure_future(sender.send(POST)) for _ in range(2 * _http.SHARDS)]
+            sender = http.AsyncTransportSender(target(base, 1.0))
+            calls = [asyncio.ensure_future(sender.send(POST)) for _ in range(2 * http.SHARDS)]
             await asyncio.sleep(0)  # each has begun
-            assert [2] * _http.SHARDS == sender._busy
+            assert [2] * http.SHARDS == sender._busy
             for call in calls[:5]:
                 call.cancel()
             ended = await asyncio.gather(*calls, return_exceptions=True)
             await sender.aclose()
         assert {asyncio.CancelledError, NoResponseError} == {type(each) for each in ended}
-        assert [0] * _http.SHARDS == sender._busy
+        assert [0] * http.SHARDS == sender._busy
 
 
 class TestMeanings:
@@ -431,8 +429,8 @@ class TestMeanings:
         assert len(classes) >= 27
         meant: dict[str, type[APIConnectionError]] = {}
         for each in classes:
-            assert any(parent in _http.MEANINGS for parent in each.__mro__), each
-            meant[each.__name__] = type(_http.failure(each.__new__(each)))
+            assert any(parent in http.MEANINGS for parent in each.__mro__), each
+            meant[each.__name__] = type(http.failure(each.__new__(each)))
         assert {name for name, meaning in meant.items() if meaning is NotSentError} == NOT_SENT
         assert {NotSentError, NoResponseError} == set(meant.values())
 
@@ -449,11 +447,11 @@ class TestMeanings:
             seen = httpx.ConnectTimeout("")
             seen.__cause__ = each.__new__(each)
             wanted = NotSentError if issubclass(each, connecting) else NoResponseError
-            assert wanted is type(_http.failure(seen)), each
+            assert wanted is type(http.failure(seen)), each
 
     def test_unknown_error(self) -> None:
         """What nobody has heard of leaves open what was done."""
-        assert NoResponseError is type(_http.failure(RuntimeError("the event loop is closed")))
+        assert NoResponseError is type(http.failure(RuntimeError("the event loop is closed")))
 
 
 class TestManyAtOnce:
@@ -465,7 +463,7 @@ class TestManyAtOnce:
                 connection.sendall(answer(request.split()[1]))
 
         with listening(echo) as base:
-            sender = _http.TransportSender(target(base))
+            sender = http.TransportSender(target(base))
 
             def ask(number: int) -> bytes:
                 return sender.send(Request("GET", f"/api/profiles/{number}", ENDPOINT, Repeat.READ)).body
@@ -502,7 +500,7 @@ class TestProxies:
         """The environment says which proxy serves which host; loopback has none."""
         for name, value in named.items():
             monkeypatch.setenv(name, value)
-        proxy = _http.proxy_for(target(base))
+        proxy = http.proxy_for(target(base))
         assert wanted == (None if proxy is None else str(proxy.url))
 
     @pytest.mark.parametrize(
@@ -513,14 +511,14 @@ class TestProxies:
         monkeypatch.setenv("https_proxy", named)
         monkeypatch.setitem(sys.modules, "socksio", None)
         with pytest.raises(ConfigurationError) as caught:
-            _http.proxy_for(target("https://a.klaviyo.com"))
+            http.proxy_for(target("https://a.klaviyo.com"))
         assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
     @pytest.mark.parametrize("named", ["socks5://proxy:1080", "socks5h://proxy:1080"])
     def test_socks_goes_round_aiohttp(self, named: str) -> None:
         """The library aiohttp speaks no SOCKS, so httpx's own pools do."""
         pytest.importorskip("socksio")
-        assert _http.SHARDS == len(_http._async_transports(httpx.Proxy(named)))
+        assert http.SHARDS == len(http._async_transports(httpx.Proxy(named)))
 
     @pytest.mark.parametrize("sending", ["transport", "aiohttp", "shards"], indirect=True)
     def test_refusing_proxy(self, sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -594,7 +592,7 @@ class TestUsersClient:
     def test_stays_open(self, sending: Sending) -> None:
         """It is the user's to close."""
         client = self.made(sending)
-        kind: Any = _http.ClientSender if sending.kind == "client" else _http.AsyncClientSender
+        kind: Any = http.ClientSender if sending.kind == "client" else http.AsyncClientSender
         sender = kind(target("https://a.klaviyo.com"), client)
         if sending.kind == "client":
             sender.close()
@@ -661,8 +659,8 @@ class TestUsersClient:
     def test_wrong_kind(self) -> None:
         """A client that cannot be called in this way is refused; none at all is fine."""
         with pytest.raises(ConfigurationError, match="http_client"):
-            _http.check_client(object(), httpx.Client)
-        _http.check_client(None, httpx.Client)
+            http.check_client(object(), httpx.Client)
+        http.check_client(None, httpx.Client)
 
 
 class TestLimits:
@@ -679,14 +677,14 @@ class TestLimits:
     )
     def test_accepted(self, timeout: Any, read: float, limit: float) -> None:
         """Seconds hold for the whole attempt; an `httpx.Timeout` for its phases, and nothing is endless (F-22)."""
-        phases, whole = _http.limits(timeout)
+        phases, whole = http.limits(timeout)
         assert (read, limit) == (phases["read"], whole)
 
     @pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), True, None, "10", httpx.Timeout(0)])
     def test_refused(self, timeout: Any) -> None:
         """What is no time to wait is refused."""
         with pytest.raises(ConfigurationError, match="timeout"):
-            _http.limits(timeout)
+            http.limits(timeout)
 
 
 class TestTarget:

@@ -30,17 +30,16 @@ from safeklaviyo import (
     SafeKlaviyoError,
     errors,
 )
-from safeklaviyo._flow import Response
 from safeklaviyo.identity import Claim, Identifier, Kind
-from safeklaviyo.stores._twin import Twin
 from safeklaviyo.stores.memory import MemoryStore
+from support.stores import Twin
+from support.wire import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from conftest import NewClient
-
     from safeklaviyo.testing import KlaviyoSimulator
+    from support.clients import NewClient
 
 KEY = "pk_c0ffee0123456789secret"
 ID = "cust-770077"

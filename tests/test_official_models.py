@@ -13,13 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo import _wire
-from safeklaviyo._event import Event, event_from
-from safeklaviyo._flow import Request, Response
-from safeklaviyo._properties import Person, person_from
-from safeklaviyo._reserved import ATTRIBUTES, IDENTIFIERS, LOCATION
 from safeklaviyo.identity import Identity, Kind
 from safeklaviyo.models import CLEAR, Clear
+from support.values import ATTRIBUTES, IDENTIFIERS, LOCATION, Event, Person, event_from, person_from
+from support.wire import Request, Response, current
 
 REVISION = "2026-10-15"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
@@ -137,7 +134,7 @@ def test_the_fields_of_a_person_are_klaviyos() -> None:
 @settings(max_examples=60, deadline=None)
 def test_create_profile(identity: Identity, person: Person) -> None:
     """A create is an official Create Profile, with every key known to it, and sends no null."""
-    request = _wire.create_profile(identity, person)
+    request = current.create_profile(identity, person)
     model = ("profile_create_query", query_model("ProfileCreateQuery"))
     assert_official(request, PROFILES, "create_profile", model=model)
     attributes = json.loads(request.body or b"")["data"]["attributes"]
@@ -149,7 +146,7 @@ def test_create_profile(identity: Identity, person: Person) -> None:
 @settings(max_examples=60, deadline=None)
 def test_update_profile(profile_id: str, person: Person, external_id: str | Clear | None, email: str | None) -> None:
     """An update is an official Update Profile, with every key known to it."""
-    request = _wire.update_profile(
+    request = current.update_profile(
         profile_id, person, external_id=external_id, email=email, phone_number="+12345678901"
     )
     model = ("profile_partial_update_query", query_model("ProfilePartialUpdateQuery"))
@@ -160,7 +157,7 @@ def test_update_profile(profile_id: str, person: Person, external_id: str | Clea
 @settings(max_examples=60, deadline=None)
 def test_create_event(event: Event, profile_id: str, identity: Identity, person: Person) -> None:
     """An event is an official Create Event, with the profile's meta where this revision has it."""
-    request = _wire.create_event(
+    request = current.create_event(
         event, profile_id=profile_id, external_id=identity.external_id, email=identity.email, person=person
     )
     model = ("event_create_query_v2", query_model("EventCreateQueryV2"))
@@ -176,9 +173,9 @@ def test_create_event(event: Event, profile_id: str, identity: Identity, person:
 def test_merge_and_deletion(first: str, second: str) -> None:
     """A merge and a deletion are the official ones."""
     model = ("profile_merge_query", query_model("ProfileMergeQuery"))
-    assert_official(_wire.merge_profiles(first, second), PROFILES, "merge_profiles", model=model)
+    assert_official(current.merge_profiles(first, second), PROFILES, "merge_profiles", model=model)
     model = ("data_privacy_create_deletion_job_query", query_model("DataPrivacyCreateDeletionJobQuery"))
-    deletion = _wire.request_deletion(first)
+    deletion = current.request_deletion(first)
     assert_official(deletion, ("data_privacy_api", "DataPrivacyApi"), "request_profile_deletion", model=model)
 
 
@@ -187,7 +184,7 @@ def test_merge_and_deletion(first: str, second: str) -> None:
 def test_get_profile(profile_id: str, subscriptions: bool) -> None:
     """A read is an official Get Profile."""
     fields = {"additional_fields_profile": ["subscriptions"]} if subscriptions else {}
-    request = _wire.get_profile(profile_id, subscriptions=subscriptions)
+    request = current.get_profile(profile_id, subscriptions=subscriptions)
     assert_official(request, PROFILES, "get_profile", id=profile_id, **fields)
 
 
@@ -196,14 +193,14 @@ def test_get_profile(profile_id: str, subscriptions: bool) -> None:
 def test_get_profiles(value: str) -> None:
     """A search and a page are official Get Profiles, with the filter as one parameter."""
     wanted = f"equals(external_id,{json.dumps(value, ensure_ascii=False)})"
-    assert_official(_wire.search_profiles(Kind.EXTERNAL_ID, value), PROFILES, "get_profiles", filter=wanted)
-    page = _wire.list_profiles(filter=wanted, sort="-updated", page_size=7)
+    assert_official(current.search_profiles(Kind.EXTERNAL_ID, value), PROFILES, "get_profiles", filter=wanted)
+    page = current.list_profiles(filter=wanted, sort="-updated", page_size=7)
     assert_official(page, PROFILES, "get_profiles", filter=wanted, sort="-updated", page_size=7)
 
 
 def test_get_accounts() -> None:
     """Asking whose key it is, is the official Get Accounts."""
-    assert_official(_wire.get_account(), ("accounts_api", "AccountsApi"), "get_accounts")
+    assert_official(current.get_account(), ("accounts_api", "AccountsApi"), "get_accounts")
 
 
 def test_a_key_that_the_official_models_do_not_know_is_noticed() -> None:
@@ -211,7 +208,7 @@ def test_a_key_that_the_official_models_do_not_know_is_noticed() -> None:
     model = ("profile_create_query", query_model("ProfileCreateQuery"))
     for attributes in ({"emial": "x"}, {"location": {"town": "Bern"}}):
         body = json.dumps({"data": {"type": "profile", "attributes": attributes}}).encode()
-        request = Request("POST", "/api/profiles", _wire.CREATE_PROFILE, _wire.get_account().repeat, body)
+        request = Request("POST", "/api/profiles", current.CREATE_PROFILE, current.get_account().repeat, body)
         with pytest.raises(AssertionError):
             assert_official(request, PROFILES, "create_profile", model=model)
 
@@ -224,6 +221,6 @@ def test_an_official_profile_is_read(profile_id: str, name: str, properties: dic
         email="ann@shop.ch", external_id="cust-1", first_name=name, properties=properties, location={"city": "Bern"}
     )
     written = {"data": {"type": "profile", "id": profile_id, "attributes": attributes.to_dict()}}
-    read = _wire.read_profile(Response(200, {}, json.dumps(written).encode()))
+    read = current.read_profile(Response(200, {}, json.dumps(written).encode()))
     assert (profile_id, "ann@shop.ch", "cust-1", name) == (read.id, read.email, read.external_id, read.first_name)
     assert (properties, {"city": "Bern"}) == (read.properties, read.location)

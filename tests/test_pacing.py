@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo._flow import Endpoint, Response
-from safeklaviyo._pacing import LONGEST_CLOSURE, MARGIN, Pacer
+from support.flows import LONGEST_CLOSURE, MARGIN, Endpoint, Pacer, Response
 
 SLOW = Endpoint("get_accounts", burst=1, steady=15)
 FAST = Endpoint("create_event", burst=350, steady=3500)

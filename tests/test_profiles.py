@@ -17,9 +17,8 @@ from safeklaviyo import (
 )
 
 if TYPE_CHECKING:
-    from conftest import NewClient
-
     from safeklaviyo.testing import KlaviyoSimulator
+    from support.clients import NewClient
 
 
 class TestSearch:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo._properties import NOBODY, NOTHING, GivenIdentifiers, Person, combine, person_from
 from safeklaviyo.errors import InvalidPropertyError
 from safeklaviyo.models import CLEAR
+from support.values import NOBODY, NOTHING, GivenIdentifiers, Person, combine, person_from
 
 KEYS = st.text(st.characters(codec="ascii", categories=["Lu", "Ll"]), min_size=14, max_size=20)
 VALUES = st.integers(-9, 9) | st.text(max_size=5) | st.booleans()

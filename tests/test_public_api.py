@@ -15,10 +15,9 @@ import pytest
 
 import safeklaviyo
 from safeklaviyo import AsyncIdentityStore, AsyncKlaviyo, IdentityStore, Klaviyo, errors
-from safeklaviyo._bindings import AsyncBindings, Bindings
-from safeklaviyo._profiles import AsyncProfiles, Profiles
+from support.clients import AsyncBindings, AsyncProfiles, Bindings, Profiles
+from support.source import PACKAGE, VERSION
 
-PACKAGE = Path(safeklaviyo.__file__).parent
 TWINS = [
     (Klaviyo, AsyncKlaviyo),
     (Profiles, AsyncProfiles),
@@ -65,7 +64,7 @@ def test_every_error_is_exported() -> None:
 
 def test_version() -> None:
     """The version is what the package's metadata are made from."""
-    assert safeklaviyo.__version__ in (PACKAGE / "_version.py").read_text()
+    assert safeklaviyo.__version__ in (PACKAGE / VERSION).read_text()
 
 
 @pytest.mark.parametrize("name", [name for name in safeklaviyo.__all__ if name != "CLEAR"])

@@ -16,14 +16,12 @@ import pytest
 
 import safeklaviyo
 from safeklaviyo import AsyncKlaviyo, Klaviyo, Policy, RetryPolicy, errors, policy, stores
-from safeklaviyo._bindings import Bindings
-from safeklaviyo._profiles import Profiles
-from safeklaviyo._reserved import Role, meaning_of_event_key, meaning_of_person_key
-from safeklaviyo._version import VERSION
 from safeklaviyo.cli import main
-from safeklaviyo.cli._arguments import parser
-from safeklaviyo.cli._simulation import _ROWS
 from safeklaviyo.testing import KlaviyoSimulator
+from support.clients import VERSION, Bindings, Profiles
+from support.commands import COUNTED, parser
+from support.source import IN_CONTRIBUTING
+from support.values import Role, meaning_of_event_key, meaning_of_person_key
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -140,7 +138,7 @@ class TestCommands:
     def test_the_table_of_the_demo_is_one_that_it_prints(self):
         """It has the rows of this version's demo, and in the last column nothing amiss."""
         shown = re.findall(r"^│ (.*?) +│ +\d+ │ +(\d+) │$", README, re.MULTILINE)
-        assert list(_ROWS.values()) == [words for words, _ in shown]
+        assert list(COUNTED.values()) == [words for words, _ in shown]
         assert {"0"} == {number for words, number in shown if re.search("duplicate|lost|twice|another", words)}
 
     def test_each_is_understood(self):
@@ -266,6 +264,6 @@ class TestOtherPages:
         page = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
         cells = re.findall(r"^\| .+? \| (.+) \|$", page, re.MULTILINE)
         modules = {name for cell in cells for name in re.findall(r"`([a-z_.]+)`", cell)}
-        assert {"_rules", "_operations", "stores.base"} <= modules
+        assert IN_CONTRIBUTING <= modules
         for name in modules:
             importlib.import_module(f"safeklaviyo.{name}")

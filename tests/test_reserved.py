@@ -8,15 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo._reserved import (
-    ATTRIBUTES,
-    IDENTIFIERS,
-    LOCATION,
-    Meaning,
-    Role,
-    meaning_of_event_key,
-    meaning_of_person_key,
-)
+from support.values import ATTRIBUTES, IDENTIFIERS, LOCATION, Meaning, Role, meaning_of_event_key, meaning_of_person_key
 
 WATCHED = ["email", "external_id", "phone_number", "first_name", "last_name"]
 

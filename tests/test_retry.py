@@ -15,9 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo._budget import CAPACITY, RETRY_COST, TIMEOUT_COST
-from safeklaviyo._flow import Effect, Endpoint, Flow, Monotonic, NewId, Now, Repeat, Request, Response, Send, Sleep
-from safeklaviyo._retry import Exchange, Failure, Line, may_repeat, transmit
 from safeklaviyo.errors import (
     APIStatusError,
     ConfigurationError,
@@ -30,6 +27,27 @@ from safeklaviyo.errors import (
     StoreUnavailableError,
 )
 from safeklaviyo.policy import RetryPolicy
+from support.flows import (
+    CAPACITY,
+    RETRY_COST,
+    TIMEOUT_COST,
+    Effect,
+    Endpoint,
+    Exchange,
+    Failure,
+    Flow,
+    Line,
+    Monotonic,
+    NewId,
+    Now,
+    Repeat,
+    Request,
+    Response,
+    Send,
+    Sleep,
+    may_repeat,
+    transmit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

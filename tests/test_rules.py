@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safeklaviyo import errors
-from safeklaviyo._rules import claim_from, decide, refusal, speaks
 from safeklaviyo.identity import Claim, Identifier, Identity, Kind
 from safeklaviyo.models import Binding, Decision
 from safeklaviyo.policy import DAY, Policy
 from safeklaviyo.stores.base import Found, Lease, Match
+from support.rules import claim_from, decide, refusal, speaks
 
 NOW = 1_800_000_000.0
 STRICT = Policy()

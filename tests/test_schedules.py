@@ -16,21 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from safeklaviyo import _operations as operations
-from safeklaviyo._dialects import CurrentDialect
-from safeklaviyo._operations._call import Setup
-from safeklaviyo._retry import Line
 from safeklaviyo.errors import ErasedError, IdentityError, LeaseHeldError, NoResponseError, NotFoundError
 from safeklaviyo.models import TrackResult
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
-from safeklaviyo.testing.schedule import Limits, VirtualClock, World, explore
+from support.flows import Line, Setup, operations
+from support.simulator import Limits, VirtualClock, World, explore
+from support.wire import CurrentDialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from safeklaviyo._flow import Flow
+    from support.flows import Flow
 
 ACCOUNT = "SiMuLa"
 ANN, ANN_LATER, BEN = "ann-1", "ann-9", "ben-2"

@@ -14,20 +14,18 @@ import httpx
 import pytest
 
 from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, StoreUnavailableError
-from safeklaviyo._flow import Effect, Monotonic, NewId, Now, Recall, Sleep
-from safeklaviyo.stores._twin import Twin
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
 from safeklaviyo.stores.sqlite import SqliteStore
+from support.flows import Effect, Monotonic, NewId, Now, Recall, Sleep
+from support.stores import Twin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import NewClient
-
-    from safeklaviyo._flow import Flow
-    from safeklaviyo._operations._call import Setup
     from safeklaviyo.testing import KlaviyoSimulator
+    from support.clients import NewClient
+    from support.flows import Flow, Setup
 
 KEY = "pk_0123456789abcdef"
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo._values import MAX_DEPTH, MAX_INT, MAX_ITEMS, MAX_TEXT_BYTES, MIN_INT, sendable, sendable_value, shown
 from safeklaviyo.errors import InvalidPropertyError
 from safeklaviyo.models import CLEAR
+from support.values import MAX_DEPTH, MAX_INT, MAX_ITEMS, MAX_TEXT_BYTES, MIN_INT, sendable, sendable_value, shown
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBERS = st.integers(MIN_INT, MAX_INT) | st.floats(allow_nan=False, allow_infinity=False)

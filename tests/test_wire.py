@@ -12,13 +12,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo import _wire
-from safeklaviyo._event import Event
-from safeklaviyo._flow import Repeat, Request
-from safeklaviyo._properties import NOTHING, Person
 from safeklaviyo.errors import InvalidIdentifierError, InvalidPropertyError
 from safeklaviyo.identity import Identity, Kind
 from safeklaviyo.models import CLEAR
+from support.values import NOTHING, Event, Person
+from support.wire import Repeat, Request, current
 
 ANN = Identity("cust-1", "ann@shop.ch")
 PROFILE_ID = "01GDDKASAP8TKDDA2GRZDSVP4H"
@@ -72,7 +70,7 @@ def clause_in(request: Request) -> tuple[str, str, str]:
 def test_f6_a_search_asks_for_exactly_one_value(kind_and_field: tuple[Kind, str], value: str) -> None:
     """F-6: whatever is in an identifier, the filter read back is the one clause with that value and nothing else."""
     kind, field = kind_and_field
-    request = _wire.search_profiles(kind, value)
+    request = current.search_profiles(kind, value)
     assert ("equals", field, value) == clause_in(request)
     assert request.path.isascii()
     assert ("GET", Repeat.READ, None) == (request.method, request.repeat, request.body)
@@ -80,32 +78,32 @@ def test_f6_a_search_asks_for_exactly_one_value(kind_and_field: tuple[Kind, str]
 
 def test_a_search_by_profile_id_uses_klaviyos_name() -> None:
     """A profile id is called id in Klaviyo's filters."""
-    assert ("equals", "id", PROFILE_ID) == clause_in(_wire.search_profiles(Kind.PROFILE_ID, PROFILE_ID))
+    assert ("equals", "id", PROFILE_ID) == clause_in(current.search_profiles(Kind.PROFILE_ID, PROFILE_ID))
 
 
 def test_a_page_of_profiles_is_asked_for() -> None:
     """A filter, an order and a size travel percent-encoded, and only what is given travels."""
-    request = _wire.list_profiles(
+    request = current.list_profiles(
         filter="greater-than(updated,2026-01-01T00:00:00+00:00)", sort="-updated", page_size=5
     )
     query = parse_qs(urlsplit(request.path).query, strict_parsing=True)
     wanted = {"filter": ["greater-than(updated,2026-01-01T00:00:00+00:00)"], "sort": ["-updated"], "page[size]": ["5"]}
     assert wanted == query
-    assert "/api/profiles?page%5Bsize%5D=100" == _wire.list_profiles().path
+    assert "/api/profiles?page%5Bsize%5D=100" == current.list_profiles().path
 
 
 def test_f30_a_next_page_stays_at_its_host() -> None:
     """F-30: of a next page's link only path and query are used."""
     link = "https://evil.example/api/profiles/?page%5Bcursor%5D=bmV4dA"
-    assert "/api/profiles?page%5Bcursor%5D=bmV4dA" == _wire.list_profiles(cursor_url=link).path
-    with pytest.raises(_wire.UnreadableAnswer):
-        _wire.list_profiles(cursor_url="https://a.klaviyo.com/api/accounts?x=1")
+    assert "/api/profiles?page%5Bcursor%5D=bmV4dA" == current.list_profiles(cursor_url=link).path
+    with pytest.raises(current.UnreadableAnswer):
+        current.list_profiles(cursor_url="https://a.klaviyo.com/api/accounts?x=1")
 
 
 def test_a_profile_is_read_by_its_id() -> None:
     """One profile is asked for by its path, with its consent where that is wanted."""
-    assert f"/api/profiles/{PROFILE_ID}" == _wire.get_profile(PROFILE_ID).path
-    request = _wire.get_profile(PROFILE_ID, subscriptions=True)
+    assert f"/api/profiles/{PROFILE_ID}" == current.get_profile(PROFILE_ID).path
+    request = current.get_profile(PROFILE_ID, subscriptions=True)
     assert f"/api/profiles/{PROFILE_ID}?additional-fields%5Bprofile%5D=subscriptions" == request.path
 
 
@@ -116,11 +114,11 @@ def test_a_profile_is_read_by_its_id() -> None:
 def test_f7_no_request_leaves_its_path(profile_id: str) -> None:
     """F-7: an id that is not made of letters and digits is refused by every request that would carry it."""
     for build in (
-        _wire.get_profile,
-        _wire.request_deletion,
-        lambda value: _wire.update_profile(value, NOTHING),
-        lambda value: _wire.merge_profiles(value, PROFILE_ID),
-        lambda value: _wire.merge_profiles(PROFILE_ID, value),
+        current.get_profile,
+        current.request_deletion,
+        lambda value: current.update_profile(value, NOTHING),
+        lambda value: current.merge_profiles(value, PROFILE_ID),
+        lambda value: current.merge_profiles(PROFILE_ID, value),
     ):
         with pytest.raises(InvalidIdentifierError):
             build(profile_id)
@@ -128,7 +126,7 @@ def test_f7_no_request_leaves_its_path(profile_id: str) -> None:
 
 def test_a_profile_is_created_with_the_pair_and_first_values() -> None:
     """A create carries both identifiers, appended values as lists, and nothing to clear or remove."""
-    request = _wire.create_profile(ANN, PERSON)
+    request = current.create_profile(ANN, PERSON)
     expected = {
         "data": {
             "type": "profile",
@@ -143,15 +141,15 @@ def test_a_profile_is_created_with_the_pair_and_first_values() -> None:
     }
     assert expected == document(request)
     assert ("POST", "/api/profiles", Repeat.IDEMPOTENT) == (request.method, request.path, request.repeat)
-    listed = _wire.create_profile(Identity(None, "ann@shop.ch"), Person(append={"tags": ["a", "b"]}))
+    listed = current.create_profile(Identity(None, "ann@shop.ch"), Person(append={"tags": ["a", "b"]}))
     assert {"email": "ann@shop.ch", "properties": {"tags": ["a", "b"]}} == document(listed)["data"]["attributes"]
-    bare = _wire.create_profile(Identity("cust-1"), Person({"location": {"zip": None}}))
+    bare = current.create_profile(Identity("cust-1"), Person({"location": {"zip": None}}))
     assert {"external_id": "cust-1"} == document(bare)["data"]["attributes"]
 
 
 def test_f15_an_update_sends_only_what_is_given() -> None:
     """F-15: an update carries no field that was not given, and null only for what is cleared."""
-    request = _wire.update_profile(PROFILE_ID, PERSON)
+    request = current.update_profile(PROFILE_ID, PERSON)
     expected = {
         "data": {
             "type": "profile",
@@ -167,16 +165,16 @@ def test_f15_an_update_sends_only_what_is_given() -> None:
     }
     assert expected == document(request)
     assert ("PATCH", f"/api/profiles/{PROFILE_ID}") == (request.method, request.path)
-    empty = _wire.update_profile(PROFILE_ID, NOTHING)
+    empty = current.update_profile(PROFILE_ID, NOTHING)
     assert {"data": {"type": "profile", "id": PROFILE_ID, "attributes": {}}} == document(empty)
 
 
 def test_identifiers_are_moved_or_cleared() -> None:
     """A verb that changes an identifier sends it, and CLEAR sends null."""
-    moved = _wire.update_profile(PROFILE_ID, NOTHING, external_id="1", email="a@shop.ch", phone_number="+12345678901")
+    moved = current.update_profile(PROFILE_ID, NOTHING, external_id="1", email="a@shop.ch", phone_number="+12345678901")
     expected = {"external_id": "1", "email": "a@shop.ch", "phone_number": "+12345678901"}
     assert expected == document(moved)["data"]["attributes"]
-    cleared = _wire.update_profile(PROFILE_ID, NOTHING, external_id=CLEAR, phone_number=CLEAR)
+    cleared = current.update_profile(PROFILE_ID, NOTHING, external_id=CLEAR, phone_number=CLEAR)
     assert {"external_id": None, "phone_number": None} == document(cleared)["data"]["attributes"]
 
 
@@ -190,13 +188,15 @@ def test_identifiers_are_moved_or_cleared() -> None:
 )
 def test_f19_lists_are_not_changed_twice(person: Person, repeat: Repeat) -> None:
     """F-19: an update that changes lists is not repeated after an unknown outcome; one that sets fields may be."""
-    assert repeat is _wire.update_profile(PROFILE_ID, person).repeat
+    assert repeat is current.update_profile(PROFILE_ID, person).repeat
 
 
 def test_an_event_names_its_profile_three_times() -> None:
     """An event carries profile id, external id and email, its key and its time, and what is given besides."""
     event = Event("Placed Order", {"OrderId": "7"}, 9.9, "CHF", NOON, "order-7", backfill=True)
-    request = _wire.create_event(event, profile_id=PROFILE_ID, external_id="cust-1", email="ann@shop.ch", person=PERSON)
+    request = current.create_event(
+        event, profile_id=PROFILE_ID, external_id="cust-1", email="ann@shop.ch", person=PERSON
+    )
     patch = {"append": {"tags": "a"}, "unappend": {"lists": ["b"]}, "unset": ["old"]}
     profile = {
         "type": "profile",
@@ -224,17 +224,17 @@ def test_an_event_names_its_profile_three_times() -> None:
     assert {"data": {"type": "event", "attributes": attributes}} == document(request)
     # The key makes the event count once, but not the value that is appended to the profile.
     assert ("POST", "/api/events", Repeat.ONCE) == (request.method, request.path, request.repeat)
-    plain = _wire.create_event(event, profile_id="P1", external_id=None, email=None)
+    plain = current.create_event(event, profile_id="P1", external_id=None, email=None)
     assert Repeat.KEYED == plain.repeat
 
 
 def test_an_event_can_name_its_profile_by_id_alone() -> None:
     """What is not given is not sent: neither identifiers nor value, currency and backfill."""
-    sent = document(_wire.create_event(ORDER, profile_id=PROFILE_ID, external_id=None, email=None))
+    sent = document(current.create_event(ORDER, profile_id=PROFILE_ID, external_id=None, email=None))
     attributes = sent["data"]["attributes"]
     assert {"properties", "time", "unique_id", "metric", "profile"} == set(attributes)
     assert {"data": {"type": "profile", "id": PROFILE_ID, "attributes": {}}} == attributes["profile"]
-    by_email = document(_wire.create_event(ORDER, profile_id=None, external_id=None, email="ann@shop.ch"))
+    by_email = document(current.create_event(ORDER, profile_id=None, external_id=None, email="ann@shop.ch"))
     expected = {"data": {"type": "profile", "attributes": {"email": "ann@shop.ch"}}}
     assert expected == by_email["data"]["attributes"]["profile"]
 
@@ -242,12 +242,12 @@ def test_an_event_can_name_its_profile_by_id_alone() -> None:
 def test_f10_building_a_request_changes_nothing() -> None:
     """F-10: no request leaves one person's identifiers in what the next request is built from."""
     before = repr(vars_of(PERSON)), repr(vars_of(NOTHING))
-    _wire.create_profile(ANN, PERSON)
-    _wire.create_profile(ANN, NOTHING)
-    _wire.update_profile(PROFILE_ID, NOTHING, email="a@shop.ch")
-    _wire.update_profile(PROFILE_ID, PERSON, email="a@shop.ch")
-    _wire.create_event(ORDER, profile_id=PROFILE_ID, external_id="1", email="a@shop.ch")
-    _wire.create_event(ORDER, profile_id=PROFILE_ID, external_id="1", email="a@shop.ch", person=PERSON)
+    current.create_profile(ANN, PERSON)
+    current.create_profile(ANN, NOTHING)
+    current.update_profile(PROFILE_ID, NOTHING, email="a@shop.ch")
+    current.update_profile(PROFILE_ID, PERSON, email="a@shop.ch")
+    current.create_event(ORDER, profile_id=PROFILE_ID, external_id="1", email="a@shop.ch")
+    current.create_event(ORDER, profile_id=PROFILE_ID, external_id="1", email="a@shop.ch", person=PERSON)
     assert before == (repr(vars_of(PERSON)), repr(vars_of(NOTHING)))
 
 
@@ -258,7 +258,7 @@ def vars_of(person: Person) -> list[Any]:
 
 def test_a_merge_names_one_source_and_the_survivor() -> None:
     """A merge's own id is the profile that survives, and it is never repeated after an unknown outcome."""
-    request = _wire.merge_profiles("SOURCE", "SURVIVOR")
+    request = current.merge_profiles("SOURCE", "SURVIVOR")
     sources = {"profiles": {"data": [{"type": "profile", "id": "SOURCE"}]}}
     expected = {"data": {"type": "profile-merge", "id": "SURVIVOR", "relationships": sources}}
     assert expected == document(request)
@@ -267,7 +267,7 @@ def test_a_merge_names_one_source_and_the_survivor() -> None:
 
 def test_a_deletion_names_one_profile() -> None:
     """A deletion goes by profile id, never by an address that several profiles may have."""
-    request = _wire.request_deletion(PROFILE_ID)
+    request = current.request_deletion(PROFILE_ID)
     profile = {"data": {"type": "profile", "id": PROFILE_ID, "attributes": {}}}
     assert {"data": {"type": "data-privacy-deletion-job", "attributes": {"profile": profile}}} == document(request)
     assert ("POST", "/api/data-privacy-deletion-jobs") == (request.method, request.path)
@@ -275,13 +275,13 @@ def test_a_deletion_names_one_profile() -> None:
 
 def test_the_account_is_asked_for() -> None:
     """Whose key it is, is a read."""
-    request = _wire.get_account()
+    request = current.get_account()
     assert ("GET", "/api/accounts", Repeat.READ) == (request.method, request.path, request.repeat)
 
 
 def test_text_travels_as_it_is() -> None:
     """Letters beyond ASCII are sent as UTF-8, not as escapes, so that limits count what Klaviyo counts."""
-    request = _wire.update_profile(PROFILE_ID, Person({"first_name": "Zoë😀"}))
+    request = current.update_profile(PROFILE_ID, Person({"first_name": "Zoë😀"}))
     assert request.body is not None
     assert "Zoë😀".encode() in request.body
 
@@ -290,43 +290,43 @@ def test_what_klaviyo_would_not_take_is_refused_by_its_size() -> None:
     """A profile over 100 KB, one over 95 KB within an event, and a request over 5 MB are refused before sending."""
     rows = {str(number): "x" * 24_000 for number in range(4)}
     fits = Person(properties={**rows, "last": "x" * 3700})
-    _wire.update_profile(PROFILE_ID, fits)
+    current.update_profile(PROFILE_ID, fits)
     large = Person(properties={**rows, "last": "x" * 4200})
-    for build in (lambda: _wire.update_profile(PROFILE_ID, large), lambda: _wire.create_profile(ANN, large)):
+    for build in (lambda: current.update_profile(PROFILE_ID, large), lambda: current.create_profile(ANN, large)):
         with pytest.raises(InvalidPropertyError, match="100 KB"):
             build()
     with pytest.raises(InvalidPropertyError, match="95 KB") as caught:
-        _wire.create_event(ORDER, profile_id=PROFILE_ID, external_id=None, email=None, person=fits)
+        current.create_event(ORDER, profile_id=PROFILE_ID, external_id=None, email=None, person=fits)
     assert "customer_properties" == caught.value.path
     wide = Event("Placed Order", {str(number): "x" * 24_000 for number in range(200)}, None, None, NOON, "order-7")
-    _wire.create_event(wide, profile_id=PROFILE_ID, external_id=None, email=None)
+    current.create_event(wide, profile_id=PROFILE_ID, external_id=None, email=None)
     wider = Event("Placed Order", {str(number): "x" * 24_000 for number in range(210)}, None, None, NOON, "order-7")
     with pytest.raises(InvalidPropertyError, match="5 MB"):
-        _wire.create_event(wider, profile_id=PROFILE_ID, external_id=None, email=None)
+        current.create_event(wider, profile_id=PROFILE_ID, external_id=None, email=None)
 
 
 def test_the_largest_body_is_allowed_to_the_byte() -> None:
     """A profile, an event's profile and a request of exactly the largest size are sent; one byte more is refused."""
 
     def update(size: int) -> Request:
-        return _wire.update_profile(PROFILE_ID, Person(properties={"a": "x" * size}))
+        return current.update_profile(PROFILE_ID, Person(properties={"a": "x" * size}))
 
     def track(size: int) -> Request:
         person = Person(properties={"a": "x" * size})
-        return _wire.create_event(ORDER, profile_id=PROFILE_ID, external_id=None, email=None, person=person)
+        return current.create_event(ORDER, profile_id=PROFILE_ID, external_id=None, email=None, person=person)
 
     def weight_of_profile(request: Request) -> int:
-        return len(_wire.encoded(document(request)["data"]["attributes"]["profile"]["data"]))
+        return len(current.encoded(document(request)["data"]["attributes"]["profile"]["data"]))
 
     room = 100_000 - len(update(0).body or b"")
     assert 100_000 == len(update(room).body or b"")
     room_in_event = 95_000 - weight_of_profile(track(0))
     assert 95_000 == weight_of_profile(track(room_in_event))
-    assert 5_000_000 == len(_wire.encoded({"a": "x" * (5_000_000 - 8)}))
+    assert 5_000_000 == len(current.encoded({"a": "x" * (5_000_000 - 8)}))
     for build in (
         lambda: update(room + 1),
         lambda: track(room_in_event + 1),
-        lambda: _wire.encoded({"a": "x" * (5_000_000 - 7)}),
+        lambda: current.encoded({"a": "x" * (5_000_000 - 7)}),
     ):
         with pytest.raises(InvalidPropertyError):
             build()
@@ -336,7 +336,7 @@ def test_the_largest_body_is_allowed_to_the_byte() -> None:
 def test_p8_what_was_changed_meanwhile_is_refused_without_quoting_it(value: object) -> None:
     """P8: properties that were changed after they had been checked are refused, and not shown."""
     with pytest.raises(InvalidPropertyError, match="changed while they were being sent") as caught:
-        _wire.encoded({"secret": value})
+        current.encoded({"secret": value})
     assert caught.value.__suppress_context__
 
 
@@ -345,13 +345,13 @@ def test_properties_made_endless_meanwhile_are_refused() -> None:
     endless: dict[str, Any] = {}
     endless["a"] = endless
     with pytest.raises(InvalidPropertyError):
-        _wire.encoded(endless)
+        current.encoded(endless)
 
 
 def test_p8_a_requests_repr_shows_neither_query_nor_body() -> None:
     """P8: a request shows its method and path only."""
-    assert "Request(GET /api/profiles)" == repr(_wire.search_profiles(Kind.EMAIL, "ann@shop.ch"))
-    assert "Request(POST /api/profiles)" == repr(_wire.create_profile(ANN, NOTHING))
+    assert "Request(GET /api/profiles)" == repr(current.search_profiles(Kind.EMAIL, "ann@shop.ch"))
+    assert "Request(POST /api/profiles)" == repr(current.create_profile(ANN, NOTHING))
 
 
 def test_endpoints_are_paced_as_klaviyo_publishes() -> None:
@@ -366,25 +366,25 @@ def test_endpoints_are_paced_as_klaviyo_publishes() -> None:
         "request_profile_deletion": (3, 60),
         "update_profile": (75, 750),
     }
-    assert published == {endpoint.name: (endpoint.burst, endpoint.steady) for endpoint in _wire.ENDPOINTS}
-    assert len(published) == len(_wire.ENDPOINTS)
+    assert published == {endpoint.name: (endpoint.burst, endpoint.steady) for endpoint in current.ENDPOINTS}
+    assert len(published) == len(current.ENDPOINTS)
 
 
 def test_each_request_is_paced_by_its_own_endpoint() -> None:
     """A request names the endpoint that Klaviyo counts it under."""
-    event = _wire.create_event(ORDER, profile_id=PROFILE_ID, external_id=None, email=None)
+    event = current.create_event(ORDER, profile_id=PROFILE_ID, external_id=None, email=None)
     built = {
-        "get_accounts": _wire.get_account(),
+        "get_accounts": current.get_account(),
         "create_event": event,
-        "create_profile": _wire.create_profile(ANN, NOTHING),
-        "get_profile": _wire.get_profile(PROFILE_ID),
-        "get_profiles": _wire.search_profiles(Kind.EMAIL, "ann@shop.ch"),
-        "merge_profiles": _wire.merge_profiles("SOURCE", "SURVIVOR"),
-        "request_profile_deletion": _wire.request_deletion(PROFILE_ID),
-        "update_profile": _wire.update_profile(PROFILE_ID, NOTHING),
+        "create_profile": current.create_profile(ANN, NOTHING),
+        "get_profile": current.get_profile(PROFILE_ID),
+        "get_profiles": current.search_profiles(Kind.EMAIL, "ann@shop.ch"),
+        "merge_profiles": current.merge_profiles("SOURCE", "SURVIVOR"),
+        "request_profile_deletion": current.request_deletion(PROFILE_ID),
+        "update_profile": current.update_profile(PROFILE_ID, NOTHING),
     }
     assert list(built) == [request.endpoint.name for request in built.values()]
-    page, following = _wire.list_profiles(), _wire.list_profiles(cursor_url="/api/profiles?page%5Bcursor%5D=b")
+    page, following = current.list_profiles(), current.list_profiles(cursor_url="/api/profiles?page%5Bcursor%5D=b")
     assert {"get_profiles"} == {page.endpoint.name, following.endpoint.name}
     assert {Repeat.READ} == {page.repeat, following.repeat}
     assert Repeat.IDEMPOTENT is built["request_profile_deletion"].repeat
@@ -392,5 +392,7 @@ def test_each_request_is_paced_by_its_own_endpoint() -> None:
 
 def test_the_names_of_the_wire_are_listed() -> None:
     """What other modules may use is listed, sorted, and there."""
-    assert _wire.__all__ == sorted(_wire.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
-    assert all(hasattr(_wire, name) for name in _wire.__all__)
+    assert current.__all__ == sorted(
+        current.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
+    )
+    assert all(hasattr(current, name) for name in current.__all__)

@@ -11,11 +11,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo import _wire_legacy
-from safeklaviyo._answers import UnreadableAnswer, error_from
-from safeklaviyo._event import Event
-from safeklaviyo._flow import Repeat, Request, Response
-from safeklaviyo._properties import NOTHING, Person, person_from
 from safeklaviyo.errors import (
     BadRequestError,
     GoneError,
@@ -26,6 +21,8 @@ from safeklaviyo.errors import (
 )
 from safeklaviyo.identity import Identity, Kind
 from safeklaviyo.models import CLEAR
+from support.values import NOTHING, Event, Person, person_from
+from support.wire import Repeat, Request, Response, UnreadableAnswer, error_from, legacy
 
 ANN = Identity("cust-1", "ann@shop.ch")
 KEY = "pk_0123456789"
@@ -61,7 +58,7 @@ def test_identify_speaks_in_special_keys() -> None:
     person, _ = person_from(
         {"first_name": "Zoë", "$city": "Bern", "$latitude": 46.9, "city": "home", "$source": "till"}
     )
-    request = _wire_legacy.identify("PubKey", ANN, person)
+    request = legacy.identify("PubKey", ANN, person)
     properties = {
         "$id": "cust-1", "$email": "ann@shop.ch", "$first_name": "Zoë", "$city": "Bern", "$latitude": 46.9,
         "city": "home", "$source": "till",
@@ -73,7 +70,7 @@ def test_identify_speaks_in_special_keys() -> None:
 def test_track_fixes_its_key_and_time() -> None:
     """P5: an event carries its key and its time in unix seconds, and names its customer by the pair."""
     event = Event("Placed Order", {"OrderId": "7"}, 9.9, "CHF", NOON, "order-7")
-    request = _wire_legacy.track("PubKey", event, ANN, Person(properties={"plan": "gold"}))
+    request = legacy.track("PubKey", event, ANN, Person(properties={"plan": "gold"}))
     expected = {
         "token": "PubKey",
         "event": "Placed Order",
@@ -88,10 +85,10 @@ def test_track_fixes_its_key_and_time() -> None:
 
 def test_what_is_not_given_is_not_sent() -> None:
     """A guest is named by email alone, and an event without a value has none."""
-    document = sent(_wire_legacy.track("PubKey", ORDER, Identity(None, "ann@shop.ch"), NOTHING))
+    document = sent(legacy.track("PubKey", ORDER, Identity(None, "ann@shop.ch"), NOTHING))
     assert {"$email": "ann@shop.ch"} == document["customer_properties"]
     assert {"OrderId": "7", "$event_id": "order-7"} == document["properties"]
-    assert {"$id": "cust-1"} == sent(_wire_legacy.identify("PubKey", Identity("cust-1"), NOTHING))["properties"]
+    assert {"$id": "cust-1"} == sent(legacy.identify("PubKey", Identity("cust-1"), NOTHING))["properties"]
 
 
 @pytest.mark.parametrize(
@@ -112,11 +109,11 @@ def test_what_the_legacy_api_cannot_say_is_refused(properties: Any, changes: Any
     """What Track and Identify have no way to say is refused before sending, and the error names the way out."""
     person, _ = person_from(properties, **changes)
     with pytest.raises(InvalidPropertyError, match=why) as caught:
-        _wire_legacy.identify("PubKey", ANN, person)
+        legacy.identify("PubKey", ANN, person)
     assert path == caught.value.path
     assert 'dialect="current"' in str(caught.value)
     with pytest.raises(InvalidPropertyError, match=why) as caught:
-        _wire_legacy.track("PubKey", ORDER, ANN, person)
+        legacy.track("PubKey", ORDER, ANN, person)
     assert f"customer_{path}" == caught.value.path
 
 
@@ -124,7 +121,7 @@ def test_a_backfill_would_run_flows() -> None:
     """An event that must not trigger flows is refused, because this API would trigger them."""
     event = Event("Placed Order", {}, None, None, NOON, "order-7", backfill=True)
     with pytest.raises(InvalidPropertyError) as caught:
-        _wire_legacy.track("PubKey", event, ANN, NOTHING)
+        legacy.track("PubKey", event, ANN, NOTHING)
     assert "backfill" == caught.value.path
 
 
@@ -134,7 +131,7 @@ def test_a_backfill_would_run_flows() -> None:
 @example(Kind.EXTERNAL_ID, "1&email=victim@shop.ch#")
 def test_f6_a_search_asks_for_exactly_one_value(kind: Kind, value: str) -> None:
     """F-6: whatever is in an identifier, the server decodes that one parameter with exactly that value."""
-    request = _wire_legacy.search_person(KEY, kind, value)
+    request = legacy.search_person(KEY, kind, value)
     assert {"api_key": KEY, kind.value: value} == query_of(request)
     assert ("GET", Repeat.READ) == (request.method, request.repeat)
     assert request.path.startswith("/api/v2/people/search?")
@@ -143,37 +140,35 @@ def test_f6_a_search_asks_for_exactly_one_value(kind: Kind, value: str) -> None:
 def test_a_person_is_not_searched_for_by_profile_id() -> None:
     """The search knows no profile ids."""
     with pytest.raises(InvalidIdentifierError) as caught:
-        _wire_legacy.search_person(KEY, Kind.PROFILE_ID, "abc123")
+        legacy.search_person(KEY, Kind.PROFILE_ID, "abc123")
     assert "profile_id" == caught.value.identifier_kind
 
 
 def test_a_person_is_read_and_changed_by_its_id() -> None:
     """One person is named by the path, and what changes of it by the query."""
-    read = _wire_legacy.get_person(KEY, "abc123")
+    read = legacy.get_person(KEY, "abc123")
     assert ("GET", "/api/v1/person/abc123", Repeat.READ) == (read.method, urlsplit(read.path).path, read.repeat)
     assert {"api_key": KEY} == query_of(read)
-    changed = _wire_legacy.update_person(
-        KEY, "abc123", external_id="a&b", email="ann+1@shop.ch", phone_number="+41791234567"
-    )
+    changed = legacy.update_person(KEY, "abc123", external_id="a&b", email="ann+1@shop.ch", phone_number="+41791234567")
     assert ("PUT", "/api/v1/person/abc123") == (changed.method, urlsplit(changed.path).path)
     assert Repeat.IDEMPOTENT is changed.repeat
     expected = {"api_key": KEY, "$id": "a&b", "$email": "ann+1@shop.ch", "$phone_number": "+41791234567"}
     assert expected == query_of(changed)
-    assert {"api_key": KEY} == query_of(_wire_legacy.update_person(KEY, "abc123"))
+    assert {"api_key": KEY} == query_of(legacy.update_person(KEY, "abc123"))
 
 
 @pytest.mark.parametrize("name", ["external_id", "phone_number"])
 def test_an_identifier_is_not_cleared_in_the_legacy_api(name: str) -> None:
     """Clearing an identifier is refused, because nothing says how it would be done."""
     with pytest.raises(InvalidPropertyError) as caught:
-        _wire_legacy.update_person(KEY, "abc123", **{name: CLEAR})
+        legacy.update_person(KEY, "abc123", **{name: CLEAR})
     assert name == caught.value.path
 
 
 @pytest.mark.parametrize("profile_id", ["..", "a/b", "a?api_key=x", ""])
 def test_f7_no_request_leaves_its_path(profile_id: str) -> None:
     """F-7: an id that is not made of letters and digits is refused by both requests that carry it."""
-    for build in (_wire_legacy.get_person, _wire_legacy.update_person):
+    for build in (legacy.get_person, legacy.update_person):
         with pytest.raises(InvalidIdentifierError):
             build(KEY, profile_id)
 
@@ -181,11 +176,11 @@ def test_f7_no_request_leaves_its_path(profile_id: str) -> None:
 def test_f27_the_key_in_a_query_shows_nowhere() -> None:
     """F-27: the key, which these endpoints take in the query, is in no repr of a request and in no error."""
     requests = [
-        _wire_legacy.search_person(KEY, Kind.EMAIL, "ann@shop.ch"),
-        _wire_legacy.get_person(KEY, "abc123"),
-        _wire_legacy.update_person(KEY, "abc123", email="ann@shop.ch"),
-        _wire_legacy.identify("PubKey", ANN, NOTHING),
-        _wire_legacy.track("PubKey", ORDER, ANN, NOTHING),
+        legacy.search_person(KEY, Kind.EMAIL, "ann@shop.ch"),
+        legacy.get_person(KEY, "abc123"),
+        legacy.update_person(KEY, "abc123", email="ann@shop.ch"),
+        legacy.identify("PubKey", ANN, NOTHING),
+        legacy.track("PubKey", ORDER, ANN, NOTHING),
     ]
     body = {"status": 403, "message": f"The API key specified is invalid. {KEY} ann@shop.ch"}
     shown = " ".join([*map(repr, requests), str(error_from(answer(body, 403), outcome="not_applied"))])
@@ -196,13 +191,13 @@ def test_f27_the_key_in_a_query_shows_nowhere() -> None:
 @pytest.mark.parametrize("body", [b"1", b" 1\n"])
 def test_one_is_accepted(body: bytes) -> None:
     """The body `1` says that the request was queued."""
-    _wire_legacy.check_accepted(answer(body))
+    legacy.check_accepted(answer(body))
 
 
 def test_p7_zero_is_refused() -> None:
     """P7: the body `0` says with a successful status that nothing was done."""
     with pytest.raises(BadRequestError) as caught:
-        _wire_legacy.check_accepted(answer(b"0"))
+        legacy.check_accepted(answer(b"0"))
     assert ("not_applied", 200, False) == (caught.value.outcome, caught.value.status_code, caught.value.may_retry)
 
 
@@ -210,15 +205,15 @@ def test_p7_zero_is_refused() -> None:
 def test_p7_neither_one_nor_zero_is_unknown(body: bytes) -> None:
     """P7: with any other body nobody knows what was done, and the same call may be made again."""
     with pytest.raises(NoResponseError) as caught:
-        _wire_legacy.check_accepted(answer(body))
+        legacy.check_accepted(answer(body))
     assert ("unknown", True) == (caught.value.outcome, caught.value.may_retry)
 
 
 def test_a_search_finds_somebody_or_nobody() -> None:
     """A search names one person, or says that there is none."""
-    assert "abc123" == _wire_legacy.read_search(answer({"id": "abc123"}))
+    assert "abc123" == legacy.read_search(answer({"id": "abc123"}))
     nobody = {"detail": "There is no profile matching the given parameters."}
-    assert None is _wire_legacy.read_search(answer(nobody, 404))
+    assert None is legacy.read_search(answer(nobody, 404))
 
 
 @pytest.mark.parametrize(
@@ -230,12 +225,12 @@ def test_a_search_finds_somebody_or_nobody() -> None:
 def test_f3_a_search_that_cannot_be_read_found_nobody_in_no_case(body: object, status: int) -> None:
     """F-3: an answer that is not in Klaviyo's form, such as a proxy's 404, is unreadable and not "nobody"."""
     with pytest.raises(UnreadableAnswer):
-        _wire_legacy.read_search(answer(body, status))
+        legacy.read_search(answer(body, status))
 
 
 def test_a_person_is_read_into_the_same_model() -> None:
     """Special keys become Klaviyo's fields, whatever is written twice is read once, and the rest is the shop's."""
-    read = _wire_legacy.read_person(
+    read = legacy.read_person(
         answer(
             {
                 "object": "person",
@@ -270,7 +265,7 @@ def test_a_person_is_read_into_the_same_model() -> None:
 @settings(max_examples=100, deadline=None)
 def test_f23_a_person_is_read_whatever_else_it_holds(attributes: dict[str, Any]) -> None:
     """F-23: an unexpected type in a field leaves that field out."""
-    read = _wire_legacy.read_person(answer({**attributes, "id": "abc123", "$id": "1", "$email": "ann@shop.ch"}))
+    read = legacy.read_person(answer({**attributes, "id": "abc123", "$id": "1", "$email": "ann@shop.ch"}))
     assert ("abc123", "1", "ann@shop.ch") == (read.id, read.external_id, read.email)
 
 
@@ -282,7 +277,7 @@ def test_f23_a_person_is_read_whatever_else_it_holds(attributes: dict[str, Any])
 def test_a_body_that_holds_no_person_is_unreadable(body: object) -> None:
     """An answer without an id, or with an identifier that is no text, is reported as unreadable."""
     with pytest.raises(UnreadableAnswer):
-        _wire_legacy.read_person(answer(body))
+        legacy.read_person(answer(body))
 
 
 def test_a_retired_endpoint_says_how_to_go_on() -> None:
@@ -304,13 +299,13 @@ def test_a_legacy_429_says_its_wait_in_words() -> None:
 def test_each_request_is_paced_by_its_own_endpoint() -> None:
     """A request names its endpoint, apart from the other legacy ones and the current ones; People are the slowest."""
     built = {
-        "legacy_get_person": _wire_legacy.get_person(KEY, "abc123"),
-        "legacy_identify": _wire_legacy.identify("PubKey", ANN, NOTHING),
-        "legacy_search_person": _wire_legacy.search_person(KEY, Kind.EMAIL, "ann@shop.ch"),
-        "legacy_track": _wire_legacy.track("PubKey", ORDER, ANN, NOTHING),
-        "legacy_update_person": _wire_legacy.update_person(KEY, "abc123"),
+        "legacy_get_person": legacy.get_person(KEY, "abc123"),
+        "legacy_identify": legacy.identify("PubKey", ANN, NOTHING),
+        "legacy_search_person": legacy.search_person(KEY, Kind.EMAIL, "ann@shop.ch"),
+        "legacy_track": legacy.track("PubKey", ORDER, ANN, NOTHING),
+        "legacy_update_person": legacy.update_person(KEY, "abc123"),
     }
     assert list(built) == [request.endpoint.name for request in built.values()]
-    assert list(built) == [endpoint.name for endpoint in _wire_legacy.ENDPOINTS]
-    limits = [(endpoint.burst, endpoint.steady) for endpoint in _wire_legacy.ENDPOINTS]
+    assert list(built) == [endpoint.name for endpoint in legacy.ENDPOINTS]
+    limits = [(endpoint.burst, endpoint.steady) for endpoint in legacy.ENDPOINTS]
     assert [(10, 150), (75, 750), (10, 150), (350, 3500), (10, 150)] == limits

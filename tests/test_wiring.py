@@ -20,18 +20,17 @@ from safeklaviyo import (
     RetryPolicy,
     ServerError,
 )
-from safeklaviyo._dialects import CurrentDialect, LegacyDialect
-from safeklaviyo._wiring import BASE_URL, REVISION, Wiring, store_url, wiring
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
 from safeklaviyo.stores.sqlite import AsyncSqliteStore, SqliteStore
 from safeklaviyo.testing import CLOUDFLARE_PAGE
+from support.clients import BASE_URL, REVISION, Wiring, store_url, wiring
+from support.wire import CurrentDialect, LegacyDialect
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import NewClient
-
     from safeklaviyo.testing import KlaviyoSimulator
+    from support.clients import NewClient
 
 KEY = "pk_0123456789abcdef"
 USUAL: dict[str, Any] = {

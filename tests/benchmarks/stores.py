@@ -23,14 +23,13 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from safeklaviyo import Klaviyo
 from safeklaviyo.identity import Identifier, Kind
-from safeklaviyo.stores._postgres.queries import Queries
-from safeklaviyo.stores._redis import calls
-from safeklaviyo.stores._redis.maps import Maps
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.postgres import SIZE, AsyncPostgresStore, PostgresStore
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
 from tests.benchmarks.counting import counted
 from tests.benchmarks.measuring import ACCOUNT, BODY, EVENT, HEADERS, KEY, ROW, awaited_cpu, cpu, show
+from tests.support.postgres import Queries
+from tests.support.redis import Maps, calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

@@ -157,14 +157,14 @@ def test_a_map_that_others_may_read_is_a_warning(examine, tmp_path):
 
 def test_a_missing_extra_is_named(examine, monkeypatch):
     """What is optional and absent is told with the extra that brings it."""
-    from safeklaviyo.cli import _doctor
+    from support import commands
 
     def version(name):
         if name == "httpx-aiohttp":
             raise PackageNotFoundError
         return "1"
 
-    monkeypatch.setattr(_doctor, "version", version)
+    monkeypatch.setattr(commands.doctor, "version", version)
     status, found = examine()
     assert 0 == status
     assert [("ok", 'not installed, and optional: pip install "safeklaviyo[aiohttp]"')] == found["httpx-aiohttp"]

@@ -6,17 +6,17 @@ import json
 import socket
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from safeklaviyo import Klaviyo
-from safeklaviyo.cli import _simulation
-from safeklaviyo.testing import KlaviyoSimulator, demo
-from safeklaviyo.testing.demo import script
-from safeklaviyo.testing.demo.counts import Counts
-from safeklaviyo.testing.demo.interruption import Interruption, Places
-from safeklaviyo.testing.demo.shops import RawShop, SafeShop
+from support import commands
+from support.simulator import Counts, Interruption, Places, RawShop, SafeShop, demo, script
+
+if TYPE_CHECKING:
+    from safeklaviyo.testing import KlaviyoSimulator
 
 CLEAN = Counts(
     requests=9,
@@ -57,7 +57,7 @@ def test_the_demonstration_prints_a_table(run):
     """For people there is a table with a line for each count."""
     status, out, err = run("demo", "--customers", "1")
     assert (0, "") == (status, err)
-    assert all(words in out for words in _simulation._ROWS.values())
+    assert all(words in out for words in commands.simulation._ROWS.values())
     assert "another's recover()    completed" in out
 
 
@@ -72,7 +72,7 @@ def test_the_demonstration_prints_a_table(run):
 def test_a_demonstration_that_is_not_clean_fails(capsys, safe, interrupted, as_json):
     """If the client left a duplicate, or a change half done, the command says so."""
     outcome = demo.Outcome(2, CLEAN, safe, 0)
-    assert 1 == _simulation.report(outcome, interrupted, as_json=as_json)
+    assert 1 == commands.simulation.report(outcome, interrupted, as_json=as_json)
     assert "safeklaviyo left something behind that it should not have\n" == capsys.readouterr().err
 
 
@@ -86,7 +86,7 @@ def test_every_count_decides_what_is_clean():
 
 def test_every_count_has_a_line_in_the_table():
     """The table shows all that is counted, in the same order."""
-    assert list(Counts.__dataclass_fields__) == list(_simulation._ROWS)
+    assert list(Counts.__dataclass_fields__) == list(commands.simulation._ROWS)
 
 
 def test_the_raw_day_comes_out_the_same_each_time():

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo.cli import _copy, _store, main
+from safeklaviyo.cli import main
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change, JournalEntry, JournalRow, Match
 from safeklaviyo.stores.sqlite import SqliteStore
+from support import commands
 
 ACCOUNT = "SiMuLa"
 _FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -148,7 +149,7 @@ def test_the_sql_is_printed_without_a_server(run, arguments, schema):
 def test_the_sql_needs_the_driver(run, monkeypatch):
     """Without the extra the command says what to install."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    monkeypatch.setattr("safeklaviyo.cli._console.find_spec", lambda _: None)
+    monkeypatch.setattr(commands.console, "find_spec", lambda _: None)
     status, out, err = run("store", "migrate", "--sql")
     assert (2, "") == (status, out)
     assert "safeklaviyo[postgres]" in err
@@ -179,7 +180,7 @@ def test_a_copy_has_all_that_counts(copy, source, target):
 def test_all_notes_are_carried_however_many(copy, source, target):
     """Who was erased is remembered, of more people than are read at once."""
     source.add(ACCOUNT, people(1))
-    expected = {f"erased:{number}": "1" for number in range(_copy.AT_ONCE + 1)}
+    expected = {f"erased:{number}": "1" for number in range(commands.copying.AT_ONCE + 1)}
     for name, value in expected.items():
         source.remember(ACCOUNT, name, value)
     assert 0 == copy().status
@@ -199,12 +200,12 @@ def test_a_copy_may_be_run_again(copy, source, target):
 def test_the_whole_journal_is_carried_in_order(copy, source, target):
     """More rows than are read at once keep their times and their order; nothing is told of somebody who is gone."""
     source.add(ACCOUNT, people(3))
-    for binding, number in zip(people(3), (_copy.AT_ONCE, 2, 1), strict=True):
+    for binding, number in zip(people(3), (commands.copying.AT_ONCE, 2, 1), strict=True):
         tell(source, binding, number)
     assert source.remove(ACCOUNT, email("c1@shop.test"))
     status, out, _ = copy()
     assert (0, "FROM  2 customers, 0 former identifiers, 1001 journal rows, 0 notes") == (status, out.splitlines()[0])
-    assert _copy.AT_ONCE + 1 == len(target.journal(ACCOUNT, since=0, limit=10_000))
+    assert commands.copying.AT_ONCE + 1 == len(target.journal(ACCOUNT, since=0, limit=10_000))
     assert content(source) == content(target)
 
 
@@ -315,7 +316,9 @@ def test_a_map_that_has_more_is_no_copy(copy, source, target):
 
 def compare(source, target):
     """Compare two maps, as a copy does at its end."""
-    return _copy.compare(_copy.Map(source, ACCOUNT, "FROM"), _copy.Map(target, ACCOUNT, "TO"))
+    return commands.copying.compare(
+        commands.copying.Map(source, ACCOUNT, "FROM"), commands.copying.Map(target, ACCOUNT, "TO")
+    )
 
 
 def tell_anew(store, owner, **changes):
@@ -382,9 +385,9 @@ def full(folder, table, when):
 @pytest.fixture
 def whole(source, target):
     """The map that is copied, with more of everything than is read at once."""
-    source.add(ACCOUNT, people(_copy.AT_ONCE + 2))
-    tell(source, people(1)[0], _copy.AT_ONCE + 3)
-    for number in range(_copy.AT_ONCE + 4):
+    source.add(ACCOUNT, people(commands.copying.AT_ONCE + 2))
+    tell(source, people(1)[0], commands.copying.AT_ONCE + 3)
+    for number in range(commands.copying.AT_ONCE + 4):
         source.remember(ACCOUNT, f"note {number}", "value")
     target.count(ACCOUNT)  # the file is there
     return source
@@ -395,7 +398,7 @@ def forget_journal(store):
     assert store.forget_journal(ACCOUNT, store.page(ACCOUNT).bindings[0].key)
 
 
-THOUSAND = f"(SELECT count(*) FROM {{}}) >= {_copy.AT_ONCE}"
+THOUSAND = f"(SELECT count(*) FROM {{}}) >= {commands.copying.AT_ONCE}"
 
 
 @pytest.mark.parametrize(
@@ -453,13 +456,13 @@ def test_a_copy_goes_on_where_it_stopped(whole, copy, target, folder, *, table, 
     status, out, _ = copy("--resume")
     assert (1, f"TO    {left}") == (status, out.splitlines()[1])
     assert 0 == copy().status
-    assert _copy.PLACE not in dict(target.notes(ACCOUNT, limit=10_000).notes)
+    assert commands.copying.PLACE not in dict(target.notes(ACCOUNT, limit=10_000).notes)
 
 
 @pytest.fixture
 def stopped(copy, source, target, folder):
     """A copy that stopped after its first part; one customer of it is gone."""
-    source.add(ACCOUNT, people(_copy.AT_ONCE + 2))
+    source.add(ACCOUNT, people(commands.copying.AT_ONCE + 2))
     target.count(ACCOUNT)  # the file is there
     with full(folder, "binding", THOUSAND.format("binding")):
         assert 1 == copy().status
@@ -482,18 +485,18 @@ def test_a_copy_that_never_began_goes_on_from_the_start(copy, source, target):
 def test_a_copy_from_elsewhere_does_not_go_on(stopped, copy, source, target, folder):
     """A place in one map means nothing in another."""
     with SqliteStore(folder / "other.db") as other:
-        other.add(ACCOUNT, people(_copy.AT_ONCE + 2))
+        other.add(ACCOUNT, people(commands.copying.AT_ONCE + 2))
         assert 0 == copy("--resume", source="other.db").status
         assert content(other)[0] == content(target)[0]
 
 
 def test_a_place_does_not_depend_on_who_copies():
     """The digest of where a map is leaves out user, password and how to get there, but not the schema."""
-    expected = _store._subject("postgresql://host/shop")
-    assert expected == _store._subject("postgresql://ann:hunter2@host/shop?sslmode=require&password=hunter2")
-    assert expected != _store._subject("postgresql://host/other")
-    own = _store._subject("postgresql://host/shop?schema=own&sslmode=require")
-    assert own == _store._subject("postgresql://host/shop?sslmode=disable&schema=own")
+    expected = commands.store._subject("postgresql://host/shop")
+    assert expected == commands.store._subject("postgresql://ann:hunter2@host/shop?sslmode=require&password=hunter2")
+    assert expected != commands.store._subject("postgresql://host/other")
+    own = commands.store._subject("postgresql://host/shop?schema=own&sslmode=require")
+    assert own == commands.store._subject("postgresql://host/shop?sslmode=disable&schema=own")
     assert expected != own
 
 
@@ -501,6 +504,6 @@ def test_how_far_a_copy_got_is_no_part_of_a_map(stopped, copy, target, folder, r
     """An unfinished copy that is copied itself leaves no place behind in the third map."""
     third = f"sqlite:///{folder}/third.db"
     assert 0 == run("store", "copy", f"sqlite:///{folder}/to.db", third, "--account", ACCOUNT).status
-    assert _copy.PLACE in dict(target.notes(ACCOUNT).notes)
+    assert commands.copying.PLACE in dict(target.notes(ACCOUNT).notes)
     with SqliteStore(folder / "third.db") as store:
         assert () == store.notes(ACCOUNT).notes

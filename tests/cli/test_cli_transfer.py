@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo.cli import _rows
 from safeklaviyo.models import Binding
+from support import commands
 
 COLUMNS = ("external_id", "email", "profile_id", "phone_number")
 HOSTILE = [
@@ -57,11 +57,11 @@ rows_of_cells = st.lists(st.tuples(*[hostile_cells] * 4).filter(any))
 def test_any_cell_survives_csv(rows):
     """What is written as CSV is read as it was, line breaks, quotes and formulas included."""
     file = io.StringIO(newline="")
-    write = _rows.csv_writer(file)
+    write = commands.rows.csv_writer(file)
     for row in rows:
         write(Binding(*row))
     file.seek(0)
-    _, read = _rows.read_csv(_rows.Lines(file))
+    _, read = commands.rows.read_csv(commands.rows.Lines(file))
     assert rows == [tuple(row.values.values()) for row in read]
 
 
@@ -72,7 +72,7 @@ def test_no_cell_of_csv_is_a_formula(rows):
     import csv
 
     file = io.StringIO(newline="")
-    write = _rows.csv_writer(file)
+    write = commands.rows.csv_writer(file)
     for row in rows:
         write(Binding(*row))
     file.seek(0)
@@ -86,20 +86,20 @@ def test_no_cell_of_csv_is_a_formula(rows):
 def test_any_text_survives_json_lines(rows):
     """What is written as JSON lines is read as it was."""
     file = io.StringIO(newline="")
-    write = _rows.jsonl_writer(file)
+    write = commands.rows.jsonl_writer(file)
     for row in rows:
         write(Binding(*row))
     file.seek(0)
-    _, read = _rows.read_jsonl(_rows.Lines(file))
+    _, read = commands.rows.read_jsonl(commands.rows.Lines(file))
     assert [dict(zip(COLUMNS, row, strict=True)) for row in rows] == [row.values for row in read]
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.text(max_size=60), st.sampled_from([_rows.read_jsonl, _rows.read_csv]))
+@given(st.text(max_size=60), st.sampled_from([commands.rows.read_jsonl, commands.rows.read_csv]))
 def test_any_text_is_read_line_by_line(text, read):
     """Whatever a file holds, each row knows where it stands, and together they are the file but for blanks."""
     content = "email\n" + text
-    header, rows = read(_rows.Lines(io.StringIO(content, newline="")))
+    header, rows = read(commands.rows.Lines(io.StringIO(content, newline="")))
     found = list(rows)
     numbers = [row.line for row in found]
     assert sorted(set(numbers)) == numbers

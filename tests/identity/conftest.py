@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from safeklaviyo.testing import KlaviyoSimulator
-
-sys.path.append(str(Path(__file__).parents[1] / "operations"))
 
 
 @pytest.fixture

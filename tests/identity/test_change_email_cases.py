@@ -11,17 +11,17 @@ from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from scenes import ACCOUNT, ANN, NEW, delete, edit, leases, rejected
 
 from safeklaviyo import IdentityError
 from safeklaviyo.testing import KlaviyoSimulator
+from support.scenes import ACCOUNT, ANN, NEW, delete, edit, leases, rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from safeklaviyo import EmailChange
     from safeklaviyo.stores.memory import MemoryStore
-    from safeklaviyo.testing.simulator.records import Profile
+    from safeklaviyo.testing import Profile
 
 OLD = ANN["email"]
 Pair = tuple[str | None, str | None]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from scenes import (
+
+from safeklaviyo import EmailMismatchError, EmailTakenError, Policy
+from support.scenes import (
     ACCOUNT,
     ANN,
     BOB,
@@ -20,8 +22,6 @@ from scenes import (
     rejected,
     writes,
 )
-
-from safeklaviyo import EmailMismatchError, EmailTakenError, Policy
 
 OLD = ANN["email"]
 THIRD = "ann@third.test"

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from scenes import (
+
+from safeklaviyo import (
+    CLEAR,
+    AmbiguousIdentityError,
+    ExternalIdMismatchError,
+    IdentityDriftError,
+    IdOnlyError,
+    InvalidIdentifierError,
+    NoResponseError,
+    Policy,
+    RetryPolicy,
+)
+from support.scenes import (
     ANN,
     BOB,
     Troubled,
@@ -19,18 +31,6 @@ from scenes import (
     person_in,
     rejected,
     writes,
-)
-
-from safeklaviyo import (
-    CLEAR,
-    AmbiguousIdentityError,
-    ExternalIdMismatchError,
-    IdentityDriftError,
-    IdOnlyError,
-    InvalidIdentifierError,
-    NoResponseError,
-    Policy,
-    RetryPolicy,
 )
 
 OLD = ANN["email"]

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from scenes import (
+
+from safeklaviyo import (
+    CLEAR,
+    IdentityDriftError,
+    InvalidIdentifierError,
+    NoResponseError,
+    ProfileConflictError,
+    RetryPolicy,
+)
+from support.scenes import (
     ANN,
     PHONE,
     Troubled,
@@ -19,15 +28,6 @@ from scenes import (
     person_in,
     rejected,
     writes,
-)
-
-from safeklaviyo import (
-    CLEAR,
-    IdentityDriftError,
-    InvalidIdentifierError,
-    NoResponseError,
-    ProfileConflictError,
-    RetryPolicy,
 )
 
 OLD = ANN["email"]

@@ -6,7 +6,18 @@ import json
 import pickle
 
 import pytest
-from scenes import (
+
+from safeklaviyo import (
+    AmbiguousIdentityError,
+    ConfigurationError,
+    ErasedError,
+    InvalidIdentifierError,
+    NoResponseError,
+    PermissionDeniedError,
+    RetryPolicy,
+)
+from safeklaviyo.identity import Identifier, Kind
+from support.scenes import (
     ACCOUNT,
     ANN,
     BOB,
@@ -22,17 +33,6 @@ from scenes import (
     rejected,
     writes,
 )
-
-from safeklaviyo import (
-    AmbiguousIdentityError,
-    ConfigurationError,
-    ErasedError,
-    InvalidIdentifierError,
-    NoResponseError,
-    PermissionDeniedError,
-    RetryPolicy,
-)
-from safeklaviyo.identity import Identifier, Kind
 
 OLD = ANN["email"]
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
-from deaths import SCENES, act_after
-from scenes import (
+
+from safeklaviyo import Binding, IdentityDriftError, LeaseHeldError, Policy
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.stores.base import Change
+from safeklaviyo.stores.memory import MemoryStore
+from safeklaviyo.testing import KlaviyoSimulator
+from support.deaths import SCENES, act_after
+from support.scenes import (
     ACCOUNT,
     ANN,
     BOB,
@@ -22,12 +28,6 @@ from scenes import (
     pairs,
     rejected,
 )
-
-from safeklaviyo import Binding, IdentityDriftError, LeaseHeldError, Policy
-from safeklaviyo.identity import Identifier, Kind
-from safeklaviyo.stores.base import Change
-from safeklaviyo.stores.memory import MemoryStore
-from safeklaviyo.testing import KlaviyoSimulator
 
 OLD = ANN["email"]
 

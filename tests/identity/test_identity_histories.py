@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from deaths import die_after
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from scenes import ACCOUNT, Killed, browse, edit, expire, leases
 
 from safeklaviyo import Policy, RetryPolicy, SafeKlaviyoError
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
+from support.deaths import die_after
+from support.scenes import ACCOUNT, Killed, browse, edit, expire, leases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     from safeklaviyo import Klaviyo
-    from safeklaviyo.testing.simulator.records import Asked
+    from safeklaviyo.testing import Asked
 
 CUSTOMERS = st.integers(0, 2)
 SHARED = ("one@shared.test", "two@shared.test")

@@ -8,13 +8,13 @@ from threading import Event
 
 import httpx
 import pytest
-from scenes import ACCOUNT, ANN, BOB, NEW, asked, pairs, rejected
 
-from safeklaviyo import CLEAR, AsyncKlaviyo, Klaviyo, RetryPolicy, ServerError, _operations
-from safeklaviyo._flow import Send, Sleep
-from safeklaviyo.stores._twin import Twin
+from safeklaviyo import CLEAR, AsyncKlaviyo, Klaviyo, RetryPolicy, ServerError
 from safeklaviyo.stores.memory import MemoryStore
-from safeklaviyo.testing.schedule import VirtualClock, World
+from support.flows import Send, Sleep, operations
+from support.scenes import ACCOUNT, ANN, BOB, NEW, asked, pairs, rejected
+from support.simulator import VirtualClock, World
+from support.stores import Twin
 
 OLD = ANN["email"]
 WRITES = {"create_event", "update_profile"}
@@ -42,19 +42,19 @@ def setup(simulator, world, open_client):
 
 def track(setup, **who):
     """Return the flow of an event."""
-    return _operations.track(setup, "Ordered", **{**NOBODY, **NOTHING, **who}, unique_id="u-1", backfill=False)
+    return operations.track(setup, "Ordered", **{**NOBODY, **NOTHING, **who}, unique_id="u-1", backfill=False)
 
 
 def identify(setup, **who):
     """Return the flow of a write of properties."""
     named = {**NOBODY, **who}
-    return _operations.identify(setup, {"plan": "gold"}, **named, append=None, unappend=None, unset=None)
+    return operations.identify(setup, {"plan": "gold"}, **named, append=None, unappend=None, unset=None)
 
 
 CHANGES = {
-    "email": lambda setup: _operations.change_email(setup, NEW, external_id="ann-1", old_email=None, on_taken="refuse"),
-    "id": lambda setup: _operations.change_external_id(setup, "ann-9", old_external_id="ann-1", email=None),
-    "no id": lambda setup: _operations.change_external_id(setup, CLEAR, old_external_id="ann-1", email=None),
+    "email": lambda setup: operations.change_email(setup, NEW, external_id="ann-1", old_email=None, on_taken="refuse"),
+    "id": lambda setup: operations.change_external_id(setup, "ann-9", old_external_id="ann-1", email=None),
+    "no id": lambda setup: operations.change_external_id(setup, CLEAR, old_external_id="ann-1", email=None),
 }
 CALLS = {"track": track, "identify": identify}
 

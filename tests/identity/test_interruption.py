@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
-from safeklaviyo.testing.demo.interruption import NEW, Interruption, Places, change, run
-from safeklaviyo.testing.simulator import KlaviyoSimulator
+from safeklaviyo.testing import KlaviyoSimulator
+from support.simulator import NEW, Interruption, Places, change, run
 
 
 def test_the_change_is_completed():

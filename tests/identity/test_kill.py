@@ -15,22 +15,21 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import pytest
-from victims import ACCOUNT, LEASE, SCENES, TIMEOUT, external_id, live, new, old, opened
 
 from safeklaviyo import ErasedError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores import open_store
 from safeklaviyo.testing import KlaviyoSimulator
+from support.clients import BLOCKING
+from support.victims import ACCOUNT, LEASE, SCENES, TIMEOUT, external_id, live, new, old, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from safeklaviyo.testing.simulator.records import Asked
+    from safeklaviyo.testing import Asked
 
 SERVER = get_context("forkserver")
-SERVER.set_forkserver_preload(
-    ["pytest", "httpx", "email_validator", "safeklaviyo._client", "safeklaviyo.stores.sqlite"]
-)
+SERVER.set_forkserver_preload(["pytest", "httpx", "email_validator", *BLOCKING, "safeklaviyo.stores.sqlite"])
 KILLED = -signal.SIGKILL
 
 

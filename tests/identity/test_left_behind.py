@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from scenes import ACCOUNT, ANN, BOB, Troubled, asked, edit, expire, leases, meanwhile, pairs, rejected, writes
 
 from safeklaviyo import EmailTakenError, LeaseHeldError, PermissionDeniedError, Policy, StoreUnavailableError
+from support.scenes import ACCOUNT, ANN, BOB, Troubled, asked, edit, expire, leases, meanwhile, pairs, rejected, writes
 
 VERBS = {
     "change_email": lambda k: k.change_email("new@shop.test", external_id="ann-1"),

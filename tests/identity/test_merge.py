@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from scenes import (
+
+from safeklaviyo import (
+    AmbiguousIdentityError,
+    ConfigurationError,
+    EmailTakenError,
+    IdentityDriftError,
+    InvalidIdentifierError,
+    NoResponseError,
+    NotFoundError,
+    Policy,
+    RetryPolicy,
+)
+from safeklaviyo.testing import Readings
+from support.scenes import (
     ACCOUNT,
     ANN,
     BOB,
@@ -26,19 +39,6 @@ from scenes import (
     rejected,
     writes,
 )
-
-from safeklaviyo import (
-    AmbiguousIdentityError,
-    ConfigurationError,
-    EmailTakenError,
-    IdentityDriftError,
-    InvalidIdentifierError,
-    NoResponseError,
-    NotFoundError,
-    Policy,
-    RetryPolicy,
-)
-from safeklaviyo.testing import Readings
 
 OLD = ANN["email"]
 

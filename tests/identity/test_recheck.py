@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from scenes import (
+
+from safeklaviyo import CLEAR, NoResponseError, RetryPolicy, SafeKlaviyoError
+from safeklaviyo.testing import Readings
+from support.scenes import (
     ANN,
     BOB,
     NEW,
@@ -22,9 +25,6 @@ from scenes import (
     rejected,
     writes,
 )
-
-from safeklaviyo import CLEAR, NoResponseError, RetryPolicy, SafeKlaviyoError
-from safeklaviyo.testing import Readings
 
 OLD = ANN["email"]
 DAY = 86_400.0

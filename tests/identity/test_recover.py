@@ -5,23 +5,6 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
-from deaths import SCENES, die_after
-from scenes import (
-    ACCOUNT,
-    ANN,
-    BOB,
-    Killed,
-    bound,
-    delete,
-    edit,
-    expire,
-    hold,
-    journal_of,
-    leases,
-    meanwhile,
-    pairs,
-    rejected,
-)
 
 from safeklaviyo import (
     AuthenticationError,
@@ -40,6 +23,23 @@ from safeklaviyo import (
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
+from support.deaths import SCENES, die_after
+from support.scenes import (
+    ACCOUNT,
+    ANN,
+    BOB,
+    Killed,
+    bound,
+    delete,
+    edit,
+    expire,
+    hold,
+    journal_of,
+    leases,
+    meanwhile,
+    pairs,
+    rejected,
+)
 
 OLD = ANN["email"]
 

@@ -6,18 +6,6 @@ import copy
 import pickle
 
 import pytest
-from scenes import (
-    ACCOUNT,
-    ANN,
-    BOB,
-    NEW,
-    asked,
-    expire,
-    hold,
-    leases,
-    rejected,
-    writes,
-)
 
 from safeklaviyo import (
     AmbiguousIdentityError,
@@ -30,6 +18,7 @@ from safeklaviyo import (
     StoreUnavailableError,
 )
 from safeklaviyo.identity import Identifier, Kind
+from support.scenes import ACCOUNT, ANN, BOB, NEW, asked, expire, hold, leases, rejected, writes
 
 OLD = ANN["email"]
 READS = {"get_profiles", "get_profile"}

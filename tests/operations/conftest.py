@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from scenes import person_in, writes
+
+from support.scenes import person_in, writes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from scenes import (
+
+from safeklaviyo import (
+    AmbiguousIdentityError,
+    ConfigurationError,
+    EmailMismatchError,
+    EmailTakenError,
+    IdentityDriftError,
+    InvalidIdentifierError,
+    NoResponseError,
+    Policy,
+    ProfileConflictError,
+    RetryPolicy,
+    StoreUnavailableError,
+)
+from safeklaviyo.stores.base import Change
+from safeklaviyo.testing import KlaviyoSimulator
+from support.scenes import (
     ACCOUNT,
     ANN,
     BOB,
@@ -26,22 +42,6 @@ from scenes import (
     rejected,
     writes,
 )
-
-from safeklaviyo import (
-    AmbiguousIdentityError,
-    ConfigurationError,
-    EmailMismatchError,
-    EmailTakenError,
-    IdentityDriftError,
-    InvalidIdentifierError,
-    NoResponseError,
-    Policy,
-    ProfileConflictError,
-    RetryPolicy,
-    StoreUnavailableError,
-)
-from safeklaviyo.stores.base import Change
-from safeklaviyo.testing import KlaviyoSimulator
 
 OLD = "ann@shop.test"
 

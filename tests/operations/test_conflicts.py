@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from scenes import ANN, NEW, by_hand, client_errors, edit, leases, meanwhile, pairs, rejected, writes
 
 from safeklaviyo import (
     AmbiguousIdentityError,
@@ -14,6 +13,7 @@ from safeklaviyo import (
     RetryPolicy,
 )
 from safeklaviyo.testing import KlaviyoSimulator
+from support.scenes import ANN, NEW, by_hand, client_errors, edit, leases, meanwhile, pairs, rejected, writes
 
 PAIR = ("ann-1", "ann@shop.test")
 

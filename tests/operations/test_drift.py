@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from scenes import (
+
+from safeklaviyo import IdentityDriftError, IdOnlyError, Policy, StoreUnavailableError
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.policy import DAY
+from safeklaviyo.stores.memory import MemoryStore
+from safeklaviyo.testing import KlaviyoSimulator, Readings
+from support.scenes import (
     ANN,
     BOB,
     NEW,
@@ -22,13 +28,6 @@ from scenes import (
     rejected,
     writes,
 )
-
-from safeklaviyo import IdentityDriftError, IdOnlyError, Policy, StoreUnavailableError
-from safeklaviyo.identity import Identifier, Kind
-from safeklaviyo.policy import DAY
-from safeklaviyo.stores.memory import MemoryStore
-from safeklaviyo.testing import KlaviyoSimulator
-from safeklaviyo.testing.simulator.readings import Readings
 
 OLD = "ann@shop.test"
 MONTH = 30 * DAY

@@ -6,11 +6,11 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from scenes import ANN, NEW, edit, expire, leases
 
 from safeklaviyo import RetryPolicy, SafeKlaviyoError
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
+from support.scenes import ANN, NEW, edit, expire, leases
 
 OLD = "ann@shop.test"
 ONCE = RetryPolicy(max_attempts=1)

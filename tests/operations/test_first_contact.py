@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from scenes import (
+
+from safeklaviyo import (
+    AmbiguousIdentityError,
+    EmailMismatchError,
+    ExternalIdMismatchError,
+    IdentityDriftError,
+    IdOnlyError,
+    NoResponseError,
+    PermissionDeniedError,
+    Policy,
+    RetryPolicy,
+    ServerError,
+)
+from safeklaviyo.policy import DAY
+from safeklaviyo.testing import KlaviyoSimulator
+from support.scenes import (
     ANN,
     BOB,
     NEW,
@@ -23,21 +38,6 @@ from scenes import (
     rejected,
     writes,
 )
-
-from safeklaviyo import (
-    AmbiguousIdentityError,
-    EmailMismatchError,
-    ExternalIdMismatchError,
-    IdentityDriftError,
-    IdOnlyError,
-    NoResponseError,
-    PermissionDeniedError,
-    Policy,
-    RetryPolicy,
-    ServerError,
-)
-from safeklaviyo.policy import DAY
-from safeklaviyo.testing import KlaviyoSimulator
 
 BOTH = ("ann-1", "ann@shop.test")
 

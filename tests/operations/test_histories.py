@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from scenes import browse, by_hand, expire
 
 from safeklaviyo import IdentityError, Policy, RetryPolicy, SafeKlaviyoError
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
+from support.scenes import browse, by_hand, expire
 
 if TYPE_CHECKING:
-    from safeklaviyo.testing.simulator.records import Asked
+    from safeklaviyo.testing import Asked
 
 IDS = st.sampled_from(["ann-1", "bob-2", "cat-3"])
 EMAILS = st.sampled_from(["w@shop.test", "x@shop.test", "y@shop.test", "z@shop.test"])

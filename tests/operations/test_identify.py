@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from scenes import (
+
+from safeklaviyo import (
+    CLEAR,
+    BadRequestError,
+    EmailMismatchError,
+    ExternalIdMismatchError,
+    InvalidIdentifierError,
+    InvalidPropertyError,
+    NotFoundError,
+    Policy,
+    RetryPolicy,
+    StoreUnavailableError,
+)
+from safeklaviyo.policy import DAY
+from support.scenes import (
     ANN,
     BOB,
     NEW,
@@ -19,20 +33,6 @@ from scenes import (
     rejected,
     writes,
 )
-
-from safeklaviyo import (
-    CLEAR,
-    BadRequestError,
-    EmailMismatchError,
-    ExternalIdMismatchError,
-    InvalidIdentifierError,
-    InvalidPropertyError,
-    NotFoundError,
-    Policy,
-    RetryPolicy,
-    StoreUnavailableError,
-)
-from safeklaviyo.policy import DAY
 
 
 @pytest.fixture

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 
 import pytest
-from scenes import (
+
+from safeklaviyo import EmailTakenError, LeaseHeldError, Policy, RetryPolicy, ServerError, StoreIncompatibleError
+from safeklaviyo.identity import Identifier, Kind
+from support.scenes import (
     ACCOUNT,
     ANN,
     BOB,
@@ -27,9 +30,6 @@ from scenes import (
     rejected,
     writes,
 )
-
-from safeklaviyo import EmailTakenError, LeaseHeldError, Policy, RetryPolicy, ServerError, StoreIncompatibleError
-from safeklaviyo.identity import Identifier, Kind
 
 PAIR = ("ann-1", "ann@shop.test")
 OLD = "ann@shop.test"

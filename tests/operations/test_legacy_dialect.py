@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from scenes import ANN, NEW, PHONE, asked, bound, codes, leases, ours, pairs, rejected
 
 from safeklaviyo import (
     BadRequestError,
@@ -20,6 +19,7 @@ from safeklaviyo import (
     NotFoundError,
 )
 from safeklaviyo.testing import KlaviyoSimulator
+from support.scenes import ANN, NEW, PHONE, asked, bound, codes, leases, ours, pairs, rejected
 
 OLD = "ann@shop.test"
 

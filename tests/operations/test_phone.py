@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from scenes import ANN, BOB, PHONE, Troubled, asked, bound, codes, delete, edit, person_in, rejected, writes
 
 from safeklaviyo import RetryPolicy
+from support.scenes import ANN, BOB, PHONE, Troubled, asked, bound, codes, delete, edit, person_in, rejected, writes
 
 OTHER = "+19876543210"
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from scenes import ANN, BOB, asked, ours, pairs, person_in, rejected, writes
 
 from safeklaviyo import InvalidIdentifierError, InvalidPropertyError, Policy, RateLimitError, RetryPolicy
 from safeklaviyo.testing import KlaviyoSimulator
+from support.scenes import ANN, BOB, asked, ours, pairs, person_in, rejected, writes
 
 
 def test_f2_no_data_is_dropped_at_a_conflict(client, simulator):

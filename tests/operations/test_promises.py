@@ -6,7 +6,9 @@ import logging
 import pickle
 
 import pytest
-from scenes import (
+
+from safeklaviyo import NoResponseError, NotSentError, RetryPolicy, ServerError, StoreUnavailableError
+from support.scenes import (
     ANN,
     BOB,
     NEW,
@@ -22,8 +24,6 @@ from scenes import (
     rejected,
     writes,
 )
-
-from safeklaviyo import NoResponseError, NotSentError, RetryPolicy, ServerError, StoreUnavailableError
 
 OLD = "ann@shop.test"
 ONCE = RetryPolicy(max_attempts=1)

@@ -5,7 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from scenes import (
+
+from safeklaviyo import (
+    ConfigurationError,
+    IdentityDriftError,
+    InvalidIdentifierError,
+    InvalidPropertyError,
+    LeaseHeldError,
+    NoResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    Policy,
+)
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.stores.base import Change
+from support.scenes import (
     ACCOUNT,
     ANN,
     BOB,
@@ -26,20 +40,6 @@ from scenes import (
     rejected,
     writes,
 )
-
-from safeklaviyo import (
-    ConfigurationError,
-    IdentityDriftError,
-    InvalidIdentifierError,
-    InvalidPropertyError,
-    LeaseHeldError,
-    NoResponseError,
-    NotFoundError,
-    PermissionDeniedError,
-    Policy,
-)
-from safeklaviyo.identity import Identifier, Kind
-from safeklaviyo.stores.base import Change
 
 OLD = "ann@shop.test"
 

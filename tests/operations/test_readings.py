@@ -5,12 +5,11 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from scenes import ANN, NEW, bound, pairs, rejected
 
 from safeklaviyo import Policy
 from safeklaviyo.stores.memory import MemoryStore
-from safeklaviyo.testing import KlaviyoSimulator
-from safeklaviyo.testing.simulator.readings import Readings
+from safeklaviyo.testing import KlaviyoSimulator, Readings
+from support.scenes import ANN, NEW, bound, pairs, rejected
 
 OLD = "ann@shop.test"
 BY_ID = Policy(event_naming="profile_id")

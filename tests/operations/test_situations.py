@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from scenes import ANN, NEW, browse, meanwhile, pairs, rejected
 
 from safeklaviyo import ExternalIdMismatchError
+from support.scenes import ANN, NEW, browse, meanwhile, pairs, rejected
 
 PAIR = ("ann-1", "ann@shop.test")
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from scenes import (
+
+from safeklaviyo import EmailMismatchError, IdentityDriftError, NoResponseError, Policy, RetryPolicy
+from safeklaviyo.policy import DAY
+from safeklaviyo.stores.memory import MemoryStore
+from safeklaviyo.testing import KlaviyoSimulator
+from support.scenes import (
     ANN,
     BOB,
     NEW,
@@ -22,11 +27,6 @@ from scenes import (
     pairs,
     rejected,
 )
-
-from safeklaviyo import EmailMismatchError, IdentityDriftError, NoResponseError, Policy, RetryPolicy
-from safeklaviyo.policy import DAY
-from safeklaviyo.stores.memory import MemoryStore
-from safeklaviyo.testing import KlaviyoSimulator
 
 OLD = "ann@shop.test"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from scenes import ANN, NEW, asked, delete, meanwhile, pairs, person_in, rejected, writes
 
 from safeklaviyo import (
     BadRequestError,
@@ -17,6 +16,7 @@ from safeklaviyo import (
     RetryPolicy,
     ServerError,
 )
+from support.scenes import ANN, NEW, asked, delete, meanwhile, pairs, person_in, rejected, writes
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -16,7 +16,8 @@ import pytest
 import respx
 
 from safeklaviyo.testing import ConnectionLost, KlaviyoSimulator
-from safeklaviyo.testing.server import ASGIApp
+from support.simulator import ASGIApp
+from support.source import SIMULATOR, SIMULATOR_SERVER
 
 URL = "https://a.klaviyo.com"
 HEADERS = {"authorization": "Klaviyo-API-Key pk_x", "revision": "2026-10-15"}
@@ -256,7 +257,7 @@ class TestPlugin:
         """Importing the plugin loads neither the simulator nor what carries its requests."""
         code = (
             "import sys, safeklaviyo.testing.plugin\n"
-            "heavy = {'safeklaviyo.testing.simulator', 'safeklaviyo.testing.server', 'uvicorn', 'respx'}\n"
+            f"heavy = {{'{SIMULATOR}', '{SIMULATOR_SERVER}', 'uvicorn', 'respx'}}\n"
             "print(sys.modules.keys() & heavy)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import safeklaviyo.testing.simulator as package
 from safeklaviyo.testing import KlaviyoSimulator, Readings
+from support.simulator import package
+from support.source import SIMULATOR, SIMULATOR_SERVER
 
 EACH = list(Readings.each())
 
@@ -58,4 +59,4 @@ def test_it_is_independent_of_what_it_judges():
         for node in ast.walk(ast.parse(source.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("safeklaviyo"):
                 roots.add(".".join(node.module.split(".")[:3]))
-    assert {"safeklaviyo.testing.simulator", "safeklaviyo.testing.server"} == roots
+    assert {SIMULATOR, SIMULATOR_SERVER} == roots

@@ -5,9 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from postgres_servers import emptied, migrated
 from psycopg.conninfo import make_conninfo
-from topologies import (
+
+from safeklaviyo.errors import StoreUnavailableError
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.models import Binding
+from safeklaviyo.stores.base import Change
+from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore
+from safeklaviyo.testing.contract import BlockingStore, StoreContract, SystemClock
+from support.postgres import failures
+from support.postgres_servers import emptied, migrated
+from support.topologies import (
     Certificates,
     Pooler,
     Postgres,
@@ -19,14 +27,6 @@ from topologies import (
     until,
     until_served,
 )
-
-from safeklaviyo.errors import StoreUnavailableError
-from safeklaviyo.identity import Identifier, Kind
-from safeklaviyo.models import Binding
-from safeklaviyo.stores._postgres import failures
-from safeklaviyo.stores.base import Change
-from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore
-from safeklaviyo.testing.contract import BlockingStore, StoreContract, SystemClock
 
 ANN, BEN, EVE = (Identifier(Kind.EXTERNAL_ID, name) for name in ("ann", "ben", "eve"))
 ROW = Binding("ann", "ann@shop.org", "PANN")

@@ -8,8 +8,16 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import redis
 import redis.asyncio
-from redis_servers import free_port
-from topologies import (
+
+from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.models import Binding
+from safeklaviyo.stores.base import Change
+from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
+from safeklaviyo.testing.contract import BlockingStore, StoreContract
+from support.redis import failures, servers
+from support.redis_servers import free_port
+from support.topologies import (
     FORGETFUL,
     LOGGED,
     Certificates,
@@ -25,14 +33,6 @@ from topologies import (
     until,
     until_served,
 )
-
-from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
-from safeklaviyo.identity import Identifier, Kind
-from safeklaviyo.models import Binding
-from safeklaviyo.stores._redis import failures, servers
-from safeklaviyo.stores.base import Change
-from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
-from safeklaviyo.testing.contract import BlockingStore, StoreContract
 
 ANN, BEN, EVE = (Identifier(Kind.EXTERNAL_ID, name) for name in ("ann", "ben", "eve"))
 ROW = Binding("ann", "ann@shop.org", "PANN")

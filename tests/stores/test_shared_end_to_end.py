@@ -8,10 +8,7 @@ from multiprocessing import get_context
 
 import psycopg
 import pytest
-from postgres_servers import migrated, own_database
 from psycopg.conninfo import conninfo_to_dict
-from redis_servers import OwnServer, ScriptedServer, shared_prefix, url_or_skip
-from storms import IMPORTS
 
 from safeklaviyo import Klaviyo, Policy, RetryPolicy
 from safeklaviyo.cli import main
@@ -21,6 +18,9 @@ from safeklaviyo.stores.base import Change, JournalEntry
 from safeklaviyo.stores.postgres import PostgresStore
 from safeklaviyo.stores.redis import RedisStore
 from safeklaviyo.stores.sqlite import SqliteStore
+from support.postgres_servers import migrated, own_database
+from support.redis_servers import OwnServer, ScriptedServer, shared_prefix, url_or_skip
+from support.storms import IMPORTS
 
 SERVER = get_context("forkserver")
 SERVER.set_forkserver_preload(IMPORTS)

@@ -15,12 +15,12 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
-import storms
-from postgres_servers import OwnCluster, migrated
-from redis_servers import OwnServer
 
 from safeklaviyo import SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
+from support import storms
+from support.postgres_servers import OwnCluster, migrated
+from support.redis_servers import OwnServer
 
 SERVER = get_context("forkserver")
 SERVER.set_forkserver_preload(storms.IMPORTS)

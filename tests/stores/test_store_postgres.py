@@ -2,10 +2,10 @@
 
 import psycopg
 import pytest
-from postgres_servers import ServerClock, connect, emptied, migrated, own_database
 
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore
 from safeklaviyo.testing.contract import BlockingStore, StoreContract, SystemClock
+from support.postgres_servers import ServerClock, connect, emptied, migrated, own_database
 
 STANDING = "Standing 'clock'"
 

@@ -2,12 +2,12 @@
 
 import pytest
 from hypothesis import HealthCheck, settings
-from postgres_servers import ServerClock, connect, emptied, migrated, own_database
 from test_store_agreement import Agreement
 
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.postgres import PostgresStore
 from safeklaviyo.testing.contract import ManualClock
+from support.postgres_servers import ServerClock, connect, emptied, migrated, own_database
 
 
 class TwoClocks:

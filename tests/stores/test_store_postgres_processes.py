@@ -10,13 +10,13 @@ import sys
 import time
 
 import pytest
-from postgres_servers import connect, emptied, end_all, migrated, own_database
 
 from safeklaviyo.errors import StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore
+from support.postgres_servers import connect, emptied, end_all, migrated, own_database
 
 ANN = Identifier(Kind.EXTERNAL_ID, "ann")
 SPAWN = multiprocessing.get_context("spawn")

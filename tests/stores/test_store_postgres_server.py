@@ -13,7 +13,17 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from postgres_servers import (
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from safeklaviyo.errors import ConfigurationError, StoreError, StoreIncompatibleError, StoreUnavailableError
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.models import Binding
+from safeklaviyo.stores import open_async_store, open_store
+from safeklaviyo.stores.base import Change, JournalEntry
+from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore, migration_sql
+from support.postgres import async_connections, connections, failures, queries
+from support.postgres_servers import (
     connect,
     emptied,
     end_all,
@@ -23,16 +33,6 @@ from postgres_servers import (
     wait_until_nobody_is_connected,
     writers_held_up,
 )
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
-
-from safeklaviyo.errors import ConfigurationError, StoreError, StoreIncompatibleError, StoreUnavailableError
-from safeklaviyo.identity import Identifier, Kind
-from safeklaviyo.models import Binding
-from safeklaviyo.stores import open_async_store, open_store
-from safeklaviyo.stores._postgres import async_connections, connections, failures, queries
-from safeklaviyo.stores.base import Change, JournalEntry
-from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore, migration_sql
 
 ANN = Identifier(Kind.EXTERNAL_ID, "ann")
 MAIL = Identifier(Kind.EMAIL, "ann@shop.org")

@@ -4,16 +4,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from postgres_servers import connect, emptied, end_all, migrated, own_database, wait_for_a_waiter
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
 from safeklaviyo.errors import ConfigurationError, StoreIncompatibleError, StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores._postgres import failures
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore
+from support.postgres import failures
+from support.postgres_servers import connect, emptied, end_all, migrated, own_database, wait_for_a_waiter
 
 ANN = Identifier(Kind.EXTERNAL_ID, "ann")
 ROW = Binding("ann", "ann@shop.org", "PANN")

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import redis
-from redis_servers import OwnServer, own_prefix, shared_prefix, url_or_skip
 
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change, JournalEntry
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
 from safeklaviyo.testing.contract import BlockingStore, ManualClock, StoreContract
+from support.redis_servers import OwnServer, own_prefix, shared_prefix, url_or_skip
 
 
 class ClockedClient:

@@ -3,11 +3,11 @@
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
-from redis_servers import shared_prefix, url_or_skip
 from test_store_agreement import Agreement
 from test_store_redis import ClockedClient
 
 from safeklaviyo.stores.redis import RedisStore
+from support.redis_servers import shared_prefix, url_or_skip
 
 TICK = 1 / 64  # seconds: a whole number of microseconds, and exact in binary
 

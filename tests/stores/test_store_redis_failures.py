@@ -4,14 +4,14 @@ import inspect
 
 import pytest
 import redis
-from redis_servers import OwnServer, ScriptedServer, free_port, run_async, shared_prefix, url_or_skip
 
 from safeklaviyo.errors import ConfigurationError, StoreError, StoreIncompatibleError, StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores._redis import failures
 from safeklaviyo.stores.base import Change, JournalEntry
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
+from support.redis import failures
+from support.redis_servers import OwnServer, ScriptedServer, free_port, run_async, shared_prefix, url_or_skip
 
 ANN = Identifier(Kind.EXTERNAL_ID, "ann")
 ROW = Binding("ann", "ann@shop.org", "PANN")

@@ -2,11 +2,10 @@
 
 import asyncio
 
-from redis_servers import OwnServer
-
 from safeklaviyo.errors import StoreUnavailableError
-from safeklaviyo.stores._redis.servers import CONNECTIONS
 from safeklaviyo.stores.redis import AsyncRedisStore
+from support.redis import CONNECTIONS
+from support.redis_servers import OwnServer
 
 PAUSE = "60000"
 

@@ -6,13 +6,13 @@ import signal
 import time
 
 import pytest
-from redis_servers import OwnServer, run_async, shared_prefix, url_or_skip
 
 from safeklaviyo.errors import StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change, JournalEntry
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
+from support.redis_servers import OwnServer, run_async, shared_prefix, url_or_skip
 
 ANN = Identifier(Kind.EXTERNAL_ID, "ann")
 OLD = Identifier(Kind.EMAIL, "ann@shop.org")

@@ -9,16 +9,15 @@ import threading
 import pytest
 import redis
 import redis.asyncio
-from redis_servers import OwnServer, run_async, shared_prefix, url_or_skip
 
 from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores import open_async_store, open_store
-from safeklaviyo.stores._redis import persistence, servers
-from safeklaviyo.stores._redis.persistence import Persistence
 from safeklaviyo.stores.base import Change, JournalEntry
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
+from support.redis import Persistence, persistence, servers
+from support.redis_servers import OwnServer, run_async, shared_prefix, url_or_skip
 
 ANN = Identifier(Kind.EXTERNAL_ID, "ann")
 ROW = Binding("ann", "ann@shop.org")

@@ -15,9 +15,9 @@ import pytest
 from safeklaviyo.errors import ConfigurationError, StoreError, StoreIncompatibleError, StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores import _failures
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.sqlite import SqliteStore
+from support.stores import failures
 
 ANN = Identifier(Kind.EXTERNAL_ID, "ann")
 ROW = Binding("ann", "ann@shop.org", "PANN")
@@ -125,7 +125,7 @@ class TestFile:
         path.write_bytes(b"order,email\n" * 1000)
         with pytest.raises(StoreIncompatibleError) as caught:
             store.find("shop", (ANN,))
-        assert _failures.NOT_AN_IDENTITY_MAP == str(caught.value)
+        assert failures.NOT_AN_IDENTITY_MAP == str(caught.value)
 
     def test_a_large_map_does_not_need_large_memory(self, store):
         """Each connection's cache is bounded, in bytes and not in pages."""
@@ -206,7 +206,7 @@ class TestFailures:
         for code in sorted({getattr(sqlite3, name) for name in names} | set(range(1, 28))):
             failure = sqlite3.OperationalError("near ann@shop.org")
             failure.sqlite_errorcode = code
-            error = _failures.store_error(failure)
+            error = failures.store_error(failure)
             assert type(error) in {StoreIncompatibleError, StoreUnavailableError}
             assert "ann@shop.org" not in str(error)
 
@@ -230,12 +230,12 @@ class TestFailures:
         """What may pass may be tried again; what is damaged or foreign may not."""
         failure = sqlite3.OperationalError()
         failure.sqlite_errorcode = code
-        error = _failures.store_error(failure)
+        error = failures.store_error(failure)
         assert (expected, may_retry) == (type(error), error.may_retry)
 
     def test_a_failure_without_a_code_is_unavailable(self):
         """What Python's driver refuses by itself is a failure too."""
-        assert StoreUnavailableError is type(_failures.store_error(sqlite3.ProgrammingError("closed")))
+        assert StoreUnavailableError is type(failures.store_error(sqlite3.ProgrammingError("closed")))
 
     def test_a_writer_that_never_ends_is_waited_for_only_so_long(self, store, path):
         """While another process writes, reads answer and writes fail in time; afterwards all is well (F-33)."""
@@ -336,7 +336,7 @@ class TestFailures:
             connection.execute("PRAGMA max_page_count = 1").fetchall()
             with pytest.raises(StoreUnavailableError) as caught:
                 store.remember("shop", "name", "x" * 1_000_000)
-            assert _failures.UNAVAILABLE[sqlite3.SQLITE_FULL] == str(caught.value)
+            assert failures.UNAVAILABLE[sqlite3.SQLITE_FULL] == str(caught.value)
             store.remember("shop", "name", "x" * 1_000_000)
             assert 1 == store.count("shop")
 

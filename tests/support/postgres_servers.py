@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from redis_servers import free_port
 
 from safeklaviyo.stores.postgres import PostgresStore
+from support.redis_servers import free_port
 
 URL = os.environ.get("SAFEKLAVIYO_TEST_POSTGRES", "postgresql://127.0.0.1:5432/test")
 TABLES = ("binding", "place", "leased", "lease", "journal", "note")

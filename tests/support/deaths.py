@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from scenes import ANN, BOB, NEW, Killed, edit
-
 from safeklaviyo import CLEAR
-from safeklaviyo._flow import Send, StoreEffect
+from support.flows import Send, StoreEffect
+from support.scenes import ANN, BOB, NEW, Killed, edit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,13 +20,13 @@ from safeklaviyo import AsyncKlaviyo, Klaviyo, Policy, RetryPolicy, SafeKlaviyoE
 from safeklaviyo.stores.base import AsyncIdentityStore
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
+from support.clients import BOTH
 
 IMPORTS = [
     "pytest",
     "httpx",
     "email_validator",
-    "safeklaviyo._client",
-    "safeklaviyo._async_client",
+    *BOTH,
     "safeklaviyo.stores.postgres",
     "safeklaviyo.stores.redis",
 ]

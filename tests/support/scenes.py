@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo import Binding
     from safeklaviyo.identity import Identifier
-    from safeklaviyo.testing import KlaviyoSimulator
-    from safeklaviyo.testing.simulator.records import Answer, Asked, Entry
+    from safeklaviyo.testing import Answer, Asked, Entry, KlaviyoSimulator
 
 ACCOUNT = "SiMuLa"
 ANN = {"external_id": "ann-1", "email": "ann@shop.test"}

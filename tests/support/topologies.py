@@ -12,11 +12,11 @@ from shutil import chown, which
 import psycopg
 import pytest
 import redis
-from postgres_servers import OwnCluster
-from redis_servers import OwnServer, free_port
 
 from safeklaviyo.errors import StoreUnavailableError
 from safeklaviyo.testing.contract import BlockingStore
+from support.postgres_servers import OwnCluster
+from support.redis_servers import OwnServer, free_port
 
 PATIENCE = 60.0
 SECRETS = ("hunter2", "s3ntinel", "ann@shop.org", "PANN")

@@ -9,7 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo import CLEAR, Klaviyo, Policy, RetryPolicy
-from safeklaviyo._flow import StoreEffect
+from support.flows import StoreEffect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,136 @@
+"""Clients for tests: made for the simulator, whose time passes where they would wait, and what they are made of."""
+
+from __future__ import annotations
+
+from inspect import isasyncgenfunction, iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Protocol
+
+from safeklaviyo._async_shell import AsyncShell
+from safeklaviyo._bindings import AsyncBindings, Bindings
+from safeklaviyo._flow import Monotonic, Now, Sleep
+from safeklaviyo._profiles import AsyncProfiles, Profiles
+from safeklaviyo._shell import Shell
+from safeklaviyo._version import VERSION
+from safeklaviyo._wiring import BASE_URL, REVISION, Wiring, store_url, wiring
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Iterator
+
+    from safeklaviyo import IdentityStore, Klaviyo
+    from safeklaviyo._flow import Effect
+    from safeklaviyo.testing import KlaviyoSimulator
+
+__all__ = [
+    "ACCOUNT",
+    "BASE_URL",
+    "BLOCKING",
+    "BOTH",
+    "KEY",
+    "REVISION",
+    "VERSION",
+    "AsyncBindings",
+    "AsyncProfiles",
+    "Awaited",
+    "Bindings",
+    "NewClient",
+    "OpenClient",
+    "Profiles",
+    "QuickAsyncShell",
+    "QuickShell",
+    "Wiring",
+    "store_url",
+    "usual",
+    "wiring",
+]
+
+KEY = "pk_0123456789abcdef"
+ACCOUNT = "SiMuLa"
+BLOCKING = ["safeklaviyo._client"]
+BOTH = [*BLOCKING, "safeklaviyo._async_client"]
+"""What a process imports that makes such clients, so that it can be imported beforehand."""
+
+
+class NewClient(Protocol):
+    """Makes a client that talks to the simulator; each argument of `Klaviyo` may be given another value."""
+
+    def __call__(self, **arguments: Any) -> Klaviyo:
+        """Return the client; it is closed after the test."""
+        ...
+
+
+class OpenClient(Protocol):
+    """Makes a blocking client for a simulator and a map of the caller's own, as in each example of a property test."""
+
+    def __call__(self, simulator: KlaviyoSimulator, store: IdentityStore, **arguments: Any) -> Klaviyo:
+        """Return the client; it opens nothing, so that nobody has to close it."""
+        ...
+
+
+class Awaited:
+    """Something asynchronous, called as its blocking twin is: each call runs to its end in a loop."""
+
+    def __init__(self, subject: Any, runner: asyncio.Runner) -> None:
+        self._subject = subject
+        self._runner = runner
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._subject, {"close": "aclose"}.get(name, name))
+        if iscoroutinefunction(value):
+            return lambda *args, **named: self._runner.run(value(*args, **named))
+        if isasyncgenfunction(value):
+            return lambda *args, **named: self._pulled(value(*args, **named))
+        return Awaited(value, self._runner) if name in {"profiles", "bindings", "_shell"} else value
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._pulled(aiter(self._subject))
+
+    def __repr__(self) -> str:
+        return repr(self._subject)
+
+    def _pulled(self, source: AsyncIterator[Any]) -> Iterator[Any]:
+        async def pull() -> list[Any]:
+            try:
+                return [await anext(source)]
+            except StopAsyncIteration:
+                return []
+
+        while items := self._runner.run(pull()):
+            yield from items
+
+
+class QuickShell(Shell):
+    """A shell for which the simulator's time passes."""
+
+    def __init__(self, shell: Shell, simulator: KlaviyoSimulator) -> None:
+        super().__init__(shell._wiring, shell.store, shell._client)
+        self._simulator = simulator
+
+    def _perform(self, sender: Any, effect: Effect[object]) -> Any:
+        if isinstance(effect, Sleep | Now | Monotonic):
+            return _pass_time(self._simulator, effect)
+        return super()._perform(sender, effect)
+
+
+class QuickAsyncShell(AsyncShell):
+    """Same as `QuickShell`, awaited."""
+
+    def __init__(self, shell: AsyncShell, simulator: KlaviyoSimulator) -> None:
+        super().__init__(shell._wiring, shell.store, shell._client)
+        self._simulator = simulator
+
+    async def _perform(self, sender: Any, effect: Effect[object]) -> Any:
+        if isinstance(effect, Sleep | Now | Monotonic):
+            return _pass_time(self._simulator, effect)
+        return await super()._perform(sender, effect)
+
+
+def _pass_time(simulator: KlaviyoSimulator, effect: Sleep | Now | Monotonic) -> float:
+    if isinstance(effect, Sleep):
+        simulator.advance(effect.seconds)
+    return simulator.now()
+
+
+def usual(store: IdentityStore) -> dict[str, Any]:
+    """Return what the clients of most tests are given."""
+    return {"api_key": KEY, "account": ACCOUNT, "store": store}

@@ -1,0 +1,29 @@
+"""The parts of the pretend Klaviyo that shops do not import: schedules, the demo, its server, and its own modules."""
+
+from safeklaviyo.testing import demo
+from safeklaviyo.testing import simulator as package
+from safeklaviyo.testing.demo import script
+from safeklaviyo.testing.demo.counts import Counts
+from safeklaviyo.testing.demo.interruption import NEW, Interruption, Places, change, run
+from safeklaviyo.testing.demo.shops import RawShop, SafeShop
+from safeklaviyo.testing.schedule import Limits, VirtualClock, World, explore
+from safeklaviyo.testing.server import ASGIApp
+
+__all__ = [
+    "NEW",
+    "ASGIApp",
+    "Counts",
+    "Interruption",
+    "Limits",
+    "Places",
+    "RawShop",
+    "SafeShop",
+    "VirtualClock",
+    "World",
+    "change",
+    "demo",
+    "explore",
+    "package",
+    "run",
+    "script",
+]
