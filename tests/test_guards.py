@@ -187,7 +187,7 @@ GUARDS = [
         "operations/test_traces.py::test_h2_whoever_takes_a_former_address_takes_no_profile",
     ),
     _guard(
-        "H5", source.LEDGER,
+        "H5", source.SEMANTICS,
         "if not is_expected:", "if False:",
         "operations/test_drift.py::test_h5_a_check_that_was_overtaken_writes_nothing_over_the_map",
     ),

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from safeklaviyo import _wire, stores
+from safeklaviyo import _wire
 from safeklaviyo._retry import transmit
 from safeklaviyo._shell import Shell
 from safeklaviyo._version import VERSION
@@ -23,6 +23,7 @@ from safeklaviyo.cli._console import say
 from safeklaviyo.cli._map import store_url
 from safeklaviyo.errors import APIConnectionError, ConfigurationError, StoreError
 from safeklaviyo.policy import Policy, RetryPolicy
+from safeklaviyo.stores import opening
 from safeklaviyo.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -156,8 +157,8 @@ def _check_clock(answer: Response, now: float) -> Check:
 
 def _check_store(url: str) -> Iterator[Check]:
     try:
-        store = stores.open_store(url)
-        path = stores._sqlite_path(url)  # noqa: SLF001 - the same package
+        store = opening.open_store(url)
+        path = opening.sqlite_path(url)
     except ConfigurationError as error:
         yield Check("fail", "store", str(error))
         return
@@ -171,7 +172,7 @@ def _check_store(url: str) -> Iterator[Check]:
         except (StoreError, ConfigurationError) as error:
             yield Check("fail", "store", str(error))
             return
-        if stores._is_redis(url):  # noqa: SLF001 - the same package
+        if opening.is_redis(url):
             yield from _check_persistence(store)
     if path is not None:
         yield _check_mode(Path(path))

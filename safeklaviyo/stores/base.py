@@ -25,7 +25,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from safeklaviyo.stores._records import (
+from safeklaviyo.stores.records import (
     AddStatus,
     BindOutcome,
     Change,

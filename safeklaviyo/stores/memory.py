@@ -1,6 +1,6 @@
 """The identity map in memory: for tests, and for one process that may forget everything when it ends.
 
-Decided here: that the rows are dictionaries under one lock. The contract is in `base`, its logic in `_ledger`.
+Decided here: that the rows are dictionaries under one lock. The contract is in `base`, its logic in `semantics`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo.errors import StoreUnavailableError
-from safeklaviyo.stores import _ledger
-from safeklaviyo.stores._ledger import LeaseRow, Place, Rows
-from safeklaviyo.stores._twin import Twin
+from safeklaviyo.stores import semantics
 from safeklaviyo.stores.base import Found, IdentityStore, JournalRow, Lease, Match, Notes, Page
+from safeklaviyo.stores.semantics import LeaseRow, Place, Rows
+from safeklaviyo.stores.twin import Twin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -139,7 +139,7 @@ class _Account(Rows):
         """Return what is known of these identifiers."""
         places = [(each, place) for each in identifiers if (place := self.places.get(each)) is not None]
         matches = tuple(Match(each, self.bindings[place.key], place.retired_at) for each, place in places)
-        concerned = {*identifiers, *(each for match in matches for each in _ledger.owned(match.binding))}
+        concerned = {*identifiers, *(each for match in matches for each in semantics.owned(match.binding))}
         tokens = [self.covered[each] for each in concerned if each in self.covered]
         return Found(matches, self.leases[min(tokens)].seen_at(now) if tokens else None, now)
 
@@ -175,37 +175,37 @@ class MemoryStore(IdentityStore):
     def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
         """See `IdentityStore.acquire`."""
         with self._rows(account) as rows:
-            return _ledger.acquire(rows, identifiers, intent, ttl, self._clock())
+            return semantics.acquire(rows, identifiers, intent, ttl, self._clock())
 
     def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
         """See `IdentityStore.renew`."""
         with self._rows(account) as rows:
-            return _ledger.renew(rows, token, ttl, intent, self._clock())
+            return semantics.renew(rows, token, ttl, intent, self._clock())
 
     def release(self, account: str, token: int) -> bool:
         """See `IdentityStore.release`."""
         with self._rows(account) as rows:
-            return _ledger.release(rows, token)
+            return semantics.release(rows, token)
 
     def bind(self, account: str, change: Change) -> BindOutcome:
         """See `IdentityStore.bind`."""
         with self._rows(account) as rows:
-            return _ledger.bind(rows, change, self._clock())
+            return semantics.bind(rows, change, self._clock())
 
     def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
         """See `IdentityStore.add`."""
         with self._rows(account) as rows:
-            return tuple(_ledger.add(rows, binding) for binding in bindings)
+            return tuple(semantics.add(rows, binding) for binding in bindings)
 
     def remove(self, account: str, identifier: Identifier) -> bool:
         """See `IdentityStore.remove`."""
         with self._rows(account) as rows:
-            return _ledger.remove(rows, identifier)
+            return semantics.remove(rows, identifier)
 
     def release_identifier(self, account: str, identifier: Identifier) -> bool:
         """See `IdentityStore.release_identifier`."""
         with self._rows(account) as rows:
-            return _ledger.release_identifier(rows, identifier)
+            return semantics.release_identifier(rows, identifier)
 
     def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
         """See `IdentityStore.expired`."""
@@ -258,12 +258,12 @@ class MemoryStore(IdentityStore):
     def restore(self, account: str, former: Sequence[Match]) -> int:
         """See `IdentityStore.restore`."""
         with self._rows(account) as rows:
-            return sum([_ledger.restore(rows, match) for match in former])
+            return sum([semantics.restore(rows, match) for match in former])
 
     def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
         """See `IdentityStore.restore_journal`."""
         with self._rows(account) as here:
-            return sum([_ledger.restore_journal(here, binding, row) for binding, row in rows])
+            return sum([semantics.restore_journal(here, binding, row) for binding, row in rows])
 
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""

@@ -29,7 +29,7 @@ from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
 from tests.benchmarks.counting import counted
 from tests.benchmarks.measuring import ACCOUNT, BODY, EVENT, HEADERS, KEY, ROW, awaited_cpu, cpu, show
 from tests.support.postgres import Queries
-from tests.support.redis import Maps, calls
+from tests.support.redis import Maps, packing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -167,7 +167,7 @@ def in_redis() -> Iterator[Place | None]:
 
 
 def _evalsha(prefix: str) -> tuple[Any, ...]:
-    return Maps(prefix).command(ACCOUNT, calls.find(PAIR))[1:]
+    return Maps(prefix).command(ACCOUNT, packing.find(PAIR))[1:]
 
 
 @contextmanager

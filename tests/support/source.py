@@ -9,8 +9,9 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
     "__init__.py", "__main__.py", "cli/__init__.py", "errors.py", "identity.py", "models.py", "policy.py",
-    "stores/__init__.py", "stores/base.py", "stores/memory.py", "stores/postgres.py",
-    "stores/redis.py", "stores/sqlite.py", "testing/__init__.py", "testing/contract.py", "testing/plugin.py",
+    "stores/__init__.py", "stores/base.py", "stores/memory.py",
+    "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
+    "testing/contract.py", "testing/plugin.py",
 }  # fmt: skip
 """What programs may import; whatever else there is may move."""
 
@@ -30,7 +31,7 @@ DIALECTS = "_dialects.py"
 EVENT = "_event.py"
 EVIDENCE = "_evidence.py"
 HTTP = "_http.py"
-LEDGER = "stores/_ledger.py"
+SEMANTICS = "stores/semantics.py"
 PROPERTIES = "_properties.py"
 RESERVED = "_reserved.py"
 RETRY = "_retry.py"

@@ -1,6 +1,6 @@
 """What the identity maps share behind their contract, whatever keeps them."""
 
-from safeklaviyo.stores import _failures as failures
-from safeklaviyo.stores._twin import Twin
+from safeklaviyo.stores.sqlite import _failures as failures
+from safeklaviyo.stores.twin import Twin
 
 __all__ = ["Twin", "failures"]

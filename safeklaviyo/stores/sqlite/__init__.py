@@ -1,7 +1,7 @@
 """The identity map in a SQLite file: for all processes of one host.
 
 Decided here: which calls are short reads, which are long ones, which are transactions, and what of it may run in an
-event loop. The contract is in `base`, its logic in `_ledger`, the tables in `_sql`, the file in `_database`.
+event loop. The contract is in `base`, its logic in `semantics`, the tables in `tables`, the file in `database`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from safeklaviyo.stores import _ledger, _sql
-from safeklaviyo.stores._database import Database, WouldWaitError
-from safeklaviyo.stores._sql import SqlRows
-from safeklaviyo.stores._twin import Twin
+from safeklaviyo.stores import semantics
 from safeklaviyo.stores.base import IdentityStore
+from safeklaviyo.stores.sqlite import _tables as tables
+from safeklaviyo.stores.sqlite._database import Database, WouldWaitError
+from safeklaviyo.stores.sqlite._tables import SqlRows
+from safeklaviyo.stores.twin import Twin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ class SqliteStore(IdentityStore):
 
     def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
         """See `IdentityStore.find`."""
-        return self._database.read(lambda db: _sql.find(db, account, identifiers, self._clock()))
+        return self._database.read(lambda db: tables.find(db, account, identifiers, self._clock()))
 
     def find_at_once(self, account: str, identifiers: Sequence[Identifier]) -> Found:
         """Find as `find` does, if nothing has to be waited for.
@@ -57,91 +58,91 @@ class SqliteStore(IdentityStore):
         Raises:
             WouldWaitError: Something has.
         """
-        return self._database.read(lambda db: _sql.find(db, account, identifiers, self._clock()), patient=False)
+        return self._database.read(lambda db: tables.find(db, account, identifiers, self._clock()), patient=False)
 
     def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
         """See `IdentityStore.acquire`."""
-        return self._write(account, lambda rows: _ledger.acquire(rows, identifiers, intent, ttl, self._clock()))
+        return self._write(account, lambda rows: semantics.acquire(rows, identifiers, intent, ttl, self._clock()))
 
     def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
         """See `IdentityStore.renew`."""
-        return self._write(account, lambda rows: _ledger.renew(rows, token, ttl, intent, self._clock()))
+        return self._write(account, lambda rows: semantics.renew(rows, token, ttl, intent, self._clock()))
 
     def release(self, account: str, token: int) -> bool:
         """See `IdentityStore.release`."""
-        return self._write(account, lambda rows: _ledger.release(rows, token))
+        return self._write(account, lambda rows: semantics.release(rows, token))
 
     def bind(self, account: str, change: Change) -> BindOutcome:
         """See `IdentityStore.bind`."""
-        return self._write(account, lambda rows: _ledger.bind(rows, change, self._clock()))
+        return self._write(account, lambda rows: semantics.bind(rows, change, self._clock()))
 
     def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
         """See `IdentityStore.add`."""
-        return self._write(account, lambda rows: tuple([_ledger.add(rows, binding) for binding in bindings]))
+        return self._write(account, lambda rows: tuple([semantics.add(rows, binding) for binding in bindings]))
 
     def remove(self, account: str, identifier: Identifier) -> bool:
         """See `IdentityStore.remove`."""
-        return self._write(account, lambda rows: _ledger.remove(rows, identifier))
+        return self._write(account, lambda rows: semantics.remove(rows, identifier))
 
     def release_identifier(self, account: str, identifier: Identifier) -> bool:
         """See `IdentityStore.release_identifier`."""
-        return self._write(account, lambda rows: _ledger.release_identifier(rows, identifier))
+        return self._write(account, lambda rows: semantics.release_identifier(rows, identifier))
 
     def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
         """See `IdentityStore.expired`."""
-        return self._database.scan(lambda db: _sql.expired(db, account, limit, self._clock()))
+        return self._database.scan(lambda db: tables.expired(db, account, limit, self._clock()))
 
     def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
         """See `IdentityStore.leases`."""
-        return self._database.scan(lambda db: _sql.leases(db, account, limit, self._clock()))
+        return self._database.scan(lambda db: tables.leases(db, account, limit, self._clock()))
 
     def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """See `IdentityStore.journal`."""
-        return self._database.scan(lambda db: _sql.journal(db, account, since, after, limit))
+        return self._database.scan(lambda db: tables.journal(db, account, since, after, limit))
 
     def forget_journal(self, account: str, key: str) -> int:
         """See `IdentityStore.forget_journal`."""
-        return self._database.write(lambda db: _sql.forget_journal(db, account, key))
+        return self._database.write(lambda db: tables.forget_journal(db, account, key))
 
     def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
         """See `IdentityStore.page`."""
-        return self._database.scan(lambda db: _sql.page(db, account, after, limit))
+        return self._database.scan(lambda db: tables.page(db, account, after, limit))
 
     def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
         """See `IdentityStore.bindings`."""
-        return self._database.scan(lambda db: _sql.bindings(db, account, keys))
+        return self._database.scan(lambda db: tables.bindings(db, account, keys))
 
     def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """See `IdentityStore.former`."""
-        return self._database.scan(lambda db: _sql.former(db, account, bindings))
+        return self._database.scan(lambda db: tables.former(db, account, bindings))
 
     def restore(self, account: str, former: Sequence[Match]) -> int:
         """See `IdentityStore.restore`."""
-        return self._write(account, lambda rows: sum([_ledger.restore(rows, match) for match in former]))
+        return self._write(account, lambda rows: sum([semantics.restore(rows, match) for match in former]))
 
     def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
         """See `IdentityStore.restore_journal`."""
 
         def work(here: SqlRows) -> int:
-            return sum([_ledger.restore_journal(here, binding, row) for binding, row in rows])
+            return sum([semantics.restore_journal(here, binding, row) for binding, row in rows])
 
         return self._write(account, work)
 
     def count(self, account: str) -> int:
         """See `IdentityStore.count`."""
-        return self._database.scan(lambda db: _sql.count(db, account))
+        return self._database.scan(lambda db: tables.count(db, account))
 
     def recall(self, account: str, name: str) -> str | None:
         """See `IdentityStore.recall`."""
-        return self._database.read(lambda db: _sql.recall(db, account, name))
+        return self._database.read(lambda db: tables.recall(db, account, name))
 
     def remember(self, account: str, name: str, value: str | None) -> None:
         """See `IdentityStore.remember`."""
-        self._database.write(lambda db: _sql.remember(db, account, name, value))
+        self._database.write(lambda db: tables.remember(db, account, name, value))
 
     def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
         """See `IdentityStore.notes`."""
-        return self._database.scan(lambda db: _sql.notes(db, account, after, limit))
+        return self._database.scan(lambda db: tables.notes(db, account, after, limit))
 
     def close(self) -> None:
         """See `IdentityStore.close`."""

@@ -16,12 +16,12 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
-from safeklaviyo.stores._postgres import failures
-from safeklaviyo.stores._postgres.async_connections import async_drive, async_fetched
-from safeklaviyo.stores._postgres.connections import drive, fetched
+from safeklaviyo.stores.postgres import _failures as failures
+from safeklaviyo.stores.postgres._async_connections import async_drive, async_fetched
+from safeklaviyo.stores.postgres._connections import drive, fetched
 
 if TYPE_CHECKING:
-    from safeklaviyo.stores._postgres.queries import Queries, Query, Rows
+    from safeklaviyo.stores.postgres._queries import Queries, Query, Rows
 
 T = TypeVar("T")
 

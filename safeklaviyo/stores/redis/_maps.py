@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from safeklaviyo.errors import ConfigurationError
-from safeklaviyo.stores._redis.calls import RECORD
-from safeklaviyo.stores._redis.failures import refusal
+from safeklaviyo.stores.redis._failures import refusal
+from safeklaviyo.stores.redis._packing import RECORD
 
 if TYPE_CHECKING:
-    from safeklaviyo.stores._redis.calls import Call
+    from safeklaviyo.stores.redis._packing import Call
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from safeklaviyo.errors import SafeKlaviyoError, StoreUnavailableError
-from safeklaviyo.stores._postgres import failures
-from safeklaviyo.stores._postgres.connections import (
+from safeklaviyo.stores.postgres import _failures as failures
+from safeklaviyo.stores.postgres._connections import (
     PATIENCE,
     SETTINGS,
     SlowError,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from psycopg.abc import PQGen
 
-    from safeklaviyo.stores._postgres.queries import Queries, Query, Rows
+    from safeklaviyo.stores.postgres._queries import Queries, Query, Rows
 
 T = TypeVar("T")
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores._ledger import owned
-from safeklaviyo.stores._redis.scripts import READS, WRITES
 from safeklaviyo.stores.base import BindOutcome, Found, JournalEntry, JournalRow, Lease, Match, Notes, Page
+from safeklaviyo.stores.redis._scripts import READS, WRITES
+from safeklaviyo.stores.semantics import owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from safeklaviyo.stores._redis.scripts import Script
     from safeklaviyo.stores.base import AddStatus, Change
+    from safeklaviyo.stores.redis._scripts import Script
 
 T = TypeVar("T")
 

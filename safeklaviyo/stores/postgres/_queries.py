@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 from safeklaviyo.errors import StoreIncompatibleError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores._ledger import owned
-from safeklaviyo.stores._postgres import schema
 from safeklaviyo.stores.base import BindOutcome, Found, JournalEntry, JournalRow, Lease, Match, Notes, Page
+from safeklaviyo.stores.postgres import _schema as schema
+from safeklaviyo.stores.semantics import owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

@@ -1,4 +1,4 @@
--- The operations that write, step by step as `safeklaviyo.stores._ledger` has them.
+-- The operations that write, step by step as `safeklaviyo.stores.semantics` has them.
 
 -- A key of another type stops the script here, before it has written anything: Redis undoes nothing.
 for _, key in ipairs({order, expiries, diary}) do redis.call('ZCARD', key) end

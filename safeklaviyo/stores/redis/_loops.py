@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from safeklaviyo.stores._redis.servers import CONNECTIONS
+from safeklaviyo.stores.redis._servers import CONNECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from safeklaviyo.stores._redis.servers import Server
+    from safeklaviyo.stores.redis._servers import Server
 
 
 class _Kept(NamedTuple):

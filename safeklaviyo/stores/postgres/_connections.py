@@ -29,14 +29,14 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed
 
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreUnavailableError
-from safeklaviyo.stores._postgres import failures
+from safeklaviyo.stores.postgres import _failures as failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from psycopg.abc import PQGen
 
-    from safeklaviyo.stores._postgres.queries import Queries, Query, Rows
+    from safeklaviyo.stores.postgres._queries import Queries, Query, Rows
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """The identity map as SQLite tables: the schema, its statements, and how a row becomes a value.
 
-Decided here: what is kept where. How the file is opened and who waits for whom is in `_database`.
+Decided here: what is kept where. How the file is opened and who waits for whom is in `database`.
 
 An identifier has one row in `place`, which keeps rules 1 and 2 of the contract by its primary key; a lease has its
 identifiers once in `lease`, to be read, and once each in `leased`, to be found, which keeps rule 3.
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores._ledger import LeaseRow, Place, Rows
 from safeklaviyo.stores.base import Found, JournalEntry, JournalRow, Match, Notes, Page
+from safeklaviyo.stores.semantics import LeaseRow, Place, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

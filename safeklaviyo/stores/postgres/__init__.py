@@ -2,7 +2,7 @@
 
 Decided here: nothing but what asks what. The contract is in `base`; each operation is one statement, which calls a
 function that does all of it in one transaction, so that nothing is ever read first and written later from here
-(``_postgres/version_1.sql``). Writers of one account take turns; a `find` waits for nobody and is one round trip.
+(``version_1.sql``). Writers of one account take turns; a `find` waits for nobody and is one round trip.
 
 Repeating: an operation whose connection is lost may or may not have been done, and raises `StoreUnavailableError`. Each
 may be repeated. Reading changes nothing; `renew` and `remember` do the same again. A repeated `release`, `remove` or
@@ -22,12 +22,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo.errors import ConfigurationError
-from safeklaviyo.stores._postgres.async_connections import AsyncConnections
-from safeklaviyo.stores._postgres.connections import PATIENCE, Connections
-from safeklaviyo.stores._postgres.joined import AsyncJoined, Joined
-from safeklaviyo.stores._postgres.queries import Queries
-from safeklaviyo.stores._postgres.schema import SCHEMA, migration_sql, named
 from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
+from safeklaviyo.stores.postgres._async_connections import AsyncConnections
+from safeklaviyo.stores.postgres._connections import PATIENCE, Connections
+from safeklaviyo.stores.postgres._joined import AsyncJoined, Joined
+from safeklaviyo.stores.postgres._queries import Queries
+from safeklaviyo.stores.postgres._schema import SCHEMA, migration_sql, named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from safeklaviyo.errors import ConfigurationError, StoreIncompatibleError, StoreUnavailableError
-from safeklaviyo.stores._postgres.schema import MIGRATE
+from safeklaviyo.stores.postgres._schema import MIGRATE
 
 if TYPE_CHECKING:
     import psycopg

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
 from safeklaviyo.errors import ConfigurationError, StoreIncompatibleError, StoreUnavailableError
-from safeklaviyo.stores import _failures, _sql
+from safeklaviyo.stores.sqlite import _failures as failures
+from safeklaviyo.stores.sqlite import _tables as tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -96,7 +97,7 @@ class Database:
             try:
                 return work(self._short_connection(patient=patient))
             except sqlite3.Error as exc:
-                if _failures.primary_code(exc) != sqlite3.SQLITE_BUSY:
+                if failures.primary_code(exc) != sqlite3.SQLITE_BUSY:
                     raise self._failed(self._short, exc) from exc
                 if not patient:
                     raise WouldWaitError from exc
@@ -189,9 +190,9 @@ class Database:
 
     def _failed(self, seat: _Seat, failure: sqlite3.Error) -> Exception:
         """Return the error for a failure; unless it was only waiting, the connection is not used again."""
-        if _failures.primary_code(failure) != sqlite3.SQLITE_BUSY:
+        if failures.primary_code(failure) != sqlite3.SQLITE_BUSY:
             seat.vacate()
-        return _failures.store_error(failure)
+        return failures.store_error(failure)
 
 
 def _make_file(path: Path) -> None:
@@ -231,7 +232,7 @@ def _prepare(connection: sqlite3.Connection, timeout: float) -> None:
     _switch_to_wal(connection, timeout)
     with _transaction(connection, "IMMEDIATE"):
         # Another process may have been faster.
-        for statement in () if _is_made(connection) else _sql.SCHEMA:
+        for statement in () if _is_made(connection) else tables.SCHEMA:
             connection.execute(statement)
 
 
@@ -241,16 +242,16 @@ def _is_made(connection: sqlite3.Connection) -> bool:
     Raises:
         StoreIncompatibleError: It is something else.
     """
-    application, version, tables = (
+    application, version, count = (
         connection.execute(question).fetchone()[0]
         for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
     )
-    if (application, version) == (_sql.APPLICATION_ID, _sql.VERSION):
+    if (application, version) == (tables.APPLICATION_ID, tables.VERSION):
         return True
-    if application == _sql.APPLICATION_ID:
+    if application == tables.APPLICATION_ID:
         raise StoreIncompatibleError("the identity map was written by another version of safeklaviyo; use that version")
-    if (application, version, tables) != (0, 0, 0):
-        raise StoreIncompatibleError(_failures.NOT_AN_IDENTITY_MAP)
+    if (application, version, count) != (0, 0, 0):
+        raise StoreIncompatibleError(failures.NOT_AN_IDENTITY_MAP)
     return False
 
 
@@ -261,7 +262,7 @@ def _switch_to_wal(connection: sqlite3.Connection, timeout: float) -> None:
         try:
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
         except sqlite3.OperationalError as exc:
-            if _failures.primary_code(exc) != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
+            if failures.primary_code(exc) != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
                 raise
             time.sleep(_CREATION_PAUSE)
         else:
