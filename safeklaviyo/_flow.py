@@ -2,7 +2,8 @@
 
 A *flow* is a generator that yields effects and is sent their results; a failed effect is thrown into it. A *shell*
 (`_client`), the schedules of `safeklaviyo.testing` and plain tests drive flows, each in its own way, so that the same
-code runs synchronously, asynchronously, and step by step through every interleaving and every crash.
+code runs synchronously, asynchronously, and step by step through every interleaving and every crash. What is asked of a
+store is asked by its calls (`stores.calls`), which are effects as they stand.
 
 `response = yield from Send(request)` is fully typed: an effect's iteration yields the effect and returns its result.
 A flow sends and receives `object`, so a forgotten ``from`` is a type error.
@@ -13,40 +14,64 @@ what it held expires), no I/O, and an effect is carried out at most once for eac
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from safeklaviyo.identity import Identifier
-    from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import (  # noqa: F401 - some stand in quotes, as what an effect results in
-        AddStatus,
-        AnyStore,
-        BindOutcome,
-        Change,
-        Found,
-        JournalRow,
-        Lease,
-        Match,
-        Page,
-    )
+from safeklaviyo._effect import Effect
+from safeklaviyo.stores.calls import (
+    Acquire,
+    Add,
+    Bind,
+    Expired,
+    Find,
+    ForgetJournal,
+    Former,
+    Journal,
+    ListBindings,
+    Recall,
+    Release,
+    ReleaseIdentifier,
+    Remember,
+    Remove,
+    Renew,
+)
+from safeklaviyo.stores.calls import Call as StoreEffect
 
-R_co = TypeVar("R_co", covariant=True)
+__all__ = [
+    "Acquire",
+    "Add",
+    "Bind",
+    "Effect",
+    "Endpoint",
+    "Expired",
+    "Find",
+    "Flow",
+    "ForgetJournal",
+    "Former",
+    "Journal",
+    "ListBindings",
+    "Monotonic",
+    "NewId",
+    "Now",
+    "Recall",
+    "Release",
+    "ReleaseIdentifier",
+    "Remember",
+    "Remove",
+    "Renew",
+    "Repeat",
+    "Request",
+    "Response",
+    "Send",
+    "Sleep",
+    "StoreEffect",
+]
+
 T = TypeVar("T")
 
 Flow = Generator["Effect[object]", object, T]
-
-
-class Effect(Generic[R_co]):
-    """Something to be done by whoever drives the flow, and the type of its result."""
-
-    __slots__ = ()
-
-    def __iter__(self) -> Generator[Effect[object], object, R_co]:
-        return cast("R_co", (yield self))
 
 
 class Repeat(Enum):
@@ -141,186 +166,3 @@ class Monotonic(Effect[float]):
 @dataclass(frozen=True, slots=True)
 class NewId(Effect[str]):
     """A new unique text of at most 64 characters."""
-
-
-class StoreEffect(Effect[R_co]):
-    """One call of the identity map. Throws `StoreUnavailableError` or `StoreIncompatibleError`."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def on(self, store: AnyStore) -> Any:
-        """Call the store: its result if it is synchronous, else an awaitable of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Find(StoreEffect["Found"]):
-    """See `IdentityStore.find`."""
-
-    account: str
-    identifiers: tuple[Identifier, ...]
-
-    def on(self, store: AnyStore) -> Any:
-        return store.find(self.account, self.identifiers)
-
-
-@dataclass(frozen=True, slots=True)
-class Acquire(StoreEffect["Lease | None"]):
-    """See `IdentityStore.acquire`."""
-
-    account: str
-    identifiers: frozenset[Identifier]
-    intent: str
-    ttl: float
-
-    def on(self, store: AnyStore) -> Any:
-        return store.acquire(self.account, self.identifiers, intent=self.intent, ttl=self.ttl)
-
-
-@dataclass(frozen=True, slots=True)
-class Renew(StoreEffect[bool]):
-    """See `IdentityStore.renew`."""
-
-    account: str
-    token: int
-    ttl: float
-    intent: str | None = None
-
-    def on(self, store: AnyStore) -> Any:
-        return store.renew(self.account, self.token, ttl=self.ttl, intent=self.intent)
-
-
-@dataclass(frozen=True, slots=True)
-class Release(StoreEffect[bool]):
-    """See `IdentityStore.release`."""
-
-    account: str
-    token: int
-
-    def on(self, store: AnyStore) -> Any:
-        return store.release(self.account, self.token)
-
-
-@dataclass(frozen=True, slots=True)
-class Bind(StoreEffect["BindOutcome"]):
-    """See `IdentityStore.bind`."""
-
-    account: str
-    change: Change
-
-    def on(self, store: AnyStore) -> Any:
-        return store.bind(self.account, self.change)
-
-
-@dataclass(frozen=True, slots=True)
-class Remove(StoreEffect[bool]):
-    """See `IdentityStore.remove`."""
-
-    account: str
-    identifier: Identifier
-
-    def on(self, store: AnyStore) -> Any:
-        return store.remove(self.account, self.identifier)
-
-
-@dataclass(frozen=True, slots=True)
-class Add(StoreEffect["tuple[AddStatus, ...]"]):
-    """See `IdentityStore.add`."""
-
-    account: str
-    bindings: tuple[Binding, ...]
-
-    def on(self, store: AnyStore) -> Any:
-        return store.add(self.account, self.bindings)
-
-
-@dataclass(frozen=True, slots=True)
-class ListBindings(StoreEffect["Page"]):
-    """See `IdentityStore.page`."""
-
-    account: str
-    after: str | None
-    limit: int
-
-    def on(self, store: AnyStore) -> Any:
-        return store.page(self.account, after=self.after, limit=self.limit)
-
-
-@dataclass(frozen=True, slots=True)
-class Expired(StoreEffect["tuple[Lease, ...]"]):
-    """See `IdentityStore.expired`."""
-
-    account: str
-    limit: int
-
-    def on(self, store: AnyStore) -> Any:
-        return store.expired(self.account, self.limit)
-
-
-@dataclass(frozen=True, slots=True)
-class Journal(StoreEffect["tuple[JournalRow, ...]"]):
-    """See `IdentityStore.journal`."""
-
-    account: str
-    since: float
-    after: int
-    limit: int
-
-    def on(self, store: AnyStore) -> Any:
-        return store.journal(self.account, since=self.since, after=self.after, limit=self.limit)
-
-
-@dataclass(frozen=True, slots=True)
-class Former(StoreEffect["tuple[Match, ...]"]):
-    """See `IdentityStore.former`."""
-
-    account: str
-    bindings: Sequence[Binding]
-
-    def on(self, store: AnyStore) -> Any:
-        return store.former(self.account, self.bindings)
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetJournal(StoreEffect[int]):
-    """See `IdentityStore.forget_journal`."""
-
-    account: str
-    key: str
-
-    def on(self, store: AnyStore) -> Any:
-        return store.forget_journal(self.account, self.key)
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseIdentifier(StoreEffect[bool]):
-    """See `IdentityStore.release_identifier`."""
-
-    account: str
-    identifier: Identifier
-
-    def on(self, store: AnyStore) -> Any:
-        return store.release_identifier(self.account, self.identifier)
-
-
-@dataclass(frozen=True, slots=True)
-class Recall(StoreEffect["str | None"]):
-    """See `IdentityStore.recall`."""
-
-    account: str
-    name: str
-
-    def on(self, store: AnyStore) -> Any:
-        return store.recall(self.account, self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class Remember(StoreEffect[None]):
-    """See `IdentityStore.remember`."""
-
-    account: str
-    name: str
-    value: str | None
-
-    def on(self, store: AnyStore) -> Any:
-        return store.remember(self.account, self.name, self.value)

@@ -1,162 +1,108 @@
-"""What each operation of the contract does, step by step, over the few things that a store must know how to do.
+"""What each call means, step by step, over the few things that a store of one host must know how to do.
 
 Decided here: what is judged, in which order, and what changes. Not here: how rows are kept, locked and made durable;
-that is the store's own, which calls each function inside one transaction and passes the time read inside it.
-Read next: `memory`, where the rows are dictionaries.
+that is the store's own, which calls `perform` inside one transaction. The same stands once more for each server in its
+own words: ``postgres/version_1.sql`` and ``redis/writes.lua``; the tests of agreement hold all three together.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
-from safeklaviyo.stores.base import BindOutcome, JournalRow, Lease
+from safeklaviyo.stores import calls
+from safeklaviyo.stores.records import BindOutcome, Found, JournalRow, Match
+from safeklaviyo.stores.rows import Place, owned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from safeklaviyo.stores.base import AddStatus, Change, Match
+    from safeklaviyo.identity import Identifier
+    from safeklaviyo.stores.calls import Call
+    from safeklaviyo.stores.records import AddStatus, Change, Lease
+    from safeklaviyo.stores.rows import Rows
 
-_OWNED = (Kind.EXTERNAL_ID, Kind.EMAIL, Kind.PROFILE_ID)
+T = TypeVar("T")
+C = TypeVar("C", bound="Call[Any]")
+_Meaning: TypeAlias = "Callable[[Rows, C], T]"
+
 _ENTRIES = tuple(each.name for each in fields(Binding) if each.name not in {"verified_at", "version", "key"})
+_MEANINGS: Final[dict[type, Callable[[Rows, Any], Any]]] = {
+    calls.Journal: lambda rows, call: rows.journal(call.since, call.after, call.limit),
+    calls.ForgetJournal: lambda rows, call: rows.forget_journal(call.key),
+    calls.ListBindings: lambda rows, call: rows.page(call.after, call.limit),
+    calls.ReadBindings: lambda rows, call: rows.bindings(call.keys),
+    calls.Count: lambda rows, _: rows.count(),
+    calls.Recall: lambda rows, call: rows.recall(call.name),
+    calls.ListNotes: lambda rows, call: rows.notes(call.after, call.limit),
+}
+"""Those that take one step; the others follow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Whose an identifier is, or was.
-
-    Attributes:
-        key: The binding's key.
-        retired_at: None while the identifier is current.
-    """
-
-    key: str
-    retired_at: float | None = None
+def perform(rows: Rows, call: Call[T]) -> T:
+    """Carry out a call over the rows of its account."""
+    result: T = _MEANINGS[type(call)](rows, call)
+    return result
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRow:
-    """A lease as it is kept.
+def _means(kind: type[C]) -> Callable[[_Meaning[C, T]], _Meaning[C, T]]:
+    def note(meaning: _Meaning[C, T]) -> _Meaning[C, T]:
+        _MEANINGS[kind] = meaning
+        return meaning
 
-    Attributes:
-        expires: In unix seconds, by the store's clock.
-    """
-
-    token: int
-    identifiers: frozenset[Identifier]
-    intent: str
-    expires: float
-
-    def seen_at(self, now: float, *, taken_over: bool = False) -> Lease:
-        """Return the lease as it looks at that time; it has expired when nothing remains."""
-        return Lease(self.token, self.identifiers, self.intent, self.expires - now, taken_over)
+    return note
 
 
-class Rows(ABC):
-    """The rows of one account, inside one transaction. An identifier has one place, which is rule 2 of the contract."""
-
-    @abstractmethod
-    def place(self, identifier: Identifier) -> Place | None:
-        """Return whose the identifier is, or was."""
-
-    @abstractmethod
-    def put(self, identifier: Identifier, place: Place) -> None:
-        """Give the identifier this place, whatever it had before."""
-
-    @abstractmethod
-    def forget(self, identifier: Identifier) -> None:
-        """Take the identifier's place away, if it has one."""
-
-    @abstractmethod
-    def retired(self, key: str) -> dict[Identifier, float]:
-        """Return what is retired from a binding, and since when."""
-
-    @abstractmethod
-    def binding(self, key: str) -> Binding | None:
-        """Return the binding of that key."""
-
-    @abstractmethod
-    def save(self, binding: Binding) -> Binding:
-        """Write a binding and return it; one without a key is given one that no binding has ever had."""
-
-    @abstractmethod
-    def drop(self, key: str) -> None:
-        """Remove a binding, but not the places that point to it."""
-
-    @abstractmethod
-    def token(self, identifier: Identifier) -> int | None:
-        """Return the token of the lease that covers the identifier."""
-
-    @abstractmethod
-    def lease(self, token: int) -> LeaseRow | None:
-        """Return the lease of that token."""
-
-    @abstractmethod
-    def grant(self, identifiers: frozenset[Identifier], intent: str, expires: float) -> LeaseRow:
-        """Write a new lease, with a token higher than all before it."""
-
-    @abstractmethod
-    def extend(self, token: int, intent: str, expires: float) -> None:
-        """Overwrite the intent and the expiry of a lease."""
-
-    @abstractmethod
-    def revoke(self, token: int) -> None:
-        """Remove a lease."""
-
-    @abstractmethod
-    def write_down(self, row: JournalRow) -> None:
-        """Add a row to the journal, under a number of its own."""
-
-    @abstractmethod
-    def is_written_down(self, row: JournalRow) -> bool:
-        """Tell whether the journal has that row, under whatever number."""
-
-    @abstractmethod
-    def inherit(self, key: str, heir: str) -> None:
-        """Let the journal's rows about one binding become rows about another."""
+@_means(calls.Find)
+def _find(rows: Rows, call: calls.Find) -> Found:
+    matches: list[Match] = []
+    concerned = set(call.identifiers)
+    for identifier in call.identifiers:
+        place = rows.place(identifier)
+        binding = None if place is None else rows.binding(place.key)
+        if place is not None and binding is not None:
+            matches.append(Match(identifier, binding, place.retired_at))
+            concerned.update(owned(binding))
+    tokens = [token for each in concerned if (token := rows.token(each)) is not None]
+    lease = rows.lease(min(tokens)) if tokens else None
+    return Found(tuple(matches), None if lease is None else lease.seen_at(rows.now), rows.now)
 
 
-def owned(binding: Binding) -> tuple[Identifier, ...]:
-    """Return the identifiers that are current on a binding: the phone number is not one, because people share it."""
-    values = (binding.external_id, binding.email, binding.profile_id)
-    return tuple(Identifier(kind, value) for kind, value in zip(_OWNED, values, strict=True) if value is not None)
-
-
-def acquire(rows: Rows, identifiers: frozenset[Identifier], intent: str, ttl: float, now: float) -> Lease | None:
-    """See `IdentityStore.acquire`."""
-    held = {token for each in identifiers if (token := rows.token(each)) is not None}
+@_means(calls.Acquire)
+def _acquire(rows: Rows, call: calls.Acquire) -> Lease | None:
+    expires = rows.now + call.ttl
+    held = {token for each in call.identifiers if (token := rows.token(each)) is not None}
     for token in sorted(held):
         row = rows.lease(token)
         assert row is not None
-        if row.expires <= now:
+        if row.expires <= rows.now:
             rows.revoke(token)
-            return rows.grant(row.identifiers, row.intent, now + ttl).seen_at(now, taken_over=True)
-    return None if held else rows.grant(identifiers, intent, now + ttl).seen_at(now)
+            return rows.grant(row.identifiers, row.intent, expires).seen_at(rows.now, taken_over=True)
+    return None if held else rows.grant(call.identifiers, call.intent, expires).seen_at(rows.now)
 
 
-def renew(rows: Rows, token: int, ttl: float, intent: str | None, now: float) -> bool:
-    """See `IdentityStore.renew`."""
-    row = rows.lease(token)
+@_means(calls.Renew)
+def _renew(rows: Rows, call: calls.Renew) -> bool:
+    row = rows.lease(call.token)
     if row is None:
         return False
-    rows.extend(token, row.intent if intent is None else intent, now + ttl)
+    rows.extend(call.token, row.intent if call.intent is None else call.intent, rows.now + call.ttl)
     return True
 
 
-def release(rows: Rows, token: int) -> bool:
-    """See `IdentityStore.release`."""
-    if rows.lease(token) is None:
+@_means(calls.Release)
+def _release(rows: Rows, call: calls.Release) -> bool:
+    if rows.lease(call.token) is None:
         return False
-    rows.revoke(token)
+    rows.revoke(call.token)
     return True
 
 
-def bind(rows: Rows, change: Change, now: float) -> BindOutcome:
-    """See `IdentityStore.bind`."""
-    if change.token is not None and rows.lease(change.token) is None:
+@_means(calls.Bind)
+def _bind(rows: Rows, call: calls.Bind) -> BindOutcome:
+    change = call.change
+    if _is_fenced(rows, change.token):
         return BindOutcome("fenced")
     wanted = change.binding
     stands = rows.binding(wanted.key) if wanted.key else _same_pair(rows, wanted)
@@ -167,11 +113,15 @@ def bind(rows: Rows, change: Change, now: float) -> BindOutcome:
         place = rows.place(identifier)
         if place is not None and place.retired_at is None and place.key not in {wanted.key, *change.absorb}:
             return BindOutcome("conflict", rows.binding(place.key))
-    return BindOutcome("bound", _carry_out(rows, change, stands, now))
+    return BindOutcome("bound", _carry_out(rows, change, stands))
 
 
-def add(rows: Rows, binding: Binding) -> AddStatus:
-    """Judge and add one row of `IdentityStore.add`."""
+@_means(calls.Add)
+def _add(rows: Rows, call: calls.Add) -> tuple[AddStatus, ...]:
+    return tuple([_add_one(rows, binding) for binding in call.bindings])
+
+
+def _add_one(rows: Rows, binding: Binding) -> AddStatus:
     places = [place for each in owned(binding) if (place := rows.place(each)) is not None and place.retired_at is None]
     keys = {place.key for place in places}
     if len(keys) > 1:
@@ -188,26 +138,46 @@ def add(rows: Rows, binding: Binding) -> AddStatus:
     return "added"
 
 
-def remove(rows: Rows, identifier: Identifier) -> bool:
-    """See `IdentityStore.remove`."""
-    place = rows.place(identifier)
-    if place is None or place.retired_at is not None:
+@_means(calls.Remove)
+def _remove(rows: Rows, call: calls.Remove) -> bool:
+    place = rows.place(call.identifier)
+    if place is None or place.retired_at is not None or _is_fenced(rows, call.token):
         return False
     _dissolve(rows, place.key)
     return True
 
 
-def release_identifier(rows: Rows, identifier: Identifier) -> bool:
-    """See `IdentityStore.release_identifier`."""
-    place = rows.place(identifier)
+@_means(calls.ReleaseIdentifier)
+def _release_identifier(rows: Rows, call: calls.ReleaseIdentifier) -> bool:
+    place = rows.place(call.identifier)
     if place is None or place.retired_at is None:
         return False
-    rows.forget(identifier)
+    rows.forget(call.identifier)
     return True
 
 
-def restore(rows: Rows, match: Match) -> bool:
-    """Judge and retire one identifier of `IdentityStore.restore`."""
+@_means(calls.Expired)
+def _expired(rows: Rows, call: calls.Expired) -> tuple[Lease, ...]:
+    return tuple([row.seen_at(rows.now) for row in rows.leases(call.limit, expired=True)])
+
+
+@_means(calls.Leases)
+def _leases(rows: Rows, call: calls.Leases) -> tuple[Lease, ...]:
+    return tuple([row.seen_at(rows.now) for row in rows.leases(call.limit, expired=False)])
+
+
+@_means(calls.Former)
+def _former(rows: Rows, call: calls.Former) -> tuple[Match, ...]:
+    asked = {binding.key: binding for binding in call.bindings}
+    return tuple([Match(identifier, asked[key], at) for key, identifier, at in rows.retired(asked)])
+
+
+@_means(calls.Restore)
+def _restore(rows: Rows, call: calls.Restore) -> int:
+    return sum([_restore_one(rows, match) for match in call.former])
+
+
+def _restore_one(rows: Rows, match: Match) -> bool:
     assert match.retired_at is not None
     names = owned(match.binding)
     owner = rows.place(names[0]) if names else None
@@ -217,8 +187,12 @@ def restore(rows: Rows, match: Match) -> bool:
     return True
 
 
-def restore_journal(rows: Rows, binding: Binding, row: JournalRow) -> bool:
-    """Judge and write down one row of `IdentityStore.restore_journal`."""
+@_means(calls.RestoreJournal)
+def _restore_journal(rows: Rows, call: calls.RestoreJournal) -> int:
+    return sum([_restore_row(rows, binding, row) for binding, row in call.rows])
+
+
+def _restore_row(rows: Rows, binding: Binding, row: JournalRow) -> bool:
     places = {rows.place(name) for name in owned(binding)}
     place = places.pop() if len(places) == 1 else None
     if place is None or place.retired_at is not None:
@@ -228,6 +202,19 @@ def restore_journal(rows: Rows, binding: Binding, row: JournalRow) -> bool:
         return False
     rows.write_down(row)
     return True
+
+
+@_means(calls.Remember)
+def _remember(rows: Rows, call: calls.Remember) -> bool:
+    if _is_fenced(rows, call.token):
+        return False
+    rows.remember(call.name, call.value)
+    return True
+
+
+def _is_fenced(rows: Rows, token: int | None) -> bool:
+    """Tell whether a token is given that is not valid: its lease was released, or somebody took it over."""
+    return token is not None and rows.lease(token) is None
 
 
 def _same_pair(rows: Rows, wanted: Binding) -> Binding | None:
@@ -240,12 +227,13 @@ def _same_pair(rows: Rows, wanted: Binding) -> Binding | None:
     return None
 
 
-def _carry_out(rows: Rows, change: Change, stands: Binding | None, now: float) -> Binding:
+def _carry_out(rows: Rows, change: Change, stands: Binding | None) -> Binding:
     """Make the change, once nothing speaks against it."""
+    now = rows.now
     former: dict[Identifier, float] = {}
     absorbed = [key for key in change.absorb if key != change.binding.key]
     for key in absorbed:
-        former |= _dissolve(rows, key, now)
+        former |= _dissolve(rows, key)
     if stands is not None:
         for identifier in owned(stands):
             rows.forget(identifier)
@@ -275,12 +263,12 @@ def _settle(rows: Rows, binding: Binding) -> Binding:
     return saved
 
 
-def _dissolve(rows: Rows, key: str, now: float = 0.0) -> dict[Identifier, float]:
+def _dissolve(rows: Rows, key: str) -> dict[Identifier, float]:
     """Remove a binding with all that is or was its, and return that, with the times of retirement."""
     binding = rows.binding(key)
     if binding is None:
         return {}
-    former = rows.retired(key) | _all(owned(binding), now)
+    former = {identifier: at for _, identifier, at in rows.retired((key,))} | _all(owned(binding), rows.now)
     for identifier in former:
         rows.forget(identifier)
     rows.drop(key)

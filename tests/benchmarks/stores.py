@@ -23,6 +23,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from safeklaviyo import Klaviyo
 from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.stores.calls import Find
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.postgres import SIZE, AsyncPostgresStore, PostgresStore
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
@@ -98,7 +99,7 @@ def in_postgres() -> Iterator[Place | None]:
 
 def _statements(schema: str) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Return the store's own statement, and one that reads a single row by an indexed column."""
-    find = Queries(schema).find(ACCOUNT, PAIR)
+    find = Queries(schema).query(Find(ACCOUNT, PAIR))
     row = sql.SQL("SELECT email FROM {} WHERE account = %s AND external_id = %s")
     one = row.format(sql.Identifier(schema, "binding")).as_string(None)
     return (find.statement, find.parameters), (one.encode(), (ACCOUNT, ROW.external_id))
@@ -167,7 +168,7 @@ def in_redis() -> Iterator[Place | None]:
 
 
 def _evalsha(prefix: str) -> tuple[Any, ...]:
-    return Maps(prefix).command(ACCOUNT, packing.find(PAIR))[1:]
+    return Maps(prefix).command(ACCOUNT, packing.packed(Find(ACCOUNT, PAIR)))[1:]
 
 
 @contextmanager

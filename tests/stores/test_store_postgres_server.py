@@ -21,8 +21,9 @@ from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores import open_async_store, open_store
 from safeklaviyo.stores.base import Change, JournalEntry
+from safeklaviyo.stores.calls import Add, Find
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore, migration_sql
-from support.postgres import async_connections, connections, failures, queries
+from support.postgres import async_connections, connections, failures, queries, values
 from support.postgres_servers import (
     connect,
     emptied,
@@ -251,15 +252,15 @@ class TestUrl:
         url = f"{scheme}://shop:hunter2@127.0.0.1:{dead_port()}/db?sslmode=disable&schema=my%20map"
         with open_store(url) as store:
             assert isinstance(store, PostgresStore)
-            assert b'"my map".find(' in store._ask.find("shop", ()).statement
+            assert b'"my map".find(' in store._ask.query(Find("shop", ())).statement
         async with open_async_store(url) as store:
             assert isinstance(store, AsyncPostgresStore)
 
     def test_the_argument_beats_the_url(self):
         """A schema given by itself counts, and without any it is the library's own name."""
         both = PostgresStore("postgresql:///?schema=one", schema="two")
-        assert b'"two".' in both._ask.find("shop", ()).statement
-        assert b'"safeklaviyo".' in PostgresStore("host=h dbname=d?schema=x")._ask.find("shop", ()).statement
+        assert b'"two".' in both._ask.query(Find("shop", ())).statement
+        assert b'"safeklaviyo".' in PostgresStore("host=h dbname=d?schema=x")._ask.query(Find("shop", ())).statement
 
     def test_a_url_and_a_connection_are_one_too_many(self, database):
         """Where the map is has to be said once, and with a connection of the right sort."""
@@ -490,8 +491,8 @@ class TestSlow:
     def test_a_long_addition_may_take_its_time(self):
         """The more rows are added at once, the longer their answer is waited for."""
         asked = queries.Queries("x")
-        assert 5.0 == asked.add("shop", [ROW] * 1000).patience
-        assert 0.0 == asked.find("shop", ()).patience
+        assert 5.0 == asked.query(Add("shop", [ROW] * 1000)).patience
+        assert 0.0 == asked.query(Find("shop", ())).patience
 
 
 class TestReadOnly:
@@ -653,9 +654,9 @@ class TestText:
     @settings(max_examples=200, deadline=None)
     def test_every_text_survives_without_nul(self, text):
         """A text is stored without NUL and comes back as it was; one without NUL is stored as it stands."""
-        stored = queries.written(text)
+        stored = values.written(text)
         assert "\0" not in stored
-        assert text == queries._plain(stored)
+        assert text == values.plain(stored)
         assert "\0" in text or "\1" in text or text == stored
 
     def test_control_characters_are_kept_apart(self, store):

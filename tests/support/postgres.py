@@ -4,6 +4,7 @@ from safeklaviyo.stores.postgres import _async_connections as async_connections
 from safeklaviyo.stores.postgres import _connections as connections
 from safeklaviyo.stores.postgres import _failures as failures
 from safeklaviyo.stores.postgres import _queries as queries
+from safeklaviyo.stores.postgres import _values as values
 from safeklaviyo.stores.postgres._queries import Queries
 
-__all__ = ["Queries", "async_connections", "connections", "failures", "queries"]
+__all__ = ["Queries", "async_connections", "connections", "failures", "queries", "values"]

@@ -19,7 +19,7 @@ replication needs its sequence set before it takes over.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
@@ -30,15 +30,13 @@ from safeklaviyo.stores.postgres._queries import Queries
 from safeklaviyo.stores.postgres._schema import SCHEMA, migration_sql, named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import psycopg
 
-    from safeklaviyo.identity import Identifier
-    from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, JournalRow, Lease, Match, Notes, Page
+    from safeklaviyo.stores.calls import Call
 
 __all__ = ["AsyncPostgresStore", "PostgresStore", "migration_sql"]
+
+T = TypeVar("T")
 
 SIZE = 8
 
@@ -92,89 +90,9 @@ class PostgresStore(IdentityStore):
         """
         self._to.migrate()
 
-    def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
-        """See `IdentityStore.find`."""
-        return self._to.run(self._ask.find(account, identifiers))
-
-    def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
-        """See `IdentityStore.acquire`."""
-        return self._to.run(self._ask.acquire(account, identifiers, intent, ttl))
-
-    def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
-        """See `IdentityStore.renew`."""
-        return self._to.run(self._ask.renew(account, token, ttl, intent))
-
-    def release(self, account: str, token: int) -> bool:
-        """See `IdentityStore.release`."""
-        return self._to.run(self._ask.release(account, token))
-
-    def bind(self, account: str, change: Change) -> BindOutcome:
-        """See `IdentityStore.bind`."""
-        return self._to.run(self._ask.bind(account, change))
-
-    def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
-        """See `IdentityStore.add`."""
-        return self._to.run(self._ask.add(account, bindings))
-
-    def remove(self, account: str, identifier: Identifier) -> bool:
-        """See `IdentityStore.remove`."""
-        return self._to.run(self._ask.remove(account, identifier))
-
-    def release_identifier(self, account: str, identifier: Identifier) -> bool:
-        """See `IdentityStore.release_identifier`."""
-        return self._to.run(self._ask.release_identifier(account, identifier))
-
-    def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
-        """See `IdentityStore.expired`."""
-        return self._to.run(self._ask.expired(account, limit))
-
-    def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
-        """See `IdentityStore.leases`."""
-        return self._to.run(self._ask.leases(account, limit))
-
-    def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
-        """See `IdentityStore.journal`."""
-        return self._to.run(self._ask.journal(account, since, after, limit))
-
-    def forget_journal(self, account: str, key: str) -> int:
-        """See `IdentityStore.forget_journal`."""
-        return self._to.run(self._ask.forget_journal(account, key))
-
-    def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
-        """See `IdentityStore.page`."""
-        return self._to.run(self._ask.page(account, after, limit))
-
-    def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
-        """See `IdentityStore.bindings`."""
-        return self._to.run(self._ask.bindings(account, keys))
-
-    def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
-        """See `IdentityStore.former`."""
-        return self._to.run(self._ask.former(account, bindings))
-
-    def restore(self, account: str, former: Sequence[Match]) -> int:
-        """See `IdentityStore.restore`."""
-        return self._to.run(self._ask.restore(account, former))
-
-    def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
-        """See `IdentityStore.restore_journal`."""
-        return self._to.run(self._ask.restore_journal(account, rows))
-
-    def count(self, account: str) -> int:
-        """See `IdentityStore.count`."""
-        return self._to.run(self._ask.count(account))
-
-    def recall(self, account: str, name: str) -> str | None:
-        """See `IdentityStore.recall`."""
-        return self._to.run(self._ask.recall(account, name))
-
-    def remember(self, account: str, name: str, value: str | None) -> None:
-        """See `IdentityStore.remember`."""
-        self._to.run(self._ask.remember(account, name, value))
-
-    def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
-        """See `IdentityStore.notes`."""
-        return self._to.run(self._ask.notes(account, after, limit))
+    def perform(self, call: Call[T]) -> T:
+        """See `IdentityStore.perform`."""
+        return self._to.run(self._ask.query(call))
 
     def close(self) -> None:
         """See `IdentityStore.close`."""
@@ -216,91 +134,9 @@ class AsyncPostgresStore(AsyncIdentityStore):
         """Same as `PostgresStore.migrate`."""
         await self._to.migrate()
 
-    async def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
-        """Same as `IdentityStore.find`."""
-        return await self._to.run(self._ask.find(account, identifiers))
-
-    async def acquire(
-        self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float
-    ) -> Lease | None:
-        """Same as `IdentityStore.acquire`."""
-        return await self._to.run(self._ask.acquire(account, identifiers, intent, ttl))
-
-    async def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
-        """Same as `IdentityStore.renew`."""
-        return await self._to.run(self._ask.renew(account, token, ttl, intent))
-
-    async def release(self, account: str, token: int) -> bool:
-        """Same as `IdentityStore.release`."""
-        return await self._to.run(self._ask.release(account, token))
-
-    async def bind(self, account: str, change: Change) -> BindOutcome:
-        """Same as `IdentityStore.bind`."""
-        return await self._to.run(self._ask.bind(account, change))
-
-    async def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
-        """Same as `IdentityStore.add`."""
-        return await self._to.run(self._ask.add(account, bindings))
-
-    async def remove(self, account: str, identifier: Identifier) -> bool:
-        """Same as `IdentityStore.remove`."""
-        return await self._to.run(self._ask.remove(account, identifier))
-
-    async def release_identifier(self, account: str, identifier: Identifier) -> bool:
-        """Same as `IdentityStore.release_identifier`."""
-        return await self._to.run(self._ask.release_identifier(account, identifier))
-
-    async def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
-        """Same as `IdentityStore.expired`."""
-        return await self._to.run(self._ask.expired(account, limit))
-
-    async def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
-        """Same as `IdentityStore.leases`."""
-        return await self._to.run(self._ask.leases(account, limit))
-
-    async def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
-        """Same as `IdentityStore.journal`."""
-        return await self._to.run(self._ask.journal(account, since, after, limit))
-
-    async def forget_journal(self, account: str, key: str) -> int:
-        """Same as `IdentityStore.forget_journal`."""
-        return await self._to.run(self._ask.forget_journal(account, key))
-
-    async def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
-        """Same as `IdentityStore.page`."""
-        return await self._to.run(self._ask.page(account, after, limit))
-
-    async def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
-        """Same as `IdentityStore.bindings`."""
-        return await self._to.run(self._ask.bindings(account, keys))
-
-    async def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
-        """Same as `IdentityStore.former`."""
-        return await self._to.run(self._ask.former(account, bindings))
-
-    async def restore(self, account: str, former: Sequence[Match]) -> int:
-        """Same as `IdentityStore.restore`."""
-        return await self._to.run(self._ask.restore(account, former))
-
-    async def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
-        """Same as `IdentityStore.restore_journal`."""
-        return await self._to.run(self._ask.restore_journal(account, rows))
-
-    async def count(self, account: str) -> int:
-        """Same as `IdentityStore.count`."""
-        return await self._to.run(self._ask.count(account))
-
-    async def recall(self, account: str, name: str) -> str | None:
-        """Same as `IdentityStore.recall`."""
-        return await self._to.run(self._ask.recall(account, name))
-
-    async def remember(self, account: str, name: str, value: str | None) -> None:
-        """Same as `IdentityStore.remember`."""
-        await self._to.run(self._ask.remember(account, name, value))
-
-    async def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
-        """Same as `IdentityStore.notes`."""
-        return await self._to.run(self._ask.notes(account, after, limit))
+    async def perform(self, call: Call[T]) -> T:
+        """Same as `IdentityStore.perform`."""
+        return await self._to.run(self._ask.query(call))
 
     async def aclose(self) -> None:
         """Same as `IdentityStore.close`."""

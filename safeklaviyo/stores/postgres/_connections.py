@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from psycopg.abc import PQGen
 
-    from safeklaviyo.stores.postgres._queries import Queries, Query, Rows
+    from safeklaviyo.stores.postgres._queries import Queries, Query
+    from safeklaviyo.stores.postgres._values import Rows
 
 T = TypeVar("T")
 

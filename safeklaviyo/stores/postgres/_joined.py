@@ -21,7 +21,8 @@ from safeklaviyo.stores.postgres._async_connections import async_drive, async_fe
 from safeklaviyo.stores.postgres._connections import drive, fetched
 
 if TYPE_CHECKING:
-    from safeklaviyo.stores.postgres._queries import Queries, Query, Rows
+    from safeklaviyo.stores.postgres._queries import Queries, Query
+    from safeklaviyo.stores.postgres._values import Rows
 
 T = TypeVar("T")
 

@@ -50,21 +50,19 @@ from redis.exceptions import NoScriptError, ResponseError
 from safeklaviyo._interruption import let_through
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
-from safeklaviyo.stores.redis import _packing as packing
 from safeklaviyo.stores.redis import _persistence as persistence
 from safeklaviyo.stores.redis import _servers as servers
 from safeklaviyo.stores.redis._failures import FAILURES, cause_of, store_error
 from safeklaviyo.stores.redis._loops import Loops
 from safeklaviyo.stores.redis._maps import Maps
+from safeklaviyo.stores.redis._packing import packed
 from safeklaviyo.stores.redis._persistence import Persistence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from safeklaviyo.identity import Identifier
-    from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change, Found, JournalRow, Lease, Match, Notes, Page
-    from safeklaviyo.stores.redis._packing import Call
+    from safeklaviyo.stores.calls import Call
+    from safeklaviyo.stores.redis._packing import Packed
 
 __all__ = ["AsyncRedisStore", "Persistence", "RedisClient", "RedisStore"]
 
@@ -133,99 +131,11 @@ class RedisStore(IdentityStore):
             raise store_error(exc) from cause_of(exc)
         return persistence.read(written, memory, settings)
 
-    def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
-        """See `IdentityStore.find`."""
-        return self._do(account, packing.find(identifiers))
-
-    def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
-        """See `IdentityStore.acquire`."""
-        return self._do(account, packing.acquire(identifiers, intent, ttl))
-
-    def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
-        """See `IdentityStore.renew`."""
-        return self._do(account, packing.renew(token, ttl, intent))
-
-    def release(self, account: str, token: int) -> bool:
-        """See `IdentityStore.release`."""
-        return self._do(account, packing.release(token))
-
-    def bind(self, account: str, change: Change) -> BindOutcome:
-        """See `IdentityStore.bind`."""
-        return self._do(account, packing.bind(change))
-
-    def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
-        """See `IdentityStore.add`. The server does nothing else meanwhile: give a few thousand rows at a time."""
-        return self._do(account, packing.add(bindings))
-
-    def remove(self, account: str, identifier: Identifier) -> bool:
-        """See `IdentityStore.remove`."""
-        return self._do(account, packing.remove(identifier))
-
-    def release_identifier(self, account: str, identifier: Identifier) -> bool:
-        """See `IdentityStore.release_identifier`."""
-        return self._do(account, packing.release_identifier(identifier))
-
-    def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
-        """See `IdentityStore.expired`."""
-        return self._do(account, packing.expired(limit))
-
-    def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
-        """See `IdentityStore.leases`."""
-        return self._do(account, packing.leases(limit))
-
-    def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
-        """See `IdentityStore.journal`."""
-        return self._do(account, packing.journal(since, after, limit))
-
-    def forget_journal(self, account: str, key: str) -> int:
-        """See `IdentityStore.forget_journal`."""
-        return self._do(account, packing.forget_journal(key))
-
-    def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
-        """See `IdentityStore.page`."""
-        return self._do(account, packing.page(after, limit))
-
-    def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
-        """See `IdentityStore.bindings`."""
-        return self._do(account, packing.bindings(keys))
-
-    def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
-        """See `IdentityStore.former`."""
-        return self._do(account, packing.former(bindings))
-
-    def restore(self, account: str, former: Sequence[Match]) -> int:
-        """See `IdentityStore.restore`."""
-        return self._do(account, packing.restore(former))
-
-    def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
-        """See `IdentityStore.restore_journal`."""
-        return self._do(account, packing.restore_journal(rows))
-
-    def count(self, account: str) -> int:
-        """See `IdentityStore.count`."""
-        return self._do(account, packing.count())
-
-    def recall(self, account: str, name: str) -> str | None:
-        """See `IdentityStore.recall`."""
-        return self._do(account, packing.recall(name))
-
-    def remember(self, account: str, name: str, value: str | None) -> None:
-        """See `IdentityStore.remember`."""
-        self._do(account, packing.remember(name, value))
-
-    def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
-        """See `IdentityStore.notes`."""
-        return self._do(account, packing.notes(after, limit))
-
-    def close(self) -> None:
-        """See `IdentityStore.close`."""
-        self._is_closed = True
-        for client in self._own:
-            client.close()
-
-    def _do(self, account: str, call: Call[T]) -> T:
+    def perform(self, call: Call[T]) -> T:
+        """See `IdentityStore.perform`. The server does nothing else during an `add`: give a few thousand rows."""
+        asked = packed(call)
         try:
-            return self._maps.answer(account, call, self._reply(account, call))
+            return self._maps.answer(call.account, asked, self._reply(call.account, asked))
         except SafeKlaviyoError:
             raise
         except BaseException:
@@ -234,7 +144,13 @@ class RedisStore(IdentityStore):
                 self._client = self._own[0]
             raise
 
-    def _reply(self, account: str, call: Call[Any]) -> Any:
+    def close(self) -> None:
+        """See `IdentityStore.close`."""
+        self._is_closed = True
+        for client in self._own:
+            client.close()
+
+    def _reply(self, account: str, call: Packed[Any]) -> Any:
         outer = sys.exception()
         try:
             try:
@@ -287,109 +203,25 @@ class AsyncRedisStore(AsyncIdentityStore):
             raise store_error(exc) from cause_of(exc)
         return persistence.read(written, memory, settings)
 
-    async def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
-        """Same as `IdentityStore.find`."""
-        return await self._do(account, packing.find(identifiers))
-
-    async def acquire(
-        self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float
-    ) -> Lease | None:
-        """Same as `IdentityStore.acquire`."""
-        return await self._do(account, packing.acquire(identifiers, intent, ttl))
-
-    async def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
-        """Same as `IdentityStore.renew`."""
-        return await self._do(account, packing.renew(token, ttl, intent))
-
-    async def release(self, account: str, token: int) -> bool:
-        """Same as `IdentityStore.release`."""
-        return await self._do(account, packing.release(token))
-
-    async def bind(self, account: str, change: Change) -> BindOutcome:
-        """Same as `IdentityStore.bind`."""
-        return await self._do(account, packing.bind(change))
-
-    async def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
-        """Same as `RedisStore.add`."""
-        return await self._do(account, packing.add(bindings))
-
-    async def remove(self, account: str, identifier: Identifier) -> bool:
-        """Same as `IdentityStore.remove`."""
-        return await self._do(account, packing.remove(identifier))
-
-    async def release_identifier(self, account: str, identifier: Identifier) -> bool:
-        """Same as `IdentityStore.release_identifier`."""
-        return await self._do(account, packing.release_identifier(identifier))
-
-    async def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
-        """Same as `IdentityStore.expired`."""
-        return await self._do(account, packing.expired(limit))
-
-    async def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
-        """Same as `IdentityStore.leases`."""
-        return await self._do(account, packing.leases(limit))
-
-    async def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
-        """Same as `IdentityStore.journal`."""
-        return await self._do(account, packing.journal(since, after, limit))
-
-    async def forget_journal(self, account: str, key: str) -> int:
-        """Same as `IdentityStore.forget_journal`."""
-        return await self._do(account, packing.forget_journal(key))
-
-    async def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
-        """Same as `IdentityStore.page`."""
-        return await self._do(account, packing.page(after, limit))
-
-    async def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
-        """Same as `IdentityStore.bindings`."""
-        return await self._do(account, packing.bindings(keys))
-
-    async def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
-        """Same as `IdentityStore.former`."""
-        return await self._do(account, packing.former(bindings))
-
-    async def restore(self, account: str, former: Sequence[Match]) -> int:
-        """Same as `IdentityStore.restore`."""
-        return await self._do(account, packing.restore(former))
-
-    async def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
-        """Same as `IdentityStore.restore_journal`."""
-        return await self._do(account, packing.restore_journal(rows))
-
-    async def count(self, account: str) -> int:
-        """Same as `IdentityStore.count`."""
-        return await self._do(account, packing.count())
-
-    async def recall(self, account: str, name: str) -> str | None:
-        """Same as `IdentityStore.recall`."""
-        return await self._do(account, packing.recall(name))
-
-    async def remember(self, account: str, name: str, value: str | None) -> None:
-        """Same as `IdentityStore.remember`."""
-        await self._do(account, packing.remember(name, value))
-
-    async def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
-        """Same as `IdentityStore.notes`."""
-        return await self._do(account, packing.notes(after, limit))
+    async def perform(self, call: Call[T]) -> T:
+        """Same as `RedisStore.perform`."""
+        asked = packed(call)
+        send, maps, outer = self._ask, self._maps, sys.exception()
+        try:
+            try:
+                reply = await send(*maps.command(call.account, asked))
+            except NoScriptError:  # nothing was done: the server has not met the script, or has restarted since
+                reply = await send(*maps.command(call.account, asked, whole=True))
+        except FAILURES as exc:
+            let_through(exc, outer)
+            raise store_error(exc) from cause_of(exc)
+        return maps.answer(call.account, asked, reply)
 
     async def aclose(self) -> None:
         """Same as `IdentityStore.close`."""
         self._is_closed = True
         if self._loops is not None:
             await self._loops.leave()
-
-    async def _do(self, account: str, call: Call[T]) -> T:
-        send, maps, outer = self._ask, self._maps, sys.exception()
-        try:
-            try:
-                reply = await send(*maps.command(account, call))
-            except NoScriptError:  # nothing was done: the server has not met the script, or has restarted since
-                reply = await send(*maps.command(account, call, whole=True))
-        except FAILURES as exc:
-            let_through(exc, outer)
-            raise store_error(exc) from cause_of(exc)
-        return maps.answer(account, call, reply)
 
     async def _ask(self, *command: Any) -> Any:
         if self._is_closed:

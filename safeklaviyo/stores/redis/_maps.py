@@ -14,7 +14,7 @@ from safeklaviyo.stores.redis._failures import refusal
 from safeklaviyo.stores.redis._packing import RECORD
 
 if TYPE_CHECKING:
-    from safeklaviyo.stores.redis._packing import Call
+    from safeklaviyo.stores.redis._packing import Packed
 
 T = TypeVar("T")
 
@@ -37,14 +37,14 @@ class Maps:
         self._prefix = prefix
         self._maps: dict[str, _Map] = {}
 
-    def command(self, account: str, call: Call[Any], *, whole: bool = False) -> tuple[Any, ...]:
+    def command(self, account: str, call: Packed[Any], *, whole: bool = False) -> tuple[Any, ...]:
         """Return the command that makes a call: by the script's name, or with the whole script."""
         one = self._maps.get(account) or self._new(account)
         name = ("EVAL", call.script.source) if whole else ("EVALSHA", call.script.sha)
         keys = one.keys[: call.keys]
         return (*name, len(keys), *keys, one.generation, call.operation, *call.arguments)
 
-    def answer(self, account: str, call: Call[T], reply: bytes) -> T:
+    def answer(self, account: str, call: Packed[T], reply: bytes) -> T:
         """Return what the server's reply says.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Each operation of the contract as one call of a script: its arguments, and how its answer is read.
+"""Each call of the contract as one call of a script: its arguments, and how its answer is read.
 
 Decided here: how values are packed. Pure functions; both stores only carry out what these return.
 """
@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
+from safeklaviyo.stores import calls
 from safeklaviyo.stores.base import BindOutcome, Found, JournalEntry, JournalRow, Lease, Match, Notes, Page
 from safeklaviyo.stores.redis._scripts import READS, WRITES
-from safeklaviyo.stores.semantics import owned
+from safeklaviyo.stores.rows import owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from safeklaviyo.stores.base import AddStatus, Change
+    from safeklaviyo.stores.calls import Call
     from safeklaviyo.stores.redis._scripts import Script
 
 T = TypeVar("T")
@@ -40,7 +42,7 @@ _STATUSES: Final[dict[str, AddStatus]] = {"a": "added", "u": "unchanged", "c": "
 _MICRO: Final = 1_000_000
 
 
-class Call(NamedTuple, Generic[T]):
+class Packed(NamedTuple, Generic[T]):
     """One call of a script.
 
     Attributes:
@@ -51,130 +53,17 @@ class Call(NamedTuple, Generic[T]):
 
     script: Script
     operation: bytes
-    arguments: tuple[bytes, ...]
+    arguments: Sequence[bytes]
     read: Callable[[str], T]
-    keys: int = 4
+    keys: int
 
 
-def find(identifiers: Sequence[Identifier]) -> Call[Found]:
-    """See `IdentityStore.find`."""
-    names = tuple([_LETTERS[kind] + value.encode() for kind, value in identifiers])
-    return Call(READS, b"find", names, partial(_found, identifiers), 1)
-
-
-def acquire(identifiers: frozenset[Identifier], intent: str, ttl: float) -> Call[Lease | None]:
-    """See `IdentityStore.acquire`."""
-    return Call(WRITES, b"acquire", (_names(identifiers), intent.encode(), _micro(ttl)), _acquired)
-
-
-def renew(token: int, ttl: float, intent: str | None) -> Call[bool]:
-    """See `IdentityStore.renew`."""
-    return Call(WRITES, b"renew", (b"%d" % token, _micro(ttl), _text(intent)), _is_done)
-
-
-def release(token: int) -> Call[bool]:
-    """See `IdentityStore.release`."""
-    return Call(WRITES, b"release", (b"%d" % token,), _is_done)
-
-
-def bind(change: Change) -> Call[BindOutcome]:
-    """See `IdentityStore.bind`."""
-    binding, entry = change.binding, change.journal
-    arguments = (
-        b"" if change.token is None else b"%d" % change.token,
-        b"1" if change.verified else b"0",
-        binding.key.encode(),
-        b"%d" % binding.version,
-        _row(binding),
-        _names(change.retire),
-        _FIELD.join([key.encode() for key in change.absorb]),
-        b"" if entry is None else _FIELD.join((_text(entry.verb), _text(entry.old), _text(entry.new))),
-    )
-    return Call(WRITES, b"bind", arguments, _outcome)
-
-
-def add(bindings: Sequence[Binding]) -> Call[tuple[AddStatus, ...]]:
-    """See `IdentityStore.add`."""
-    return Call(WRITES, b"add", tuple([_row(each) for each in bindings]), _statuses)
-
-
-def remove(identifier: Identifier) -> Call[bool]:
-    """See `IdentityStore.remove`."""
-    return Call(WRITES, b"remove", (_name(identifier),), _is_done)
-
-
-def release_identifier(identifier: Identifier) -> Call[bool]:
-    """See `IdentityStore.release_identifier`."""
-    return Call(WRITES, b"release_identifier", (_name(identifier),), _is_done)
-
-
-def expired(limit: int) -> Call[tuple[Lease, ...]]:
-    """See `IdentityStore.expired`."""
-    return Call(READS, b"expired", (b"%d" % limit,), _leases)
-
-
-def leases(limit: int) -> Call[tuple[Lease, ...]]:
-    """See `IdentityStore.leases`."""
-    return Call(READS, b"leases", (b"%d" % limit,), _leases)
-
-
-def journal(since: float, after: int, limit: int) -> Call[tuple[JournalRow, ...]]:
-    """See `IdentityStore.journal`."""
-    return Call(READS, b"journal", (b"%d" % after, _micro(since), b"%d" % limit), _journal)
-
-
-def forget_journal(key: str) -> Call[int]:
-    """See `IdentityStore.forget_journal`."""
-    return Call(WRITES, b"forget_journal", (key.encode(),), int)
-
-
-def page(after: str | None, limit: int) -> Call[Page]:
-    """See `IdentityStore.page`."""
-    place = after if after is not None and after.isascii() and after.isdigit() else "0"
-    return Call(READS, b"page", (place.encode(), b"%d" % limit), _page)
-
-
-def bindings(keys: Sequence[str]) -> Call[tuple[Binding, ...]]:
-    """See `IdentityStore.bindings`."""
-    return Call(READS, b"bindings", tuple([key.encode() for key in dict.fromkeys(keys)]), _bindings, 1)
-
-
-def former(bindings: Sequence[Binding]) -> Call[tuple[Match, ...]]:
-    """See `IdentityStore.former`."""
-    asked = {binding.key: binding for binding in bindings}
-    return Call(READS, b"former", tuple([key.encode() for key in asked]), partial(_former, asked), 1)
-
-
-def restore(former: Sequence[Match]) -> Call[int]:
-    """See `IdentityStore.restore`."""
-    rows = [_past(owner, match) for match in former for owner in owned(match.binding)[:1]]
-    return Call(WRITES, b"restore", tuple(rows), int)
-
-
-def restore_journal(rows: Sequence[tuple[Binding, JournalRow]]) -> Call[int]:
-    """See `IdentityStore.restore_journal`."""
-    return Call(WRITES, b"restore_journal", tuple([_told(binding, row) for binding, row in rows]), int)
-
-
-def count() -> Call[int]:
-    """See `IdentityStore.count`."""
-    return Call(READS, b"count", (), int)
-
-
-def recall(name: str) -> Call[str | None]:
-    """See `IdentityStore.recall`."""
-    return Call(READS, b"recall", (name.encode(),), _read_text, 1)
-
-
-def remember(name: str, value: str | None) -> Call[None]:
-    """See `IdentityStore.remember`."""
-    return Call(WRITES, b"remember", (name.encode(), _text(value)), _nothing)
-
-
-def notes(after: str | None, limit: int) -> Call[Notes]:
-    """See `IdentityStore.notes`. A place is a cursor of HSCAN, and the limit counts what else is in the map, too."""
-    place = after if after is not None and after.isascii() and after.isdigit() else "0"
-    return Call(READS, b"notes", (place.encode(), b"%d" % limit), _notes, 1)
+def packed(call: Call[T]) -> Packed[T]:
+    """Return what the server is told for a call, and how its answer is read."""
+    kind = type(call)
+    arguments, read = _PACKING[kind](call)
+    script = READS if call.is_read else WRITES
+    return Packed(script, call.method.encode(), arguments, read, 1 if kind in _OF_THE_MAP_ALONE else 4)
 
 
 def _micro(seconds: float) -> bytes:
@@ -220,10 +109,6 @@ def _seconds(micro: str) -> float:
 
 def _is_done(answer: str) -> bool:
     return answer == "1"
-
-
-def _nothing(_: str) -> None:
-    return None
 
 
 def _binding(parts: Sequence[str]) -> Binding:
@@ -308,3 +193,65 @@ def _bindings(answer: str) -> tuple[Binding, ...]:
 def _page(answer: str) -> Page:
     following, *records = answer.split(RECORD)
     return Page(tuple([_binding(record.split(FIELD)) for record in records]), following or None)
+
+
+def _change(change: Change) -> tuple[bytes, ...]:
+    binding, entry = change.binding, change.journal
+    return (
+        _token(change.token),
+        b"1" if change.verified else b"0",
+        binding.key.encode(),
+        b"%d" % binding.version,
+        _row(binding),
+        _names(change.retire),
+        _FIELD.join([key.encode() for key in change.absorb]),
+        b"" if entry is None else _FIELD.join((_text(entry.verb), _text(entry.old), _text(entry.new))),
+    )
+
+
+def _token(token: int | None) -> bytes:
+    return b"" if token is None else b"%d" % token
+
+
+def _start(after: str | None) -> bytes:
+    return after.encode() if after is not None and after.isascii() and after.isdigit() else b"0"
+
+
+def _by_key(bindings: Sequence[Binding]) -> dict[str, Binding]:
+    return {binding.key: binding for binding in bindings}
+
+
+_PACKING: Final[dict[type, Callable[[Any], tuple[Sequence[bytes], Callable[[str], Any]]]]] = {
+    calls.Find: lambda call: ([_name(each) for each in call.identifiers], partial(_found, call.identifiers)),
+    calls.Acquire: lambda call: ((_names(call.identifiers), call.intent.encode(), _micro(call.ttl)), _acquired),
+    calls.Renew: lambda call: ((b"%d" % call.token, _micro(call.ttl), _text(call.intent)), _is_done),
+    calls.Release: lambda call: ((b"%d" % call.token,), _is_done),
+    calls.Bind: lambda call: (_change(call.change), _outcome),
+    calls.Add: lambda call: ([_row(each) for each in call.bindings], _statuses),
+    calls.Remove: lambda call: ((_name(call.identifier), _token(call.token)), _is_done),
+    calls.ReleaseIdentifier: lambda call: ((_name(call.identifier),), _is_done),
+    calls.Expired: lambda call: ((b"%d" % call.limit,), _leases),
+    calls.Leases: lambda call: ((b"%d" % call.limit,), _leases),
+    calls.Journal: lambda call: ((b"%d" % call.after, _micro(call.since), b"%d" % call.limit), _journal),
+    calls.ForgetJournal: lambda call: ((call.key.encode(),), int),
+    calls.ListBindings: lambda call: ((_start(call.after), b"%d" % call.limit), _page),
+    calls.ReadBindings: lambda call: ([key.encode() for key in dict.fromkeys(call.keys)], _bindings),
+    calls.Former: lambda call: (
+        [key.encode() for key in _by_key(call.bindings)],
+        partial(_former, _by_key(call.bindings)),
+    ),
+    calls.Restore: lambda call: (
+        [_past(owner, match) for match in call.former for owner in owned(match.binding)[:1]],
+        int,
+    ),
+    calls.RestoreJournal: lambda call: ([_told(binding, row) for binding, row in call.rows], int),
+    calls.Count: lambda _: ((), int),
+    calls.Recall: lambda call: ((call.name.encode(),), _read_text),
+    calls.Remember: lambda call: ((call.name.encode(), _text(call.value), _token(call.token)), _is_done),
+    # A place is a cursor of HSCAN, and the limit counts what else is in the map, too.
+    calls.ListNotes: lambda call: ((_start(call.after), b"%d" % call.limit), _notes),
+}
+"""The arguments of each call, and what reads its answer."""
+
+_OF_THE_MAP_ALONE: Final = frozenset({calls.Find, calls.ReadBindings, calls.Former, calls.Recall, calls.ListNotes})
+"""Calls that need no other key than the map."""

@@ -115,6 +115,11 @@ local function save_lease(token, identifiers, intent, expires)
   return token .. FIELD .. packed
 end
 
+-- Whether a token is given that is not valid any more.
+local function is_fenced(token)
+  return token ~= '' and not get('l' .. token)
+end
+
 local function grant(identifiers, intent, ttl)
   local token = serial()
   for _, identifier in ipairs(list(identifiers)) do set('c' .. identifier, token) end
@@ -227,7 +232,7 @@ end
 function operations.bind()
   local token, verified, key, version, wanted = ARGV[3], ARGV[4], ARGV[5], ARGV[6], split(ARGV[7])
   local further, absorb, entry = list(ARGV[8]), list(ARGV[9]), ARGV[10]
-  if token ~= '' and not get('l' .. token) then return 'fenced' end
+  if is_fenced(token) then return 'fenced' end
   local stands, stands_key = nil, key
   if key == '' then
     stands_key, stands = same_pair(wanted)
@@ -293,7 +298,7 @@ end
 
 function operations.remove()
   local key = owner_of(ARGV[3])
-  if not key then return '0' end
+  if not key or is_fenced(ARGV[4]) then return '0' end
   dissolve(key)
   return '1'
 end
@@ -380,13 +385,14 @@ end
 
 function operations.remember()
   local name, value = ARGV[3], ARGV[4]
+  if is_fenced(ARGV[5]) then return '0' end
   if value == NONE then
     forget('n' .. name)
   else
     begin()
     set('n' .. name, value)
   end
-  return ''
+  return '1'
 end
 
 local answer = operations[ARGV[2]]() -- first: it may make the map, and with it the generation

@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Found, JournalEntry, JournalRow, Match, Notes, Page
-from safeklaviyo.stores.semantics import LeaseRow, Place, Rows
+from safeklaviyo.stores.rows import LeaseRow, Place, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from sqlite3 import Connection
-
-    from safeklaviyo.stores.base import Lease
 
 APPLICATION_ID = 0x5AFE_4B1A
 VERSION = 1
@@ -123,97 +121,11 @@ def _found(connection: Connection, account: str, identifiers: Sequence[Identifie
     return Found(tuple(matches), lease, now)
 
 
-def expired(connection: Connection, account: str, limit: int, now: float) -> tuple[Lease, ...]:
-    """See `IdentityStore.expired`."""
-    sql = f"SELECT {_LEASE} FROM lease AS l WHERE account = ? AND expires <= ? ORDER BY token LIMIT ?"  # noqa: S608 - own
-    return tuple(_lease(row).seen_at(now) for row in connection.execute(sql, (account, now, limit)))
-
-
-def leases(connection: Connection, account: str, limit: int, now: float) -> tuple[Lease, ...]:
-    """See `IdentityStore.leases`."""
-    sql = f"SELECT {_LEASE} FROM lease AS l WHERE account = ? ORDER BY token LIMIT ?"  # noqa: S608 - own names
-    return tuple(_lease(row).seen_at(now) for row in connection.execute(sql, (account, limit)))
-
-
-def journal(connection: Connection, account: str, since: float, after: int, limit: int) -> tuple[JournalRow, ...]:
-    """See `IdentityStore.journal`."""
-    sql = """
-        SELECT number, at, binding, profile_id, external_id, verb, old, new FROM journal
-        WHERE account = ? AND number > ? AND at >= ? ORDER BY number LIMIT ?
-    """
-    rows = connection.execute(sql, (account, after, since, limit))
-    return tuple(
-        JournalRow(number, at, str(binding), profile_id, external_id, JournalEntry(*entry))
-        for number, at, binding, profile_id, external_id, *entry in rows
-    )
-
-
-def forget_journal(connection: Connection, account: str, key: str) -> int:
-    """See `IdentityStore.forget_journal`."""
-    sql = "DELETE FROM journal WHERE +account = ? AND binding = ?"
-    return connection.execute(sql, (account, _number(key))).rowcount
-
-
-def page(connection: Connection, account: str, after: str | None, limit: int) -> Page:
-    """See `IdentityStore.page`."""
-    sql = f"SELECT {_BINDING} FROM binding AS b WHERE account = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - own names
-    start = 0 if after is None else _number(after)
-    rows = connection.execute(sql, (account, start, limit + 1)).fetchall()
-    part = tuple(_binding(row) for row in rows[:limit])
-    return Page(part, part[-1].key if len(rows) > limit else None)
-
-
-def bindings(connection: Connection, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
-    """See `IdentityStore.bindings`."""
-    sql = f"""
-        SELECT {_BINDING} FROM binding AS b WHERE id IN (SELECT value FROM json_each(?)) AND +account = ?
-    """  # noqa: S608 - own names
-    rows = connection.execute(sql, (json.dumps([_number(key) for key in keys]), account))
-    return tuple(_binding(row) for row in rows)
-
-
-def former(connection: Connection, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
-    """See `IdentityStore.former`."""
-    asked = {_number(binding.key): binding for binding in bindings}
-    sql = """
-        SELECT kind, value, binding, retired_at FROM place
-        WHERE binding IN (SELECT value FROM json_each(?)) AND +account = ? AND retired_at IS NOT NULL
-    """
-    rows = connection.execute(sql, (json.dumps(list(asked)), account))
-    return tuple(Match(Identifier(Kind(kind), value), asked[number], at) for kind, value, number, at in rows)
-
-
-def count(connection: Connection, account: str) -> int:
-    """See `IdentityStore.count`."""
-    return int(connection.execute("SELECT count(*) FROM binding WHERE account = ?", (account,)).fetchone()[0])
-
-
-def recall(connection: Connection, account: str, name: str) -> str | None:
-    """See `IdentityStore.recall`."""
-    row = connection.execute("SELECT value FROM note WHERE account = ? AND name = ?", (account, name)).fetchone()
-    return None if row is None else str(row[0])
-
-
-def remember(connection: Connection, account: str, name: str, value: str | None) -> None:
-    """See `IdentityStore.remember`."""
-    if value is None:
-        connection.execute("DELETE FROM note WHERE account = ? AND name = ?", (account, name))
-    else:
-        connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?, ?)", (account, name, value))
-
-
-def notes(connection: Connection, account: str, after: str | None, limit: int) -> Notes:
-    """See `IdentityStore.notes`."""
-    sql = "SELECT name, value FROM note WHERE account = ? AND (? IS NULL OR name > ?) ORDER BY name LIMIT ?"
-    rows = connection.execute(sql, (account, after, after, limit + 1)).fetchall()
-    part = tuple((str(name), str(value)) for name, value in rows[:limit])
-    return Notes(part, part[-1][0] if len(rows) > limit else None)
-
-
 class SqlRows(Rows):
     """The rows of one account, inside a transaction of this connection."""
 
-    def __init__(self, connection: Connection, account: str) -> None:
+    def __init__(self, connection: Connection, account: str, now: float) -> None:
+        self.now = now
         self._run = connection.execute
         self._account = account
 
@@ -232,16 +144,40 @@ class SqlRows(Rows):
         """See `Rows.forget`."""
         self._run("DELETE FROM place WHERE account = ? AND kind = ? AND value = ?", self._name(identifier))
 
-    def retired(self, key: str) -> dict[Identifier, float]:
+    def retired(self, keys: Iterable[str]) -> Iterable[tuple[str, Identifier, float]]:
         """See `Rows.retired`."""
-        sql = "SELECT kind, value, retired_at FROM place WHERE binding = ? AND retired_at IS NOT NULL"
-        return {Identifier(Kind(kind), value): at for kind, value, at in self._run(sql, (_number(key),))}
+        asked = {_number(key): key for key in keys}
+        sql = """
+            SELECT binding, kind, value, retired_at FROM place
+            WHERE binding IN (SELECT value FROM json_each(?)) AND +account = ? AND retired_at IS NOT NULL
+        """
+        rows = self._run(sql, (json.dumps(list(asked)), self._account)).fetchall()
+        return [(asked[number], Identifier(Kind(kind), value), at) for number, kind, value, at in rows]
 
     def binding(self, key: str) -> Binding | None:
         """See `Rows.binding`."""
         sql = f"SELECT {_BINDING} FROM binding AS b WHERE id = ? AND account = ?"  # noqa: S608 - own names
         row = self._one(sql, _number(key), self._account)
         return None if row is None else _binding(row)
+
+    def bindings(self, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """See `Rows.bindings`."""
+        sql = f"""
+            SELECT {_BINDING} FROM binding AS b WHERE id IN (SELECT value FROM json_each(?)) AND +account = ?
+        """  # noqa: S608 - own names
+        return tuple([_binding(row) for row in self._run(sql, (json.dumps(list(map(_number, keys))), self._account))])
+
+    def page(self, after: str | None, limit: int) -> Page:
+        """See `Rows.page`."""
+        sql = f"SELECT {_BINDING} FROM binding AS b WHERE account = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - own
+        start = 0 if after is None else _number(after)
+        rows = self._run(sql, (self._account, start, limit + 1)).fetchall()
+        part = tuple([_binding(row) for row in rows[:limit]])
+        return Page(part, part[-1].key if len(rows) > limit else None)
+
+    def count(self) -> int:
+        """See `Rows.count`."""
+        return int(self._run("SELECT count(*) FROM binding WHERE account = ?", (self._account,)).fetchone()[0])
 
     def save(self, binding: Binding) -> Binding:
         """See `Rows.save`."""
@@ -267,6 +203,16 @@ class SqlRows(Rows):
         row = self._one(sql, token, self._account)
         return None if row is None else _lease(row)
 
+    def leases(self, limit: int, *, expired: bool) -> Iterable[LeaseRow]:
+        """See `Rows.leases`."""
+        sql = f"SELECT {_LEASE} FROM lease AS l WHERE account = ?"  # noqa: S608 - own names
+        rows = (
+            self._run(f"{sql} AND expires <= ? ORDER BY token LIMIT ?", (self._account, self.now, limit))
+            if expired
+            else self._run(f"{sql} ORDER BY token LIMIT ?", (self._account, limit))
+        )
+        return [_lease(row) for row in rows]
+
     def grant(self, identifiers: frozenset[Identifier], intent: str, expires: float) -> LeaseRow:
         """See `Rows.grant`."""
         names = json.dumps(sorted(identifiers))
@@ -288,6 +234,14 @@ class SqlRows(Rows):
             self._run(sql, self._name(identifier))
         self._run("DELETE FROM lease WHERE token = ?", (token,))
 
+    def journal(self, since: float, after: int, limit: int) -> tuple[JournalRow, ...]:
+        """See `Rows.journal`."""
+        sql = """
+            SELECT number, at, binding, profile_id, external_id, verb, old, new FROM journal
+            WHERE account = ? AND number > ? AND at >= ? ORDER BY number LIMIT ?
+        """
+        return tuple([_journal_row(*row) for row in self._run(sql, (self._account, after, since, limit))])
+
     def write_down(self, row: JournalRow) -> None:
         """See `Rows.write_down`."""
         self._run("INSERT INTO journal VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", self._written(row))
@@ -305,6 +259,30 @@ class SqlRows(Rows):
         sql = "UPDATE journal SET binding = ? WHERE +account = ? AND binding = ?"
         self._run(sql, (_number(heir), self._account, _number(key)))
 
+    def forget_journal(self, key: str) -> int:
+        """See `Rows.forget_journal`."""
+        sql = "DELETE FROM journal WHERE +account = ? AND binding = ?"
+        return self._run(sql, (self._account, _number(key))).rowcount
+
+    def recall(self, name: str) -> str | None:
+        """See `Rows.recall`."""
+        row = self._one("SELECT value FROM note WHERE account = ? AND name = ?", self._account, name)
+        return None if row is None else str(row[0])
+
+    def remember(self, name: str, value: str | None) -> None:
+        """See `Rows.remember`."""
+        if value is None:
+            self._run("DELETE FROM note WHERE account = ? AND name = ?", (self._account, name))
+        else:
+            self._run("INSERT OR REPLACE INTO note VALUES (?, ?, ?)", (self._account, name, value))
+
+    def notes(self, after: str | None, limit: int) -> Notes:
+        """See `Rows.notes`."""
+        sql = "SELECT name, value FROM note WHERE account = ? AND (? IS NULL OR name > ?) ORDER BY name LIMIT ?"
+        rows = self._run(sql, (self._account, after, after, limit + 1)).fetchall()
+        part = tuple([(str(name), str(value)) for name, value in rows[:limit]])
+        return Notes(part, part[-1][0] if len(rows) > limit else None)
+
     def _written(self, row: JournalRow) -> tuple[Any, ...]:
         about = (_number(row.key), row.profile_id, row.external_id)
         return self._account, row.at, *about, row.entry.verb, row.entry.old, row.entry.new
@@ -320,6 +298,11 @@ class SqlRows(Rows):
 def _binding(row: Sequence[Any]) -> Binding:
     number, external_id, email, profile_id, phone_number, verified_at, version = row
     return Binding(external_id, email, profile_id, phone_number, verified_at, version, str(number))
+
+
+def _journal_row(number: int, at: float, binding: int, *about: str | None) -> JournalRow:
+    profile_id, external_id, verb, old, new = about
+    return JournalRow(number, at, str(binding), profile_id, external_id, JournalEntry(str(verb), old, new))
 
 
 def _lease(row: Sequence[Any]) -> LeaseRow:
