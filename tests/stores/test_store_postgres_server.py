@@ -428,6 +428,39 @@ class TestSlow:
             assert store.find("shop", (ANN,)).matches
             assert store.acquire("other", frozenset({ANN}), **LEASE) is not None
 
+    @pytest.mark.parametrize(
+        "forget",
+        [
+            lambda store, token: store.remove("shop", ANN, token=token),
+            lambda store, token: store.remember("shop", "name", None, token=token),
+            lambda store, token: store.remember("shop", "name", "other", token=token),
+        ],
+    )
+    def test_a_token_is_judged_once_the_turn_has_come(self, store, database, admin, forget):
+        """Who waits for a writer that ends the lease is fenced, whatever stood there when it began to wait."""
+        store.add("shop", [ROW])
+        store.remember("shop", "name", "value")
+        lease = store.acquire("shop", frozenset({ANN}), **LEASE)
+        with writers_held_up(database) as other, ThreadPoolExecutor(1) as pool:
+            call = pool.submit(forget, store, lease.token)
+            wait_for_a_waiter(admin)
+            assert PostgresStore(connection=other).release("shop", lease.token)
+            other.commit()
+            assert call.result() is False
+        assert (1, "value") == (store.count("shop"), store.recall("shop", "name"))
+
+    def test_a_lease_that_is_held_stays_until_all_is_done(self, store, database, admin):
+        """Who waited for a writer that renewed the lease goes on, and finds the lease as it is by then."""
+        store.add("shop", [ROW])
+        lease = store.acquire("shop", frozenset({ANN}), **LEASE)
+        with writers_held_up(database) as other, ThreadPoolExecutor(1) as pool:
+            call = pool.submit(store.remove, "shop", ANN, token=lease.token)
+            wait_for_a_waiter(admin)
+            assert PostgresStore(connection=other).renew("shop", lease.token, ttl=9.0, intent="later")
+            other.commit()
+            assert call.result() is True
+        assert "later" == store.find("shop", (ANN,)).lease.intent
+
     def test_the_servers_own_time_limit(self, database):
         """A statement that the server breaks off is unavailable."""
         url = make_conninfo(database, options="-c statement_timeout=50")
