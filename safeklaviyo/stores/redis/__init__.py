@@ -140,8 +140,7 @@ class RedisStore(IdentityStore):
             raise
         except BaseException:
             if self._clients is not None:  # a signal handler raised: a connection may have been lost on its way
-                self._own = self._clients()
-                self._client = self._own[0]
+                self._client, *_ = self._own = self._clients()
             raise
 
     def close(self) -> None:
