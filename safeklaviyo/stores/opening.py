@@ -5,15 +5,13 @@ Decided here: what a store's URL may say. Opening one reads and writes nothing; 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 
 __all__ = ["default_url", "open_async_store", "open_store"]
@@ -23,6 +21,8 @@ _ACCEPTED = (
     " redis+sentinel://host/service or postgresql://host/database"
 )
 _POSTGRES = frozenset({"postgres", "postgresql"})
+_MISSING: dict[str, type[Exception]] = {"postgres": ImportError, "redis": ImportError}
+"""What the import of a store raises whose driver is an extra."""
 _REDIS = frozenset({"redis", "rediss", "redis+sentinel"})
 
 
@@ -42,22 +42,8 @@ def open_store(url: str) -> IdentityStore:
     Raises:
         ConfigurationError: The URL names no store of this version, or one whose driver is not installed.
     """
-    if is_redis(url):
-        with _driver("redis"):
-            from safeklaviyo.stores.redis import RedisStore  # noqa: PLC0415 - only the store that is wanted
-        return RedisStore(url)
-    if is_postgres(url):
-        with _driver("postgres"):
-            from safeklaviyo.stores.postgres import PostgresStore  # noqa: PLC0415 - only the store that is wanted
-        return PostgresStore(url)
-    path = sqlite_path(url)
-    if path is None:
-        from safeklaviyo.stores.memory import MemoryStore  # noqa: PLC0415 - only the store that is wanted
-
-        return MemoryStore()
-    from safeklaviyo.stores.sqlite import SqliteStore  # noqa: PLC0415 - only the store that is wanted
-
-    return SqliteStore(path)
+    store: IdentityStore = _opened(url, "")
+    return store
 
 
 def open_async_store(url: str) -> AsyncIdentityStore:
@@ -66,22 +52,26 @@ def open_async_store(url: str) -> AsyncIdentityStore:
     Raises:
         ConfigurationError: The URL names no store of this version, or one whose driver is not installed.
     """
+    store: AsyncIdentityStore = _opened(url, "Async")
+    return store
+
+
+def _opened(url: str, prefix: str) -> Any:
+    """Return a store whose class has that prefix; only the module of the store that is wanted is loaded."""
+    arguments: tuple[str, ...] = (url,)
     if is_redis(url):
-        with _driver("redis"):
-            from safeklaviyo.stores.redis import AsyncRedisStore  # noqa: PLC0415 - only the store that is wanted
-        return AsyncRedisStore(url)
-    if is_postgres(url):
-        with _driver("postgres"):
-            from safeklaviyo.stores.postgres import AsyncPostgresStore  # noqa: PLC0415 - only the store that is wanted
-        return AsyncPostgresStore(url)
-    path = sqlite_path(url)
-    if path is None:
-        from safeklaviyo.stores.memory import AsyncMemoryStore  # noqa: PLC0415 - only the store that is wanted
-
-        return AsyncMemoryStore()
-    from safeklaviyo.stores.sqlite import AsyncSqliteStore  # noqa: PLC0415 - only the store that is wanted
-
-    return AsyncSqliteStore(path)
+        kind = "redis"
+    elif is_postgres(url):
+        kind = "postgres"
+    elif (path := sqlite_path(url)) is not None:
+        kind, arguments = "sqlite", (path,)
+    else:
+        kind, arguments = "memory", ()
+    try:
+        module = import_module(f"safeklaviyo.stores.{kind}")
+    except _MISSING.get(kind, ()) as exc:
+        raise ConfigurationError(f'that store needs its driver: pip install "safeklaviyo[{kind}]"') from exc
+    return getattr(module, f"{prefix}{kind.capitalize()}Store")(*arguments)
 
 
 def is_postgres(url: str) -> bool:
@@ -96,15 +86,6 @@ def is_redis(url: str) -> bool:
 
 def _scheme(url: str) -> str:
     return url.partition(":")[0].lower()
-
-
-@contextmanager
-def _driver(extra: str) -> Generator[None]:
-    """Say what to install where a store's driver cannot be imported."""
-    try:
-        yield
-    except ImportError as exc:
-        raise ConfigurationError(f'that store needs its driver: pip install "safeklaviyo[{extra}]"') from exc
 
 
 def sqlite_path(url: str) -> str | None:

@@ -10,7 +10,6 @@ import asyncio
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from safeklaviyo.stores import semantics
@@ -99,8 +98,10 @@ class AsyncSqliteStore(Twin):
         """Same as `IdentityStore.perform`."""
         asked: Call[Any] = call
         if isinstance(asked, Find):
-            with suppress(WouldWaitError):
+            try:
                 return cast("T", self._store.find_now(asked))
+            except WouldWaitError:
+                pass  # the thread waits
         return await asyncio.get_running_loop().run_in_executor(self._thread(), self._store.perform, call)
 
     async def aclose(self) -> None:
