@@ -49,7 +49,8 @@ CORE = [
     if name.startswith(OPERATIONS)
     or name in {
         *DECIDERS, DIALECTS, RETRY, WIRE_LEGACY, "_budget.py", "_flow.py", "_pacing.py", "_target.py", "errors.py",
-        "policy.py", "_effect.py", "stores/base.py", "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
+        "policy.py", "_effect.py", "stores/base.py", "stores/calls.py", "stores/records.py", "stores/rows.py",
+        SEMANTICS,
     }
 ]  # fmt: skip
 """What decides and describes, and does no I/O."""
