@@ -6,6 +6,7 @@ from safeklaviyo.testing.demo import script
 from safeklaviyo.testing.demo.counts import Counts
 from safeklaviyo.testing.demo.interruption import NEW, Interruption, Places, change, run
 from safeklaviyo.testing.demo.shops import RawShop, SafeShop
+from safeklaviyo.testing.points import Point
 from safeklaviyo.testing.schedule import Limits, VirtualClock, World, explore
 from safeklaviyo.testing.server import ASGIApp
 
@@ -16,6 +17,7 @@ __all__ = [
     "Interruption",
     "Limits",
     "Places",
+    "Point",
     "RawShop",
     "SafeShop",
     "VirtualClock",

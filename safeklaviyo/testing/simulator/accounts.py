@@ -6,8 +6,9 @@ Decided here: what happens in time: ids, the queue, how late the search is. Not 
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from safeklaviyo.testing.simulator.records import Event, Profile, Record
 from safeklaviyo.testing.simulator.tables import Table
@@ -78,6 +79,14 @@ class Account:
         self._queue_lag: Lag = queue_lag
         self._news: list[_News] = []
         self._serial = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Account:
+        twin = memo[id(self)] = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, dict | list | set):  # what they hold are values
+                setattr(twin, name, value.copy())
+        twin.clock, twin.live, twin.shown = deepcopy((self.clock, self.live, self.shown), memo)
+        return twin
 
     def serial(self) -> int:
         """Return the next number."""

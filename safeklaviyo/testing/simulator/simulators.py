@@ -7,9 +7,10 @@ fault that comes after, the journal. Nothing here does I/O: what carries request
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
 from dataclasses import replace
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from safeklaviyo.testing.simulator import legacy_endpoints, requests, revisions, routes
 from safeklaviyo.testing.simulator.accounts import Account, Lag
@@ -87,6 +88,13 @@ class KlaviyoSimulator:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = RLock()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = memo[id(self)] = copy(self)
+        with self._lock:
+            state = {name: deepcopy(vars(self)[name], memo) for name in ("_clock", "_account", "_windows", "_faults")}
+            vars(twin).update(state, journal=self.journal.copy())
+        return twin
 
     @property
     def transport(self) -> Transport:
