@@ -26,7 +26,6 @@ __all__ = [
     "BASE_URL",
     "BLOCKING",
     "BOTH",
-    "KEY",
     "REVISION",
     "VERSION",
     "AsyncBindings",
