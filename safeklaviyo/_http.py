@@ -286,7 +286,9 @@ def _is_unsent(exc: Exception) -> bool:
 def _origin(exc: Exception) -> OSError | None:
     """Return the operating system's own error behind a failure. What lies between may quote the URL in its message."""
     step: BaseException | None = exc
-    while step is not None:
+    met: list[BaseException] = []  # respx raises a route's error from what it made of it: causes can go in a circle
+    while step is not None and step not in met:
+        met.append(step)
         if isinstance(step, OSError) and not type(step).__module__.startswith("aiohttp"):
             return step
         # httpcore raises its errors "from None", which hides what they came from and keeps it.

@@ -106,11 +106,17 @@ class KlaviyoSimulator:
     def mock(self) -> respx.MockRouter:
         """Return a respx router, as context manager or decorator, that leads what goes to Klaviyo here.
 
-        Routes of your own come before the simulator.
-        """
-        from safeklaviyo.testing.simulator.transports import mock_router  # noqa: PLC0415 - respx is optional
+        Every client is led here, whatever it sends over: httpx's own transports, or httpx-aiohttp's. Routes of your
+        own come before the simulator.
 
-        return mock_router(self)
+        Raises:
+            RuntimeError: respx is not installed.
+        """
+        try:
+            from safeklaviyo.testing.simulator.mocking import Router  # noqa: PLC0415 - respx is optional
+        except ImportError as exc:
+            raise RuntimeError("the simulator's mock needs respx: pip install respx") from exc
+        return Router(self)
 
     @property
     def asgi(self) -> ASGIApp:
