@@ -6,21 +6,24 @@ Read `_shell` first.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from os import getpid
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from safeklaviyo._flow import Effect, Flow, Send, Sleep, StoreEffect
-from safeklaviyo._http import AsyncClient, AsyncClientSender, AsyncTransportSender, check_client
+from safeklaviyo._flow import Acquire, Effect, Flow, Send, Sleep, StoreEffect
+from safeklaviyo._held import PROMPT, Held
+from safeklaviyo._http import AsyncClient, AsyncClientSender, check_client
 from safeklaviyo._shell import ambient, check_open, check_process
+from safeklaviyo._transports import AsyncTransportSender
 from safeklaviyo.errors import SafeKlaviyoError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
-    from safeklaviyo._http import AsyncSender
     from safeklaviyo._operations._call import Setup
+    from safeklaviyo._transports import AsyncSender
     from safeklaviyo._wiring import Wiring
     from safeklaviyo.stores.base import AsyncIdentityStore
 
@@ -43,6 +46,35 @@ class _Home:
     keeper: AsyncGenerator[None, None]
 
 
+class _Held(Held):
+    """What a run holds, and how it waits for a lease: a cancelled run would never learn the token of one granted late.
+
+    The store's call therefore goes on in a task of its own.
+    """
+
+    __slots__ = ("_asked", "_granted")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: Acquire | None = None
+
+    def waits(self, effect: Effect[Any], done: Coroutine[Any, Any, Any]) -> Awaitable[Any]:
+        """Return what to wait for."""
+        if not isinstance(effect, Acquire):
+            return done
+        self._asked, self._granted = effect, asyncio.ensure_future(done)
+        return asyncio.shield(self._granted)
+
+    async def settle(self) -> None:
+        """Wait for the lease that was last asked for, and note it."""
+        asked = self._acquiring
+        if asked is None or asked is not self._asked:
+            return
+        await asyncio.wait({self._granted})
+        with suppress(SafeKlaviyoError, asyncio.CancelledError):
+            self.end(asked, self._granted.result())
+
+
 class AsyncShell:
     """Carries out flows with awaited calls, in one event loop after another: each opens what it needs anew."""
 
@@ -51,6 +83,7 @@ class AsyncShell:
         self._wiring = wiring
         self._client = client
         self._home: _Home | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self.store = store
 
@@ -59,21 +92,50 @@ class AsyncShell:
         home, loop = self._home, asyncio.get_running_loop()
         if home is None or home.loop is not loop or home.pid != getpid():
             home = await self._start(loop)
-        flow = operation(home.setup, *args, **kwargs)
+        flow, held = operation(home.setup, *args, **kwargs), None
         try:
             effect = next(flow)
             while True:
+                if held is not None or type(effect) is Acquire:
+                    held = held or _Held()
+                    effect = held.begin(effect)
                 try:
-                    result = await self._perform(home.sender, effect)
+                    done = self._perform(home.sender, effect)
+                    result = await (done if held is None else held.waits(effect, done))
                 except SafeKlaviyoError as error:
                     effect = flow.throw(error)
                 else:
+                    if held is not None:
+                        held.end(effect, result)
                     effect = flow.send(result)
         except StopIteration as stop:
             value: T = stop.value
             return value
-        finally:
+        except BaseException as error:
             flow.close()
+            # After a GeneratorExit there is no loop that could wait.
+            if held is not None and not isinstance(error, SafeKlaviyoError | GeneratorExit):
+                await self._let_go(home.sender, held)
+            raise
+
+    async def _let_go(self, sender: AsyncSender, held: _Held) -> None:
+        """Same as `Shell._let_go`, in a task that no further cancellation of the call's reaches."""
+
+        async def work() -> None:
+            with suppress(Exception):
+                await held.settle()
+                flow = held.let_go()
+                effect = next(flow)
+                while True:
+                    effect = flow.send(await self._perform(sender, effect))
+
+        if held.is_nothing:
+            return
+        task = asyncio.create_task(work())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        with suppress(asyncio.CancelledError):  # another one may come meanwhile, and the first is the caller's
+            await asyncio.wait({task}, timeout=PROMPT)
 
     async def _start(self, loop: AbstractEventLoop) -> _Home:
         check_open(is_closed=self._is_closed)

@@ -1,30 +1,30 @@
-"""HTTP: how a request of ours travels, and how what goes wrong on the way is named. The only module that knows httpx.
+"""HTTP: how a request of ours travels, and how what goes wrong on the way is named.
 
 Transports are driven directly, below `httpx.Client`: that is cheaper, follows no redirect, and keeps httpx's logger
 from writing addresses into the user's logs (F-28, F-30). A client that the user hands in is used through its public
 `build_request` and `send`, so that its hooks, auth, headers and proxies are honoured; it is never closed here.
+Transports of our own are in `_transports`, and no other module knows httpx.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias, cast
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from safeklaviyo._flow import Request, Response
+from safeklaviyo._interruption import let_through
 from safeklaviyo._target import is_loopback
 from safeklaviyo.errors import APIConnectionError, ConfigurationError, NoResponseError, NotSentError
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterable, Iterable, Iterator
-
-    from aiohttp import ClientSession
 
     from safeklaviyo._target import Target
 
@@ -46,9 +46,10 @@ MEANINGS: Final[dict[type[Exception], type[APIConnectionError]]] = {
 }
 """What each error of httpx says, by its nearest class here. Not sent is only what failed before a byte left."""
 
-SHARDS: Final = 16
-CONNECTIONS: Final = 256
-KEPT_FOR: Final = 30.0
+_TRANSPORTS: Final = frozenset(
+    {"aiohttp", "anyio", "asyncio", "h11", "httpcore", "httpx", "httpx_aiohttp", "socksio", "ssl"}
+)
+"""The packages whose exceptions are failures of a connection. Those of the operating system are `OSError`."""
 
 _BAD_PROXY: Final = (
     "the proxy that the environment names cannot be used; it has to be http://, https:// or socks5://, "
@@ -56,7 +57,7 @@ _BAD_PROXY: Final = (
 )
 
 
-class _Phases(Mapping[str, float]):
+class Phases(Mapping[str, float]):
     """The timeouts of one attempt: what each phase may take, and at most what is left of the whole when it begins."""
 
     __slots__ = ("_deadline", "_phases")
@@ -111,35 +112,6 @@ def check_client(client: object, kind: type[object]) -> None:
         raise ConfigurationError("http_client has to be an httpx.Client for Klaviyo, an httpx.AsyncClient otherwise")
 
 
-class TransportSender:
-    """Requests over a transport of our own. Safe between threads."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._transport = httpx.HTTPTransport(limits=_pool(CONNECTIONS), proxy=proxy_for(target))
-
-    def send(self, request: Request) -> Response:
-        """Send one request, once.
-
-        Raises:
-            NotSentError: No connection was made.
-            NoResponseError: It left, and no whole answer came back.
-        """
-        phases = _Phases(self._target)
-        try:
-            answer = self._transport.handle_request(_outgoing(self._target, request, phases))
-            try:
-                return _response(answer, _read(answer, phases))
-            finally:
-                answer.close()
-        except Exception as exc:  # noqa: BLE001 - no code of the user's runs here, and aiohttp's errors are not httpx's
-            raise failure(exc) from _origin(exc)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._transport.close()
-
-
 class ClientSender:
     """Requests over a client that the user handed in. Our headers and timeouts go before the client's own."""
 
@@ -156,57 +128,20 @@ class ClientSender:
             NoResponseError: It left, and no whole answer came back.
         """
         _check_open(self._client)
-        phases = _Phases(self._target)
+        outer, phases = sys.exception(), Phases(self._target)
         outgoing = _built(self._client, self._target, request, phases)
         try:
             answer = self._client.send(outgoing, follow_redirects=False, stream=True)
             try:
-                return _response(answer, _read(answer, phases))
+                return response(answer, read(answer, phases))
             finally:
                 answer.close()
         except tuple(MEANINGS) as exc:
+            let_through(exc, outer)
             return _refused(exc, outgoing)
 
     def close(self) -> None:
         """Leave the client open: it is the user's."""
-
-
-class AsyncTransportSender:
-    """Requests over transports of our own: aiohttp's, if it is there; otherwise several small pools.
-
-    httpcore's pool looks through all that it has at each step, so one pool with many requests in flight costs their
-    square; several small ones do not (F-31). A request goes to the first of the least busy, and one by one to the same.
-    """
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._transports = _async_transports(proxy_for(target))
-        self._busy = [0] * len(self._transports)
-
-    async def send(self, request: Request) -> Response:
-        """Same as `TransportSender.send`."""
-        from asyncio import timeout  # noqa: PLC0415 - here asyncio is loaded; blocking programs need not load it
-
-        phases = _Phases(self._target)
-        turn = self._busy.index(min(self._busy))
-        self._busy[turn] += 1
-        try:
-            async with timeout(self._target.seconds):
-                transport = self._transports[turn]
-                answer = await transport.handle_async_request(_outgoing(self._target, request, phases))
-                try:
-                    return _response(answer, await _read_async(answer, phases))
-                finally:
-                    await answer.aclose()
-        except Exception as exc:  # noqa: BLE001 - no code of the user's runs here, and aiohttp's errors are not httpx's
-            raise failure(exc) from _origin(exc)
-        finally:
-            self._busy[turn] -= 1
-
-    async def aclose(self) -> None:
-        """Same as `TransportSender.close`."""
-        for transport in self._transports:
-            await transport.aclose()
 
 
 class AsyncClientSender:
@@ -221,24 +156,21 @@ class AsyncClientSender:
         from asyncio import timeout  # noqa: PLC0415 - as above
 
         _check_open(self._client)
-        phases = _Phases(self._target)
+        outer, phases = sys.exception(), Phases(self._target)
         outgoing = _built(self._client, self._target, request, phases)
         try:
             async with timeout(self._target.seconds):
                 answer = await self._client.send(outgoing, follow_redirects=False, stream=True)
                 try:
-                    return _response(answer, await _read_async(answer, phases))
+                    return response(answer, await read_async(answer, phases))
                 finally:
                     await answer.aclose()
         except tuple(MEANINGS) as exc:
+            let_through(exc, outer)
             return _refused(exc, outgoing)
 
     async def aclose(self) -> None:
         """Leave the client open: it is the user's."""
-
-
-Sender: TypeAlias = TransportSender | ClientSender
-AsyncSender: TypeAlias = AsyncTransportSender | AsyncClientSender
 
 
 def failure(exc: Exception) -> APIConnectionError:
@@ -247,6 +179,14 @@ def failure(exc: Exception) -> APIConnectionError:
     if meaning is NotSentError and _is_unsent(exc):
         return NotSentError(f"no connection to Klaviyo could be made ({type(exc).__name__}); nothing was sent")
     return NoResponseError(f"the connection to Klaviyo broke before its whole answer came ({type(exc).__name__})")
+
+
+def explain(exc: Exception, outer: BaseException | None) -> NoReturn:
+    """Raise the error that something on the way stands for; what no transport raised is raised again as it is."""
+    let_through(exc, outer)
+    if not _is_transports(exc):
+        raise exc
+    raise failure(exc) from _origin(exc)
 
 
 def proxy_for(target: Target) -> httpx.Proxy | None:
@@ -270,22 +210,29 @@ def proxy_for(target: Target) -> httpx.Proxy | None:
     return proxy
 
 
-def _is_unsent(exc: Exception) -> bool:
+def _is_transports(failure: Exception) -> bool:
+    """Tell whether a transport raises exceptions of that class: another one is the caller's, or a fault, and passes."""
+    return isinstance(failure, OSError) or any(
+        each.__module__.partition(".")[0] in _TRANSPORTS for each in type(failure).__mro__
+    )
+
+
+def _is_unsent(failure: Exception) -> bool:
     """Tell whether a transport's word for "no connection" is to be believed.
 
     httpx-aiohttp calls every lost connection a connect timeout, also one that the request had left on; aiohttp's own
     error behind it knows better.
     """
-    cause = exc.__cause__
+    cause = failure.__cause__
     if cause is None or not type(cause).__module__.startswith("aiohttp"):
         return True
     names = {each.__name__ for each in type(cause).__mro__}
     return not names.isdisjoint({"ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError"})
 
 
-def _origin(exc: Exception) -> OSError | None:
+def _origin(failure: Exception) -> OSError | None:
     """Return the operating system's own error behind a failure. What lies between may quote the URL in its message."""
-    step: BaseException | None = exc
+    step: BaseException | None = failure
     met: list[BaseException] = []  # respx raises a route's error from what it made of it: causes can go in a circle
     while step is not None and step not in met:
         met.append(step)
@@ -296,30 +243,7 @@ def _origin(exc: Exception) -> OSError | None:
     return None
 
 
-def _pool(size: int) -> httpx.Limits:
-    return httpx.Limits(max_connections=size, max_keepalive_connections=size, keepalive_expiry=KEPT_FOR)
-
-
-def _async_transports(proxy: httpx.Proxy | None) -> list[httpx.AsyncBaseTransport]:
-    trust = httpx.create_ssl_context()
-    # aiohttp speaks no SOCKS.
-    if find_spec("httpx_aiohttp") is None or (proxy is not None and proxy.url.scheme.startswith("socks")):
-        pool = _pool(CONNECTIONS // SHARDS)
-        return [httpx.AsyncHTTPTransport(verify=trust, limits=pool, proxy=proxy) for _ in range(SHARDS)]
-    from httpx_aiohttp import AiohttpTransport  # noqa: PLC0415 - an extra, and slow to import
-
-    return [AiohttpTransport(verify=trust, proxy=proxy, client=lambda: _session(trust))]
-
-
-def _session(trust: ssl.SSLContext) -> ClientSession:
-    """Return a session that, unlike httpx-aiohttp's own, keeps no cookies."""
-    from aiohttp import ClientSession, DummyCookieJar, TCPConnector  # noqa: PLC0415 - an extra, and slow to import
-
-    connector = TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEPT_FOR, ssl=trust)
-    return ClientSession(connector=connector, cookie_jar=DummyCookieJar())
-
-
-def _outgoing(target: Target, request: Request, phases: _Phases) -> httpx.Request:
+def outgoing(target: Target, request: Request, phases: Phases) -> httpx.Request:
     """Return the request as a transport sends it. Made from its parts, it costs a fifth of what it costs otherwise."""
     headers = _headers(target, request)
     if request.body is not None:
@@ -333,9 +257,7 @@ def _outgoing(target: Target, request: Request, phases: _Phases) -> httpx.Reques
     return outgoing
 
 
-def _built(
-    client: httpx.Client | httpx.AsyncClient, target: Target, request: Request, phases: _Phases
-) -> httpx.Request:
+def _built(client: httpx.Client | httpx.AsyncClient, target: Target, request: Request, phases: Phases) -> httpx.Request:
     """Return the request with what the client adds to each: headers, cookies, parameters."""
     headers = httpx.Headers(_headers(target, request))
     url, extensions = _url(target, request), {"timeout": phases}
@@ -369,13 +291,13 @@ def _refused(exc: Exception, outgoing: httpx.Request) -> Response:
     """
     if isinstance(exc, httpx.HTTPStatusError) and exc.request is outgoing:
         try:
-            return _response(exc.response, exc.response.content)
+            return response(exc.response, exc.response.content)
         except httpx.ResponseNotRead:
-            return _response(exc.response, b"")
+            return response(exc.response, b"")
     raise failure(exc) from _origin(exc)
 
 
-def _read(answer: httpx.Response, phases: _Phases) -> bytes:
+def read(answer: httpx.Response, phases: Phases) -> bytes:
     """Read a body. Each part has its own timeout, and all together the attempt's."""
     parts: list[bytes] = []
     for part in answer.iter_bytes() if _has_layers(answer) else cast("Iterable[bytes]", answer.stream):
@@ -384,7 +306,7 @@ def _read(answer: httpx.Response, phases: _Phases) -> bytes:
     return b"".join(parts)
 
 
-async def _read_async(answer: httpx.Response, phases: _Phases) -> bytes:
+async def read_async(answer: httpx.Response, phases: Phases) -> bytes:
     parts: list[bytes] = []
     async for part in answer.aiter_bytes() if _has_layers(answer) else cast("AsyncIterable[bytes]", answer.stream):
         phases.check()
@@ -397,6 +319,6 @@ def _has_layers(answer: httpx.Response) -> bool:
     return answer.is_stream_consumed or "content-encoding" in answer.headers
 
 
-def _response(answer: httpx.Response, body: bytes) -> Response:
+def response(answer: httpx.Response, body: bytes) -> Response:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers.raw}
     return Response(answer.status_code, headers, body)

@@ -6,21 +6,24 @@ Nothing is decided here. What both shells share is `Wiring`: all that follows fr
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from os import getpid
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
 
-from safeklaviyo._flow import Effect, Flow, Monotonic, NewId, Now, Send, Sleep, StoreEffect
-from safeklaviyo._http import ClientSender, SyncClient, TransportSender, check_client
+from safeklaviyo._flow import Acquire, Effect, Flow, Monotonic, NewId, Now, Send, Sleep, StoreEffect
+from safeklaviyo._held import PROMPT, Held
+from safeklaviyo._http import ClientSender, SyncClient, check_client
+from safeklaviyo._transports import TransportSender
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from safeklaviyo._http import Sender
     from safeklaviyo._operations._call import Setup
+    from safeklaviyo._transports import Sender
     from safeklaviyo._wiring import Wiring
     from safeklaviyo.stores.base import IdentityStore
 
@@ -58,21 +61,49 @@ class Shell:
         process = self._process
         if process is None or process.pid != getpid():
             process = self._start()
-        flow = operation(process.setup, *args, **kwargs)
+        flow, held = operation(process.setup, *args, **kwargs), None
         try:
             effect = next(flow)
             while True:
+                if held is not None or type(effect) is Acquire:
+                    held = held or Held()
+                    effect = held.begin(effect)
                 try:
                     result = self._perform(process.sender, effect)
                 except SafeKlaviyoError as error:
                     effect = flow.throw(error)
                 else:
+                    if held is not None:
+                        held.end(effect, result)
                     effect = flow.send(result)
         except StopIteration as stop:
             value: T = stop.value
             return value
-        finally:
-            flow.close()
+        except BaseException as error:
+            flow.close()  # calls in flight are over, while the leases are given back
+            if held is not None and not isinstance(error, SafeKlaviyoError):
+                self._let_go(process.sender, held)
+            raise
+
+    def _let_go(self, sender: Sender, held: Held) -> None:
+        """Give back the leases of a run that was cut off, as far as the map answers soon.
+
+        In a thread of its own, because a map that is silent must not keep the exception from the caller.
+        """
+
+        def work() -> None:
+            flow = held.let_go()
+            with suppress(Exception):  # it ends with `StopIteration`; where the map fails, the leases expire
+                effect = next(flow)
+                while True:
+                    effect = flow.send(self._perform(sender, effect))
+
+        if held.is_nothing:
+            return
+        with suppress(Exception):  # another one may come meanwhile, and the first is the caller's
+            thread = Thread(target=work, name="safeklaviyo-release", daemon=True)
+            thread.start()
+            thread.join(PROMPT)
 
     def _start(self) -> _Process:
         # A lock for each process: one that another thread held at the fork would never be released in the child.

@@ -21,7 +21,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from safeklaviyo.errors import APIConnectionError, ConfigurationError, NoResponseError, NotSentError
 from safeklaviyo.identity import Kind
-from support.wire import Endpoint, Repeat, Request, Response, current, http, targets
+from support.wire import Endpoint, Repeat, Request, Response, current, http, targets, transports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,7 +113,7 @@ class Sending:
     def to(self, where: Target, client: Any = None) -> Callable[[Request], Response]:
         """Return what sends a request there; it is closed after the test."""
         if self.kind == "transport":
-            sender: Any = http.TransportSender(where)
+            sender: Any = transports.TransportSender(where)
         elif self.kind == "client":
             sender = http.ClientSender(where, client or self._opened.enter_context(httpx.Client(trust_env=False)))
         else:
@@ -127,7 +127,7 @@ class Sending:
             self._opened.callback(lambda: self._runner.run(client.aclose()))
             sender: Any = http.AsyncClientSender(where, client)
         else:
-            sender = http.AsyncTransportSender(where)
+            sender = transports.AsyncTransportSender(where)
         self._opened.callback(lambda: self._runner.run(sender.aclose()))
         return lambda request: self._runner.run(sender.send(request))
 
@@ -230,7 +230,7 @@ class TestAnswers:
 
         with listening(serve) as base:
             send = sending.to(target(base))
-            for _ in range(2 * http.SHARDS):
+            for _ in range(2 * transports.SHARDS):
                 send(SEARCH)
         assert 1 == len(connections)
 
@@ -333,7 +333,7 @@ class TestFailures:
                 time.sleep(0.02)
 
         async def send(base: str) -> Response:
-            sender = http.AsyncTransportSender(target(base, 0.1))
+            sender = transports.AsyncTransportSender(target(base, 0.1))
             try:
                 return await sender.send(POST)
             finally:
@@ -345,11 +345,11 @@ class TestFailures:
     @pytest.mark.parametrize("timeout", [0.3, httpx.Timeout(0.3)], ids=["seconds", "phases"])
     def test_phases_share_the_whole(self, timeout: float | httpx.Timeout) -> None:
         """What one phase has used up is not left to the next."""
-        phases = http._Phases(target("https://a.klaviyo.com", timeout))
+        phases = http.Phases(target("https://a.klaviyo.com", timeout))
         assert 0.3 >= phases["read"] > 0.2
         assert {"connect", "pool", "read", "write"} == set(phases)
         assert 4 == len(phases)
-        spent = http._Phases(targets.target("https://a.klaviyo.com", {}, {"read": 5.0}, -1.0))
+        spent = http.Phases(targets.target("https://a.klaviyo.com", {}, {"read": 5.0}, -1.0))
         assert 0.001 == spent["read"]
 
     async def test_cancelled(self) -> None:
@@ -363,7 +363,7 @@ class TestFailures:
             connection.recv(1)
 
         with listening(serve) as base:
-            sender = http.AsyncTransportSender(target(base))
+            sender = transports.AsyncTransportSender(target(base))
             task = asyncio.create_task(sender.send(POST))
             await reached.wait()
             task.cancel()
@@ -406,16 +406,16 @@ class TestFailures:
         """Each pool gets as many of the calls on their way as any other, and however they end they are gone."""
         monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
         with listening(hang) as base:
-            sender = http.AsyncTransportSender(target(base, 1.0))
-            calls = [asyncio.ensure_future(sender.send(POST)) for _ in range(2 * http.SHARDS)]
+            sender = transports.AsyncTransportSender(target(base, 1.0))
+            calls = [asyncio.ensure_future(sender.send(POST)) for _ in range(2 * transports.SHARDS)]
             await asyncio.sleep(0)  # each has begun
-            assert [2] * http.SHARDS == sender._busy
+            assert [2] * transports.SHARDS == sender._shards.busy
             for call in calls[:5]:
                 call.cancel()
             ended = await asyncio.gather(*calls, return_exceptions=True)
             await sender.aclose()
         assert {asyncio.CancelledError, NoResponseError} == {type(each) for each in ended}
-        assert [0] * http.SHARDS == sender._busy
+        assert [0] * transports.SHARDS == sender._shards.busy
 
 
 class TestMeanings:
@@ -463,7 +463,7 @@ class TestManyAtOnce:
                 connection.sendall(answer(request.split()[1]))
 
         with listening(echo) as base:
-            sender = http.TransportSender(target(base))
+            sender = transports.TransportSender(target(base))
 
             def ask(number: int) -> bytes:
                 return sender.send(Request("GET", f"/api/profiles/{number}", ENDPOINT, Repeat.READ)).body
@@ -518,7 +518,7 @@ class TestProxies:
     def test_socks_goes_round_aiohttp(self, named: str) -> None:
         """The library aiohttp speaks no SOCKS, so httpx's own pools do."""
         pytest.importorskip("socksio")
-        assert http.SHARDS == len(http._async_transports(httpx.Proxy(named)))
+        assert transports.SHARDS == len(transports._async_transports(httpx.create_ssl_context(), httpx.Proxy(named)))
 
     @pytest.mark.parametrize("sending", ["transport", "aiohttp", "shards"], indirect=True)
     def test_refusing_proxy(self, sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:

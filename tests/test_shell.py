@@ -255,7 +255,7 @@ class TestLoops:
             asyncio.run(k.aclose())
             first.run(asyncio.sleep(0))
             first.run(asyncio.sleep(0))
-            assert sender._transports[0].client.closed
+            assert sender._shards.transports[0].client.closed
 
 
 async def _only(k: AsyncKlaviyo) -> None:

@@ -41,11 +41,12 @@ def _update(call: Call, binding: Binding, person: Person) -> Flow[tuple[Binding,
     """Write the properties; None if the profile is gone, and the map has forgotten it."""
     verifies = call.dialect.verifies
     request = call.dialect.update(binding, person)
-    call.setup.in_flight.enter(binding.key)
+    on_its_way = (binding.key, object())
     try:
+        call.setup.in_flight.enter(on_its_way)
         response = yield from send(call, request, main=True, accept=MISSING if verifies else NOTHING_ELSE)
     finally:
-        call.setup.in_flight.leave(binding.key)
+        call.setup.in_flight.leave(on_its_way)
     if not _wire.is_success(response.status):
         yield from forget_profile(call, binding)
         return None

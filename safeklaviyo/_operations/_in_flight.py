@@ -6,41 +6,41 @@ this process's own calls about that customer; those of other processes are found
 
 from __future__ import annotations
 
-from collections import Counter
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flow import Monotonic, Sleep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from safeklaviyo._flow import Flow
 
 _PAUSE = 0.01
 
 
 class InFlight:
-    """How many calls about each customer are on their way. Safe between threads and tasks."""
+    """Which calls about each customer are on their way. Safe between threads and tasks.
+
+    Attributes:
+        enter: Note a call: the key of the binding that it is about, and an object of its own.
+        leave: Note it no more, whether or not it was noted. Both are one step, which no signal handler can cut in two.
+    """
+
+    __slots__ = ("_calls", "enter", "leave")
 
     def __init__(self) -> None:
-        self._calls: Counter[str] = Counter()
-        self._lock = Lock()
+        self._calls: set[tuple[str, object]] = set()
+        self.enter: Callable[[tuple[str, object]], None] = self._calls.add
+        self.leave: Callable[[tuple[str, object]], None] = self._calls.discard
 
-    def enter(self, key: str) -> None:
-        """Count a call about the binding of that key."""
-        with self._lock:
-            self._calls[key] += 1
-
-    def leave(self, key: str) -> None:
-        """Count it no more."""
-        with self._lock:
-            self._calls[key] -= 1
-            if not self._calls[key]:
-                del self._calls[key]
+    def has(self, key: str) -> bool:
+        """Tell whether a call about that customer is on its way."""
+        return any(key == each for each, _ in tuple(self._calls))
 
     def settle(self, key: str, seconds: float) -> Flow[None]:
         """Wait until no call about that customer is on its way, and at most so long."""
-        if key not in self._calls:
+        if not self.has(key):
             return
         end = (yield from Monotonic()) + seconds
-        while key in self._calls and (yield from Monotonic()) < end:
+        while self.has(key) and (yield from Monotonic()) < end:
             yield from Sleep(_PAUSE)

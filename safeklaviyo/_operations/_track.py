@@ -46,11 +46,12 @@ def _track(call: Call, claim: Claim, event: Event, person: Person) -> Flow[Track
         # The profile stays, the address is read anew: an old one would come back as a ghost (H10).
         return request_for((yield from _latest(call, binding)))
 
-    call.setup.in_flight.enter(binding.key)
+    on_its_way = (binding.key, object())
     try:
+        call.setup.in_flight.enter(on_its_way)
         response = yield from send(call, request_for(binding), main=True, again=again)
     finally:
-        call.setup.in_flight.leave(binding.key)
+        call.setup.in_flight.leave(on_its_way)
     check_accepted(call, response)
     if claim.phone_number is not None or claim.unusable_phone:
         yield from attach_phone(call, claim, binding, None)

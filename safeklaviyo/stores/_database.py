@@ -18,21 +18,23 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
-from safeklaviyo.errors import ConfigurationError, StoreIncompatibleError, StoreUnavailableError
+from safeklaviyo._interruption import let_through
+from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreIncompatibleError, StoreUnavailableError
 from safeklaviyo.stores import _failures, _sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
+_BUSY = "other threads kept the identity map busy for longer than is waited; try again"
 _REMEDY = "name another path in store= or SAFEKLAVIYO_STORE"
 _CACHE = "PRAGMA cache_size = -4000"  # 4 MB for each connection, however large the map
 _LOOK_EVERY = 1.0  # seconds between two looks of the reading side at whether the file is still there
@@ -48,19 +50,22 @@ class WouldWaitError(Exception):
 
 
 class _Seat:
-    """One connection, and the lock of whoever uses it."""
+    """One connection, and the lock of whoever uses it.
+
+    The lock knows its holder, so that a thread in which a signal handler raised can tell whether it had got the lock.
+    """
 
     __slots__ = ("connection", "lock")
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.connection: sqlite3.Connection | None = None
 
     def vacate(self) -> None:
         """Close the connection, if there is one; the lock must be held."""
         if self.connection is not None:
-            self.connection.close()
-            self.connection = None
+            connection, self.connection = self.connection, None
+            connection.close()
 
 
 class Database:
@@ -100,17 +105,31 @@ class Database:
                     raise self._failed(self._short, exc) from exc
                 if not patient:
                     raise WouldWaitError from exc
+            except (SafeKlaviyoError, WouldWaitError):
+                raise
+            except BaseException:
+                self._short.vacate()  # a signal handler raised: the connection may be in the middle of a statement
+                raise
         return self.scan(work)
 
     def scan(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do one read that may take long, or have to wait."""
-        with self._turn() as connection:
-            return work(connection)
+        seat = self._long
+        try:
+            if not seat.lock.acquire(timeout=self._timeout):
+                raise StoreUnavailableError(_BUSY)
+            return self._use(seat, work)
+        finally:
+            # A signal handler may have raised before this thread had the lock, or just when it had got it. Nothing
+            # that is written in Python stands before the release, so that no handler can raise there.
+            try:  # noqa: SIM105
+                seat.lock.release()
+            except RuntimeError:  # this thread has not got it
+                pass
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do several things as one transaction, alone in the file."""
-        with self._turn() as connection, _transaction(connection, "IMMEDIATE"):
-            return work(connection)
+        return self.scan(lambda connection: _transact(connection, "IMMEDIATE", work))
 
     def close(self) -> None:
         """Close both connections, for good."""
@@ -129,22 +148,20 @@ class Database:
         self._short.lock.release()
         self._long.lock.release()
 
-    @contextmanager
-    def _turn(self) -> Generator[sqlite3.Connection]:
-        """Use the connection that is waited for."""
-        if not self._long.lock.acquire(timeout=self._timeout):
-            raise StoreUnavailableError("other threads kept the identity map busy for longer than is waited; try again")
+    def _use(self, seat: _Seat, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Use the connection that is waited for; its lock must be held."""
         try:
-            connection = self._long.connection
-            if connection is None:
-                connection = self._open(self._long)
-            else:
-                self._look()
-            yield connection
+            if seat.connection is None:
+                return work(self._open(seat))
+            self._look()
+            return work(seat.connection)
         except sqlite3.Error as exc:
-            raise self._failed(self._long, exc) from exc
-        finally:
-            self._long.lock.release()
+            raise self._failed(seat, exc) from exc
+        except SafeKlaviyoError:
+            raise
+        except BaseException:
+            seat.vacate()  # a signal handler raised: a transaction may have begun
+            raise
 
     def _short_connection(self, *, patient: bool) -> sqlite3.Connection:
         connection = self._short.connection
@@ -177,9 +194,11 @@ class Database:
 
     def _look(self) -> None:
         """Make sure that the path still leads to the file that was opened: SQLite would go on with a deleted one."""
+        outer = sys.exception()
         try:
             stat = self._path.stat()
         except OSError as exc:
+            let_through(exc, outer)
             raise StoreUnavailableError("the identity map's file is gone; put it back, or restart without it") from exc
         inode = (stat.st_dev, stat.st_ino)
         self._inode = self._inode or inode
@@ -196,6 +215,7 @@ class Database:
 
 def _make_file(path: Path) -> None:
     """Make the folder and an empty file for the owner's eyes only, where they are missing."""
+    outer = sys.exception()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
@@ -203,6 +223,7 @@ def _make_file(path: Path) -> None:
     except FileExistsError:
         pass  # another process was faster, or a file stands where the folder should be
     except OSError as exc:
+        let_through(exc, outer)
         raise ConfigurationError(f"the identity map's file cannot be made ({exc.strerror}); {_REMEDY}") from exc
     if not path.is_file():
         raise ConfigurationError(f"the identity map's path does not lead to a file; {_REMEDY}")
@@ -224,15 +245,16 @@ def _prepare(connection: sqlite3.Connection, timeout: float) -> None:
     """Set a new connection up, and make the tables if the file is empty."""
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(_CACHE)
-    with _transaction(connection, "DEFERRED"):
-        is_made = _is_made(connection)
-    if is_made:
+    if _transact(connection, "DEFERRED", _is_made):
         return
     _switch_to_wal(connection, timeout)
-    with _transaction(connection, "IMMEDIATE"):
-        # Another process may have been faster.
-        for statement in () if _is_made(connection) else _sql.SCHEMA:
-            connection.execute(statement)
+    _transact(connection, "IMMEDIATE", _make)
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    # Another process may have been faster.
+    for statement in () if _is_made(connection) else _sql.SCHEMA:
+        connection.execute(statement)
 
 
 def _is_made(connection: sqlite3.Connection) -> bool:
@@ -268,15 +290,16 @@ def _switch_to_wal(connection: sqlite3.Connection, timeout: float) -> None:
             return
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection, kind: str) -> Generator[None]:
+def _transact(connection: sqlite3.Connection, kind: str, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Do several things as one transaction."""
     connection.execute(f"BEGIN {kind}")
     try:
-        yield
+        result = work(connection)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.rollback()
+    return result
 
 
 _locked_up: list[Database] = []

@@ -40,12 +40,15 @@ what writes is unavailable. Accounts spread over the shards. Give the store a ``
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
+from safeklaviyo._interruption import let_through
+from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.stores._redis import calls, persistence, servers
 from safeklaviyo.stores._redis.failures import FAILURES, cause_of, store_error
 from safeklaviyo.stores._redis.loops import Loops
@@ -54,7 +57,7 @@ from safeklaviyo.stores._redis.persistence import Persistence
 from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
@@ -99,10 +102,12 @@ class RedisStore(IdentityStore):
 
     def __init__(self, server: str | RedisClient, *, prefix: str = PREFIX, timeout: float = TIMEOUT) -> None:
         self._maps = Maps(prefix)
+        self._clients: Callable[[], tuple[Any, ...]] | None = None
         self._own: tuple[Any, ...] = ()
         self._options = _RAW
         if isinstance(server, str):
-            self._own = servers.parse(server).client(timeout)
+            self._clients = partial(servers.parse(server).client, timeout)
+            self._own = self._clients()
             server, self._options = self._own[0], {}
         elif iscoroutinefunction(server.execute_command):
             raise ConfigurationError("RedisStore needs a client of redis; AsyncRedisStore takes one of redis.asyncio")
@@ -217,15 +222,25 @@ class RedisStore(IdentityStore):
             client.close()
 
     def _do(self, account: str, call: Call[T]) -> T:
-        send, maps = self._ask, self._maps
+        try:
+            return self._maps.answer(account, call, self._reply(account, call))
+        except SafeKlaviyoError:
+            raise
+        except BaseException:
+            if self._clients is not None:  # a signal handler raised: a connection may have been lost on its way
+                self._client, *_ = self._own = self._clients()
+            raise
+
+    def _reply(self, account: str, call: Call[Any]) -> Any:
+        outer = sys.exception()
         try:
             try:
-                reply = send(*maps.command(account, call))
+                return self._ask(*self._maps.command(account, call))
             except NoScriptError:  # nothing was done: the server has not met the script, or has restarted since
-                reply = send(*maps.command(account, call, whole=True))
+                return self._ask(*self._maps.command(account, call, whole=True))
         except FAILURES as exc:
+            let_through(exc, outer)
             raise store_error(exc) from cause_of(exc)
-        return maps.answer(account, call, reply)
 
     def _ask(self, *command: Any) -> Any:
         if self._is_closed:
@@ -362,13 +377,14 @@ class AsyncRedisStore(AsyncIdentityStore):
             await self._loops.leave()
 
     async def _do(self, account: str, call: Call[T]) -> T:
-        send, maps = self._ask, self._maps
+        send, maps, outer = self._ask, self._maps, sys.exception()
         try:
             try:
                 reply = await send(*maps.command(account, call))
             except NoScriptError:  # nothing was done: the server has not met the script, or has restarted since
                 reply = await send(*maps.command(account, call, whole=True))
         except FAILURES as exc:
+            let_through(exc, outer)
             raise store_error(exc) from cause_of(exc)
         return maps.answer(account, call, reply)
 

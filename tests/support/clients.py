@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from safeklaviyo._async_shell import AsyncShell
 from safeklaviyo._bindings import AsyncBindings, Bindings
 from safeklaviyo._flow import Monotonic, Now, Sleep
+from safeklaviyo._held import Held
 from safeklaviyo._profiles import AsyncProfiles, Profiles
 from safeklaviyo._shell import Shell
 from safeklaviyo._version import VERSION
@@ -32,11 +34,13 @@ __all__ = [
     "AsyncProfiles",
     "Awaited",
     "Bindings",
+    "Held",
     "NewClient",
     "OpenClient",
     "Profiles",
     "QuickAsyncShell",
     "QuickShell",
+    "Shell",
     "Wiring",
     "store_url",
     "usual",
@@ -110,6 +114,10 @@ class QuickShell(Shell):
             return _pass_time(self._simulator, effect)
         return super()._perform(sender, effect)
 
+    def _let_go(self, sender: Any, held: Any) -> None:
+        if not _is_dead():
+            super()._let_go(sender, held)
+
 
 class QuickAsyncShell(AsyncShell):
     """Same as `QuickShell`, awaited."""
@@ -122,6 +130,15 @@ class QuickAsyncShell(AsyncShell):
         if isinstance(effect, Sleep | Now | Monotonic):
             return _pass_time(self._simulator, effect)
         return await super()._perform(sender, effect)
+
+    async def _let_go(self, sender: Any, held: Any) -> None:
+        if not _is_dead():
+            await super()._let_go(sender, held)
+
+
+def _is_dead() -> bool:
+    """Tell whether what ends a call stands for the death of its process."""
+    return getattr(sys.exception(), "is_death", False)
 
 
 def _pass_time(simulator: KlaviyoSimulator, effect: Sleep | Now | Monotonic) -> float:

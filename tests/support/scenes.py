@@ -212,7 +212,9 @@ def client_errors(k: Any, simulator: KlaviyoSimulator) -> list[Any]:
 
 
 class Killed(Exception):  # noqa: N818 - it is what happens to a process, not an error of the library's
-    """A process dies."""
+    """A process dies, and so its shell gives nothing back."""
+
+    is_death = True
 
 
 def kill(

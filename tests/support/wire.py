@@ -3,6 +3,7 @@
 from safeklaviyo import _answers as answers
 from safeklaviyo import _http as http
 from safeklaviyo import _target as targets
+from safeklaviyo import _transports as transports
 from safeklaviyo import _wire as current
 from safeklaviyo import _wire_legacy as legacy
 from safeklaviyo._answers import ERRORS, UnreadableAnswer, error_class, error_from
@@ -28,4 +29,5 @@ __all__ = [
     "http",
     "legacy",
     "targets",
+    "transports",
 ]

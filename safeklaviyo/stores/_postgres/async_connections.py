@@ -6,6 +6,7 @@ Read `connections` first: the same is decided here. A loop that ends closes its 
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from os import getpid
@@ -16,6 +17,7 @@ import psycopg
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
+from safeklaviyo._interruption import let_through
 from safeklaviyo.errors import SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.stores._postgres import failures
 from safeklaviyo.stores._postgres.connections import (
@@ -112,10 +114,12 @@ class AsyncConnections:
 
     async def run(self, query: Query[T]) -> T:
         """Same as `Connections.run`."""
+        outer = sys.exception()
         home, pool, connection = await self._take()
         try:
             rows = await connection.fetch(query, self._timeout)
         except psycopg.Error as exc:
+            let_through(exc, outer)
             if connection.closed or isinstance(exc, psycopg.errors.ReadOnlySqlTransaction):
                 await _let_go(home, pool)
             raise failures.store_error(exc) from None
@@ -148,8 +152,10 @@ class AsyncConnections:
                 raise StoreUnavailableError(failures.BUSY) from exc
             if is_quiet(connection.fileno()):
                 return home, pool, connection
-            await _let_go(home, pool)
-            await pool.putconn(connection)
+            try:
+                await _let_go(home, pool)
+            finally:
+                await pool.putconn(connection)
 
     def _home(self) -> _Home:
         home = self._current

@@ -17,6 +17,7 @@ Decided here:
 from __future__ import annotations
 
 import select
+import sys
 import time
 from contextlib import suppress
 from os import getpid
@@ -28,6 +29,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed
 
+from safeklaviyo._interruption import let_through
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.stores._postgres import failures
 
@@ -43,6 +45,8 @@ T = TypeVar("T")
 SETTINGS: Final[dict[str, Any]] = {"autocommit": True, "prepare_threshold": None}
 PATIENCE: Final = 5.0
 """Seconds to wait for a connection, and for an answer, before the map counts as unavailable."""
+_HASTE: Final = 0.1
+"""Seconds to wait for a pool's thread where a signal handler has raised."""
 
 inherited: Final[list[object]] = []
 """Pools of a parent process: never closed here, which would take locks that the parent's threads may have held."""
@@ -148,14 +152,31 @@ class Connections:
         Raises:
             StoreUnavailableError: There was no answer, so that what was done is unknown.
         """
+        try:
+            return self._run(query)
+        except SafeKlaviyoError:
+            raise
+        except BaseException:
+            # A signal handler raised: a connection may have been lost on its way between the pool and here.
+            current = self._current
+            if current is not None and current[0] == getpid():
+                self._let_go(current[1], _HASTE)
+            raise
+
+    def _run(self, query: Query[T]) -> T:
+        outer = sys.exception()
         pool, connection = self._take()
         try:
             rows = connection.fetch(query, self._timeout)
         except psycopg.Error as exc:
+            let_through(exc, outer)
             if connection.closed or isinstance(exc, psycopg.errors.ReadOnlySqlTransaction):
                 self._let_go(pool)
             # Not chained: PostgreSQL quotes the values that it was given.
             raise failures.store_error(exc) from None
+        except BaseException:
+            self._let_go(pool, _HASTE)  # the answer may still come over this connection: it is never used again
+            raise
         finally:
             pool.putconn(connection)
         return query.read(rows)
@@ -227,16 +248,18 @@ class Connections:
             raise StoreUnavailableError(failures.READ_ONLY)
 
     def _connect(self) -> Connection:
+        outer = sys.exception()
         try:
             return Connection.connect(self._conninfo, **SETTINGS)
         except psycopg.Error as exc:
+            let_through(exc, outer)
             raise StoreUnavailableError(failures.UNREACHABLE) from exc
 
-    def _let_go(self, pool: ConnectionPool[Connection]) -> None:
+    def _let_go(self, pool: ConnectionPool[Connection], patience: float = PATIENCE) -> None:
         with self._lock():
             if self._current is not None and self._current[1] is pool:
                 self._current = None
-        pool.close()
+        pool.close(patience)
 
     def _lock(self) -> Lock:
         # A lock for each process: one that another thread held at the fork would never be released in the child.

@@ -1,0 +1,198 @@
+"""A signal handler that raises at any moment of a call: no store loses a connection, a lock, a lease or its order."""
+
+import gc
+import random
+import signal
+import sys
+import time
+import warnings
+from contextlib import contextmanager, suppress
+from threading import Thread
+
+import postgres_servers
+import pytest
+import redis_servers
+
+from safeklaviyo import Klaviyo, StoreUnavailableError
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.stores.memory import MemoryStore
+from safeklaviyo.stores.postgres import PostgresStore
+from safeklaviyo.stores.redis import RedisStore
+from safeklaviyo.stores.sqlite import SqliteStore
+from support.clients import Shell
+from support.flows import Send
+from support.wire import Repeat
+
+KEY = "pk_0123456789abcdef"
+SIZE = 2
+TIMES = 80
+
+
+class Soft(Exception):  # noqa: N818 - named as task queues name theirs
+    """A task queue's soft limit."""
+
+
+class Late(TimeoutError):  # noqa: N818 - as above
+    """A handler's own timeout, of a class that connections raise, too."""
+
+
+@pytest.fixture(autouse=True)
+def _unraisable(monkeypatch):
+    """Let pass what Python cannot raise: a handler that raises in a finaliser, and a socket cut off in its making."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    yield
+    gc.collect()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
+def store(request, folder):
+    """Each store in turn, with a small pool where it has one."""
+    if request.param == "memory":
+        yield MemoryStore()
+    elif request.param == "sqlite":
+        with SqliteStore(folder / "identity.db", timeout=2.0) as made:
+            yield made
+    elif request.param == "postgres":
+        with (
+            postgres_servers.own_database() as url,
+            PostgresStore(postgres_servers.migrated(url), size=SIZE, timeout=2.0) as made,
+        ):
+            yield made
+    else:
+        with (
+            redis_servers.shared_prefix() as prefix,
+            RedisStore(redis_servers.URL, prefix=prefix, timeout=2.0) as made,
+        ):
+            yield made
+
+
+@contextmanager
+def alarms(error):
+    """Let a handler raise such an error whenever the timer that is yielded has run out."""
+
+    def handler(signum, frame):
+        raise error
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def cut_off(error, seconds, work):
+    """Do something until a handler raises; return whether it did before it was done."""
+    try:
+        with alarms(error) as after:
+            after(seconds)
+            work()
+    except error:
+        return True
+    return False
+
+
+def pair(number):
+    """Return the identifiers of a customer."""
+    return (Identifier(Kind.EXTERNAL_ID, f"c-{number}"), Identifier(Kind.EMAIL, f"c-{number}@shop.dev"))
+
+
+def check_full(store):
+    """Every connection of a pool can be had, and threads that ask at once are all answered."""
+    if isinstance(store, PostgresStore):
+        pool = store._to._pool()
+        for connection in [pool.getconn(timeout=2.0) for _ in range(SIZE)]:
+            pool.putconn(connection)
+    elif isinstance(store, RedisStore):
+        pool = store._client.connection_pool
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # older versions need the command
+            for connection in [pool.get_connection("PING") for _ in range(pool.max_connections)]:
+                pool.release(connection)
+    answers = []
+    threads = [Thread(target=lambda: answers.append(store.count("x")), daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5.0)
+    assert [0] * 4 == answers
+
+
+def drops(store, error):
+    """Tell whether a driver takes some of these errors for its own, in places where nothing of the handler's is left.
+
+    It is psycopg while it resolves a host, and redis-py while it tries whether a connection still lives.
+    """
+    return error is Late and isinstance(store, PostgresStore | RedisStore)
+
+
+@pytest.mark.parametrize("error", [Soft, Late])
+def test_storm_over_a_store(store, account, error):
+    """After many interrupts each operation is done whole or not at all, and the store is as good as new."""
+    dice, numbers = random.Random(9), iter(range(10**9))
+    is_dropped = drops(store, error)
+
+    def work():
+        end = time.monotonic() + 0.05
+        while time.monotonic() < end:
+            identifiers = pair(next(numbers))
+            lease = store.acquire(account, frozenset(identifiers), intent="{}", ttl=60.0)
+            assert lease == store.find(account, identifiers).lease or lease is not None
+            assert store.release(account, lease.token)
+
+    store.count(account)
+    ends = []
+    for _ in range(TIMES):
+        with suppress(*[StoreUnavailableError] if is_dropped else []):
+            ends.append(cut_off(error, dice.uniform(0.0002, 0.006), work))
+    assert sum(ends) >= (TIMES / 2 if is_dropped else TIMES - 3)  # a finaliser may have dropped one
+    left = store.leases(account, 1000)
+    assert len(left) <= TIMES
+    for lease in left:
+        assert store.release(account, lease.token)
+    assert () == store.leases(account, 10)
+    for each in range(next(numbers)):
+        assert None is store.find(account, pair(each)).lease
+    check_full(store)
+
+
+class Watched(Shell):
+    """A shell that knows about whom a write has left."""
+
+    def __init__(self, shell):
+        super().__init__(shell._wiring, shell.store, shell._client)
+        self.customer = ""
+        self.written = set()
+
+    def _perform(self, sender, effect):
+        if isinstance(effect, Send) and effect.request.repeat is not Repeat.READ:
+            self.written.add(self.customer)
+        return super()._perform(sender, effect)
+
+
+@pytest.mark.parametrize("error", [Soft, Late])
+def test_storm_over_first_contacts(store, account, simulator, error):
+    """After many interrupted first contacts no lease is left but of those whose write had left, and all goes on."""
+    dice, ends = random.Random(5), []
+    with simulator.serve() as base, Klaviyo(KEY, account=account, store=store, base_url=base) as k:
+        k._shell = shell = Watched(k._shell)
+        k.identify({"plan": "gold"}, external_id="warm", email="warm@shop.dev")
+        begun = time.monotonic()
+        k.identify({"plan": "gold"}, external_id="hot", email="hot@shop.dev")
+        length = time.monotonic() - begun
+        for number in range(TIMES):
+            shell.customer = name = f"c-{number}"
+
+            def work(name=name):
+                k.identify({"plan": "gold"}, external_id=name, email=f"{name}@shop.dev")
+
+            with suppress(*[StoreUnavailableError] if drops(store, error) else []):
+                ends.append(cut_off(error, dice.uniform(0.0001, length * 1.2), work))
+        assert sum(ends) > TIMES / 3
+        for lease in store.leases(account, 1000):
+            assert {each.value for each in lease.identifiers} & shell.written
+        assert set() == shell._process.setup.in_flight._calls
+        check_full(store)
+        k.identify({"plan": "gold"}, external_id="last", email="last@shop.dev")
+    emails = [profile.email for profile in simulator.profiles]
+    assert len(emails) == len(set(emails))
