@@ -130,6 +130,18 @@ class TestRespx:
         assert [] == offline
         assert {"ann-0", "ann-1"} == {profile.external_id for profile in simulator.profiles}
 
+    @pytest.mark.usefixtures("_way")
+    @pytest.mark.parametrize("kind", [Klaviyo, AsyncKlaviyo])
+    def test_a_request_without_a_route_is_told_at_once(self, simulator, offline, kind):
+        """What respx says of a request that no route meets is an error of the test: the client lets it through."""
+        with asyncio.Runner() as runner, simulator.mock():
+            client = kind("pk_0123456789abcdef", account="SiMuLa", store="memory://", base_url="https://b.klaviyo.com")
+            k = client if kind is Klaviyo else Awaited(client, runner)
+            with pytest.raises(respx.models.AllMockedAssertionError):
+                k.identify(external_id="ann-1", email="ann@shop.dev")
+            k.close()
+        assert [] == offline
+
     @pytest.mark.timeout(20)
     @pytest.mark.parametrize("kind", [Klaviyo, AsyncKlaviyo])
     @pytest.mark.parametrize(("fault", "error"), [("lost", NoResponseError), ("refused", NotSentError)])
