@@ -6,7 +6,7 @@ as such; what follows from it is decided by whoever sent the request. Not here: 
 
 from __future__ import annotations
 
-import json
+import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from safeklaviyo._flow import Answer
 from safeklaviyo.errors import (
     APIStatusError,
     AuthenticationError,
@@ -33,9 +34,11 @@ from safeklaviyo.errors import (
 from safeklaviyo.models import Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from safeklaviyo._flow import Response
+    from safeklaviyo._flow import Endpoint, Response
+
+logger = logging.getLogger("safeklaviyo")
 
 ERRORS: Final[dict[int, type[APIStatusError]]] = {
     400: BadRequestError,
@@ -62,7 +65,6 @@ _ADVICE: Final = {
     413: "the request is larger than Klaviyo accepts; send less",
     429: "too many requests; try again later",
 }
-_BEFORE_KLAVIYO: Final = "something before Klaviyo turned the request away; try again later or ask your network's owner"
 
 _CODE = re.compile(r"[a-z][a-z_]{0,49}")
 _POINTER = re.compile(r"(?:/(?:[a-z_-]{1,40}|\d{1,4})){1,12}/?|/")
@@ -94,6 +96,40 @@ def is_success(status: int) -> bool:
     return 200 <= status < 300
 
 
+def is_from_klaviyo(endpoint: Endpoint, response: Response) -> bool:
+    """Tell whether Klaviyo itself gave an answer, rather than something between it and this host (F-34).
+
+    Klaviyo's own answers are: what the endpoint is documented to answer on success; or an error document, which names
+    a code (`error_from`). Everything else is no answer at all, whatever its status says: a web page, a challenge, a
+    redirect, half a body. Sources: Klaviyo's OpenAPI description; its guide on errors; recorded answers.
+    """
+    if is_success(response.status):
+        return _SUCCESSES[endpoint.answer](response)
+    if response.status < HTTPStatus.BAD_REQUEST:
+        return False
+    if endpoint.answer in _LEGACY:
+        return not _fields(response.json).keys().isdisjoint({"detail", "message", "errors"})
+    return any(isinstance(error.get("code"), str) for error in _listed_errors(response.json))
+
+
+def _is_document(response: Response) -> bool:
+    return isinstance(_fields(response.json).get("data"), dict | list)
+
+
+def _is_receipt(response: Response) -> bool:
+    # A later revision may add a document: Klaviyo does not call that a breaking change.
+    return (response.status in {202, 204} and not response.body.strip()) or _is_document(response)
+
+
+_LEGACY: Final = frozenset({Answer.LEGACY_RECEIPT, Answer.LEGACY_OBJECT})
+_SUCCESSES: Final[dict[Answer, Callable[[Response], bool]]] = {
+    Answer.DOCUMENT: _is_document,
+    Answer.RECEIPT: _is_receipt,
+    Answer.LEGACY_RECEIPT: lambda response: response.body.strip() in {b"1", b"0"},
+    Answer.LEGACY_OBJECT: lambda response: is_profile_id(_fields(response.json).get("id")),
+}
+
+
 def is_profile_id(value: object) -> TypeGuard[str]:
     """Tell whether a value in an answer can be a profile's id."""
     return isinstance(value, str) and _PROFILE_ID.fullmatch(value) is not None
@@ -105,22 +141,44 @@ def read_profile(response: Response) -> Profile:
     Raises:
         UnreadableAnswer: There is none in the body, or its identifiers are no text.
     """
-    return _profile(_fields(_json(response)).get("data"))
+    return _profile(_fields(response.json).get("data"))
 
 
 def read_profiles(response: Response) -> Page:
-    """Read a page of profiles. An empty list is an answer; a missing one is not.
+    """Read a page of profiles. A row that is no profile is left out and logged: one odd row is one odd row.
 
     Raises:
-        UnreadableAnswer: There is no list in the body, or something in it is no profile.
+        UnreadableAnswer: There is no list in the body, or its link leads elsewhere.
     """
-    body = _fields(_json(response))
-    rows = _items(body.get("data"))
+    profiles: list[Profile] = []
+    rows = _rows(response)
+    for row in rows:
+        try:
+            profiles.append(_profile(row))
+        except UnreadableAnswer:
+            logger.warning("a profile in Klaviyo's list could not be read and was left out")
+    following = _fields(_fields(response.json).get("links")).get("next")
+    return Page(tuple(profiles), None if following is None else next_path(following))
+
+
+def read_profile_ids(response: Response) -> tuple[str, ...]:
+    """Read whom a search has found. Only the ids count: what a profile holds is read by its id.
+
+    Raises:
+        UnreadableAnswer: There is no list in the body, or something in it has no id: to leave it out could hide an
+            owner.
+    """
+    ids = [_fields(row).get("id") for row in _rows(response)]
+    if not all(map(is_profile_id, ids)):
+        raise UnreadableAnswer("something that was found has no id")
+    return tuple(map(str, ids))
+
+
+def _rows(response: Response) -> list[object]:
+    rows = _items(_fields(response.json).get("data"))
     if rows is None:
         raise UnreadableAnswer("the answer holds no list of profiles")
-    profiles = tuple(map(_profile, rows))
-    following = _fields(body.get("links")).get("next")
-    return Page(profiles, None if following is None else next_path(following))
+    return rows
 
 
 def next_path(link: object) -> str:
@@ -145,7 +203,7 @@ def read_account_id(response: Response) -> str:
     Raises:
         UnreadableAnswer: The body does not name exactly one account.
     """
-    rows = _items(_fields(_json(response)).get("data"))
+    rows = _items(_fields(response.json).get("data"))
     if rows is not None and len(rows) == 1:
         account = _fields(rows[0]).get("id")
         if isinstance(account, str) and account:
@@ -155,7 +213,7 @@ def read_account_id(response: Response) -> str:
 
 def duplicate_profile_id(response: Response) -> str | None:
     """Return the profile that a 409 names as the owner of an identifier; Klaviyo may leave it out."""
-    for error in _errors(_json(response)):
+    for error in _errors(response.json):
         owner = _fields(error.get("meta")).get("duplicate_profile_id")
         if is_profile_id(owner):
             return owner
@@ -171,8 +229,7 @@ def error_from(response: Response, *, outcome: Outcome, now: float | None = None
         now: Unix seconds, to understand a ``Retry-After`` that is a date.
     """
     status = response.status
-    body = _json(response)
-    errors = _errors(body)
+    errors = _errors(response.json)
     code = errors[0].get("code") if errors else None
     common: dict[str, Any] = {
         "status_code": status,
@@ -182,7 +239,7 @@ def error_from(response: Response, *, outcome: Outcome, now: float | None = None
         "outcome": outcome,
         "retry_after": _wait(response, errors, now),
     }
-    message = _message(status, errors, is_json=body is not None)
+    message = _message(status, errors)
     if status == HTTPStatus.CONFLICT:
         return ProfileConflictError(message, profile_id=duplicate_profile_id(response), rule="R17", **common)
     return error_class(status)(message, **common)
@@ -218,14 +275,26 @@ def profile_of(attributes: dict[str, Any]) -> Profile:
     Raises:
         UnreadableAnswer: An identifier is no text. To take it for missing could give a customer's profile away.
     """
-    if any(not isinstance(attributes.get(name), str | None) for name in _IDENTIFYING):
-        raise UnreadableAnswer("an identifier of the profile is no text")
-    known = {name: value for name, value in attributes.items() if value is not None or name in _IDENTIFYING}
+    known = {name: value for name, value in attributes.items() if value is not None}
+    known.update((name, _identifier(attributes.get(name))) for name in _IDENTIFYING)
     try:
         return Profile.model_validate(known)
     except ValidationError as exc:
         odd = {each["loc"][0] for each in exc.errors(include_input=False, include_url=False, include_context=False)}
     return Profile.model_validate({name: value for name, value in known.items() if name not in odd})
+
+
+def _identifier(value: object) -> str | None:
+    """Return an identifier of an answer: a number as its text, blanks as none. Klaviyo has answered with both (F-36).
+
+    Raises:
+        UnreadableAnswer: It is neither.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if value is None or isinstance(value, str):
+        return None if value is None or not value.strip() else value
+    raise UnreadableAnswer("an identifier of the profile is no text")
 
 
 def _profile(data: object) -> Profile:
@@ -236,14 +305,6 @@ def _profile(data: object) -> Profile:
     return profile_of({**_fields(record.get("attributes")), "id": profile_id})
 
 
-def _json(response: Response) -> object:
-    """Return the body, or None where it is no JSON, such as a page of Cloudflare's or half an answer."""
-    try:
-        return json.loads(response.body)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _fields(value: object) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
@@ -252,19 +313,21 @@ def _items(value: object) -> list[object] | None:
     return cast("list[object]", value) if isinstance(value, list) else None
 
 
+def _listed_errors(body: object) -> tuple[dict[str, Any], ...]:
+    listed = _items(_fields(body).get("errors")) or ()
+    return tuple(error for each in listed if (error := _fields(each)))
+
+
 def _errors(body: object) -> tuple[dict[str, Any], ...]:
     fields = _fields(body)
-    listed = _items(fields.get("errors"))
-    if listed is not None:
-        return tuple(error for each in listed if (error := _fields(each)))
+    if "errors" in fields:
+        return _listed_errors(body)
     # The legacy API answers with one object: {"status": 403, "message": …} or {"detail": …}.
     return (fields,) if fields else ()
 
 
-def _message(status: int, errors: tuple[dict[str, Any], ...], *, is_json: bool) -> str:
+def _message(status: int, errors: tuple[dict[str, Any], ...]) -> str:
     advice = _ADVICE.get(status, "Klaviyo failed" if status >= 500 else "Klaviyo gave an unexpected answer")
-    if status == HTTPStatus.FORBIDDEN and not is_json:
-        advice = _BEFORE_KLAVIYO
     return " ".join([f"{advice} ({status}", *_particulars(errors)]) + ")"
 
 

@@ -90,7 +90,7 @@ class CurrentDialect:
 
     def read_search(self, response: Response) -> tuple[str, ...]:
         """Return the ids of the profiles found."""
-        return tuple(profile.id for profile in _wire.read_profiles(response).profiles)
+        return _wire.read_profile_ids(response)
 
     def get(self, profile_id: str) -> Request:
         """Ask for one profile."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from safeklaviyo import _wire, errors
-from safeklaviyo.identity import Identity, comparable_email
+from safeklaviyo.identity import Identity, comparable_email, normalise_phone_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,6 +42,16 @@ def has_email(profile: Profile, email: str | None) -> bool:
 def email_of(profile: Profile) -> str | None:
     """Return the profile's address in the form in which addresses are compared."""
     return None if profile.email is None else (comparable_email(profile.email) or None)
+
+
+def phone_of(profile: Profile) -> str | None:
+    """Return the profile's phone number in the form in which numbers are compared; old profiles hold other forms."""
+    if profile.phone_number is None:
+        return None
+    try:
+        return normalise_phone_number(profile.phone_number)
+    except errors.InvalidIdentifierError:
+        return profile.phone_number
 
 
 def place(external_id: str | None, email: str, profiles: Iterable[Profile]) -> Placement:
@@ -152,7 +162,7 @@ def other_with(wanted: Binding, own: Profile | None, profiles: Iterable[Profile]
     """Return another profile than the customer's own, if there is one, that shows one of the identifiers wanted."""
     for profile in profiles:
         has_id = wanted.external_id is not None and profile.external_id == wanted.external_id
-        has_phone = wanted.phone_number is not None and profile.phone_number == wanted.phone_number
+        has_phone = wanted.phone_number is not None and phone_of(profile) == wanted.phone_number
         is_own = own is not None and profile.id == own.id
         if not is_own and (has_email(profile, wanted.email) or has_id or has_phone):
             return profile

@@ -13,10 +13,12 @@ what it held expires), no I/O, and an effect is carried out at most once for eac
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -49,6 +51,15 @@ class Effect(Generic[R_co]):
         return cast("R_co", (yield self))
 
 
+class Answer(Enum):
+    """What an endpoint is documented to answer: anything else was not said by Klaviyo (`_answers.is_from_klaviyo`)."""
+
+    DOCUMENT = "a JSON:API document with data"
+    RECEIPT = "202 or 204 without a body, or a document"
+    LEGACY_RECEIPT = "1, or 0"
+    LEGACY_OBJECT = "a JSON object with an id"
+
+
 class Repeat(Enum):
     """What repeating a request after a failure can do, which decides whether it is repeated (`_retry`)."""
 
@@ -65,11 +76,13 @@ class Endpoint:
     Attributes:
         burst: Requests in a second.
         steady: Requests in a minute.
+        answer: What a success of it looks like.
     """
 
     name: str
     burst: int
     steady: int
+    answer: Answer = Answer.DOCUMENT
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -94,7 +107,7 @@ class Request:
         return f"Request({self.method} {self.path.partition('?')[0]})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class Response:
     """One HTTP answer, read whole.
 
@@ -105,6 +118,14 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @cached_property
+    def json(self) -> object:
+        """The body, parsed once and never changed; None where it is no JSON, such as a web page or half an answer."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
 
     def __repr__(self) -> str:
         return f"Response({self.status})"

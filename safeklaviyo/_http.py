@@ -232,15 +232,14 @@ def _is_unsent(failure: Exception) -> bool:
 
 def _origin(failure: Exception) -> OSError | None:
     """Return the operating system's own error behind a failure. What lies between may quote the URL in its message."""
+    chain: list[BaseException] = []
     step: BaseException | None = failure
-    met: list[BaseException] = []  # respx raises a route's error from what it made of it: causes can go in a circle
-    while step is not None and step not in met:
-        met.append(step)
-        if isinstance(step, OSError) and not type(step).__module__.startswith("aiohttp"):
-            return step
+    while step is not None and step not in chain:
+        # The frames of a traceback hold the key, and from Python 3.12 on they keep each other (F-32).
+        chain.append(step.with_traceback(None))
         # httpcore raises its errors "from None", which hides what they came from and keeps it.
         step = step.__cause__ or (step.__context__ if step.__suppress_context__ else None)
-    return None
+    return next((each for each in chain if isinstance(each, OSError) and "aiohttp" not in type(each).__module__), None)
 
 
 def outgoing(target: Target, request: Request, phases: Phases) -> httpx.Request:
@@ -248,8 +247,7 @@ def outgoing(target: Target, request: Request, phases: Phases) -> httpx.Request:
     headers = _headers(target, request)
     if request.body is not None:
         headers.append((b"Content-Length", str(len(request.body)).encode()))
-    stream = httpx.ByteStream(request.body or b"")
-    extensions = {"timeout": phases}
+    stream, extensions = httpx.ByteStream(request.body or b""), {"timeout": phases}
     outgoing = httpx.Request(
         request.method, _url(target, request), headers=headers, stream=stream, extensions=extensions
     )

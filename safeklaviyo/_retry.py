@@ -22,7 +22,7 @@ from tenacity import DoSleep, RetryCallState, Retrying, stop_after_attempt, wait
 from safeklaviyo._budget import RETRY_COST, TIMEOUT_COST, Budget
 from safeklaviyo._flow import Flow, Monotonic, Now, Repeat, Request, Response, Send, Sleep
 from safeklaviyo._pacing import Pacer
-from safeklaviyo._wire import error_from, is_success, retry_after
+from safeklaviyo._wire import error_from, is_from_klaviyo, is_success, retry_after
 from safeklaviyo.errors import NoResponseError, NotSentError, RateLimitError, SafeKlaviyoError
 
 if TYPE_CHECKING:
@@ -42,14 +42,13 @@ class Failure(Enum):
     NOT_SENT = "no connection"
     THROTTLED = "429"
     NO_RESPONSE = "sent, and no whole answer"
+    FOREIGN = "an answer that Klaviyo did not give"
     BROKEN = "5xx"
     REFUSED = "any other 4xx"
-    STRANGE = "neither a success nor an error"
 
 
+_UNCERTAIN: Final = frozenset({Failure.NO_RESPONSE, Failure.FOREIGN, Failure.BROKEN})
 _UNDONE: Final = frozenset({Failure.CROWDED, Failure.NOT_SENT, Failure.THROTTLED})
-_CERTAIN: Final = _UNDONE | {Failure.REFUSED}
-"""The failures after which Klaviyo has surely not changed."""
 
 _CLOCK: Final = Monotonic()
 
@@ -58,11 +57,11 @@ def may_repeat(repeat: Repeat, failure: Failure) -> bool:
     """Whether a request may be sent once more after this failure.
 
     - Not sent, or 429: always, because nothing was done.
-    - 5xx, or no answer: only where doing it twice is doing it once (F-19). A ``Retry-After`` says when to come back,
-      not that nothing was done, so a 503 is no exception.
+    - 5xx, or no answer of Klaviyo's own: only where doing it twice is doing it once (F-19). A ``Retry-After`` says
+      when to come back, not that nothing was done, so a 503 is no exception.
     - Any other answer: never. It would be the same again.
     """
-    if failure in {Failure.NO_RESPONSE, Failure.BROKEN}:
+    if failure in _UNCERTAIN:
         return repeat is not Repeat.ONCE
     return failure in _UNDONE
 
@@ -148,7 +147,7 @@ class _Failed:
 
     @property
     def leaves_doubt(self) -> bool:
-        return self.repeat is not Repeat.READ and self.failure not in _CERTAIN
+        return self.repeat is not Repeat.READ and self.failure in _UNCERTAIN
 
 
 def _failed(state: RetryCallState) -> _Failed:
@@ -176,7 +175,7 @@ def transmit(
 
     Raises:
         NotSentError: No connection was made.
-        NoResponseError: A write may or may not have been carried out.
+        NoResponseError: No answer of Klaviyo's own came back: a write may or may not have been carried out.
         RateLimitError: Klaviyo said 429; or the queue for this endpoint is longer than the deadline, and nothing was
             sent: then `status_code` is 0, `code` is ``"queue_too_long"`` and `retry_after` is the wait refused.
         APIStatusError: Klaviyo refused otherwise, or failed.
@@ -272,6 +271,8 @@ class _Sender:
             return (yield from self._failed(Failure.NOT_SENT, error))
         except NoResponseError as error:
             return (yield from self._failed(Failure.NO_RESPONSE, error))
+        if not is_from_klaviyo(self._request.endpoint, response):
+            return (yield from self._distrust(response))
         if not is_success(response.status) and response.status not in self._accept:
             return (yield from self._examine(response))
         if self.line.pacer.has_news(self._request.endpoint, response):
@@ -304,19 +305,30 @@ class _Sender:
             yield from self._before(self.line.attempt)
         return None
 
-    def _examine(self, response: Response) -> Flow[_Failed]:
+    def _distrust(self, response: Response) -> Flow[_Failed]:
+        """Make a failure of an answer that something before Klaviyo gave: nothing is concluded from it."""
+        if response.status == 429 or response.status >= 500:
+            # These say "later", whoever said them; the caller is told of them as of Klaviyo's own.
+            return (yield from self._examine(response, Failure.FOREIGN))
+        message = f"the answer ({response.status}) is not Klaviyo's: what Klaviyo did is unknown; try again later"
+        error = NoResponseError(message, retry_after=retry_after(response.headers))
+        return (yield from self._failed(Failure.FOREIGN, error))
+
+    def _examine(self, response: Response, failure: Failure | None = None) -> Flow[_Failed]:
         """Make a failure of an answer, and let the pacer learn from it."""
         is_date = "retry-after" in response.headers and retry_after(response.headers) is None
         now = (yield from Now()) if is_date else None
         error = error_from(response, outcome="not_applied", now=now)
-        failed = yield from self._failed(_failure(response.status), error)
+        failed = yield from self._failed(failure or _failure(response.status), error)
         self.line.pacer.learn(self._request.endpoint, response, failed.at, retry_after=error.retry_after)
         return failed
 
     def _failed(self, failure: Failure, error: SafeKlaviyoError) -> Flow[_Failed]:
         at = yield from _CLOCK
         assert self._deadline is not None
-        failed = _Failed(self._request.repeat, failure, error, at, self._deadline)
+        # The frames of its traceback keep those of this flow from Python 3.12 on, which keep the error (F-32). What the
+        # transport met is its cause.
+        failed = _Failed(self._request.repeat, failure, error.with_traceback(None), at, self._deadline)
         error.outcome = "unknown" if failed.leaves_doubt else "not_applied"
         return failed
 
@@ -324,9 +336,7 @@ class _Sender:
 def _failure(status: int) -> Failure:
     if status == 429:
         return Failure.THROTTLED
-    if status >= 500:
-        return Failure.BROKEN
-    return Failure.REFUSED if status >= 400 else Failure.STRANGE
+    return Failure.BROKEN if status >= 500 else Failure.REFUSED
 
 
 def _crowded(wait: float) -> RateLimitError:

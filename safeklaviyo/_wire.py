@@ -17,14 +17,16 @@ from safeklaviyo._answers import (
     duplicate_profile_id,
     error_class,
     error_from,
+    is_from_klaviyo,
     is_success,
     next_path,
     read_account_id,
     read_profile,
+    read_profile_ids,
     read_profiles,
     retry_after,
 )
-from safeklaviyo._flow import Endpoint, Repeat, Request
+from safeklaviyo._flow import Answer, Endpoint, Repeat, Request
 from safeklaviyo._properties import NOTHING
 from safeklaviyo._values import KB, refused
 from safeklaviyo.identity import Identity, Kind, normalise_profile_id
@@ -53,11 +55,13 @@ __all__ = [
     "error_from",
     "get_account",
     "get_profile",
+    "is_from_klaviyo",
     "is_success",
     "list_profiles",
     "merge_profiles",
     "read_account_id",
     "read_profile",
+    "read_profile_ids",
     "read_profiles",
     "request_deletion",
     "retry_after",
@@ -66,12 +70,12 @@ __all__ = [
 ]
 
 ACCOUNTS: Final = Endpoint("get_accounts", burst=1, steady=15)
-CREATE_EVENT: Final = Endpoint("create_event", burst=350, steady=3500)
+CREATE_EVENT: Final = Endpoint("create_event", burst=350, steady=3500, answer=Answer.RECEIPT)
 CREATE_PROFILE: Final = Endpoint("create_profile", burst=75, steady=750)
 GET_PROFILE: Final = Endpoint("get_profile", burst=75, steady=750)
 GET_PROFILES: Final = Endpoint("get_profiles", burst=75, steady=750)
 MERGE_PROFILES: Final = Endpoint("merge_profiles", burst=10, steady=150)
-REQUEST_DELETION: Final = Endpoint("request_profile_deletion", burst=3, steady=60)
+REQUEST_DELETION: Final = Endpoint("request_profile_deletion", burst=3, steady=60, answer=Answer.RECEIPT)
 UPDATE_PROFILE: Final = Endpoint("update_profile", burst=75, steady=750)
 ENDPOINTS: Final = (
     ACCOUNTS, CREATE_EVENT, CREATE_PROFILE, GET_PROFILE, GET_PROFILES, MERGE_PROFILES, REQUEST_DELETION, UPDATE_PROFILE,

@@ -7,16 +7,15 @@ stand-ins, and the proof of a migration. Not here: who somebody is (`_rules`). T
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from urllib.parse import quote, urlencode
 
 from safeklaviyo._answers import UnreadableAnswer, is_profile_id, profile_of
-from safeklaviyo._flow import Endpoint, Repeat, Request
+from safeklaviyo._flow import Answer, Endpoint, Repeat, Request
 from safeklaviyo._reserved import ATTRIBUTES, IDENTIFIERS, LOCATION
 from safeklaviyo._values import refused, shown
 from safeklaviyo._wire import encoded
-from safeklaviyo.errors import BadRequestError, InvalidIdentifierError, NoResponseError
+from safeklaviyo.errors import BadRequestError, InvalidIdentifierError
 from safeklaviyo.identity import Identity, Kind, normalise_profile_id
 from safeklaviyo.models import CLEAR, Clear
 
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 
 # Klaviyo publishes no limits for retired endpoints. Track and Identify are given those of what replaced them; the
 # People endpoints a lower tier, because their 429 could ask for most of a minute.
-GET_PERSON: Final = Endpoint("legacy_get_person", burst=10, steady=150)
-IDENTIFY: Final = Endpoint("legacy_identify", burst=75, steady=750)
-SEARCH_PERSON: Final = Endpoint("legacy_search_person", burst=10, steady=150)
-TRACK: Final = Endpoint("legacy_track", burst=350, steady=3500)
-UPDATE_PERSON: Final = Endpoint("legacy_update_person", burst=10, steady=150)
+GET_PERSON: Final = Endpoint("legacy_get_person", burst=10, steady=150, answer=Answer.LEGACY_OBJECT)
+IDENTIFY: Final = Endpoint("legacy_identify", burst=75, steady=750, answer=Answer.LEGACY_RECEIPT)
+SEARCH_PERSON: Final = Endpoint("legacy_search_person", burst=10, steady=150, answer=Answer.LEGACY_OBJECT)
+TRACK: Final = Endpoint("legacy_track", burst=350, steady=3500, answer=Answer.LEGACY_RECEIPT)
+UPDATE_PERSON: Final = Endpoint("legacy_update_person", burst=10, steady=150, answer=Answer.LEGACY_OBJECT)
 ENDPOINTS: Final = (GET_PERSON, IDENTIFY, SEARCH_PERSON, TRACK, UPDATE_PERSON)
 
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -129,14 +128,9 @@ def check_accepted(response: Response) -> None:
 
     Raises:
         BadRequestError: It is ``0``: the data was not understood, and nothing was done.
-        NoResponseError: It is neither, so nobody knows whether Klaviyo said it.
     """
-    said = response.body.strip()
-    if said == b"0":
+    if response.body.strip() == b"0":
         raise BadRequestError("Klaviyo did not understand the request", status_code=response.status)
-    if said != b"1":
-        message = "the answer is neither 1 nor 0, so it may not be Klaviyo's; try again, or look at what stands between"
-        raise NoResponseError(message, outcome="unknown", may_retry=True)
 
 
 def read_search(response: Response) -> str | None:
@@ -214,11 +208,9 @@ def _query(given: Mapping[str, str]) -> str:
 
 
 def _object(response: Response) -> dict[str, Any]:
-    try:
-        body = json.loads(response.body)
-    except (ValueError, RecursionError):
-        return {}
-    return cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+    """Return a copy of the answer's object, because its readers take fields out of it."""
+    body = response.json
+    return dict(cast("dict[str, Any]", body)) if isinstance(body, dict) else {}
 
 
 def _filled(*values: object) -> object:

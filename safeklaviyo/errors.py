@@ -26,6 +26,7 @@
         AuthenticationError         401
         PermissionDeniedError       403
         NotFoundError               404
+          ProfileNotVisibleError    (Retryable)
         GoneError                   410
         PayloadTooLargeError        413
         RateLimitError              429 (Retryable)
@@ -239,7 +240,11 @@ class NotSentError(RetryableError, APIConnectionError):
 
 
 class NoResponseError(APIConnectionError):
-    """The request left and no whole answer came back: what Klaviyo did is unknown."""
+    """The request left and no whole answer of Klaviyo's own came back: what Klaviyo did is unknown.
+
+    A web page, a challenge, a redirect or half a body is no answer, whatever its status: something between may have
+    given it.
+    """
 
     def __init__(self, message: str = "", *, outcome: Outcome = "unknown", **common: Any) -> None:
         super().__init__(message, outcome=outcome, **common)
@@ -281,11 +286,19 @@ class AuthenticationError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the key lacks a scope, or something before Klaviyo turned the request away."""
+    """403: the key lacks a scope."""
 
 
 class NotFoundError(APIStatusError):
     """404: there is no such profile."""
+
+
+class ProfileNotVisibleError(RetryableError, NotFoundError):
+    """Klaviyo does not show a customer's profile now, which does not say that it is gone: its reads may lag.
+
+    The profile counts as gone once it is missing again after `Policy.lag`; until then nothing is concluded, and the
+    same call may be made again, after `retry_after` seconds.
+    """
 
 
 class GoneError(APIStatusError):

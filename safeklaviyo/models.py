@@ -60,7 +60,7 @@ class Notice:
     Attributes:
         code: A stable word for programs: ``"phone_invalid"``, ``"phone_taken"``, ``"phone_differs"``,
             ``"phone_not_attached"``, ``"sms_consent"``, ``"put_back_repaired"``, ``"drift_adopted"``,
-            ``"answer_unreadable"``, ``"not_visible_yet"``.
+            ``"answer_unreadable"``, ``"not_visible_yet"``, ``"superseded"``.
         identifier_kind: The kind of identifier concerned, where one is.
         message: A sentence for people, without personal data.
     """

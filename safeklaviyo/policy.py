@@ -60,6 +60,8 @@ class Policy(_Settings):
         wait: How long to wait for somebody else's lease. The default outlives a lease that was left behind, so that the
             call that meets it can finish what it was for.
         merge_wait: How long to wait until Klaviyo has merged two profiles.
+        lag: How long Klaviyo's reads may lag behind its writes. A profile counts as gone only if Klaviyo twice does not
+            show it, this long apart.
         visible_wait: How long `change_email` waits until Klaviyo's search shows the new address.
     """
 
@@ -76,6 +78,7 @@ class Policy(_Settings):
     allow_test_addresses: bool = False
     lease: Seconds = 5.0
     wait: Seconds = 20.0
+    lag: Seconds = 60.0
     merge_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)] = 10.0
     visible_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)] = 3.0
 

@@ -85,7 +85,7 @@ def test_f23_a_profile_is_read_whatever_else_it_holds(attributes: dict[str, Any]
 
 
 @pytest.mark.parametrize("name", ["email", "external_id", "phone_number"])
-@pytest.mark.parametrize("value", [7, True, ["ann@shop.ch"], {"a": 1}])
+@pytest.mark.parametrize("value", [True, ["ann@shop.ch"], {"a": 1}])
 def test_f23_an_identifier_that_is_no_text_is_not_taken_for_missing(name: str, value: object) -> None:
     """F-23: tolerance ends at identifiers, because a profile that seems to have none could be given away."""
     with pytest.raises(UnreadableAnswer, match="identifier"):
@@ -117,9 +117,26 @@ def test_a_page_of_profiles_is_read() -> None:
     "body", [{}, {"data": None}, {"data": {}}, CLOUDFLARE, {"data": [None]}, {"data": [profile("")]}]
 )
 def test_f3_a_search_that_cannot_be_read_found_nobody_in_no_case(body: object) -> None:
-    """F-3: an answer without its list, or with something that is no profile, is unreadable and not empty."""
+    """F-3: an answer without its list, or with something that has no id, is unreadable and not empty."""
     with pytest.raises(UnreadableAnswer):
-        answers.read_profiles(answer(body))
+        answers.read_profile_ids(answer(body))
+
+
+def test_f36_one_odd_row_is_one_odd_row(caplog: pytest.LogCaptureFixture) -> None:
+    """F-36: a row of a list that is no profile is left out and logged, and the others are read."""
+    rows = [profile("A1"), None, profile(""), profile("B2", email=["x"]), profile("C3")]
+    with caplog.at_level("WARNING", "safeklaviyo"):
+        page = answers.read_profiles(answer({"data": rows}))
+    assert (["A1", "C3"], 3) == ([each.id for each in page.profiles], len(caplog.records))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [(1, "1"), (9013808660771, "9013808660771"), ("", None), (" \t", None), ("1", "1")]
+)
+@pytest.mark.parametrize("name", ["email", "external_id", "phone_number"])
+def test_f36_a_number_is_its_text_and_blanks_are_none(name: str, given: object, expected: str | None) -> None:
+    """F-36: Klaviyo has answered with numbers and with empty texts where an identifier stands."""
+    assert expected == getattr(answers.read_profile(answer({"data": profile(**{name: given})})), name)
 
 
 @pytest.mark.parametrize(
@@ -213,12 +230,9 @@ def test_p8_only_what_cannot_be_personal_is_in_a_message(error: dict[str, Any], 
     assert "ann" not in message.lower().replace("another", "")
 
 
-def test_a_page_before_klaviyo_is_told_from_a_missing_scope() -> None:
-    """A 403 that is no JSON came from something before Klaviyo, and the advice is another."""
-    page = answers.error_from(answer(CLOUDFLARE, 403, cf_ray="8f1c-ZRH"), outcome="not_applied")
-    assert "before Klaviyo" in str(page)
-    assert "8f1c-ZRH" == page.request_id
-    assert "scopes" in str(answers.error_from(answer({"errors": []}, 403), outcome="not_applied"))
+def test_the_request_id_of_a_page_is_kept() -> None:
+    """What a page before Klaviyo says of itself helps whoever looks for it."""
+    assert "8f1c-ZRH" == answers.error_from(answer(CLOUDFLARE, 503, cf_ray="8f1c-ZRH"), outcome="unknown").request_id
 
 
 @pytest.mark.parametrize(

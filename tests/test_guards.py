@@ -49,6 +49,72 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P6, P7, F-34", source.RETRY,
+        "if not is_from_klaviyo(self._request.endpoint, response):", "if False:",
+        "operations/test_first_contact.py::test_p6_a_search_that_fails_writes_nothing",
+    ),
+    _guard(
+        "F-34", source.ANSWERS,
+        "    return any(isinstance(error.get", "    return True or any(isinstance(error.get",
+        "test_wiring.py::TestAccount::test_something_before_klaviyo",
+    ),
+    _guard(
+        "H36", source.ABSENCE,
+        "if found.now - marked_at < call.policy.lag:", "if False:",
+        "operations/test_absence.py::test_h36_two_404s_within_the_lag_are_one",
+    ),
+    _guard(
+        "H36", source.ABSENCE,
+        "if checked_at is not None and 0 <= found.now - checked_at < call.policy.lag:", "if False:",
+        "operations/test_absence.py::test_h36_right_after_a_write_of_ours_a_404_says_nothing",
+    ),
+    _guard(
+        "H37", source.ABSENCE,
+        "if value is not None and profile_id in (yield from search(call, kind, value)):", "if False:",
+        "operations/test_absence.py::test_h37_a_search_that_shows_the_profile_denies_the_doubt",
+    ),
+    _guard(
+        "P6", source.READING,
+        "elif profile_id in found and profile_id != merged:", "elif False:",
+        "operations/test_absence.py::test_the_search_and_a_read_that_contradict_each_other_decide_nothing",
+    ),
+    _guard(
+        "F-34", source.ERASING,
+        "if response.status in MISSING:", "if False:",
+        "operations/test_absence.py::test_klaviyos_own_404_to_what_cannot_be_undone_is_no_success",
+    ),
+    _guard(
+        "F-35", source.ERASE,
+        "binding = yield from tied(call, binding)", "pass",
+        "identity/test_imported.py::test_an_erasure_reaches_the_profile",
+    ),
+    _guard(
+        "P3", source.MERGE,
+        "yield from _survivor(call, into)\n        yield from request_merge", "yield from request_merge",
+        "identity/test_merge.py::TestMerge::test_a_survivor_whose_address_is_anothers_in_the_map_is_left_to_them",
+    ),
+    _guard(
+        "P3", source.CHANGE,
+        "            patch = yield from difference(call, task, profile)\n        other",
+        "            patch = {}\n        other",
+        "identity/test_stopped.py::test_1_6_what_can_refuse_comes_before_the_merge",
+    ),
+    _guard(
+        "P4, H8", source.SUPERSEDED,
+        "if kind is None:", "if True:",
+        "identity/test_stopped.py::test_a_later_change_stands",
+    ),
+    _guard(
+        "P4, H8", source.SETTLE,
+        "if profile_id is None or isinstance(error, StoreError)", "if True or isinstance(error, StoreError)",
+        "identity/test_stopped.py::test_an_attempt_that_timed_out_reconciles",
+    ),
+    _guard(
+        "P4", source.ERASE,
+        "(done is None and not (yield from _is_known(call, intent)))", "False",
+        "identity/test_stopped.py::test_an_erasure_that_was_finished_leaves_the_next_customer_alone",
+    ),
+    _guard(
         "P1, R9", source.EVIDENCE,
         "if not owners or email_of(owners[0]) is None:", "if not owners:",
         "operations/test_first_contact.py::test_r9_an_id_that_leads_to_no_email_is_refused",

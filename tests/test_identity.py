@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 import string
+import time
 import traceback
 from decimal import Decimal
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
@@ -29,6 +31,9 @@ from safeklaviyo.identity import (
     normalise_profile_id,
     text_of,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PLACEHOLDERS = [
     "null", "nil", "none", "undefined", "nan", "n/a", "unknown", "anonymous", "guest", "true", "false", "(null)",
@@ -212,6 +217,44 @@ def test_an_address_of_100_characters_is_accepted() -> None:
     address = f"{'a' * 60}@{'b' * 36}.ch"
     assert len(address) == 100
     assert address == normalise_email(address)
+
+
+MILLION = 10**6
+
+
+@pytest.mark.parametrize(
+    "normalise", [normalise_email, normalise_external_id, normalise_phone_number, comparable_email]
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * MILLION + "@shop.de",
+        "a@" + "1" * MILLION,
+        "a@" + "\u0661" * MILLION,
+        "a@" + "a." * (MILLION // 2),
+        "a@" + "e\u0301" * (MILLION // 2),
+        "%a" * (MILLION // 2),
+        "{{" * (MILLION // 2),
+        "@" * MILLION,
+        "'" * MILLION,
+        "\ufdfa" * MILLION,
+    ],
+    ids=["local part", "digits", "arabic", "labels", "combining", "percent", "braces", "ats", "quotes", "ligatures"],
+)
+def test_a_text_of_a_million_characters_costs_no_time(normalise: Callable[[object], str], text: str) -> None:
+    """What is far too long for any identifier is refused before it is parsed, which would take up to minutes."""
+    began = time.process_time()
+    if normalise is comparable_email:
+        assert text.lower() == normalise(text)
+    else:
+        with pytest.raises(InvalidIdentifierError):
+            normalise(text)
+    assert time.process_time() - began < 0.5
+
+
+def test_blanks_around_an_address_do_not_count() -> None:
+    """Only what is left after trimming has to be short."""
+    assert "ann@shop.de" == normalise_email(" " * MILLION + "ann@shop.de")
 
 
 def test_p8_a_refusal_shows_nothing_of_the_value() -> None:

@@ -19,10 +19,8 @@ from safeklaviyo import AsyncKlaviyo, Klaviyo, NotFoundError, NotSentError, Retr
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
-from support.clients import Held
-from support.flows import Send
+from support.flows import Held, Send
 from support.stores import Twin
-from support.wire import http, targets, transports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,8 +115,9 @@ def free(store: MemoryStore) -> bool:
 
 
 class TestBlocking:
-    @pytest.mark.parametrize("kind", KINDS)
-    @pytest.mark.parametrize("own", [True, False], ids=["own transport", "http_client"])
+    @pytest.mark.parametrize(
+        ("kind", "own"), [*((kind, True) for kind in KINDS), (Soft, False), (Hard, False), (Late, False)]
+    )
     def test_reaches_the_caller(self, host: tuple[Host, str], kind: type[BaseException], own: bool) -> None:
         """A handler's very exception arrives at once, the customer is free, and the client goes on to work."""
         one, base = host
@@ -126,8 +125,9 @@ class TestBlocking:
         http = httpx.Client(trust_env=False)
         given: dict[str, Any] = {} if own else {"http_client": http}
         with http, Klaviyo(KEY, account=ACCOUNT, store=store, base_url=base, **given) as k:
+            k._shell._start()  # so that the alarm finds the call waiting for its answer
             begun = time.monotonic()
-            with pytest.raises(kind) as caught, alarm(0.1, error):
+            with pytest.raises(kind) as caught, alarm(0.2, error):
                 k.track("Ordered", external_id="ann-1", email="ann@shop.dev")
             assert time.monotonic() - begun < PROMPT
             assert error is caught.value
@@ -174,6 +174,8 @@ class TestBlocking:
 
     def test_lock_of_the_pool_cannot_stay_taken(self) -> None:
         """The lock is one that no Python code takes: a handler cannot raise between taking it and noting that."""
+        from support.wire import http, targets, transports
+
         sender = transports.TransportSender(targets.target("https://a.klaviyo.com", {}, *http.limits(1.0)))
         pool: Any = sender._transport._pool
         fresh: Any = httpx.HTTPTransport()._pool
@@ -221,7 +223,7 @@ class TestAwaited:
         one.simulator.drain()
         assert 1 == len(one.simulator.events)
 
-    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("kind", [Soft, Hard, Late])
     async def test_handler_raises_in_a_step(
         self, host: tuple[Host, str], arguments: dict[str, Any], kind: type[BaseException]
     ) -> None:
@@ -258,7 +260,7 @@ def in_a_step(error: BaseException) -> Iterator[None]:
             sys.setprofile(None)
             signal.raise_signal(signal.SIGALRM)
 
-    places = {"httpx_aiohttp.transport", "httpcore._async.connection", "httpx._transports.default"}
+    places = {"httpx_aiohttp.transport", "httpcore._async.connection", "httpx.transports.default"}
     before = signal.signal(signal.SIGALRM, handler)
     sys.setprofile(look)
     try:
@@ -399,6 +401,46 @@ async def test_first_contact_cancelled_at_every_await() -> None:
         assert lease is None or written
         seen.add((bool(written), lease is None))
     assert {(False, True), (True, False)} <= seen
+
+
+async def test_lease_that_is_granted_after_the_cancellation() -> None:
+    """Also a lease that the map grants only when the call has been cancelled is given back."""
+    simulator, inner = KlaviyoSimulator(account=ACCOUNT), MemoryStore()
+    store = Tardy(inner)
+    async with (
+        httpx.AsyncClient(transport=simulator.transport) as http,
+        AsyncKlaviyo(KEY, account=ACCOUNT, store=store, http_client=http) as k,
+    ):
+        call = asyncio.ensure_future(k.identify({"plan": "gold"}, external_id="ann-1", email="ann@shop.dev"))
+        await store.asked.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await store.granted.wait()
+    assert None is lease_of(inner)
+
+
+class Tardy(Twin):
+    """A map that grants a lease although nobody waits for it any more, as a thread or a server does."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.asked = asyncio.Event()
+        self.granted = asyncio.Event()
+
+    async def acquire(self, account: str, identifiers: Any, *, intent: str, ttl: float) -> Any:
+        loop = asyncio.get_running_loop()
+        lease = loop.create_future()
+
+        def grant() -> None:
+            granted = self._store.acquire(account, identifiers, intent=intent, ttl=ttl)
+            self.granted.set()
+            if not lease.done():
+                lease.set_result(granted)
+
+        loop.call_later(0.02, grant)
+        self.asked.set()
+        return await lease
 
 
 class Slow(Twin):

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 import pytest
 
-from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, StoreUnavailableError
+from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, NotSentError, RetryPolicy, StoreUnavailableError
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
 from safeklaviyo.stores.sqlite import SqliteStore
 from support.flows import Effect, Monotonic, NewId, Now, Recall, Sleep
 from support.stores import Twin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from safeklaviyo.testing import KlaviyoSimulator
@@ -292,6 +295,60 @@ def test_nothing_is_left_open(server: str, tmp_path: Path, hidden: bool) -> None
     # Development mode also tells of slow steps of the loop, which a busy machine has.
     said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
     assert (0, []) == (done.returncode, said)
+
+
+@pytest.fixture
+def closed() -> str:
+    """A base URL of this machine at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def frames_left(call: Callable[[], None]) -> list[FrameType]:
+    """Return the frames that only the collector frees after a call."""
+    call()  # what is imported and made once is no matter
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        call()
+        gc.collect()
+        return [each for each in gc.garbage if isinstance(each, FrameType)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+class TestNoConnection:
+    GIVEN: ClassVar = {"store": "memory://", "account": "A", "retry": RetryPolicy(max_attempts=2, max_delay=0.01)}
+
+    def test_leaves_no_cycle(self, closed: str) -> None:
+        """F-32: a call that found no connection twice leaves nothing to the collector, on no version of Python."""
+        with Klaviyo(KEY, base_url=closed, **self.GIVEN) as k:
+
+            def call() -> None:
+                with pytest.raises(NotSentError):
+                    k.identify(email="ann@shop.dev")
+
+            assert [] == frames_left(call)
+
+    @pytest.mark.parametrize("hidden", [False, True], ids=["aiohttp", "shards"])
+    def test_leaves_no_cycle_awaited(self, closed: str, monkeypatch: pytest.MonkeyPatch, hidden: bool) -> None:
+        """F-32: nor does one that is awaited, over either transport."""
+        if hidden:
+            monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
+        with asyncio.Runner() as runner:
+            k = AsyncKlaviyo(KEY, base_url=closed, **self.GIVEN)
+
+            async def fails() -> None:
+                with pytest.raises(NotSentError):
+                    await k.identify(email="ann@shop.dev")
+
+            try:
+                assert [] == frames_left(lambda: runner.run(fails()))
+            finally:
+                runner.run(k.aclose())
 
 
 def test_client_of_the_other_kind() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo import _evidence
 from safeklaviyo._flow import Bind, Find, Flow
+from safeklaviyo._operations._absence import confirm_gone
 from safeklaviyo._operations._reading import former_kinds, read_profile, was_put_back
 from safeklaviyo._operations._settle import give_way, restore
 from safeklaviyo.errors import StoreError
@@ -33,7 +34,13 @@ def refresh(call: Call, binding: Binding) -> Flow[None]:
 
 
 def forget_profile(call: Call, binding: Binding) -> Flow[None]:
-    """Forget a profile that is gone from Klaviyo: first contact will find the customer's next one, or make it."""
+    """Forget a profile that is gone from Klaviyo: first contact will find the customer's next one, or make it.
+
+    Raises:
+        ProfileNotVisibleError: Klaviyo has just answered 404, and that is not yet evidence enough.
+    """
+    profile_id = str(binding.profile_id)
+    yield from confirm_gone(call, profile_id, external_id=binding.external_id, email=binding.email)
     yield from Bind(call.account, Change(replace(binding, profile_id=None), verified=False))
 
 

@@ -67,6 +67,8 @@ class Call:
         outcome: Whether the main write has changed Klaviyo, as far as it has got.
         notices: What has gone differently so far.
         doubt: A write of this call, main or not, may still land.
+        touched: The profile that this call has begun to write under a lease. A call that finds its lease taken over
+            brings that profile back to what the map says.
         patience_ends: Until when this call waits for others, on the monotonic clock; None before the first wait.
         pause: How long it waits next.
     """
@@ -77,6 +79,7 @@ class Call:
     outcome: Outcome = "not_applied"
     notices: list[Notice] = field(default_factory=list[Notice])
     doubt: bool = False
+    touched: str | None = None
     patience_ends: float | None = None
     pause: float = 0.02
 
@@ -104,17 +107,13 @@ class Call:
 
 
 class LeaseLostError(SafeKlaviyoError):
-    """Somebody else has taken this lease over: write nothing more under it. Never leaves this package.
+    """Another call has taken this lease over: write nothing more under it. Never leaves this package.
 
     It is a `SafeKlaviyoError` so that a doubt about an earlier attempt is kept with it.
-
-    Attributes:
-        profile_id: The profile that may have been written by then.
     """
 
-    def __init__(self, profile_id: str | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__("the lease was taken over")
-        self.profile_id = profile_id
 
 
 NOTHING_ELSE: frozenset[int] = frozenset()
@@ -161,7 +160,6 @@ def check_accepted(call: Call, response: Response) -> None:
 
     Raises:
         BadRequestError: Nothing was done.
-        NoResponseError: It cannot be understood.
     """
     try:
         call.dialect.check(response)
@@ -233,8 +231,6 @@ def _account(call: Call) -> Flow[str]:
     try:
         response = yield from send(call, _wire.get_account())
     except PermissionDeniedError as exc:
-        if exc.code is None:  # a page of something before Klaviyo, which says nothing of the key
-            raise
         raise ConfigurationError(
             "this key may not read the account's id; pass account= (the six-character public key) to the client"
         ) from exc

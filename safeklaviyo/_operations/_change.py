@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from safeklaviyo import _evidence, _wire, errors
 from safeklaviyo._flow import Bind, Find, Flow, Renew, Response
-from safeklaviyo._operations._call import TAKEN_OR_MISSING, Call, LeaseLostError, release, send
+from safeklaviyo._operations._absence import confirm_gone
+from safeklaviyo._operations._call import MISSING, TAKEN_OR_MISSING, Call, LeaseLostError, release, send
 from safeklaviyo._operations._leases import outlast_caches
 from safeklaviyo._operations._merge import check_plan, plan_merge, request_merge, wait_until_gone
-from safeklaviyo._operations._reading import Evidence, former_kinds, gather, owner_in_map, read_answer, read_profile
+from safeklaviyo._operations._reading import (
+    Evidence,
+    former_kinds,
+    gather,
+    not_visible,
+    owner_in_map,
+    read_answer,
+    read_profile,
+)
 from safeklaviyo._operations._task import Changed, Task, agrees, difference
 from safeklaviyo.identity import Identifier, Identity, Kind
 from safeklaviyo.stores.base import Change, JournalEntry
@@ -65,9 +74,14 @@ def change_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool =
 
 def _gather(call: Call, task: Task, also: tuple[str | None, ...]) -> Flow[Evidence]:
     now, then = task.binding, task.wanted
+    merged = task.changed.merged_id or (task.intent.source_id if task.intent.asked else None)
     return (
         yield from gather(
-            call, (now.external_id, then.external_id), (now.email, then.email), also=(now.profile_id, *also)
+            call,
+            (now.external_id, then.external_id),
+            (now.email, then.email),
+            also=(now.profile_id, *also),
+            merged=merged,
         )
     )
 
@@ -98,7 +112,7 @@ def _refuse_taken(found: Found, binding: Binding, wanted: Binding, *, merges: bo
         owner = match.binding
         if match.retired_at is not None or owner.key == binding.key:
             continue
-        is_guest = owner.external_id is None and owner.profile_id is not None
+        is_guest = owner.external_id is None
         if match.identifier == (Kind.EMAIL, wanted.email) and not (merges and is_guest):
             raise errors.EmailTakenError(
                 "the new email is another customer's",
@@ -119,15 +133,21 @@ def _move(call: Call, task: Task, evidence: Evidence) -> Flow[Profile | None]:
     """Bring the profile to what is wanted; None if it is gone, or if something else has to happen first.
 
     Where it is gone, the map takes what is wanted, and first contact finds or makes the customer's next profile.
+
+    Raises:
+        ProfileNotVisibleError: Klaviyo does not show the profile now, and that is not evidence enough yet.
     """
-    wanted = task.wanted
     profile: Profile | None = None
     response: Response | None = None
     patch: dict[str, Any] = {}
     for _ in range(_TRIES):
+        yield from _check_presence(call, task.binding, evidence)
         profile = _profile_of(task.binding, evidence)
         if profile is None:
             _expect(call)
+        else:
+            # All that can refuse comes before a merge, which cannot be undone.
+            patch = yield from difference(call, task, profile)
         other = _evidence.other_with(task.claimed, profile, evidence.values())
         if profile is None and (other is None or (yield from _may_be_adopted(call, task, other))):
             return None
@@ -138,7 +158,6 @@ def _move(call: Call, task: Task, evidence: Evidence) -> Flow[Profile | None]:
             evidence = yield from _gather(call, task, ())
             continue
         assert profile is not None
-        patch = yield from difference(call, task, profile)
         if not patch:
             return profile
         response, answer = yield from _patch(call, task, profile, patch)
@@ -147,11 +166,32 @@ def _move(call: Call, task: Task, evidence: Evidence) -> Flow[Profile | None]:
         elif agrees(task, answer):
             return answer
         else:
-            evidence = {answer.id: answer}
-    if profile is not None and response is not None and _wire.is_success(response.status):
-        raise _evidence.drift(wanted, profile, _NOT_SHOWN)
+            evidence = Evidence((answer,))
+    raise _unsettled(task.wanted, profile, response, patch)
+
+
+def _unsettled(
+    wanted: Binding, profile: Profile | None, response: Response | None, patch: Mapping[str, Any]
+) -> errors.SafeKlaviyoError:
+    """Return the error for a change that was decided again and again."""
+    status = None if response is None else response.status
+    if profile is not None and status is not None and _wire.is_success(status):
+        return _evidence.drift(wanted, profile, _NOT_SHOWN)
+    if status in MISSING:
+        return not_visible()  # a read shows the profile, a write does not
     (only,) = patch if len(patch) == 1 else (None,)
-    raise _evidence.unexplained(response, Identity(wanted.external_id, wanted.email), only)
+    return _evidence.unexplained(response, Identity(wanted.external_id, wanted.email), only)
+
+
+def _check_presence(call: Call, binding: Binding, evidence: Evidence) -> Flow[None]:
+    """Make sure that the customer's profile, if Klaviyo does not show it, is gone.
+
+    Raises:
+        ProfileNotVisibleError: It may be there.
+    """
+    if binding.profile_id in evidence.missing:
+        profile_id = str(binding.profile_id)
+        yield from confirm_gone(call, profile_id, external_id=binding.external_id, email=binding.email)
 
 
 def _patch(call: Call, task: Task, profile: Profile, patch: Mapping[str, Any]) -> Flow[tuple[Response, Profile | None]]:
@@ -165,10 +205,8 @@ def _patch(call: Call, task: Task, profile: Profile, patch: Mapping[str, Any]) -
         IdentityDriftError: It shows something else.
     """
     request = call.dialect.move(profile.id, **patch)
-    try:
-        response = yield from send(call, request, main=task.main, accept=TAKEN_OR_MISSING, lease=task.lease)
-    except LeaseLostError as lost:
-        raise LeaseLostError(profile.id) from lost
+    call.touched = profile.id
+    response = yield from send(call, request, main=task.main, accept=TAKEN_OR_MISSING, lease=task.lease)
     if not _wire.is_success(response.status):
         return response, None
     task.changed.moved = True
@@ -256,7 +294,8 @@ def _merge(call: Call, task: Task, profile: Profile, orphan: Profile, taken: err
     if not kept:
         raise LeaseLostError
     # The orphan was read just now, and is there: an earlier request was lost, or is not done yet and will find it gone.
-    yield from request_merge(call, task.lease, orphan.id, profile.id, main=task.main)
+    email = task.wanted.email
+    yield from request_merge(call, task.lease, orphan.id, profile.id, source_email=email, main=task.main)
     task.changed.merged_id = orphan.id
     is_gone = yield from wait_until_gone(call, task.lease, orphan.id)
     call.doubt = True  # it cannot be undone: whatever fails from here on, somebody has to go on
@@ -280,7 +319,7 @@ def _write_down(call: Call, task: Task, profile: Profile | None) -> Flow[None]:
         # A phone or a check was written down meanwhile; the lease keeps everything else as it was.
         outcome = yield from _bind(call, task, outcome.binding, profile, absorbed)
     if outcome.status == "fenced":
-        raise LeaseLostError(task.changed.profile_id)
+        raise LeaseLostError
     if outcome.status == "conflict" and outcome.binding is not None:
         raise _given_away(task, outcome.binding, profile)
     if outcome.status == "bound":
@@ -300,10 +339,14 @@ def _given_away(task: Task, owner: Binding, profile: Profile | None) -> errors.I
 def _guest(call: Call, task: Task) -> Flow[tuple[str, ...]]:
     """Return the key of the guest's binding whose profile was merged into the customer's."""
     source_id = task.changed.merged_id or task.intent.source_id
-    if source_id is None:
+    names = [Identifier(Kind.PROFILE_ID, source_id)] if source_id is not None else []
+    if task.intent.merges:
+        # An imported guest is known by the address alone.
+        names.append(Identifier(Kind.EMAIL, str(task.wanted.email)))
+    if not names:
         return ()
-    found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, source_id),))
-    guest = found.current(Kind.PROFILE_ID)
+    found = yield from Find(call.account, tuple(names))
+    guest = found.current(Kind.PROFILE_ID) or found.current(Kind.EMAIL)
     return () if guest is None or guest.key == task.binding.key else (guest.key,)
 
 

@@ -16,6 +16,7 @@ from safeklaviyo._operations._leases import Intent
 from safeklaviyo._operations._reading import gather, read_profile, search
 from safeklaviyo._operations._resolve import Resolved, resolve
 from safeklaviyo._operations._settle import act, restore, take
+from safeklaviyo._operations._superseded import superseded
 from safeklaviyo._operations._task import Changed
 from safeklaviyo._operations._tombstones import refuse_erased
 from safeklaviyo.errors import EmailMismatchError, IdOnlyError, SafeKlaviyoError
@@ -172,8 +173,10 @@ def _change(call: Call, binding: Binding, changes: Intent, *, main: bool) -> Flo
     if lease is None:
         return None
     body = change_under_lease(call, lease, intent, main=main)
-    changed = yield from act(call, lease, intent.new_email, body)
-    if changed is not None and changed.put_back is not None and changed.taken is not None:
+    changed = yield from act(call, lease, body)
+    if changed is None:
+        return (yield from superseded(call, binding, intent))
+    if changed.put_back is not None and changed.taken is not None:
         restored = yield from restore(call, changed.put_back.id)
         if not restored:
             raise changed.taken
@@ -184,7 +187,9 @@ def _email_change(call: Call, old_email: str | None, changed: Changed, wanted: B
     binding = changed.binding or wanted
     new_email = str(wanted.email)
     visible = False
-    if not changed.is_pending:
+    if changed.is_superseded:
+        new_email = str(binding.email)
+    elif not changed.is_pending:
         visible = yield from _wait_until_visible(call, binding, new_email)
         if not visible:
             call.notice("not_visible_yet", "email", "Klaviyo's search does not show the new email yet")

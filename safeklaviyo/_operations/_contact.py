@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo import _evidence, _rules, _wire
 from safeklaviyo._flow import Bind, Find, Flow, Response
-from safeklaviyo._operations._call import TAKEN, TAKEN_OR_MISSING, Call, LeaseLostError, check_accepted, release, send
-from safeklaviyo._operations._reading import Evidence, former_kinds, gather, owner_in_map, read_answer
+from safeklaviyo._operations._absence import confirm_gone
+from safeklaviyo._operations._call import (
+    MISSING,
+    TAKEN,
+    TAKEN_OR_MISSING,
+    Call,
+    LeaseLostError,
+    check_accepted,
+    release,
+    send,
+)
+from safeklaviyo._operations._reading import Evidence, former_kinds, gather, not_visible, owner_in_map, read_answer
 from safeklaviyo._properties import NOTHING, Person
 from safeklaviyo.identity import Claim, Identity
 from safeklaviyo.models import Binding, Profile
@@ -91,10 +101,12 @@ def contact_under_lease(
         yield from release(call, lease)
         return contact
     task = _Task(lease, pair, base, person, contact, main)
-    evidence: Evidence = {}
+    evidence = Evidence()
     known = None if base is None else base.profile_id
     if call.policy.first_contact == "verify" or not call.dialect.verifies or known is not None:
         evidence = yield from gather(call, (pair.external_id,), (pair.email,), also=(known,))
+    if known is not None and known in evidence.missing:
+        yield from confirm_gone(call, known, external_id=pair.external_id, email=pair.email)
     settled = yield from _settle(call, task, evidence)
     if settled:
         yield from _bind(call, lease, base, contact, pair)
@@ -118,16 +130,15 @@ def _settle(call: Call, task: _Task, evidence: Evidence) -> Flow[bool]:
         if placement.profile is not None and placement.profile.id in others:
             owner = others[placement.profile.id]
             raise _evidence.drift(owner, placement.profile, "the profile is another customer's in the identity map")
-        try:
-            response = yield from _write(call, task, placement)
-        except LeaseLostError as lost:
-            raise LeaseLostError(None if placement.profile is None else placement.profile.id) from lost
+        response = yield from _write(call, task, placement)
         if _wire.is_success(response.status):
             settled = _take_in(call, contact, placement, response, pair)
             if settled:
                 return True
         named = _wire.duplicate_profile_id(response)
         evidence = yield from gather(call, (pair.external_id,), (pair.email,), also=(named,))
+    if response is not None and response.status in MISSING:
+        raise not_visible()  # a read shows the profile, a write does not
     raise _evidence.unexplained(response, pair)
 
 
@@ -156,6 +167,7 @@ def _write(call: Call, task: _Task, placement: Placement) -> Flow[Response]:
     if placement.profile is None:
         request = call.dialect.create(pair, person)
         return (yield from send(call, request, main=task.main, accept=TAKEN, lease=lease))
+    call.touched = placement.profile.id
     if placement.step == "identify":
         request = call.dialect.move(placement.profile.id, external_id=pair.external_id)
     else:
@@ -208,7 +220,7 @@ def _bind(call: Call, lease: Lease, base: Binding | None, contact: Contact, pair
         adopted = replace(in_the_way, external_id=external_id, email=pair.email)
         outcome = yield from Bind(call.account, Change(adopted, token=lease.token))
     if outcome.status == "fenced":
-        raise LeaseLostError(profile_id)
+        raise LeaseLostError
     if outcome.status == "bound":
         contact.binding = outcome.binding
     else:

@@ -9,7 +9,7 @@ from safeklaviyo import _evidence
 from safeklaviyo._flow import Find
 from safeklaviyo._operations._erasing import erase_under_lease
 from safeklaviyo._operations._leases import Intent
-from safeklaviyo._operations._reading import gather, read_profile
+from safeklaviyo._operations._reading import gather, read_profile, tied
 from safeklaviyo._operations._settle import act, give_way, take
 from safeklaviyo.errors import AmbiguousIdentityError, ConfigurationError
 from safeklaviyo.identity import Claim, Identifier, Kind
@@ -30,9 +30,18 @@ def erase(call: Call, claim: Claim, profile_id: str | None) -> Flow[Erasure]:
             continue
         lease = yield from take(call, intent)
         if lease is not None:
-            done = yield from act(call, lease, None, erase_under_lease(call, lease, intent, main=True))
-            if done is not None:
+            done = yield from act(call, lease, erase_under_lease(call, lease, intent, main=True))
+            if done or (done is None and not (yield from _is_known(call, intent))):
                 return Erasure(intent.profile_id, was_known)
+
+
+def _is_known(call: Call, intent: Intent) -> Flow[bool]:
+    """Tell whether the map still has what was to be erased, after another call took the lease over.
+
+    If it does not, that call erased the customer; whoever has the identifiers now came later, and stays.
+    """
+    found = yield from Find(call.account, tuple(intent.identifiers()))
+    return any(match.binding.profile_id == intent.profile_id for match in found.matches if match.retired_at is None)
 
 
 def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[Intent | None, bool]]:
@@ -48,15 +57,38 @@ def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[Inte
     for binding in owners.values():
         if profile_id is not None and binding.profile_id not in (None, profile_id):
             raise _different(claim, (profile_id, binding.profile_id))
+        is_tied = binding.profile_id is not None
+        if profile_id is None:
+            binding = yield from tied(call, binding)  # noqa: PLW2901 - the same customer
         intent = Intent("erase", binding.external_id, binding.email, binding.profile_id or profile_id)
-        return (yield from _with_what_is_shown(call, intent)), True
+        shown = yield from _with_what_is_shown(call, intent)
+        if not is_tied:
+            _check_shown(Claim(binding.external_id, binding.email), shown)
+        yield from _check_owner(call, claim, shown)
+        return shown, True
     if profile_id is None:
         profile_id = yield from _only_profile(call, claim)
-    intent = yield from _with_what_is_shown(call, Intent("erase", claim.external_id, claim.email, profile_id))
+    shown = yield from _with_what_is_shown(call, Intent("erase", claim.external_id, claim.email, profile_id))
+    _check_shown(claim, shown)
+    yield from _check_owner(call, claim, shown)
+    return shown, False
+
+
+def _check_owner(call: Call, claim: Claim, intent: Intent) -> Flow[None]:
+    """Refuse to delete a profile that the map gives to another customer than the one meant."""
+    if intent.profile_id is None:
+        return
+    found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, intent.profile_id),))
+    owner = found.current(Kind.PROFILE_ID)
+    if owner is not None and (owner.external_id, owner.email) != (intent.external_id, intent.email):
+        raise _different(claim, (intent.profile_id,))
+
+
+def _check_shown(claim: Claim, intent: Intent) -> None:
+    """Refuse to delete a profile that shows another customer than the one meant."""
     for given, shown in ((claim.external_id, intent.new_external_id), (claim.email, intent.new_email)):
         if given is not None and shown not in (None, given):
             raise _different(claim, (intent.profile_id,))
-    return intent, False
 
 
 def _only_profile(call: Call, claim: Claim) -> Flow[str | None]:

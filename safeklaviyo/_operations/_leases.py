@@ -40,7 +40,7 @@ class Intent:
             ``"merge"``: let the profile `source_id` become one with `profile_id`;
             ``"erase"``: delete `profile_id` and forget the customer;
             ``"restore"``: put the profile back to what the map says, where it shows a former identifier of its
-            customer, or `new_email`, which was written too late.
+            customer, or one of the new ones here, which were written too late.
         clears: The kinds of identifier to take away.
         merges: An orphan with the new email is merged into the customer's profile.
         source_id: The profile that is merged away.

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo import _evidence, _merges, _wire, errors
 from safeklaviyo._flow import Bind, Find, Flow, Monotonic, Renew, Sleep
+from safeklaviyo._operations._absence import confirm_gone
 from safeklaviyo._operations._call import MISSING, Call, LeaseLostError, release, send
 from safeklaviyo._operations._leases import outlast_caches
-from safeklaviyo._operations._reading import read_profile, understood
+from safeklaviyo._operations._reading import not_visible, read_profile, understood
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change, JournalEntry
@@ -44,22 +45,28 @@ def plan_merge(call: Call, source_id: str, into_id: str) -> Flow[tuple[MergePlan
     """Read both profiles with their consent, and say what a merge would do.
 
     Raises:
-        NotFoundError: One of them is not there.
+        NotFoundError: Klaviyo shows no such profile; `may_retry`, because its reads may lag.
     """
     source = yield from _read(call, source_id)
     into = yield from _read(call, into_id)
     if source is None or into is None:
         missing = "source" if source is None else "destination"
-        raise errors.NotFoundError(f"Klaviyo knows no such profile: the {missing} of the merge", status_code=404)
-    source_owner = yield from owner_of(call, source.id)
-    owner = yield from owner_of(call, into.id)
+        message = f"Klaviyo shows no such profile: the {missing} of the merge"
+        raise errors.NotFoundError(message, status_code=404, may_retry=True)
+    source_owner = yield from owner_of(call, source.id, source.external_id, _evidence.email_of(source))
+    owner = yield from owner_of(call, into.id, into.external_id, _evidence.email_of(into))
     return _merges.plan(source, into, source_owner=source_owner, owner=owner), source, into
 
 
-def owner_of(call: Call, profile_id: str) -> Flow[Binding | None]:
-    """Return to whom the map gives a profile."""
-    found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, profile_id),))
-    return found.current(Kind.PROFILE_ID)
+def owner_of(call: Call, profile_id: str, external_id: str | None, email: str | None) -> Flow[Binding | None]:
+    """Return to whom the map gives a profile: by its id, else by what it shows, where the map has no profile id yet."""
+    names = Claim(external_id, email).identifiers()
+    found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, profile_id), *names))
+    owner = found.current(Kind.PROFILE_ID)
+    for other in () if owner is not None else (found.current(Kind.EXTERNAL_ID), found.current(Kind.EMAIL)):
+        if other is not None and other.profile_id is None:
+            return other
+    return owner
 
 
 def check_plan(plan: MergePlan, source: Profile, *, may_suppress: bool) -> None:
@@ -88,27 +95,41 @@ def merge_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = 
     Raises:
         LeaseLostError: Somebody else took the lease over.
         AmbiguousIdentityError: It may be another customer's profile, or would cost a consent.
+        IdentityDriftError: The map gives the survivor to another customer.
+        ProfileNotVisibleError: Klaviyo does not show a profile now, and that is not evidence enough yet.
     """
     source_id, into_id = str(intent.source_id), str(intent.profile_id)
     found = yield from Find(call.account, tuple(intent.identifiers()))
     yield from outlast_caches(call, lease, found.now)
-    is_gone = yield from _is_gone(call, source_id)
+    is_gone = yield from _is_surely_gone(call, source_id, intent.source_email)
     if not is_gone:
-        plan, source, _ = yield from plan_merge(call, source_id, into_id)
+        plan, source, into = yield from plan_merge(call, source_id, into_id)
         check_plan(plan, source, may_suppress=intent.may_suppress)
-        yield from request_merge(call, lease, source_id, into_id, main=main)
+        # The last thing that can refuse: a merge cannot be undone.
+        yield from _survivor(call, into)
+        yield from request_merge(call, lease, source_id, into_id, source_email=intent.source_email, main=main)
+        # Whatever fails from here on: the lease and its intent stay, so that another call completes the merge.
+        call.doubt = True
         is_gone = yield from wait_until_gone(call, lease, source_id)
     binding = yield from _write_down(call, lease, intent)
     return Merged(is_gone, binding)
 
 
-def request_merge(call: Call, lease: Lease, source_id: str, into_id: str, *, main: bool = False) -> Flow[None]:
-    """Ask Klaviyo for the merge. A 404 means that the source is gone by now."""
+def request_merge(
+    call: Call, lease: Lease, source_id: str, into_id: str, *, source_email: str | None, main: bool = False
+) -> Flow[None]:
+    """Ask Klaviyo for the merge; return as well if the source turns out to be gone.
+
+    Raises:
+        ProfileNotVisibleError: Klaviyo answered 404, and not because the source is surely gone.
+    """
     request = _wire.merge_profiles(source_id, into_id)
-    try:
-        yield from send(call, request, main=main, accept=MISSING, lease=lease)
-    except LeaseLostError as lost:
-        raise LeaseLostError(into_id) from lost
+    call.touched = into_id
+    response = yield from send(call, request, main=main, accept=MISSING, lease=lease)
+    if response.status in MISSING:
+        is_gone = yield from _is_surely_gone(call, source_id, source_email)
+        if not is_gone:
+            raise not_visible()
 
 
 def wait_until_gone(call: Call, lease: Lease, source_id: str) -> Flow[bool]:
@@ -142,8 +163,22 @@ def is_done(call: Call, source_id: str, into_id: str, *, was_begun: bool) -> Flo
 
 
 def _is_gone(call: Call, source_id: str) -> Flow[bool]:
+    """Tell whether a source is gone after Klaviyo has accepted the merge: there a single 404 is what was to come."""
     profile = yield from read_profile(call, source_id)
     return profile is None or profile.id != source_id
+
+
+def _is_surely_gone(call: Call, source_id: str, email: str | None) -> Flow[bool]:
+    """Tell whether a source is gone, where Klaviyo has not said to this call that it would be.
+
+    Raises:
+        ProfileNotVisibleError: Klaviyo does not show it, and that is not evidence enough yet.
+    """
+    profile = yield from read_profile(call, source_id)
+    if profile is None:
+        yield from confirm_gone(call, source_id, email=email)
+        return True
+    return profile.id != source_id
 
 
 def _read(call: Call, profile_id: str) -> Flow[Profile | None]:
@@ -153,13 +188,16 @@ def _read(call: Call, profile_id: str) -> Flow[Profile | None]:
 
 def _write_down(call: Call, lease: Lease, intent: Intent) -> Flow[Binding | None]:
     """Bind the survivor, with the source's address retired to it, so that a late call does not re-create the source."""
-    into = yield from read_profile(call, str(intent.profile_id))
+    into_id = str(intent.profile_id)
+    into = yield from read_profile(call, into_id)
+    if into is None:
+        yield from confirm_gone(call, into_id, external_id=intent.external_id, email=intent.email)
     email = None if into is None else _evidence.email_of(into)
     if into is None or email is None:
         yield from release(call, lease)
         return None
     owner = yield from _survivor(call, into)
-    source_owner = yield from owner_of(call, str(intent.source_id))
+    source_owner = yield from owner_of(call, str(intent.source_id), None, intent.source_email)
     stands = owner or Binding(None, None)
     if owner is None:
         stands = replace(stands, external_id=into.external_id, email=email)
@@ -175,7 +213,7 @@ def _write_down(call: Call, lease: Lease, intent: Intent) -> Flow[Binding | None
     )
     outcome = yield from Bind(call.account, change)
     if outcome.status == "fenced":
-        raise LeaseLostError(into.id)
+        raise LeaseLostError
     if outcome.status == "conflict" and outcome.binding is not None:
         raise _evidence.drift(outcome.binding, into, "the identity map gives the survivor to another customer")
     if outcome.status != "bound":

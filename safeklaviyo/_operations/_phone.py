@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from safeklaviyo import _wire
+from safeklaviyo import _evidence, _wire
 from safeklaviyo._operations._agree import note_quietly
-from safeklaviyo._operations._call import TAKEN_OR_MISSING, Call, send
-from safeklaviyo._operations._reading import read_profile
+from safeklaviyo._operations._call import MISSING, TAKEN_OR_MISSING, Call, send
+from safeklaviyo._operations._reading import not_visible, read_profile
 from safeklaviyo.errors import BadRequestError, SafeKlaviyoError
 from safeklaviyo.identity import Kind
 from safeklaviyo.stores.base import Change
@@ -48,7 +48,7 @@ def attach_phone(call: Call, claim: Claim, binding: Binding, profile: Profile | 
 def _attach(call: Call, binding: Binding, profile_id: str, phone_number: str, profile: Profile | None) -> Flow[None]:
     if profile is None:
         profile = yield from read_profile(call, profile_id)
-    held = None if profile is None else profile.phone_number
+    held = None if profile is None else _evidence.phone_of(profile)
     if held is None:
         try:
             request = call.dialect.move(profile_id, phone_number=phone_number)
@@ -56,6 +56,8 @@ def _attach(call: Call, binding: Binding, profile_id: str, phone_number: str, pr
         except BadRequestError:
             _notice(call, "phone_invalid", "Klaviyo does not accept the phone number, which was left out")
             return
+        if response.status in MISSING:
+            raise not_visible()
         if not _wire.is_success(response.status):
             _notice(call, "phone_taken", "the phone number is another profile's and was left out")
             return

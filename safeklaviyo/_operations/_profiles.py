@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from safeklaviyo import _evidence, _wire
 from safeklaviyo._flow import Find
 from safeklaviyo._operations import _merge
-from safeklaviyo._operations._call import Call, send
+from safeklaviyo._operations._call import MISSING, Call, send
 from safeklaviyo._operations._leases import Intent
-from safeklaviyo._operations._reading import read_profile, search, understood
+from safeklaviyo._operations._reading import not_visible, read_profile, search, understood
 from safeklaviyo._operations._settle import act, give_way, take
 from safeklaviyo._properties import NOBODY, GivenIdentifiers, Person
 from safeklaviyo._values import refused
@@ -85,7 +85,9 @@ def update_profile(call: Call, profile_id: object, person: Person, given: GivenI
     if person.is_empty:
         return (yield from get_profile(call, profile_id))
     request = _wire.update_profile(normalise_profile_id(profile_id), person)
-    response = yield from send(call, request, main=True)
+    response = yield from send(call, request, main=True, accept=MISSING)
+    if response.status in MISSING:
+        raise not_visible()
     return understood(call.dialect.read, response)
 
 
@@ -139,7 +141,7 @@ def merge(call: Call, source: object, into: object, *, allow_suppressed: bool) -
         if lease is None:
             continue
         was_begun = True
-        done = yield from act(call, lease, None, _merge.merge_under_lease(call, lease, intent, main=True))
+        done = yield from act(call, lease, _merge.merge_under_lease(call, lease, intent, main=True))
         if done is not None:
             return MergeRequest("completed" if done.is_done else "requested", source_id, into_id, tuple(call.notices))
 

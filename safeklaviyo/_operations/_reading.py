@@ -5,20 +5,32 @@ Decided here: that a search is only a pointer. Whatever it finds is read by its 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from safeklaviyo import _evidence, _wire
 from safeklaviyo._flow import Find, Flow, Response
 from safeklaviyo._operations._call import MISSING, Call, send
-from safeklaviyo.errors import NoResponseError
-from safeklaviyo.identity import Identifier, Kind, shown_domain
+from safeklaviyo.errors import NoResponseError, ProfileNotVisibleError
+from safeklaviyo.identity import Identifier, Identity, Kind, shown_domain
 from safeklaviyo.models import Binding, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
-Evidence = dict[str, Profile]
+
+
+class Evidence(dict[str, Profile]):
+    """The profiles that were read, by their ids.
+
+    Attributes:
+        missing: The ids for which Klaviyo answered 404.
+    """
+
+    def __init__(self, profiles: Iterable[Profile] = ()) -> None:
+        super().__init__((profile.id, profile) for profile in profiles)
+        self.missing: set[str] = set()
 
 
 def understood(read: Callable[[Response], T], response: Response) -> T:
@@ -34,7 +46,10 @@ def understood(read: Callable[[Response], T], response: Response) -> T:
 
 
 def read_profile(call: Call, profile_id: str) -> Flow[Profile | None]:
-    """Read one profile; None if there is none (a merged source may also answer as the profile it went into)."""
+    """Read one profile; None where Klaviyo answers 404, which says that it is gone only by way of `_absence`.
+
+    A merged source may also answer as the profile it went into.
+    """
     response = yield from send(call, call.dialect.get(profile_id), accept=MISSING)
     if response.status in MISSING:
         return None
@@ -61,19 +76,71 @@ def gather(
     emails: Iterable[str | None],
     *,
     also: Iterable[str | None] = (),
+    merged: str | None = None,
 ) -> Flow[Evidence]:
-    """Search by each identifier, and read every profile found, and those of `also`, by its id."""
-    ids = dict.fromkeys(profile_id for profile_id in also if profile_id is not None)
+    """Search by each identifier, and read every profile found, and those of `also`, by its id.
+
+    Args:
+        merged: A profile that was merged away: that the search still shows it means nothing.
+
+    Raises:
+        ProfileNotVisibleError: The search shows a profile that cannot be read. The two contradict each other, so
+            nothing is concluded: to take the profile for missing would make its customer a second one.
+    """
+    found: set[str] = set()
     for kind, values in ((Kind.EMAIL, emails), (Kind.EXTERNAL_ID, external_ids)):
         for value in dict.fromkeys(values):
             for spelling in () if value is None else spellings(kind, value):
-                ids |= dict.fromkeys((yield from search(call, kind, spelling)))
-    evidence: Evidence = {}
-    for profile_id in ids:
-        profile = yield from read_profile(call, profile_id)
+                found.update((yield from search(call, kind, spelling)))
+    evidence = Evidence()
+    for profile_id in dict.fromkeys((*also, *sorted(found))):
+        profile = None if profile_id is None else (yield from read_profile(call, profile_id))
         if profile is not None:
             evidence[profile.id] = profile
+        elif profile_id in found and profile_id != merged:
+            raise not_visible()
+        elif profile_id is not None:
+            evidence.missing.add(profile_id)
     return evidence
+
+
+def not_visible(*, retry_after: float | None = None) -> ProfileNotVisibleError:
+    """Return the error that says that Klaviyo does not show a profile now."""
+    return ProfileNotVisibleError(
+        "Klaviyo does not show this customer's profile now; try the same call again later",
+        status_code=404,
+        retry_after=retry_after,
+    )
+
+
+def tied(call: Call, binding: Binding) -> Flow[Binding]:
+    """Return a binding with its profile's id, looked up in Klaviyo where the map does not know it.
+
+    A binding that was imported has no profile id, although its customer may have a profile. Its lack means something
+    only after Klaviyo has been asked, as first contact asks (F-35). The map is not written.
+
+    Raises:
+        IdentityError: The profiles that Klaviyo shows are another customer's too, or several.
+    """
+    if binding.profile_id is not None:
+        return binding
+    evidence = yield from gather(call, (binding.external_id,), (binding.email,))
+    profile = only_profile(binding.identity, list(evidence.values()))
+    return binding if profile is None else replace(binding, profile_id=profile.id)
+
+
+def only_profile(asked: Identity, profiles: list[Profile]) -> Profile | None:
+    """Return the one profile that an id, an email or a pair means; None if none of these is.
+
+    Raises:
+        IdentityError: Several answer, or one that is another customer's too.
+    """
+    if asked.email is not None:
+        return _evidence.place(asked.external_id, asked.email, profiles).profile
+    owners = [profile for profile in profiles if profile.external_id == asked.external_id]
+    if len(owners) > 1:
+        raise _evidence.ambiguous("several profiles have this external_id", asked.external_id, None, owners)
+    return owners[0] if owners else None
 
 
 def spellings(kind: Kind, value: str) -> tuple[str, ...]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo import _evidence
 from safeklaviyo._flow import Acquire, Expired, Find, Flow, Journal, Now
 from safeklaviyo._operations._call import Call, release
 from safeklaviyo._operations._leases import Intent
-from safeklaviyo._operations._reading import owner_in_map, read_profile, search, was_put_back
+from safeklaviyo._operations._reading import gather, only_profile, owner_in_map, read_profile, search, was_put_back
 from safeklaviyo._operations._settle import finish, restore
-from safeklaviyo.errors import SafeKlaviyoError, StoreIncompatibleError
-from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.errors import IdentityError, SafeKlaviyoError, StoreIncompatibleError
+from safeklaviyo.identity import Identifier, Identity, Kind
 from safeklaviyo.models import Binding, ChangeReview, Profile, Recovery
 from safeklaviyo.policy import DAY
 
@@ -97,15 +98,35 @@ def _binding(call: Call, rows: list[JournalRow]) -> Flow[Binding | None]:
 
 def _review(call: Call, binding: Binding, rows: Iterable[JournalRow], *, repair: bool) -> Flow[list[ChangeReview]]:
     reviews: list[ChangeReview] = []
-    profile = None if binding.profile_id is None else (yield from read_profile(call, binding.profile_id))
+    try:
+        profile = yield from _profile_of(call, binding)
+    except IdentityError:  # its identifiers are on several profiles, or another customer's
+        return [_found("drift", binding)]
+    known = binding if profile is None or binding.profile_id is not None else replace(binding, profile_id=profile.id)
     if profile is None:
         reviews.append(_found("missing", binding))
-    elif _evidence.compare(binding, profile) in {"contradicts", "gained_external_id"}:
-        reviews += yield from _contradiction(call, binding, profile, repair=repair)
+    elif _evidence.compare(known, profile) in {"contradicts", "gained_external_id"}:
+        reviews += yield from _contradiction(call, known, profile, repair=repair)
     former = {row.entry.old for row in rows if row.entry.old is not None and "@" in row.entry.old}
     for email in sorted(former - {binding.email}):
-        reviews += yield from _ghosts(call, binding, email)
+        reviews += yield from _ghosts(call, known, email)
     return reviews
+
+
+def _profile_of(call: Call, binding: Binding) -> Flow[Profile | None]:
+    """Read a customer's profile. One whose id the map does not know is looked up, by the external id before the email.
+
+    Raises:
+        IdentityError: Several profiles answer, or one that is another customer's too.
+    """
+    if binding.profile_id is not None:
+        return (yield from read_profile(call, binding.profile_id))
+    evidence = yield from gather(call, (binding.external_id,), (binding.email,))
+    profiles = list(evidence.values())
+    by_id = None
+    if binding.external_id is not None:
+        by_id = only_profile(Identity(binding.external_id, None), profiles)
+    return by_id or only_profile(binding.identity, profiles)
 
 
 def _contradiction(call: Call, binding: Binding, profile: Profile, *, repair: bool) -> Flow[list[ChangeReview]]:

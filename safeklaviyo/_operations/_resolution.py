@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo import _evidence, _rules
 from safeklaviyo._flow import Find
-from safeklaviyo._operations._reading import gather
+from safeklaviyo._operations._reading import gather, only_profile
 from safeklaviyo._operations._tombstones import refuse_erased
 from safeklaviyo.identity import Identity
 from safeklaviyo.models import Resolution
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from safeklaviyo._flow import Flow
     from safeklaviyo._operations._call import Call
     from safeklaviyo.identity import Claim
-    from safeklaviyo.models import Profile
 
 
 def who(call: Call, claim: Claim) -> Flow[Resolution]:
@@ -36,17 +35,7 @@ def who(call: Call, claim: Claim) -> Flow[Resolution]:
         yield from refuse_erased(call, claim)
     asked = decision.identity if binding is not None else Identity(claim.external_id, claim.email)
     evidence = yield from gather(call, (asked.external_id,), (asked.email,))
-    profile = _chosen(asked, list(evidence.values()))
+    profile = only_profile(asked, list(evidence.values()))
     if profile is None:
         return Resolution(asked, None, decision.rule)
     return Resolution(Identity(profile.external_id, _evidence.email_of(profile)), profile.id, decision.rule)
-
-
-def _chosen(asked: Identity, profiles: list[Profile]) -> Profile | None:
-    """Return the one profile that is meant."""
-    if asked.email is not None:
-        return _evidence.place(asked.external_id, asked.email, profiles).profile
-    owners = [profile for profile in profiles if profile.external_id == asked.external_id]
-    if len(owners) > 1:
-        raise _evidence.ambiguous("several profiles have this external_id", asked.external_id, None, owners)
-    return owners[0] if owners else None

@@ -91,7 +91,7 @@ def _make_contact(call: Call, decision: Decision, person: Person, *, main: bool)
     if lease is None:
         return None
     body = contact_under_lease(call, lease, intent, person, main=main)
-    contact = yield from act(call, lease, None, body)
+    contact = yield from act(call, lease, body)
     if contact is None:
         return None
     if contact.put_back is not None and contact.owner is not None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from safeklaviyo import _evidence, _wire
 from safeklaviyo._flow import Bind, Find, Flow
+from safeklaviyo._operations._absence import confirm_gone
 from safeklaviyo._operations._call import TAKEN_OR_MISSING, Call, LeaseLostError, release, send
-from safeklaviyo._operations._reading import read_answer, read_profile, was_put_back
+from safeklaviyo._operations._reading import former_kinds, read_answer, read_profile
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import CLEAR
 from safeklaviyo.stores.base import Change, JournalEntry
@@ -22,59 +23,80 @@ if TYPE_CHECKING:
 
 
 def restore_under_lease(call: Call, lease: Lease, intent: Intent) -> Flow[bool]:
-    """Give a profile its identifiers in the map back, if it shows former ones, and release the lease.
+    """Give a profile its identifiers in the map back, if it shows former or late ones, and release the lease.
 
     Returns:
         Whether the profile agrees with the map now.
     """
-    profile = yield from read_profile(call, str(intent.profile_id))
-    if profile is not None:
-        binding = yield from _to_restore(call, profile, intent)
+    profile_id = str(intent.profile_id)
+    profile = yield from read_profile(call, profile_id)
+    if profile is None:
+        yield from confirm_gone(call, profile_id, external_id=intent.external_id, email=intent.email)
+    else:
+        found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, profile.id),))
+        binding = found.current(Kind.PROFILE_ID)
         if binding is not None:
-            return (yield from _restore(call, lease, binding, profile))
+            differs = _differences(binding, profile, intent)
+            # More than former and late identifiers: somebody else has changed the profile, which is not to be undone.
+            if differs.keys() <= _late(profile, intent) | (yield from former_kinds(call, binding, profile)):
+                return (yield from _restore(call, lease, binding, profile, differs))
     yield from release(call, lease)
     return False
 
 
-def _to_restore(call: Call, profile: Profile, intent: Intent) -> Flow[Binding | None]:
-    """Return the binding that the profile is to agree with, unless more than a former identifier contradicts it."""
-    found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, profile.id),))
-    binding = found.current(Kind.PROFILE_ID)
-    if binding is None or _agrees(binding, profile):
-        return binding
-    is_late_write = intent.new_email is not None and _evidence.has_email(profile, intent.new_email)
-    if is_late_write and profile.external_id == binding.external_id:
-        return binding
-    return binding if (yield from was_put_back(call, binding, profile)) else None
+def _differences(binding: Binding, profile: Profile, intent: Intent) -> dict[Kind, str | None]:
+    """Return what the map says, by kind, where the profile shows something else.
+
+    A phone number counts only where this library may have written it late: the map need not know it otherwise.
+    """
+    differs: dict[Kind, str | None] = {}
+    if not _evidence.has_email(profile, binding.email):
+        differs[Kind.EMAIL] = binding.email
+    if profile.external_id != binding.external_id:
+        differs[Kind.EXTERNAL_ID] = binding.external_id
+    is_late = Kind.PHONE_NUMBER in _late(profile, intent)
+    if is_late and _evidence.phone_of(profile) != binding.phone_number:
+        differs[Kind.PHONE_NUMBER] = binding.phone_number
+    return differs
 
 
-def _agrees(binding: Binding, profile: Profile) -> bool:
-    return _evidence.has_email(profile, binding.email) and profile.external_id == binding.external_id
+def _late(profile: Profile, intent: Intent) -> set[Kind]:
+    """Return the kinds of identifier that the profile shows as the intent, which was carried out too late, has them."""
+    written = {
+        Kind.EMAIL: (intent.new_email, _evidence.email_of(profile)),
+        Kind.EXTERNAL_ID: (intent.new_external_id, profile.external_id),
+        Kind.PHONE_NUMBER: (intent.new_phone_number, _evidence.phone_of(profile)),
+    }
+    return {
+        kind
+        for kind, (new, shown) in written.items()
+        if new == shown and (new is not None or kind.value in intent.clears)
+    }
 
 
-def _restore(call: Call, lease: Lease, binding: Binding, profile: Profile) -> Flow[bool]:
+def _restore(
+    call: Call, lease: Lease, binding: Binding, profile: Profile, differs: dict[Kind, str | None]
+) -> Flow[bool]:
     journal = None
-    if not _agrees(binding, profile):
-        patch: dict[str, Any] = {}
-        if not _evidence.has_email(profile, binding.email):
-            patch["email"] = binding.email
-        if profile.external_id != binding.external_id:
-            patch["external_id"] = CLEAR if binding.external_id is None else binding.external_id
+    if differs:
+        patch: dict[str, Any] = {kind.value: CLEAR if value is None else value for kind, value in differs.items()}
         request = call.dialect.move(profile.id, **patch)
-        try:
-            response = yield from send(call, request, accept=TAKEN_OR_MISSING, lease=lease)
-        except LeaseLostError as lost:
-            raise LeaseLostError(profile.id) from lost
+        call.touched = profile.id
+        response = yield from send(call, request, accept=TAKEN_OR_MISSING, lease=lease)
         answer = read_answer(call, response) if _wire.is_success(response.status) else None
         if answer is None or not _agrees(binding, answer):
             yield from release(call, lease)
             return False
         journal = JournalEntry("restore", _evidence.email_of(profile), binding.email)
-        kind = "email" if "email" in patch else "external_id"
+        kind = next(iter(differs)).value
         call.notice("put_back_repaired", kind, f"a former {kind} had been put back in Klaviyo; it was repaired")
     outcome = yield from Bind(call.account, Change(binding, token=lease.token, journal=journal))
     if outcome.status == "fenced":
-        raise LeaseLostError(profile.id)
+        raise LeaseLostError
     if outcome.status != "bound":
         yield from release(call, lease)
     return True
+
+
+def _agrees(binding: Binding, profile: Profile) -> bool:
+    return _evidence.has_email(profile, binding.email) and profile.external_id == binding.external_id

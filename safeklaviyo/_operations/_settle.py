@@ -17,7 +17,14 @@ from safeklaviyo._operations._erasing import erase_under_lease
 from safeklaviyo._operations._leases import Intent, wait
 from safeklaviyo._operations._merge import merge_under_lease
 from safeklaviyo._operations._restore import restore_under_lease
-from safeklaviyo.errors import BadRequestError, IdentityError, NotFoundError, SafeKlaviyoError, StoreError
+from safeklaviyo.errors import (
+    BadRequestError,
+    IdentityError,
+    NotFoundError,
+    ProfileNotVisibleError,
+    SafeKlaviyoError,
+    StoreError,
+)
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.base import Change
 
@@ -71,32 +78,50 @@ def give_way(call: Call, lease: Lease) -> Flow[None]:
         yield from release(call, taken)
 
 
-def act(call: Call, lease: Lease, written: str | None, body: Flow[T]) -> Flow[T | None]:
+def act(call: Call, lease: Lease, body: Flow[T]) -> Flow[T | None]:
     """Run what is done under a lease.
-
-    Args:
-        written: The address that the body writes, which could land late.
 
     Returns:
         What the body returns; None if somebody else took the lease over, and everything has to be decided again.
     """
+    call.touched = None
     try:
         return (yield from body)
-    except LeaseLostError as lost:
-        profile_id = lost.profile_id
+    except LeaseLostError:
+        pass
     except SafeKlaviyoError as error:
         # What a fenced holder has read is out of date, and no reason to refuse.
         is_fenced = isinstance(error, IdentityError | NotFoundError) and (yield from _is_lost(call, lease))
         if not is_fenced:
-            is_gone = yield from give_up(call, lease, error)
-            if not is_gone:
-                _leave_behind(call, Intent.decode(lease.intent))
+            yield from _leave(call, lease, error)
             raise
-        profile_id = None
-    _leave_behind(call, Intent.decode(lease.intent))
-    if profile_id is not None:
-        yield from restore(call, profile_id, written)
+    intent = Intent.decode(lease.intent)
+    _leave_behind(call, intent)
+    if call.touched is not None:
+        yield from restore(call, call.touched, intent)
     return None
+
+
+def _leave(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[None]:
+    """Give a lease up after a failure; where another call has it by now, bring the profile back to the map's truth.
+
+    A write with an unknown outcome may have landed after that other call's, and after changes that came later still.
+    """
+    is_gone = yield from give_up(call, lease, error)
+    if is_gone:
+        return
+    intent = Intent.decode(lease.intent)
+    _leave_behind(call, intent)
+    profile_id = call.touched
+    if profile_id is None or isinstance(error, StoreError) or not (yield from _is_lost(call, lease)):
+        return
+    try:
+        yield from restore(call, profile_id, intent)
+    except SafeKlaviyoError as failed:
+        logger.warning(
+            "%s: a late write could not be checked: %s", call.operation, type(failed).__name__,
+            extra={"operation": call.operation, "account": call.account},
+        )  # fmt: skip
 
 
 def _leave_behind(call: Call, intent: Intent) -> None:
@@ -112,11 +137,11 @@ def _is_lost(call: Call, lease: Lease) -> Flow[bool]:
         return False
 
 
-def restore(call: Call, profile_id: str, written: str | None = None) -> Flow[bool]:
+def restore(call: Call, profile_id: str, late: Intent | None = None) -> Flow[bool]:
     """Restore a profile to what the map says of it, under a lease of its own.
 
     Args:
-        written: An address that this call may have written too late.
+        late: What this call may have written too late.
 
     Returns:
         Whether the profile agrees with the map now; also False if the map knows nobody with it.
@@ -126,10 +151,18 @@ def restore(call: Call, profile_id: str, written: str | None = None) -> Flow[boo
         binding = found.current(Kind.PROFILE_ID)
         if binding is None:
             return False
-        intent = Intent("restore", binding.external_id, binding.email, profile_id, new_email=written)
+        intent = Intent("restore", binding.external_id, binding.email, profile_id)
+        if late is not None and late.verb == "change":
+            intent = replace(
+                intent,
+                new_external_id=late.new_external_id,
+                new_email=late.new_email,
+                new_phone_number=late.new_phone_number,
+                clears=late.clears,
+            )
         lease = yield from take(call, intent)
         if lease is not None:
-            done = yield from act(call, lease, None, restore_under_lease(call, lease, intent))
+            done = yield from act(call, lease, restore_under_lease(call, lease, intent))
             if done is not None:
                 return done
 
@@ -157,12 +190,15 @@ def finish(call: Call, lease: Lease) -> Flow[Finished]:
     Raises:
         APIConnectionError: Klaviyo cannot be asked.
         APIStatusError: Klaviyo cannot answer now, or does not answer this key.
+        ProfileNotVisibleError: Klaviyo does not show a profile now, and that is not evidence enough yet.
     """
     intent = Intent.decode(lease.intent)
     try:
         return (yield from _carry_out(call, lease, intent))
     except LeaseLostError:
         return Finished("completed")  # by somebody else
+    except ProfileNotVisibleError:
+        raise  # nothing can be concluded yet: the intent waits
     except (IdentityError, BadRequestError, NotFoundError) as error:
         logger.warning(
             "an interrupted %s could not be completed: %s", intent.verb, type(error).__name__,

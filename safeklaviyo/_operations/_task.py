@@ -29,6 +29,7 @@ class Changed:
         profile_id: The customer's profile.
         moved: The profile was changed by this call.
         merged_id: The orphan that was merged into it.
+        is_superseded: Another call made the change, and a later change has replaced it; `binding` shows the later one.
         is_pending: Klaviyo has not merged the orphan yet; the lease keeps the intent until somebody can go on.
     """
 
@@ -38,6 +39,7 @@ class Changed:
     profile_id: str | None = None
     moved: bool = False
     merged_id: str | None = None
+    is_superseded: bool = False
     is_pending: bool = False
 
 
@@ -112,6 +114,6 @@ def _missing(task: Task, profile: Profile) -> dict[str, Any]:
     shown = {
         "email": _evidence.email_of(profile),
         "external_id": profile.external_id,
-        "phone_number": profile.phone_number,
+        "phone_number": _evidence.phone_of(profile),
     }
     return {name: CLEAR if value is None else value for name, value in fields.items() if value != shown[name]}

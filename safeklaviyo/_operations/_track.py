@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flow import Find, Flow, Request
-from safeklaviyo._operations._call import Call, check_accepted, send
+from safeklaviyo._operations._agree import forget_profile
+from safeklaviyo._operations._call import MISSING, Call, check_accepted, send
 from safeklaviyo._operations._person import known
 from safeklaviyo._operations._phone import attach_phone
+from safeklaviyo._operations._reading import not_visible
 from safeklaviyo._operations._tombstones import refuse_erased
 from safeklaviyo._properties import NOTHING
 from safeklaviyo.errors import InvalidIdentifierError, SafeKlaviyoError
@@ -49,9 +51,13 @@ def _track(call: Call, claim: Claim, event: Event, person: Person) -> Flow[Track
     on_its_way = (binding.key, object())
     try:
         call.setup.in_flight.enter(on_its_way)
-        response = yield from send(call, request_for(binding), main=True, again=again)
+        response = yield from send(call, request_for(binding), main=True, accept=MISSING, again=again)
     finally:
         call.setup.in_flight.leave(on_its_way)
+    if response.status in MISSING:
+        # The profile may be gone: the same event, repeated later, finds the customer's next one.
+        yield from forget_profile(call, binding)
+        raise not_visible()
     check_accepted(call, response)
     if claim.phone_number is not None or claim.unusable_phone:
         yield from attach_phone(call, claim, binding, None)

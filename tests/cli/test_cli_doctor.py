@@ -91,8 +91,7 @@ def test_a_host_that_is_not_there_is_a_failure(examine):
         ({"status": 403}, (0, "warn"), "account="),
         ({"status": 429}, (0, "warn"), "answered 429"),
         ({"status": 503}, (0, "warn"), "answered 503"),
-        ({"status": 301}, (0, "warn"), "answered 301"),
-        ({"status": 200, "body": "<html>"}, (1, "fail"), "not answer as Klaviyo does"),
+        ({"status": 200, "body": {"data": []}}, (1, "fail"), "not answer as Klaviyo does"),
     ],
 )
 def test_what_klaviyo_says_of_the_key(examine, served, answer, expected, says):
@@ -103,6 +102,19 @@ def test_what_klaviyo_says_of_the_key(examine, served, answer, expected, says):
     [(verdict, finding)] = found["key"]
     assert expected == (status, verdict)
     assert says in finding
+
+
+@pytest.mark.parametrize(
+    "answer", [{"status": 301}, {"status": 200, "body": "<html>"}, {"status": 403, "body": "<html>"}]
+)
+def test_a_host_whose_word_is_not_klaviyos_is_a_failure(examine, served, answer):
+    """F-34: a page says nothing of the key; the line says which status it had."""
+    simulator, _ = served
+    simulator.fail_next("get_accounts", **answer)
+    status, found = examine()
+    [(verdict, finding)] = found["host"]
+    assert (1, "fail", True) == (status, verdict, f"({answer['status']}) is not Klaviyo's" in finding)
+    assert "key" not in found
 
 
 def test_the_key_of_another_account_is_a_failure(examine):

@@ -6,13 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import safeklaviyo
 from safeklaviyo import __main__, __version__
 from safeklaviyo.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = str(Path(safeklaviyo.__file__).parents[1])
 COMMANDS = {
@@ -31,12 +36,22 @@ COMMANDS = {
 }
 
 
-def started(*arguments: str, **how):
-    """Start a command as a process of its own."""
+@contextmanager
+def started(*arguments: str, **how) -> Iterator[subprocess.Popen[str]]:
+    """Start a command as a process of its own, which does not outlive the test."""
     environment = {**os.environ, "PYTHONPATH": ROOT, "PYTHONUNBUFFERED": ""}
-    return subprocess.Popen(
-        [sys.executable, "-m", "safeklaviyo", *arguments], env=environment, text=True, stderr=subprocess.PIPE, **how
-    )
+    command = [sys.executable, "-m", "safeklaviyo", *arguments]
+    # A child ignores what its parent ignores, as a shell lets its background jobs ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE, **how)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -103,10 +118,21 @@ def test_importing_the_main_module_runs_nothing():
     assert __main__.main is main
 
 
+@pytest.fixture(params=["foreground", "background"])
+def _job(request):
+    """These tests as a job of a shell, which lets its background jobs ignore SIGINT."""
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler if request.param == "foreground" else signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("_job")
 def test_ctrl_c_is_130_without_a_traceback():
-    """A server that is interrupted ends at once and says so in a word."""
-    process = started("simulate", "--port", "0", "--rate-limits", "--legacy", "alive", stdout=subprocess.PIPE)
-    with process:
+    """A server that is interrupted ends at once and says so in a word, however the tests were started."""
+    simulate = ("simulate", "--port", "0", "--rate-limits", "--legacy", "alive")
+    with started(*simulate, stdout=subprocess.PIPE) as process:
         assert "a pretend Klaviyo listens on http://127.0.0.1:" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)

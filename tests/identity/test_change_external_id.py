@@ -28,8 +28,10 @@ from support.scenes import (
     leases,
     meanwhile,
     pairs,
+    persist,
     person_in,
     rejected,
+    rejected_for_good,
     writes,
 )
 
@@ -278,14 +280,14 @@ def test_a_customer_with_two_profiles_is_not_chosen_for(known, simulator):
     delete(simulator, simulator.profiles[0].id)
     for email in ("a@shop.test", "b@shop.test"):
         simulator.add_profile(external_id="ann-1", email=email)
-    error = rejected(known.change_external_id, "ann-9", old_external_id="ann-1")
+    error = persist(simulator, rejected_for_good, known.change_external_id, "ann-9", old_external_id="ann-1")
     assert (AmbiguousIdentityError, 2) == (type(error), len(error.profile_ids))
 
 
 def test_a_deleted_profile_is_made_anew(known, simulator, store):
     """A customer whose profile was deleted by hand gets a new one, with the new id."""
     delete(simulator, simulator.profiles[0].id)
-    assert "changed" == known.change_external_id("ann-9", email=OLD).status
+    assert "changed" == persist(simulator, known.change_external_id, "ann-9", email=OLD).status
     result = known.identify(external_id="ann-9")
     assert ({("ann-9", OLD)}, 0, simulator.profiles[0].id) == (pairs(simulator), leases(store), result.profile_id)
 

@@ -30,7 +30,10 @@ from support.scenes import (
     leases,
     meanwhile,
     pairs,
+    persist,
+    recovered,
     rejected,
+    rejected_for_good,
     writes,
 )
 
@@ -193,7 +196,7 @@ def test_a_profile_that_is_gone_already_is_no_obstacle(known, simulator, store):
     """A deletion that Klaviyo answers with 404 has been done; the map is emptied, and a repetition is harmless."""
     ann = simulator.find(external_id="ann-9").id
     delete(simulator, ann)
-    assert (ann, True) == ((erasure := known.erase(email=NEW)).profile_id, erasure.was_known)
+    assert (ann, True) == ((erasure := persist(simulator, known.erase, email=NEW)).profile_id, erasure.was_known)
     assert (None, 0) == (known.bindings.get(email=NEW), leases(store))
     assert not known.erase(email=NEW).was_known
     assert isinstance(rejected(known.identify, email=NEW), ErasedError)
@@ -305,11 +308,11 @@ def test_an_unknown_outcome_is_finished_by_the_next(*, known, client, simulator,
     assert (NoResponseError, "unknown", 1) == (type(error), error.outcome, leases(store))
     expire(simulator)
     if by == "erase":
-        known.erase(external_id="ann-9")
+        persist(simulator, known.erase, external_id="ann-9")
     elif by == "recover":
-        assert [("erase", "completed")] == [(each.verb, each.status) for each in known.recover()]
+        assert [("erase", "completed")] == [(each.verb, each.status) for each in recovered(simulator, known)]
     else:
-        assert isinstance(rejected(known.identify, external_id="ann-9"), ErasedError)
+        assert isinstance(persist(simulator, rejected_for_good, known.identify, external_id="ann-9"), ErasedError)
     simulator.advance(1)
     assert ({("bob-2", BOB["email"])}, 0, []) == (pairs(simulator), leases(store), journal_of(store))
     assert isinstance(rejected(known.identify, email=OLD), ErasedError)

@@ -13,7 +13,15 @@ from safeklaviyo import Policy, RetryPolicy, SafeKlaviyoError
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
 from support.deaths import die_after
-from support.scenes import ACCOUNT, Killed, browse, edit, expire, leases
+from support.scenes import (
+    ACCOUNT,
+    Killed,
+    browse,
+    edit,
+    expire,
+    leases,
+    persist,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -259,11 +267,13 @@ class Histories(RuleBasedStateMachine):
             # A browser's ghost took the address while a late event had put the former one back: merged on request.
             holder = self.simulator.find(email=review.email)
             if review.finding == "put_back" and not review.repaired and holder is not None:
-                self.k.profiles.merge(holder.id, into=review.profile_id)
+                persist(self.simulator, self.k.profiles.merge, holder.id, into=review.profile_id)
                 self.simulator.drain()
         self.k.recheck_changes(repair=True)
         for binding in self.store.page(ACCOUNT).bindings:
-            self.k.identify(email=binding.email)  # sees whose profile is gone, and makes the next one
+            persist(
+                self.simulator, self.k.identify, email=binding.email
+            )  # sees whose profile is gone, and makes the next one
         self.simulator.drain()
 
     def _named(self, customer: Customer, by: str) -> dict[str, Any]:
@@ -276,7 +286,7 @@ class Histories(RuleBasedStateMachine):
         moment = named.setdefault("time", int(self.simulator.now()))
         assert moment
         try:
-            self.k.track("Ordered", **named)
+            persist(self.simulator, self.k.track, "Ordered", **named)
         except Killed:
             self.restart()
             self.unsure[named["unique_id"]] = customer, named

@@ -15,6 +15,7 @@ from safeklaviyo import (
     NoResponseError,
     NotFoundError,
     Policy,
+    ProfileNotVisibleError,
     RetryPolicy,
 )
 from safeklaviyo.testing import Readings
@@ -25,6 +26,7 @@ from support.scenes import (
     NEW,
     PHONE,
     Troubled,
+    asked,
     bound,
     browse,
     delete,
@@ -36,6 +38,8 @@ from support.scenes import (
     meanwhile,
     merge,
     pairs,
+    persist,
+    recovered,
     rejected,
     writes,
 )
@@ -241,7 +245,7 @@ class TestMerge:
         k = client(retry=ONCE)
         error = rejected(k.profiles.merge, orphan, into=ann)
         assert (NoResponseError, "unknown", 1) == (type(error), error.outcome, leases(store))
-        assert "completed" == k.profiles.merge(orphan, into=ann).status
+        assert "completed" == persist(simulator, k.profiles.merge, orphan, into=ann).status
         assert ({("ann-1", OLD)}, 0, "R11") == (pairs(simulator), leases(store), k.explain(email=NEW).rule)
         done = [entry for entry in writes(simulator) if entry.endpoint == "merge_profiles" and entry.committed]
         assert 1 == len(done)
@@ -253,7 +257,7 @@ class TestMerge:
         k = client(retry=ONCE)
         rejected(k.profiles.merge, orphan, into=ann)
         expire(simulator)
-        (recovery,) = k.recover()
+        (recovery,) = recovered(simulator, k)
         assert ("merge", "completed", "ann-1", OLD) == (
             recovery.verb,
             recovery.status,
@@ -262,12 +266,15 @@ class TestMerge:
         )
         assert ({("ann-1", OLD)}, 0, "R11") == (pairs(simulator), leases(store), k.explain(email=NEW).rule)
 
-    def test_a_source_that_vanishes_at_the_last_moment_is_gone(self, client, simulator, store, ann, orphan):
-        """A 404 to the merge itself means that somebody else was faster."""
+    def test_a_source_that_vanishes_at_the_last_moment_is_no_success(self, client, simulator, store, ann, orphan):
+        """A 404 to the merge itself is not said to be a merge: Klaviyo has accepted none of this call."""
         meanwhile(simulator, "merge_profiles", lambda: merge(simulator, orphan, ann))
         k = client()
-        assert "completed" == k.profiles.merge(orphan, into=ann).status
-        assert ({("ann-1", OLD)}, "R11") == (pairs(simulator), k.explain(email=NEW).rule)
+        error = rejected(k.profiles.merge, orphan, into=ann)
+        assert (ProfileNotVisibleError, "not_applied", 0) == (type(error), error.outcome, leases(store))
+        simulator.advance(error.retry_after)
+        error = rejected(k.profiles.merge, orphan, into=ann)
+        assert (NotFoundError, "not_applied", {("ann-1", OLD)}) == (type(error), error.outcome, pairs(simulator))
 
     def test_a_source_that_becomes_a_customer_meanwhile_is_not_merged(self, client, simulator, store, ann, orphan):
         """P3: the profiles are read again under the lease, and judged as they are then."""
@@ -307,20 +314,25 @@ class TestMerge:
         assert ([ann], {("ann-1", OLD)}) == ([result.profile_id for result in landed], pairs(simulator))
 
     def test_a_survivor_whose_address_is_anothers_in_the_map_is_left_to_them(self, client, simulator, store, orphan):
-        """P3, P7: where the map gives the survivor's address to somebody else, that is drift, and stays theirs."""
+        """P3, P7: where the map gives the survivor's address to another customer, nothing is merged."""
         k = client()
         ann = k.identify(**ANN).profile_id
         edit(simulator, ann, email="else@shop.test")
         into = simulator.add_profile(external_id="eve-3", email=OLD).id
         error = rejected(k.profiles.merge, orphan, into=into)
-        assert (IdentityDriftError, "applied") == (type(error), error.outcome)
+        assert (IdentityDriftError, "not_applied") == (type(error), error.outcome)
+        assert "merge_profiles" not in asked(simulator)
         assert (ann, 1, 0) == (bound(k, email=OLD).profile_id, len(store.page(ACCOUNT).bindings), leases(store))
 
     @pytest.mark.parametrize("settings", [AT_ONCE | {"search_lag": "until_drain"}])
     def test_a_survivor_that_is_gone_afterwards_leaves_the_map_as_it_was(self, client, simulator, store, ann, orphan):
-        """A survivor that is deleted right after the merge is nobody's to bind."""
+        """A survivor that is deleted right after the merge is bound to no customer, once that is sure."""
         meanwhile(simulator, "get_profile", lambda: delete(simulator, ann), turn=7)
-        assert "completed" == client().profiles.merge(orphan, into=ann).status
+        k = client()
+        error = rejected(k.profiles.merge, orphan, into=ann)
+        assert (ProfileNotVisibleError, "applied", 1) == (type(error), error.outcome, leases(store))
+        expire(simulator)
+        recovered(simulator, k)
         assert (set(), 0) == (pairs(simulator), leases(store))
 
 

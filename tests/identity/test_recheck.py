@@ -22,7 +22,9 @@ from support.scenes import (
     meanwhile,
     merge,
     pairs,
+    persist,
     rejected,
+    rejected_for_good,
     writes,
 )
 
@@ -199,7 +201,7 @@ def test_a_binding_without_a_profile_is_missing(moved, simulator):
     """So is one whose profile the map has forgotten already, as it does where first contact cannot make another."""
     delete(simulator, simulator.profiles[0].id)
     simulator.fail_next("create_profile", status=403)
-    rejected(moved.identify, external_id="ann-1")
+    persist(simulator, rejected_for_good, moved.identify, external_id="ann-1")
     (review,) = moved.recheck_changes()
     assert ("missing", None) == (review.finding, review.profile_id)
 

@@ -25,6 +25,7 @@ from support.scenes import (
     meanwhile,
     merge,
     pairs,
+    patiently,
     rejected,
     writes,
 )
@@ -269,7 +270,7 @@ def test_r16_a_profile_that_is_gone_is_found_again(known, simulator):
     delete(simulator, old)
     heir = simulator.add_profile(**ANN)
     simulator.advance(MONTH)
-    result = known.track("Ordered", external_id="ann-1")
+    result = patiently(simulator, known.track, "Ordered", external_id="ann-1")
     assert (heir.id, 1) == (result.profile_id, len(simulator.profiles))
     simulator.drain()
     assert [heir.id] == [event.profile_id for event in simulator.events]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -47,6 +48,7 @@ class Histories(RuleBasedStateMachine):
         whose: The external id with which each profile was first named.
         accepted: The profile of each event that was accepted, by its key.
         doubtful: The keys of the events whose fate nobody knows.
+        is_refused: Klaviyo has refused something without a reason, so that an interrupted write may have been closed.
         is_touched: Somebody has edited a profile by hand, or a browser has made one.
     """
 
@@ -67,7 +69,7 @@ class Histories(RuleBasedStateMachine):
         self.whose: dict[str, str] = {}
         self.accepted: dict[str, str] = {}
         self.doubtful: set[str] = set()
-        self.is_touched = self.is_calm = False
+        self.is_touched = self.is_calm = self.is_refused = False
         self.restart()
 
     @rule()
@@ -108,6 +110,7 @@ class Histories(RuleBasedStateMachine):
             if self.is_calm or asked.headers.get("user-agent") == "by hand":
                 return False
             met.append(asked)
+            self.is_refused = self.is_refused or (len(met) > after and fault.get("status") == 400)
             return len(met) > after
 
         self.simulator.fail_next(match=match, **fault)
@@ -195,6 +198,8 @@ class Histories(RuleBasedStateMachine):
     def _check_agreement(self) -> None:
         bindings = {each.profile_id: each.identity for each in self.store.page("SiMuLa").bindings if each.profile_id}
         shown = {profile.id: (profile.external_id, profile.email) for profile in self.simulator.profiles}
+        if self.is_refused:  # a guest's profile whose first contact was closed is found at their next call
+            shown = {key: pair for key, pair in shown.items() if key in bindings or pair[0] is not None}
         assert {key: (pair.external_id, pair.email) for key, pair in bindings.items()} == shown
 
     def _tried(self, call: Any) -> Any:
@@ -210,6 +215,7 @@ class Histories(RuleBasedStateMachine):
             assert external_id == self.whose.setdefault(profile_id, external_id)
 
 
+@pytest.mark.slow
 def test_p4_random_histories_end_well(open_client):
     """P3, P4, P5: no history doubles a customer, gives a profile away, or counts an event twice."""
 

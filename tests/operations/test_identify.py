@@ -11,8 +11,8 @@ from safeklaviyo import (
     ExternalIdMismatchError,
     InvalidIdentifierError,
     InvalidPropertyError,
-    NotFoundError,
     Policy,
+    ProfileNotVisibleError,
     RetryPolicy,
     StoreUnavailableError,
 )
@@ -29,6 +29,7 @@ from support.scenes import (
     delete,
     meanwhile,
     pairs,
+    patiently,
     person_in,
     rejected,
     writes,
@@ -202,17 +203,18 @@ def test_r1_r2_nobody_is_refused(client, simulator, who, rule):
 
 def test_f23_an_answer_that_cannot_be_read_is_a_success(known, simulator):
     """F-23: a write that succeeded is reported as done, with a warning, whatever its answer looks like."""
-    simulator.fail_next("update_profile", status=200, body=b"<html>", when="after")
+    unreadable = {"data": {"type": "profile", "id": "01", "attributes": {"email": ["ann@shop.test"]}}}
+    simulator.fail_next("update_profile", status=200, body=unreadable, when="after")
     result = known.identify({"tier": "gold"}, **ANN)
     assert (False, ["answer_unreadable"]) == (result.created, codes(result))
     assert "gold" == simulator.find(external_id="ann-1").properties["tier"]
 
 
-def test_a_profile_that_keeps_disappearing_is_reported(known, simulator):
-    """A customer whose profile is gone each time is no endless loop: the call ends as not applied."""
-    simulator.fail_next("update_profile", status=404, times=2)
+def test_h36_a_single_404_concludes_nothing(known, simulator):
+    """H36: a profile that answers 404 once is not gone: the call says that it may be made again, and the next works."""
+    simulator.fail_next("update_profile", status=404)
     error = rejected(known.identify, {"tier": "gold"}, **ANN)
-    assert (NotFoundError, "not_applied", 404) == (type(error), error.outcome, error.status_code)
+    assert (ProfileNotVisibleError, "not_applied", True) == (type(error), error.outcome, error.may_retry)
     assert {("ann-1", "ann@shop.test"), ("bob-2", "bob@shop.test")} == pairs(simulator)
     known.identify({"tier": "gold"}, **ANN)
 
@@ -221,7 +223,7 @@ def test_a_deleted_profile_is_not_found_again_under_its_old_id(known, simulator)
     """What the map learns from a 404 is written down: the next call makes contact."""
     old = bound(known, external_id="ann-1").profile_id
     delete(simulator, old)
-    new = known.identify({"tier": "gold"}, **ANN)
+    new = patiently(simulator, known.identify, {"tier": "gold"}, **ANN)
     assert (True, new.profile_id) == (new.created, bound(known, external_id="ann-1").profile_id)
 
 

@@ -111,7 +111,7 @@ def test_r14_a_phone_that_cannot_be_attached_costs_nothing(known, client, simula
 def test_r14_a_profile_that_is_gone_takes_no_phone(known, simulator):
     """R14: where the profile was deleted meanwhile, the event was accepted all the same."""
     delete(simulator, simulator.profiles[0].id)
-    assert ["phone_taken"] == codes(known.track("Ordered", phone_number=PHONE, **ANN))
+    assert ["phone_not_attached"] == codes(known.track("Ordered", phone_number=PHONE, **ANN))
 
 
 def test_r14_a_map_that_fails_about_the_phone_costs_nothing(client, simulator):

@@ -14,7 +14,6 @@ from safeklaviyo import (
     LeaseHeldError,
     NoResponseError,
     NotFoundError,
-    PermissionDeniedError,
     Policy,
 )
 from safeklaviyo.identity import Identifier, Kind
@@ -37,6 +36,7 @@ from support.scenes import (
     leases,
     meanwhile,
     pairs,
+    patiently,
     rejected,
     writes,
 )
@@ -81,7 +81,7 @@ def test_r4_r15_a_found_profile_with_a_former_address_gets_the_current_one(clien
     k.change_email(NEW, external_id="ann-1")
     delete(simulator, simulator.profiles[0].id)
     heir = simulator.add_profile(**ANN)
-    assert heir.id == k.identify({"tier": "gold"}, external_id="ann-1").profile_id
+    assert heir.id == patiently(simulator, k.identify, {"tier": "gold"}, external_id="ann-1").profile_id
     assert {("ann-1", NEW)} == pairs(simulator)
 
 
@@ -167,8 +167,8 @@ def test_the_account_is_asked_for_once(client, simulator, store):
     ("fault", "kind"),
     [
         ({"status": 403}, ConfigurationError),
-        ({"status": 403, "body": "<html>"}, PermissionDeniedError),
-        ({"status": 200, "body": "<html>"}, NoResponseError),
+        ({"status": 403, "body": "<html>", "times": 9}, NoResponseError),
+        ({"status": 200, "body": "<html>", "times": 9}, NoResponseError),
         ({"status": 200, "body": {"data": []}}, NoResponseError),
     ],
 )

@@ -8,7 +8,7 @@ from safeklaviyo import ErasedError
 from safeklaviyo.stores.base import Lease
 from safeklaviyo.stores.layered import LayeredStore
 from support.flows import Call, LeaseLostError, Monotonic, Recall, Renew, Sleep, outlast_caches
-from support.scenes import ACCOUNT, ANN, NEW, bound, meanwhile, merge, rejected, writes
+from support.scenes import ACCOUNT, ANN, NEW, bound, rejected, writes
 from support.stores import LONGEST, NOTE
 
 GUEST = "guest@shop.test"
@@ -95,15 +95,6 @@ def test_a_change_that_renames_nobody_does_not_wait(client, simulator, rememberi
     k.change_phone_number("+12345678901", external_id="ann-1")
     k.change_email(ANN["email"], external_id="ann-1")
     assert start == simulator.now()
-
-
-def test_a_merge_that_was_made_by_hand_is_waited_for_too(client, simulator, remembering):
-    """P2: where the source is gone already, the map alone is to change, and nobody remembers it as it was."""
-    k = client()
-    guest, ann = bound(k, email=GUEST), bound(k, external_id="ann-1")
-    meanwhile(simulator, "get_profile", lambda: merge(simulator, guest.profile_id, ann.profile_id), turn=3)
-    k.profiles.merge(guest.profile_id, ann.profile_id)
-    assert "ann-1" == remembering.track("Ordered", email=GUEST).identity.external_id
 
 
 def test_the_lease_lasts_as_long_as_is_waited(client):

@@ -16,7 +16,18 @@ from safeklaviyo import (
     RetryPolicy,
     ServerError,
 )
-from support.scenes import ANN, NEW, asked, delete, meanwhile, pairs, person_in, rejected, writes
+from support.scenes import (
+    ANN,
+    NEW,
+    asked,
+    delete,
+    meanwhile,
+    pairs,
+    patiently,
+    person_in,
+    rejected,
+    writes,
+)
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -189,7 +200,7 @@ def test_an_event_for_a_deleted_profile_brings_the_pair_back(known, simulator):
     known.track("Ordered", **ANN)
     simulator.drain()
     assert ({("ann-1", "ann@shop.test")}, 1) == (pairs(simulator), len(simulator.events))
-    result = known.identify({"tier": "gold"}, **ANN)
+    result = patiently(simulator, known.identify, {"tier": "gold"}, **ANN)
     assert (simulator.profiles[0].id, 1) == (result.profile_id, len(simulator.profiles))
 
 

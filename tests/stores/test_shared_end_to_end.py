@@ -86,6 +86,7 @@ def _met(k, how, known):
     return k.track("Ordered", unique_id=known["external_id"], **known).profile_id
 
 
+@pytest.mark.slow
 def test_processes_that_meet_the_same_customers_make_one_profile_each(place, account, simulator):
     """P4, P5: eight processes meet each customer at once, who has one profile, and every process was told the same."""
     start, results = SERVER.Barrier(PROCESSES), SERVER.Queue()

@@ -7,21 +7,25 @@ import sys
 import time
 import warnings
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from threading import Thread
 
-import postgres_servers
 import pytest
-import redis_servers
+from psycopg_pool import ConnectionPool
 
 from safeklaviyo import Klaviyo, StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.models import Binding
+from safeklaviyo.stores.base import Change, JournalEntry
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.postgres import PostgresStore
 from safeklaviyo.stores.redis import RedisStore
 from safeklaviyo.stores.sqlite import SqliteStore
+from support import postgres_servers, redis_servers
 from support.clients import Shell
-from support.flows import Send
-from support.wire import Repeat
+from support.flows import Repeat, Send
+from support.stores import memory_put
 
 KEY = "pk_0123456789abcdef"
 SIZE = 2
@@ -196,3 +200,65 @@ def test_storm_over_first_contacts(store, account, simulator, error):
         k.identify({"plan": "gold"}, external_id="last", email="last@shop.dev")
     emails = [profile.email for profile in simulator.profiles]
     assert len(emails) == len(set(emails))
+
+
+def raising(place, event, times):
+    """Return a profiler that raises when a function is entered or left so often."""
+    left = [times]
+
+    def look(frame, happened, _):
+        if happened == event and frame.f_code is place.__code__:
+            left[0] -= 1
+            if not left[0]:
+                sys.setprofile(None)
+                raise Soft
+
+    return look
+
+
+def test_memory_does_an_operation_whole_or_not_at_all(account):
+    """Wherever a binding, a lease or its end is cut off, the map is as it was before."""
+    seen = set()
+    for times in range(1, 30):
+        store = MemoryStore(clock=lambda: 1000.0)
+        old = store.bind(account, Change(Binding("c-1", "c-1@shop.dev", "P1"), journal=JournalEntry("a"))).binding
+        lease = store.acquire(account, frozenset(pair(2)), intent="{}", ttl=60.0)
+        change = Change(replace(old, email="new@shop.dev"), token=lease.token, journal=JournalEntry("b"))
+        for work in (
+            partial(store.bind, account, change),
+            partial(store.release, account, lease.token),
+            partial(store.acquire, account, frozenset(pair(3)), intent="{}", ttl=60.0),
+        ):
+            before = rows(store, account)
+            sys.setprofile(raising(memory_put, "return", times))
+            try:
+                work()
+            except Soft:
+                assert before == rows(store, account)
+                seen.add(times)
+            finally:
+                sys.setprofile(None)
+    assert len(seen) > 3
+
+
+def rows(store, account):
+    """Return all that the map holds."""
+    names = ("places", "bindings", "leases", "covered", "journal", "written", "notes")
+    return {name: getattr(store._accounts[account], name).copy() for name in names}
+
+
+def test_connection_lost_on_its_way_from_the_pool(account):
+    """A connection that the pool has given, and nobody has got, is made anew."""
+    with (
+        postgres_servers.own_database() as url,
+        PostgresStore(postgres_servers.migrated(url), size=SIZE, timeout=2.0) as store,
+    ):
+        store.count(account)
+        for _ in range(SIZE):
+            sys.setprofile(raising(ConnectionPool.getconn, "return", 1))
+            try:
+                with pytest.raises(Soft):
+                    store.count(account)
+            finally:
+                sys.setprofile(None)
+        check_full(store)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from safeklaviyo._async_shell import AsyncShell
 from safeklaviyo._bindings import AsyncBindings, Bindings
 from safeklaviyo._flow import Monotonic, Now, Sleep
-from safeklaviyo._held import Held
 from safeklaviyo._profiles import AsyncProfiles, Profiles
 from safeklaviyo._shell import Shell
 from safeklaviyo._version import VERSION
@@ -34,7 +33,6 @@ __all__ = [
     "AsyncProfiles",
     "Awaited",
     "Bindings",
-    "Held",
     "NewClient",
     "OpenClient",
     "Profiles",

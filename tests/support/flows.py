@@ -18,6 +18,7 @@ from safeklaviyo._flow import (
     Sleep,
     StoreEffect,
 )
+from safeklaviyo._held import Held
 from safeklaviyo._operations._call import Call, LeaseLostError, Setup
 from safeklaviyo._operations._leases import outlast_caches
 from safeklaviyo._pacing import LONGEST_CLOSURE, MARGIN, Pacer
@@ -37,6 +38,7 @@ __all__ = [
     "Exchange",
     "Failure",
     "Flow",
+    "Held",
     "LeaseLostError",
     "Line",
     "Monotonic",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from safeklaviyo import StoreUnavailableError
+from safeklaviyo import ProfileNotVisibleError, StoreUnavailableError
 from safeklaviyo.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from safeklaviyo import Binding
+    from safeklaviyo import Binding, Klaviyo, Recovery
     from safeklaviyo.identity import Identifier
     from safeklaviyo.testing import Answer, Asked, Entry, KlaviyoSimulator
 
@@ -106,6 +106,51 @@ def rejected(call: Callable[..., Any], *args: Any, **named: Any) -> Any:
     except SafeKlaviyoError as error:
         return error
     raise AssertionError(f"no error, but {result!r}")
+
+
+def persist(simulator: KlaviyoSimulator, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    """Call again, as each error advises, as long as Klaviyo does not show a profile, and return the call's result."""
+    for _ in range(4):
+        try:
+            return call(*args, **named)
+        except ProfileNotVisibleError as error:
+            doubt = error
+        assert doubt.may_retry
+        simulator.advance(doubt.retry_after or 1.0)
+    raise AssertionError("the profile never counts as gone")
+
+
+def recovered(simulator: KlaviyoSimulator, k: Klaviyo) -> list[Recovery]:
+    """Recover until nothing is postponed, and return what became of each intent in the end."""
+    for _ in range(4):
+        recoveries = k.recover()
+        if all(each.status != "postponed" for each in recoveries):
+            return recoveries
+        expire(simulator)
+    raise AssertionError("something is postponed for ever")
+
+
+def patiently(simulator: KlaviyoSimulator, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    """Call again, as each error advises, until a missing profile counts as gone, and return the call's result."""
+    for turn in range(4):
+        try:
+            result = call(*args, **named)
+        except ProfileNotVisibleError as error:
+            doubt = error
+        else:
+            assert turn, "a single 404 was believed"
+            return result
+        assert ("not_applied", True) == (doubt.outcome, doubt.may_retry)
+        simulator.advance(doubt.retry_after or 1.0)
+    raise AssertionError("the profile never counts as gone")
+
+
+def rejected_for_good(call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    """Return the error that a call raises, unless it says that a profile cannot be seen now: that one is raised."""
+    error = rejected(call, *args, **named)
+    if isinstance(error, ProfileNotVisibleError):
+        raise error
+    return error
 
 
 def codes(result: Any) -> list[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ACCOUNT = "SiMuLa"
 TIMEOUT = 0.8
 LEASE = 0.2
+LAG = 0.3
 
 
 def external_id(number: int) -> str:
@@ -44,7 +45,7 @@ def opened(url: str, path: str) -> Klaviyo:
         store=f"sqlite:///{path}",
         base_url=url,
         timeout=TIMEOUT,
-        policy=Policy(lease=LEASE, wait=10.0, merge_wait=2.0, visible_wait=0.1),
+        policy=Policy(lease=LEASE, lag=LAG, wait=10.0, merge_wait=2.0, visible_wait=0.1),
         retry=RetryPolicy(max_attempts=1),
     )
 

@@ -6,7 +6,6 @@ Read `connections` first: the same is decided here. A loop that ends closes its 
 from __future__ import annotations
 
 import asyncio
-import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from os import getpid
@@ -17,7 +16,6 @@ import psycopg
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
-from safeklaviyo._interruption import let_through
 from safeklaviyo.errors import SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.stores._postgres import failures
 from safeklaviyo.stores._postgres.connections import (
@@ -114,12 +112,10 @@ class AsyncConnections:
 
     async def run(self, query: Query[T]) -> T:
         """Same as `Connections.run`."""
-        outer = sys.exception()
         home, pool, connection = await self._take()
         try:
             rows = await connection.fetch(query, self._timeout)
         except psycopg.Error as exc:
-            let_through(exc, outer)
             if connection.closed or isinstance(exc, psycopg.errors.ReadOnlySqlTransaction):
                 await _let_go(home, pool)
             raise failures.store_error(exc) from None

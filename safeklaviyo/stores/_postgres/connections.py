@@ -17,7 +17,6 @@ Decided here:
 from __future__ import annotations
 
 import select
-import sys
 import time
 from contextlib import suppress
 from os import getpid
@@ -29,7 +28,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed
 
-from safeklaviyo._interruption import let_through
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.stores._postgres import failures
 
@@ -164,12 +162,10 @@ class Connections:
             raise
 
     def _run(self, query: Query[T]) -> T:
-        outer = sys.exception()
         pool, connection = self._take()
         try:
             rows = connection.fetch(query, self._timeout)
         except psycopg.Error as exc:
-            let_through(exc, outer)
             if connection.closed or isinstance(exc, psycopg.errors.ReadOnlySqlTransaction):
                 self._let_go(pool)
             # Not chained: PostgreSQL quotes the values that it was given.
@@ -248,11 +244,9 @@ class Connections:
             raise StoreUnavailableError(failures.READ_ONLY)
 
     def _connect(self) -> Connection:
-        outer = sys.exception()
         try:
             return Connection.connect(self._conninfo, **SETTINGS)
         except psycopg.Error as exc:
-            let_through(exc, outer)
             raise StoreUnavailableError(failures.UNREACHABLE) from exc
 
     def _let_go(self, pool: ConnectionPool[Connection], patience: float = PATIENCE) -> None:
