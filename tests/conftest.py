@@ -55,7 +55,9 @@ def client(request: pytest.FixtureRequest, simulator: KlaviyoSimulator, store: M
     """
     with ExitStack() as opened:
         runner = opened.enter_context(asyncio.Runner())
-        opened.enter_context(simulator.mock())
+        router = opened.enter_context(simulator.mock())
+        # Some clients speak to a server of the shop's, as to Klaviyo.
+        router.route(host="127.0.0.1").mock(side_effect=simulator.transport.handle_request)
 
         def blocking(**arguments: Any) -> Klaviyo:
             made = Klaviyo(**(usual(store) | arguments))

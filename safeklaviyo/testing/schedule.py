@@ -88,6 +88,11 @@ class Actor:
     slept_at: int = -1
 
     @property
+    def effect(self) -> Effect[object] | None:
+        """What it asks for next; None once it has ended."""
+        return None if self.has_crashed else self.point.effect
+
+    @property
     def ended(self) -> Literal["running", "returned", "raised", "crashed"]:
         """How it ended."""
         return "crashed" if self.has_crashed else self.point.ended
@@ -147,7 +152,8 @@ class World:
         """Let an operation take part, in a process with a cache of its own if a store is given.
 
         Args:
-            begin: Starts the operation from the beginning, in a process of its own; the same each time.
+            begin: Starts the operation from the beginning, in a process of its own; the same each time. One that shares
+                its process cannot be started twice, so a world that it is in is not to be copied.
         """
         actor = Actor(name, store or self.store, Point(begin))
         self.actors.append(actor)
@@ -197,11 +203,11 @@ class World:
     def _options_of(self, index: int, spent: Counter[Kind], limits: Limits) -> Iterator[Move]:
         actor = self.actors[index]
         yield "step", index
-        if isinstance(actor.point.effect, Send):
+        if isinstance(actor.effect, Send):
             if spent["lose"] + spent["refuse"] < limits.losses:
                 yield "lose", index
                 yield "refuse", index
-            if spent["delay"] < limits.delays and actor.point.effect.request.repeat is not Repeat.READ:
+            if spent["delay"] < limits.delays and actor.effect.request.repeat is not Repeat.READ:
                 yield "delay", index
         if spent["crash"] < limits.crashes and actor.told:
             yield "crash", index
@@ -250,7 +256,7 @@ class World:
         return actor.ended == "running" and (actor.wake is None or actor.slept_at < self.changes)
 
     def _carry_out(self, actor: Actor, kind: Kind = "step") -> None:
-        effect = actor.point.effect
+        effect = actor.effect
         assert effect is not None
         if isinstance(effect, Sleep):
             # Time passes only where nobody can do anything else: whoever is woken by a change is woken at once.
@@ -307,13 +313,13 @@ class World:
             actor.point = actor.point.after(each)
         while (answer := self._ambient(actor)) is not None:
             actor.point = actor.point.after(answer)
-        if isinstance(actor.point.effect, Sleep):
-            actor.wake, actor.slept_at = self.clock.now + actor.point.effect.seconds, self.changes
+        if isinstance(actor.effect, Sleep):
+            actor.wake, actor.slept_at = self.clock.now + actor.effect.seconds, self.changes
 
     def _ambient(self, actor: Actor) -> object:
-        if isinstance(actor.point.effect, Now | Monotonic):
+        if isinstance(actor.effect, Now | Monotonic):
             return self.clock.now
-        if isinstance(actor.point.effect, NewId):
+        if isinstance(actor.effect, NewId):
             actor.ids += 1
             return f"{actor.name}-{actor.ids}"
         return None
