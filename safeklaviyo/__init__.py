@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo._version import VERSION
 
 if TYPE_CHECKING:
-    from safeklaviyo._async_client import AsyncKlaviyo
-    from safeklaviyo._client import Klaviyo
+    from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
+    from safeklaviyo._client.klaviyo import Klaviyo
     from safeklaviyo.errors import (
         AmbiguousIdentityError,
         APIConnectionError,
@@ -131,8 +131,8 @@ __all__ = [
 _HOMES = {
     name: home
     for home, names in {
-        "_async_client": ("AsyncKlaviyo",),
-        "_client": ("Klaviyo",),
+        "_client.async_klaviyo": ("AsyncKlaviyo",),
+        "_client.klaviyo": ("Klaviyo",),
         "errors": (
             "APIConnectionError",
             "APIStatusError",

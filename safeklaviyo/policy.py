@@ -1,6 +1,6 @@
 """What a shop may decide: how strictly identities are kept, and how long to try.
 
-Decided here: the settings, their defaults and their limits. What they mean is in `_rules` and `_retry`.
+Decided here: the settings, their defaults and their limits. What they mean is in `_rules` and `_sending`.
 """
 
 from __future__ import annotations

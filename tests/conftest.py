@@ -6,6 +6,7 @@ import asyncio
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, cast
 
+import certifi
 import httpx
 import pytest
 
@@ -27,6 +28,10 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
             patch.delenv(name, raising=False)
             patch.delenv(name.lower(), raising=False)
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        # Every client loads the authorities that it trusts, which takes longer than most tests: one will do.
+        one = tmp_path_factory.mktemp("trust") / "one.pem"
+        one.write_text("".join(certifi.contents().partition("-----END CERTIFICATE-----")[:2]))
+        patch.setenv("SSL_CERT_FILE", str(one))
         yield
 
 
@@ -44,21 +49,24 @@ def store(simulator: KlaviyoSimulator) -> MemoryStore:
 
 @pytest.fixture(params=[Klaviyo, AsyncKlaviyo], ids=["sync", "async"])
 def client(request: pytest.FixtureRequest, simulator: KlaviyoSimulator, store: MemoryStore) -> Iterator[NewClient]:
-    """A maker of clients, of each kind in turn. They never really wait: the simulator's time passes instead."""
+    """A maker of clients, of each kind in turn, whose own transports lead to the simulator by way of respx.
+
+    They never really wait: the simulator's time passes instead.
+    """
     with ExitStack() as opened:
         runner = opened.enter_context(asyncio.Runner())
+        router = opened.enter_context(simulator.mock())
+        # Some clients speak to a server of the shop's, as to Klaviyo.
+        router.route(host="127.0.0.1").mock(side_effect=simulator.transport.handle_request)
 
         def blocking(**arguments: Any) -> Klaviyo:
-            http = opened.enter_context(httpx.Client(transport=simulator.transport))
-            made = Klaviyo(**(usual(store) | {"http_client": http} | arguments))
+            made = Klaviyo(**(usual(store) | arguments))
             opened.callback(made.close)
             made._shell = QuickShell(made._shell, simulator)
             return made
 
         def awaited(**arguments: Any) -> Klaviyo:
-            http = httpx.AsyncClient(transport=simulator.transport)
-            opened.callback(lambda: runner.run(http.aclose()))
-            given = usual(store) | {"http_client": http} | arguments
+            given = usual(store) | arguments
             if isinstance(given["store"], IdentityStore):
                 given["store"] = Twin(given["store"])
             made = AsyncKlaviyo(**given)

@@ -44,6 +44,13 @@ HEAVY = [
     "safeklaviyo.testing", "sqlite3", "uvicorn",
 ]  # fmt: skip
 
+BELOW = {
+    room: {below for level in source.ROOMS[number + 1 :] for below in level}
+    for number, rooms in enumerate(source.ROOMS)
+    for room in rooms
+}
+"""The rooms that each room may know, besides itself."""
+
 
 @cache
 def tree(name: str) -> ast.Module:
@@ -114,8 +121,8 @@ class TestImports:
         assert [] == [each for each in imported(tree(name)) if is_part(each, IO)]
 
     def test_core_is_all_there(self) -> None:
-        """The list of the core's modules names existing ones, and all operations."""
-        assert len(CORE) >= 36
+        """The list of the core's modules names existing ones, and all flows."""
+        assert len(CORE) >= 60
 
     @pytest.mark.parametrize("name", CORE)
     def test_core_asks_nobody_the_time(self, name: str) -> None:
@@ -128,23 +135,29 @@ class TestImports:
         assert [] == [call for call in calls if call in {"now", "utcnow", "today", "monotonic", "perf_counter"}]
 
     @pytest.mark.parametrize("name", MODULES)
-    def test_two_modules_know_httpx(self, name: str) -> None:
-        """Another HTTP library stays a change of the modules that send."""
-        if name not in source.SENDERS and not name.startswith("testing/"):
+    def test_one_room_knows_httpx(self, name: str) -> None:
+        """Another HTTP library stays a change of the senders."""
+        if not name.startswith((source.SENDERS, "testing/", "demo/")):
             assert [] == [
                 each for each in imported(tree(name)) if is_part(each, {"httpx", "httpx_aiohttp", "httpcore"})
             ]
 
-    @pytest.mark.parametrize("name", MODULES)
-    def test_nothing_needs_what_is_for_tests(self, name: str) -> None:
-        """The library runs without its simulator; only the command line may show it."""
-        if not name.startswith(("testing/", "cli/", "cli.py")):
-            assert [] == [each for each in imported(tree(name)) if is_part(each, {"safeklaviyo.testing"})]
+    def test_every_module_has_a_room(self) -> None:
+        """A module that stands in no room of the order would be bound by nothing."""
+        rooms = {room for level in source.ROOMS for room in level}
+        assert rooms == {source.room(name) for name in MODULES} - {""}
 
-    @pytest.mark.parametrize("name", [name for name in CORE if name in source.DECIDERS])
-    def test_deciders_do_not_know_who_asks(self, name: str) -> None:
-        """Dependencies lead one way: operations use rules, never the other way round."""
-        assert [] == [each for each in imported(tree(name)) if is_part(each, source.ABOVE_DECIDERS)]
+    @pytest.mark.parametrize("name", MODULES)
+    def test_rooms_know_the_rooms_below_them(self, name: str) -> None:
+        """Imports lead one way through the rooms, those for types too."""
+        room = source.room(name)
+        if not room:
+            return
+        allowed = {room, *BELOW[room]}
+        known = {each.split(".")[1] for each in imported(tree(name)) if each.startswith("safeklaviyo.")}
+        upwards = {each for each in known if each in BELOW} - allowed
+        # The command line shows the simulator, and the demo plays on it.
+        assert set() == upwards - ({"testing"} if room == "demo" else set())
 
     def test_importing_is_light(self) -> None:
         """`import safeklaviyo` loads nothing that is optional, slow, or of use to some programs only.
@@ -253,7 +266,7 @@ class TestFlows:
             for node in ast.walk(tree(name))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Request"
         }
-        assert {source.WIRE, source.WIRE_LEGACY} == set(makers)
+        assert source.REQUESTS == set(makers)
 
 
 class TestSizes:

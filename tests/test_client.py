@@ -308,9 +308,8 @@ class TestContexts:
         assert 1 == len(simulator.profiles)
         assert isinstance(router, respx.MockRouter)
 
-    async def test_mocked_async_transport(self, simulator: KlaviyoSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
-        """So may those of an asynchronous shop, over httpx's own connections."""
-        monkeypatch.setitem(__import__("sys").modules, "httpx_aiohttp", None)
+    async def test_mocked_async_transport(self, simulator: KlaviyoSimulator) -> None:
+        """So may those of an asynchronous shop."""
         with simulator.mock():
             async with AsyncKlaviyo(KEY, store="memory://", account="A") as k:
                 await k.identify(**ANN)

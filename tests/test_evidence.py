@@ -13,17 +13,17 @@ from safeklaviyo import errors
 from safeklaviyo.identity import Identity
 from safeklaviyo.models import Binding, Profile
 from support.rules import (
-    Placement,
-    ambiguous,
+    ContactStep,
+    ambiguity_error,
     compare,
-    drift,
+    contact_step,
+    drift_error,
     email_of,
     has_email,
     other_with,
     owner_of_external_id,
-    place,
-    taken,
-    unexplained,
+    taken_error,
+    unexplained_conflict,
 )
 from support.wire import Response
 
@@ -64,21 +64,21 @@ def test_an_empty_address_is_none(shown, expected):
 @pytest.mark.parametrize(
     ("external_id", "profiles", "expected"),
     [
-        (None, [], Placement("create")),
-        (None, [STRANGER], Placement("create")),
-        (None, [STRANGER, ADDRESSED], Placement("bind", ADDRESSED)),
-        (None, [PAIRED], Placement("bind", PAIRED)),
-        ("ann-1", [], Placement("create")),
-        ("ann-1", [STRANGER], Placement("create")),
-        ("ann-1", [PAIRED], Placement("bind", PAIRED)),
-        ("ann-1", [ADDRESSED, PAIRED, IDENTIFIED, FOREIGN], Placement("bind", PAIRED)),
-        ("ann-1", [ADDRESSED], Placement("identify", ADDRESSED)),
-        ("ann-1", [IDENTIFIED], Placement("address", IDENTIFIED)),
+        (None, [], ContactStep("create")),
+        (None, [STRANGER], ContactStep("create")),
+        (None, [STRANGER, ADDRESSED], ContactStep("bind", ADDRESSED)),
+        (None, [PAIRED], ContactStep("bind", PAIRED)),
+        ("ann-1", [], ContactStep("create")),
+        ("ann-1", [STRANGER], ContactStep("create")),
+        ("ann-1", [PAIRED], ContactStep("bind", PAIRED)),
+        ("ann-1", [ADDRESSED, PAIRED, IDENTIFIED, FOREIGN], ContactStep("bind", PAIRED)),
+        ("ann-1", [ADDRESSED], ContactStep("identify", ADDRESSED)),
+        ("ann-1", [IDENTIFIED], ContactStep("address", IDENTIFIED)),
     ],
 )
 def test_r4_r12_where_somebody_belongs(external_id, profiles, expected):
     """R4, R12: the pair's own profile is theirs, an orphan is completed, and only where nobody is one is created."""
-    assert expected == place(external_id, "ann@shop.test", profiles)
+    assert expected == contact_step(external_id, "ann@shop.test", profiles)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_r4_r12_where_somebody_belongs(external_id, profiles, expected):
 def test_f5_nobody_is_placed_where_somebody_else_is(external_id, profiles, kind, rule, attributes):
     """F-4, F-5: another owner, or several profiles, are refused with what is known of them."""
     with pytest.raises(kind) as caught:
-        place(external_id, "ann@shop.test", profiles)
+        contact_step(external_id, "ann@shop.test", profiles)
     error = caught.value
     assert (kind, rule, external_id, "ann@shop.test", "not_applied") == (
         type(error),
@@ -123,11 +123,11 @@ PROFILES = st.lists(st.builds(lambda external_id, email: (external_id, email), I
 def test_no_placement_takes_an_identifier_away(external_id, profiles):
     """Whatever profiles there are, nobody's identifier would be overwritten, and nobody would be made twice."""
     try:
-        placement = place(external_id, "ann@shop.test", profiles)
+        placement = contact_step(external_id, "ann@shop.test", profiles)
     except errors.IdentityError:
         return
     chosen = placement.profile
-    if placement.step == "create":
+    if placement.kind == "create":
         assert chosen is None
         assert not [each for each in profiles if has_email(each, "ann@shop.test")]
         assert external_id is None or not [each for each in profiles if each.external_id == external_id]
@@ -139,7 +139,7 @@ def test_no_placement_takes_an_identifier_away(external_id, profiles):
         "identify": has_email(chosen, "ann@shop.test") and chosen.external_id is None and external_id is not None,
         "address": chosen.email is None and chosen.external_id == external_id is not None,
     }
-    assert kept[placement.step]
+    assert kept[placement.kind]
 
 
 @settings(max_examples=100, deadline=None)
@@ -149,7 +149,7 @@ def test_the_order_of_the_answers_decides_nothing(external_id, profiles, random)
 
     def outcome(known: list[Profile]) -> object:
         try:
-            return place(external_id, "ann@shop.test", known)
+            return contact_step(external_id, "ann@shop.test", known)
         except errors.IdentityError as error:
             return type(error)
 
@@ -201,7 +201,7 @@ def test_r15_how_an_answer_compares_with_the_map(binding, profile, expected):
 
 def test_r15_drift_says_what_was_found():
     """R15: the error holds what the map knows and what Klaviyo shows, and its message neither."""
-    error = drift(BINDING, ELSEWHERE, "they differ")
+    error = drift_error(BINDING, ELSEWHERE, "they differ")
     assert ("they differ", "R15", "not_applied", "ELSE1", "ann-1", "other@shop.test", "ann-1", "ann@shop.test") == (
         str(error),
         error.rule,
@@ -250,7 +250,7 @@ def test_what_is_not_wanted_is_in_nobodys_way():
 )  # fmt: skip
 def test_an_identifier_that_is_taken_is_named(other, kind, words, attributes):
     """The error says which identifier is taken, and whose it is."""
-    error = taken(replace(BINDING, phone_number="+12345678901"), other)
+    error = taken_error(replace(BINDING, phone_number="+12345678901"), other)
     assert (kind, words, "not_applied", other.external_id, email_of(other)) == (
         type(error),
         str(error),
@@ -264,7 +264,9 @@ def test_an_identifier_that_is_taken_is_named(other, kind, words, attributes):
 def test_r17_an_unexplained_conflict_keeps_what_klaviyo_said():
     """R17: the error of a conflict that nobody can explain says what Klaviyo did, for its support."""
     said = {"id": "req-1", "code": "duplicate_profile", "meta": {"duplicate_profile_id": "FORE1"}}
-    error = unexplained(Response(409, {}, json.dumps({"errors": [said]}).encode()), Identity("ann-1", "ann@shop.test"))
+    error = unexplained_conflict(
+        Response(409, {}, json.dumps({"errors": [said]}).encode()), Identity("ann-1", "ann@shop.test")
+    )
     assert ("R17", 409, "duplicate_profile", "req-1", (said,), "FORE1", "ann-1", "ann@shop.test", "not_applied") == (
         error.rule,
         error.status_code,
@@ -280,7 +282,7 @@ def test_r17_an_unexplained_conflict_keeps_what_klaviyo_said():
 
 def test_r17_a_conflict_without_an_answer_is_still_one():
     """R17: where no answer was kept, the error still says what happened."""
-    error = unexplained(None, Identity("ann-1", None))
+    error = unexplained_conflict(None, Identity("ann-1", None))
     assert (409, None, (), None, None, "R17") == (
         error.status_code,
         error.code,
@@ -293,5 +295,5 @@ def test_r17_a_conflict_without_an_answer_is_still_one():
 
 def test_f5_ambiguity_names_each_profile_once():
     """F-5: the profiles that answer are named, each once."""
-    error = ambiguous("several", "ann-1", None, [PAIRED, ELSEWHERE, PAIRED])
+    error = ambiguity_error("several", "ann-1", None, [PAIRED, ELSEWHERE, PAIRED])
     assert ("PAIR1", "ELSE1") == error.profile_ids

@@ -1,24 +1,27 @@
 """The table of guards: for each promise, rule and trace one way to break the code, and the test that notices.
 
-A test that cannot fail guards nothing. Each row is a change of the source that takes a safeguard away; it is made in a
-copy of the package, and the named test has to fail there. A row whose old text is gone fails: write it anew.
+A test that cannot fail guards nothing. Each row is a change of the source that takes a safeguard away; the package is
+loaded with it in a process of its own, and the named test has to fail there. A row whose old text is gone fails: write
+it anew.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support import source
+from support.warm import Change, Warm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-OPERATIONS = "tests/operations"
+NARROWED = ("-k", "not async and not retrying")
+"""Which of the cases of a test are run: one kind of client is enough to notice."""
 
 
 @dataclass(frozen=True)
@@ -125,21 +128,6 @@ GUARDS = [
         "P2, H3", source.DIALECTS,
         "update_profile(profile_id, person)\n", "update_profile(profile_id, person, email=binding.email)\n",
         "operations/test_traces.py::test_h3_a_warm_write_that_lands_late_puts_nothing_back",
-    ),
-    _guard(
-        "P2, P4", source.CHANGE,
-        "yield from outlast_caches(call, lease, found.now)", "pass",
-        "operations/test_remembered.py::test_p2_nobody_names_a_customer_as_they_were",
-    ),
-    _guard(
-        "P4", source.ERASING,
-        "yield from outlast_caches(call, lease, found.now)", "pass",
-        "operations/test_remembered.py::test_p4_nobody_who_was_erased_is_made_known_again",
-    ),
-    _guard(
-        "P4", source.CACHE,
-        "self._drop((account, name))", "pass",
-        "stores/test_store_layered.py::test_what_this_process_writes_about_is_forgotten",
     ),
     _guard(
         "P3, F-4", source.EVIDENCE,
@@ -268,7 +256,7 @@ GUARDS = [
         "operations/test_traces.py::test_h2_whoever_takes_a_former_address_takes_no_profile",
     ),
     _guard(
-        "H5", source.LEDGER,
+        "H5", source.SEMANTICS,
         "if not is_expected:", "if False:",
         "operations/test_drift.py::test_h5_a_check_that_was_overtaken_writes_nothing_over_the_map",
     ),
@@ -307,36 +295,35 @@ GUARDS = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    """A process in which tests run, each time with another change."""
+    process = Warm()
+    yield process
+    process.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: f"{guard.keeps}-{guard.module}")
-def test_without_the_safeguard_its_test_fails(guard, tmp_path):
+def test_without_the_safeguard_its_test_fails(guard: Guard, warm: Warm) -> None:
     """Each safeguard is noticed when it is gone: by one test, which fails then and passes otherwise."""
-    package = tmp_path / "safeklaviyo"
-    shutil.copytree(ROOT / "safeklaviyo", package, ignore=shutil.ignore_patterns("__pycache__"))
-    module = package / guard.module
-    source = module.read_text()
-    assert 1 == source.count(guard.old), f"{guard.module} has changed: this row has to be written anew"
-    changed = source.replace(guard.old, guard.new)
+    path = source.PACKAGE / guard.module
+    text = path.read_text()
+    assert 1 == text.count(guard.old), f"{guard.module} has changed: this row has to be written anew"
+    changed = text.replace(guard.old, guard.new)
     compile(changed, guard.module, "exec")
-    module.write_text(changed)
-    ended = _run(guard.test, tmp_path)
-    assert 1 == ended.returncode, ended.stdout[-2000:]
-    assert " failed" in ended.stdout
+    ended = warm.run(*NARROWED, named(guard.test), change=Change(source.dotted(guard.module), str(path), changed))
+    assert 1 == ended.code, ended.output[-2000:]
+    assert " failed" in ended.output
 
 
 @pytest.mark.slow
-def test_with_all_safeguards_the_tests_pass():
+def test_with_all_safeguards_the_tests_pass(warm: Warm) -> None:
     """The tests of the table pass as the code stands, so that what they notice is what was taken away."""
-    ended = _run(*sorted({guard.test for guard in GUARDS}), ROOT)
-    assert 0 == ended.returncode, ended.stdout[-2000:]
+    ended = warm.run(*NARROWED, *sorted({named(guard.test) for guard in GUARDS}))
+    assert 0 == ended.code, ended.output[-2000:]
 
 
-def _run(*tests_and_home: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run tests with the package that stands in the last argument."""
-    *tests, home = tests_and_home
-    command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout=60",
-               "-k", "not async and not retrying",
-               "-c", str(ROOT / "pyproject.toml"), *(str(ROOT / "tests" / str(test)) for test in tests)]  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
-    environment |= {"PYTHONPATH": str(home), "PYTEST_ADDOPTS": ""}
-    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+def named(test: str) -> str:
+    """Return a test's name as pytest takes it."""
+    return str(ROOT / "tests" / test)

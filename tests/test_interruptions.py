@@ -446,9 +446,9 @@ class Tardy(Twin):
 class Slow(Twin):
     """A map that is waited for before and after each operation."""
 
-    async def _do(self, work: Any) -> Any:
+    async def perform(self, call: Any) -> Any:
         await asyncio.sleep(0)
-        result = work()
+        result = await super().perform(call)
         await asyncio.sleep(0)
         return result
 

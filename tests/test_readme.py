@@ -31,8 +31,6 @@ PARTS = {"bindings": Bindings, "profiles": Profiles}
 OTHERS = {"GET", "POST", "PATCH", "KLAVIYO_API_KEY", "SAFEKLAVIYO_STORE", "ValueError", "Retry"}
 """Words in capitals that are no name of this library's."""
 PLACES = {
-    "AsyncLayeredStore": "safeklaviyo.stores.layered",
-    "LayeredStore": "safeklaviyo.stores.layered",
     "PostgresStore": "safeklaviyo.stores.postgres",
     "RedisStore": "safeklaviyo.stores.redis",
 }

@@ -13,7 +13,7 @@ from safeklaviyo.identity import Claim, Identifier, Identity, Kind
 from safeklaviyo.models import Binding, Decision
 from safeklaviyo.policy import DAY, Policy
 from safeklaviyo.stores.base import Found, Lease, Match
-from support.rules import claim_from, decide, refusal, speaks
+from support.rules import claim_from, decide, refusal, still_resolves
 
 NOW = 1_800_000_000.0
 STRICT = Policy()
@@ -161,13 +161,13 @@ def test_the_policy_may_refuse_former_identifiers(rule, claim, current):
 def test_a_former_identifier_speaks_until_the_instant(retired_for, age, expected):
     """R8, R11: a former identifier speaks for its owner until exactly `retired_for` has passed, or for ever."""
     match = Match(Identifier(Kind.EMAIL, "old@shop.test"), ANN, NOW - age)
-    assert expected == speaks(match, NOW, Policy(retired_for=retired_for))
+    assert expected == still_resolves(match, NOW, Policy(retired_for=retired_for))
 
 
 def test_only_a_former_identifier_speaks_for_a_former_owner():
     """An identifier that is current, or that nobody knows, speaks for no former owner."""
     match = Match(Identifier(Kind.EMAIL, "ann@shop.test"), ANN)
-    assert (None, None) == (speaks(None, NOW, STRICT), speaks(match, NOW, STRICT))
+    assert (None, None) == (still_resolves(None, NOW, STRICT), still_resolves(match, NOW, STRICT))
 
 
 @pytest.mark.parametrize(

@@ -388,11 +388,3 @@ def test_each_request_is_paced_by_its_own_endpoint() -> None:
     assert {"get_profiles"} == {page.endpoint.name, following.endpoint.name}
     assert {Repeat.READ} == {page.repeat, following.repeat}
     assert Repeat.IDEMPOTENT is built["request_profile_deletion"].repeat
-
-
-def test_the_names_of_the_wire_are_listed() -> None:
-    """What other modules may use is listed, sorted, and there."""
-    assert current.__all__ == sorted(
-        current.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
-    )
-    assert all(hasattr(current, name) for name in current.__all__)

@@ -11,13 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from safeklaviyo.errors import (
-    BadRequestError,
-    GoneError,
-    InvalidIdentifierError,
-    InvalidPropertyError,
-    RateLimitError,
-)
+from safeklaviyo.errors import BadRequestError, GoneError, InvalidIdentifierError, InvalidPropertyError, RateLimitError
 from safeklaviyo.identity import Identity, Kind
 from safeklaviyo.models import CLEAR
 from support.values import NOTHING, Event, Person, person_from

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from safeklaviyo.cli._console import complain, progress, say
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
-from safeklaviyo.stores._remembering import NOTE as REMEMBERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,7 +76,7 @@ class Map:
         """Yield the notes behind a place, each part with the place behind it, but not what is a map's own."""
         while True:
             part = self.store.notes(self.account, after=after, limit=AT_ONCE)
-            yield [note for note in part.notes if note[0] not in {PLACE, REMEMBERED}], part.next
+            yield [note for note in part.notes if note[0] != PLACE], part.next
             after = part.next
             if after is None:
                 return

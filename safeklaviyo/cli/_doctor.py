@@ -14,24 +14,27 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from safeklaviyo import _wire, stores
-from safeklaviyo._retry import transmit
-from safeklaviyo._shell import Shell
+from safeklaviyo._api.accounts import get_account
+from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_account_id
+from safeklaviyo._runtime.config import REVISION, wiring
+from safeklaviyo._runtime.shell import Shell
+from safeklaviyo._sending.retry import transmit
 from safeklaviyo._version import VERSION
-from safeklaviyo._wiring import REVISION, wiring
 from safeklaviyo.cli._console import say
 from safeklaviyo.cli._map import store_url
 from safeklaviyo.errors import APIConnectionError, ConfigurationError, StoreError
 from safeklaviyo.policy import Policy, RetryPolicy
+from safeklaviyo.stores import opening
 from safeklaviyo.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
 
-    from safeklaviyo._flow import Flow, Response
-    from safeklaviyo._operations._call import Setup
-    from safeklaviyo._wiring import Wiring
+    from safeklaviyo._api.messages import Response
+    from safeklaviyo._effects import Flow
+    from safeklaviyo._flows.call import Setup
+    from safeklaviyo._runtime.config import Wiring
     from safeklaviyo.stores.base import IdentityStore
 
 _DEPENDENCIES: Final = ("httpx", "pydantic", "tenacity")
@@ -117,7 +120,7 @@ def _check_klaviyo(arguments: Namespace) -> Iterator[Check]:
 
 def _ask(setup: Setup) -> Flow[Response]:
     """Ask whose key this is; a refusal is an answer."""
-    exchange = yield from transmit(setup.line, _wire.get_account(), accept=_REFUSALS)
+    exchange = yield from transmit(setup.line, get_account(), accept=_REFUSALS)
     return exchange.response
 
 
@@ -128,12 +131,12 @@ def _check_key(wired: Wiring, answer: Response) -> Iterator[Check]:
     if answer.status == 403:
         yield Check("warn", "key", "it may not read the account's id (403): pass account= to the client")
         return
-    if not _wire.is_success(answer.status):
+    if not is_success(answer.status):
         yield Check("warn", "key", f"not checked: the host answered {answer.status}")
         return
     try:
-        account = _wire.read_account_id(answer)
-    except _wire.UnreadableAnswer:
+        account = read_account_id(answer)
+    except UnreadableAnswer:
         yield Check("fail", "key", "not checked: the host does not answer as Klaviyo does")
         return
     yield Check("ok", "key", "accepted")
@@ -156,8 +159,8 @@ def _check_clock(answer: Response, now: float) -> Check:
 
 def _check_store(url: str) -> Iterator[Check]:
     try:
-        store = stores.open_store(url)
-        path = stores._sqlite_path(url)  # noqa: SLF001 - the same package
+        store = opening.open_store(url)
+        path = opening.sqlite_path(url)
     except ConfigurationError as error:
         yield Check("fail", "store", str(error))
         return
@@ -171,7 +174,7 @@ def _check_store(url: str) -> Iterator[Check]:
         except (StoreError, ConfigurationError) as error:
             yield Check("fail", "store", str(error))
             return
-        if stores._is_redis(url):  # noqa: SLF001 - the same package
+        if opening.is_redis(url):
             yield from _check_persistence(store)
     if path is not None:
         yield _check_mode(Path(path))

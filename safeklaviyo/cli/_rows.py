@@ -1,7 +1,7 @@
 """Bindings as text: CSV and JSON lines, read and written a row at a time.
 
 Decided here: what a cell looks like where a spreadsheet would take it for a formula, and which lines are no rows.
-Whether a row is acceptable is the map's own decision (`_operations._bindings`). A reason never quotes the row (P8).
+Whether a row is acceptable is the map's own decision (`_flows.verbs.bindings`). A reason never quotes the row (P8).
 """
 
 from __future__ import annotations

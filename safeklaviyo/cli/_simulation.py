@@ -13,8 +13,8 @@ from safeklaviyo.cli._console import complain, require, say
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from safeklaviyo.testing.demo import Outcome
-    from safeklaviyo.testing.demo.interruption import Interruption, Places
+    from safeklaviyo.demo import Outcome
+    from safeklaviyo.demo.interruption import Interruption, Places
 
 _QUEUE_LAG: Final = 0.5
 
@@ -36,10 +36,10 @@ _ROWS: Final = {
 def demo(arguments: Namespace) -> int:
     """Run the shop's day twice, then a change of email that a kill interrupts, and print what each left behind."""
     require("uvicorn", *(() if arguments.json else ("rich",)), extra="server")
-    from safeklaviyo.testing import demo as shop  # noqa: PLC0415 - the simulator only where it is used
-    from safeklaviyo.testing.demo import interruption  # noqa: PLC0415 - likewise
+    from safeklaviyo.demo import run  # noqa: PLC0415 - loaded where it is used
+    from safeklaviyo.demo.interruption import run as interrupted  # noqa: PLC0415 - as above
 
-    return report(shop.run(arguments.customers), interruption.run(), as_json=arguments.json)
+    return report(run(arguments.customers), interrupted(), as_json=arguments.json)
 
 
 def report(outcome: Outcome, interrupted: Interruption, *, as_json: bool) -> int:

@@ -10,11 +10,11 @@ from contextlib import ExitStack, closing
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from safeklaviyo import stores
 from safeklaviyo.cli._console import require, say
 from safeklaviyo.cli._copy import Copy, Map, compare
 from safeklaviyo.cli._map import store_url
 from safeklaviyo.errors import ConfigurationError
+from safeklaviyo.stores import opening
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -28,12 +28,12 @@ def migrate(arguments: Namespace) -> int:
     url = store_url(arguments)
     if arguments.sql:
         require("psycopg", extra="postgres")
-        from safeklaviyo.stores._postgres.schema import migration_sql, named  # noqa: PLC0415 - an extra
+        from safeklaviyo.stores.postgres._schema import migration_sql, named  # noqa: PLC0415 - an extra
 
         say(migration_sql(arguments.schema or named(url)[1]))
         return 0
-    with closing(stores.open_store(url)):  # which refuses a URL that names no store
-        if not stores._is_postgres(url):  # noqa: SLF001 - the same package
+    with closing(opening.open_store(url)):  # which refuses a URL that names no store
+        if not opening.is_postgres(url):
             say("there is nothing to do: only PostgreSQL has to be told to make the tables")
             return 0
     from safeklaviyo.stores.postgres import PostgresStore  # noqa: PLC0415 - an extra
@@ -48,7 +48,7 @@ def copy(arguments: Namespace) -> int:
     """Copy an account's map from one store to another, and compare the two."""
     with ExitStack() as opened:
         source, target = (
-            Map(opened.enter_context(stores.open_store(url)), arguments.account, name)
+            Map(opened.enter_context(opening.open_store(url)), arguments.account, name)
             for url, name in ((arguments.source, "FROM"), (arguments.target, "TO"))
         )
         source.refuse_writers()

@@ -23,9 +23,10 @@ and one that cannot work as it is set up `ConfigurationError`, each with its fir
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
-from safeklaviyo.stores._records import (
+from safeklaviyo.stores import calls
+from safeklaviyo.stores.records import (
     AddStatus,
     BindOutcome,
     Change,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
+    from safeklaviyo.stores.calls import Call
 
 __all__ = [
     "AddStatus",
@@ -61,17 +63,29 @@ __all__ = [
 ]
 
 
-class IdentityStore(ABC):
-    """The identity map, synchronous. Safe for use by several threads."""
+T = TypeVar("T")
 
-    can_be_layered: bool = True
-    """Whether a cache may stand before it: not where it is one, nor where others do not see what it says."""
+
+class IdentityStore(ABC):
+    """The identity map, synchronous. Safe for use by several threads.
+
+    A store implements `perform` and `close`. It may override a method besides: flows call the methods.
+    """
 
     @abstractmethod
+    def perform(self, call: Call[T]) -> T:
+        """Carry out one of the calls below, as its method says.
+
+        Raises:
+            StoreUnavailableError: The map cannot answer now; a change may have been made or not.
+            StoreIncompatibleError: Something else than a map of this version stands where the map should be.
+            ConfigurationError: The store cannot work as it is set up.
+        """
+
     def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
         """Return what the map knows about these identifiers: one round trip, no write. This is the warm path."""
+        return self.perform(calls.Find(account, identifiers))
 
-    @abstractmethod
     def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
         """Take a lease on all the identifiers, or on none.
 
@@ -86,20 +100,20 @@ class IdentityStore(ABC):
             that lease with its own identifiers and intent, under a new token, for `ttl` from now, with `taken_over`
             set (the lowest token first, if there are several). Or None, if only leases that have not expired do.
         """
+        return self.perform(calls.Acquire(account, identifiers, intent, ttl))
 
-    @abstractmethod
     def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
         """Let the lease live for `ttl` from now, with another intent if given; False if the token is not valid."""
+        return self.perform(calls.Renew(account, token, ttl, intent))
 
-    @abstractmethod
     def release(self, account: str, token: int) -> bool:
         """End the lease and forget its intent; False if the token is not valid."""
+        return self.perform(calls.Release(account, token))
 
-    @abstractmethod
     def bind(self, account: str, change: Change) -> BindOutcome:
         """Carry out one change: see `Change` and `BindOutcome`. The token is judged first, then version, uniqueness."""
+        return self.perform(calls.Bind(account, change))
 
-    @abstractmethod
     def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
         """Add many bindings in one transaction, each on its own merits, in the order given.
 
@@ -109,39 +123,44 @@ class IdentityStore(ABC):
         ``"added"``, with `verified_at` as given: as a new binding, or by filling in what the binding lacks, such as the
         external id of a guest. A row's `key` and `version` say nothing.
         """
+        return self.perform(calls.Add(account, bindings))
 
-    @abstractmethod
-    def remove(self, account: str, identifier: Identifier) -> bool:
+    def remove(self, account: str, identifier: Identifier, *, token: int | None = None) -> bool:
         """Forget the binding on which the identifier is current, with all that is retired from it; the journal keeps.
 
-        Returns:
-            False if there is none. A lease on it stays as it is.
-        """
+        Args:
+            account: The account.
+            identifier: Whose binding to forget.
+            token: The lease under which this is done, which stays as it is; None for no lease.
 
-    @abstractmethod
+        Returns:
+            False if there is no such binding, or the token is not valid. Nothing was changed then.
+        """
+        return self.perform(calls.Remove(account, identifier, token))
+
     def release_identifier(self, account: str, identifier: Identifier) -> bool:
         """Forget that the identifier once belonged to somebody; False if it did not."""
+        return self.perform(calls.ReleaseIdentifier(account, identifier))
 
-    @abstractmethod
     def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
         """Return the leases that have expired, lowest token first, without taking them over."""
+        return self.perform(calls.Expired(account, limit))
 
-    @abstractmethod
     def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
         """Return the leases, whether they have expired or not, lowest token first."""
+        return self.perform(calls.Leases(account, limit))
 
-    @abstractmethod
     def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """Return rows written at `since` or later with a number above `after`, lowest first."""
+        return self.perform(calls.Journal(account, since, after, limit))
 
-    @abstractmethod
     def forget_journal(self, account: str, key: str) -> int:
         """Delete the rows about the binding of that key, which may be gone, and return how many there were.
 
         The numbers of the rows that stay do not change, and no number is given twice.
         """
+        return self.perform(calls.ForgetJournal(account, key))
 
-    @abstractmethod
     def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
         """Return the bindings behind the given place: the cursor under every iteration.
 
@@ -154,16 +173,16 @@ class IdentityStore(ABC):
             A part. Whoever follows `Page.next` meets each binding that is there all the while exactly once, whatever
             else changes.
         """
+        return self.perform(calls.ListBindings(account, after, limit))
 
-    @abstractmethod
     def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
         """Return the bindings of these keys, each once, in any order; a key that is gone is passed over."""
+        return self.perform(calls.ReadBindings(account, keys))
 
-    @abstractmethod
     def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """Return what is retired from these bindings, in any order; each is known by its key."""
+        return self.perform(calls.Former(account, bindings))
 
-    @abstractmethod
     def restore(self, account: str, former: Sequence[Match]) -> int:
         """Retire identifiers as of the time that each match says, in one transaction: how a map's past is moved.
 
@@ -174,8 +193,8 @@ class IdentityStore(ABC):
         Returns:
             How many were retired.
         """
+        return self.perform(calls.Restore(account, former))
 
-    @abstractmethod
     def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
         """Write rows of another map's journal down, in the order given and in one transaction.
 
@@ -186,25 +205,26 @@ class IdentityStore(ABC):
         Returns:
             How many were written down.
         """
+        return self.perform(calls.RestoreJournal(account, rows))
 
-    @abstractmethod
     def count(self, account: str) -> int:
         """Return the number of bindings."""
+        return self.perform(calls.Count(account))
 
-    @abstractmethod
     def recall(self, account: str, name: str) -> str | None:
         """Return the note of that name, or None."""
+        return self.perform(calls.Recall(account, name))
 
-    @abstractmethod
-    def remember(self, account: str, name: str, value: str | None) -> None:
-        """Write a note, or with None forget it."""
+    def remember(self, account: str, name: str, value: str | None, *, token: int | None = None) -> bool:
+        """Write a note, or with None forget it; with a token, only while that is valid. False if it is not."""
+        return self.perform(calls.Remember(account, name, value, token))
 
-    @abstractmethod
     def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
         """Return notes behind the given place, about as many as `limit` says.
 
         Whoever follows `Notes.next` meets each note that is there all the while at least once.
         """
+        return self.perform(calls.ListNotes(account, after, limit))
 
     @abstractmethod
     def close(self) -> None:
@@ -220,94 +240,95 @@ class IdentityStore(ABC):
 class AsyncIdentityStore(ABC):
     """The identity map, asynchronous. The same contract as `IdentityStore`, awaited; only `aclose` is named apart."""
 
-    can_be_layered: bool = True
-    """Same as `IdentityStore.can_be_layered`."""
-
     @abstractmethod
+    async def perform(self, call: Call[T]) -> T:
+        """Same as `IdentityStore.perform`."""
+
     async def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
         """Same as `IdentityStore.find`."""
+        return await self.perform(calls.Find(account, identifiers))
 
-    @abstractmethod
     async def acquire(
         self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float
     ) -> Lease | None:
         """Same as `IdentityStore.acquire`."""
+        return await self.perform(calls.Acquire(account, identifiers, intent, ttl))
 
-    @abstractmethod
     async def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
         """Same as `IdentityStore.renew`."""
+        return await self.perform(calls.Renew(account, token, ttl, intent))
 
-    @abstractmethod
     async def release(self, account: str, token: int) -> bool:
         """Same as `IdentityStore.release`."""
+        return await self.perform(calls.Release(account, token))
 
-    @abstractmethod
     async def bind(self, account: str, change: Change) -> BindOutcome:
         """Same as `IdentityStore.bind`."""
+        return await self.perform(calls.Bind(account, change))
 
-    @abstractmethod
     async def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
         """Same as `IdentityStore.add`."""
+        return await self.perform(calls.Add(account, bindings))
 
-    @abstractmethod
-    async def remove(self, account: str, identifier: Identifier) -> bool:
+    async def remove(self, account: str, identifier: Identifier, *, token: int | None = None) -> bool:
         """Same as `IdentityStore.remove`."""
+        return await self.perform(calls.Remove(account, identifier, token))
 
-    @abstractmethod
     async def release_identifier(self, account: str, identifier: Identifier) -> bool:
         """Same as `IdentityStore.release_identifier`."""
+        return await self.perform(calls.ReleaseIdentifier(account, identifier))
 
-    @abstractmethod
     async def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
         """Same as `IdentityStore.expired`."""
+        return await self.perform(calls.Expired(account, limit))
 
-    @abstractmethod
     async def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
         """Same as `IdentityStore.leases`."""
+        return await self.perform(calls.Leases(account, limit))
 
-    @abstractmethod
     async def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
         """Same as `IdentityStore.journal`."""
+        return await self.perform(calls.Journal(account, since, after, limit))
 
-    @abstractmethod
     async def forget_journal(self, account: str, key: str) -> int:
         """Same as `IdentityStore.forget_journal`."""
+        return await self.perform(calls.ForgetJournal(account, key))
 
-    @abstractmethod
     async def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
         """Same as `IdentityStore.page`."""
+        return await self.perform(calls.ListBindings(account, after, limit))
 
-    @abstractmethod
     async def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
         """Same as `IdentityStore.bindings`."""
+        return await self.perform(calls.ReadBindings(account, keys))
 
-    @abstractmethod
     async def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
         """Same as `IdentityStore.former`."""
+        return await self.perform(calls.Former(account, bindings))
 
-    @abstractmethod
     async def restore(self, account: str, former: Sequence[Match]) -> int:
         """Same as `IdentityStore.restore`."""
+        return await self.perform(calls.Restore(account, former))
 
-    @abstractmethod
     async def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
         """Same as `IdentityStore.restore_journal`."""
+        return await self.perform(calls.RestoreJournal(account, rows))
 
-    @abstractmethod
     async def count(self, account: str) -> int:
         """Same as `IdentityStore.count`."""
+        return await self.perform(calls.Count(account))
 
-    @abstractmethod
     async def recall(self, account: str, name: str) -> str | None:
         """Same as `IdentityStore.recall`."""
+        return await self.perform(calls.Recall(account, name))
 
-    @abstractmethod
-    async def remember(self, account: str, name: str, value: str | None) -> None:
+    async def remember(self, account: str, name: str, value: str | None, *, token: int | None = None) -> bool:
         """Same as `IdentityStore.remember`."""
+        return await self.perform(calls.Remember(account, name, value, token))
 
-    @abstractmethod
     async def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
         """Same as `IdentityStore.notes`."""
+        return await self.perform(calls.ListNotes(account, after, limit))
 
     @abstractmethod
     async def aclose(self) -> None:

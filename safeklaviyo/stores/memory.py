@@ -1,32 +1,34 @@
 """The identity map in memory: for tests, and for one process that may forget everything when it ends.
 
 Decided here: that the rows are dictionaries under one lock, and that an operation is done whole or not at all, also
-where a signal handler raises in the middle of it. The contract is in `base`, its logic in `_ledger`.
+where a signal handler raises in the middle of it. The contract is in `base`, its logic in `semantics`.
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from safeklaviyo.errors import StoreUnavailableError
-from safeklaviyo.stores import _ledger
-from safeklaviyo.stores._ledger import LeaseRow, Place, Rows
-from safeklaviyo.stores._twin import Twin
-from safeklaviyo.stores.base import Found, IdentityStore, JournalRow, Lease, Match, Notes, Page
+from safeklaviyo.stores import semantics
+from safeklaviyo.stores.base import IdentityStore, Notes, Page
+from safeklaviyo.stores.rows import LeaseRow, Place, Rows
+from safeklaviyo.stores.twin import Twin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import AddStatus, BindOutcome, Change
+    from safeklaviyo.stores.base import JournalRow
+    from safeklaviyo.stores.calls import Call
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -38,28 +40,39 @@ class _Last:
     row: int = 0
 
 
-class _Account(Rows):
-    """One account's rows. What the containers hold never changes, so that copying them copies the account.
+@dataclass
+class _Account:
+    """What is kept of one account. What the containers hold never changes, so that copying them copies the account.
 
-    As a context it is one operation: what was changed in it is undone if it raises.
+    Attributes:
+        covered: The token of the lease that covers an identifier.
+        written: The journal's rows, with the number 0.
     """
 
-    def __init__(self, last: _Last) -> None:
-        self.last = last
-        self.places: dict[Identifier, Place] = {}
-        self.bindings: dict[str, Binding] = {}
-        self.leases: dict[int, LeaseRow] = {}
-        self.covered: dict[Identifier, int] = {}
-        self.journal: list[JournalRow] = []
-        self.written: set[JournalRow] = set()  # the journal's rows, with the number 0
-        self.notes: dict[str, str] = {}
-        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []  # what the operation has changed, and what stood there
-        self._begun: list[JournalRow] = self.journal
-        self._rows_begun = 0
+    last: _Last
+    places: dict[Identifier, Place] = field(default_factory=dict["Identifier", Place])
+    bindings: dict[str, Binding] = field(default_factory=dict["str", "Binding"])
+    leases: dict[int, LeaseRow] = field(default_factory=dict[int, LeaseRow])
+    covered: dict[Identifier, int] = field(default_factory=dict["Identifier", int])
+    journal: list[JournalRow] = field(default_factory=list["JournalRow"])
+    written: set[JournalRow] = field(default_factory=set["JournalRow"])
+    notes: dict[str, str] = field(default_factory=dict[str, str])
+
+    def copy(self, last: _Last) -> _Account:
+        """Return an account that changes apart from this one."""
+        return _Account(last, *[getattr(self, each.name).copy() for each in fields(self)[1:]])
+
+
+class _Rows(Rows):
+    """One operation on an account, as a context: what was changed in it is undone if it raises."""
+
+    def __init__(self, account: _Account, now: float) -> None:
+        self.now = now
+        self._of = account
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []  # what was changed, and what stood there
+        self._journal, self._written = account.journal, len(account.journal)
 
     def __enter__(self) -> Self:
-        self._undo.clear()
-        self._begun, self._rows_begun = self.journal, len(self.journal)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -68,111 +81,138 @@ class _Account(Rows):
         while self._undo:
             table, name, value = self._undo.pop()
             _put(table, name, value)
-        if self.journal is not self._begun or len(self.journal) != self._rows_begun:
-            self.keep(self._begun[: self._rows_begun])
+        if self._of.journal is not self._journal or len(self._journal) != self._written:
+            self._keep(self._journal[: self._written])
 
     def _set(self, table: dict[K, V], name: K, value: V | None) -> None:
         """Let an entry have this value, or with None be gone; what it was is kept until the operation is done."""
         self._undo.append((table, name, table.get(name)))
         _put(table, name, value)
 
-    def copy(self, last: _Last) -> _Account:
-        """Return an account that changes apart from this one."""
-        twin = _Account(last)
-        for name, value in vars(self).items():
-            if name != "last" and not name.startswith("_"):
-                setattr(twin, name, value.copy())
-        return twin
-
     def place(self, identifier: Identifier) -> Place | None:
         """See `Rows.place`."""
-        return self.places.get(identifier)
+        return self._of.places.get(identifier)
 
     def put(self, identifier: Identifier, place: Place) -> None:
         """See `Rows.put`."""
-        self._set(self.places, identifier, place)
+        self._set(self._of.places, identifier, place)
 
     def forget(self, identifier: Identifier) -> None:
         """See `Rows.forget`."""
-        self._set(self.places, identifier, None)
+        self._set(self._of.places, identifier, None)
 
-    def retired(self, key: str) -> dict[Identifier, float]:
+    def retired(self, keys: Iterable[str]) -> Iterable[tuple[str, Identifier, float]]:
         """See `Rows.retired`."""
-        return {
-            identifier: place.retired_at
-            for identifier, place in self.places.items()
-            if place.key == key and place.retired_at is not None
-        }
+        asked = frozenset(keys)
+        return [
+            (place.key, identifier, place.retired_at)
+            for identifier, place in self._of.places.items()
+            if place.key in asked and place.retired_at is not None
+        ]
 
     def binding(self, key: str) -> Binding | None:
         """See `Rows.binding`."""
-        return self.bindings.get(key)
+        return self._of.bindings.get(key)
+
+    def bindings(self, keys: Sequence[str]) -> tuple[Binding, ...]:
+        """See `Rows.bindings`."""
+        return tuple([self._of.bindings[key] for key in dict.fromkeys(keys) if key in self._of.bindings])
+
+    def page(self, after: str | None, limit: int) -> Page:
+        """See `Rows.page`."""
+        keys = sorted(key for key in self._of.bindings if after is None or key > after)
+        return Page(self.bindings(keys[:limit]), keys[limit - 1] if len(keys) > limit else None)
+
+    def count(self) -> int:
+        """See `Rows.count`."""
+        return len(self._of.bindings)
 
     def save(self, binding: Binding) -> Binding:
         """See `Rows.save`."""
         if not binding.key:
-            self.last.key += 1
-            binding = replace(binding, key=f"{self.last.key:012d}")
-        self._set(self.bindings, binding.key, binding)
+            self._of.last.key += 1
+            binding = replace(binding, key=f"{self._of.last.key:012d}")
+        self._set(self._of.bindings, binding.key, binding)
         return binding
 
     def drop(self, key: str) -> None:
         """See `Rows.drop`."""
-        self._set(self.bindings, key, None)
+        self._set(self._of.bindings, key, None)
 
     def token(self, identifier: Identifier) -> int | None:
         """See `Rows.token`."""
-        return self.covered.get(identifier)
+        return self._of.covered.get(identifier)
 
     def lease(self, token: int) -> LeaseRow | None:
         """See `Rows.lease`."""
-        return self.leases.get(token)
+        return self._of.leases.get(token)
+
+    def leases(self, limit: int, *, expired: bool) -> Iterable[LeaseRow]:
+        """See `Rows.leases`."""
+        rows = [row for _, row in sorted(self._of.leases.items()) if not expired or row.expires <= self.now]
+        return rows[:limit]
 
     def grant(self, identifiers: frozenset[Identifier], intent: str, expires: float) -> LeaseRow:
         """See `Rows.grant`."""
-        self.last.token += 1
-        row = LeaseRow(self.last.token, identifiers, intent, expires)
-        self._set(self.leases, row.token, row)
+        self._of.last.token += 1
+        row = LeaseRow(self._of.last.token, identifiers, intent, expires)
+        self._set(self._of.leases, row.token, row)
         for identifier in identifiers:
-            self._set(self.covered, identifier, row.token)
+            self._set(self._of.covered, identifier, row.token)
         return row
 
     def extend(self, token: int, intent: str, expires: float) -> None:
         """See `Rows.extend`."""
-        self._set(self.leases, token, replace(self.leases[token], intent=intent, expires=expires))
+        self._set(self._of.leases, token, replace(self._of.leases[token], intent=intent, expires=expires))
 
     def revoke(self, token: int) -> None:
         """See `Rows.revoke`."""
-        for identifier in self.leases[token].identifiers:
-            self._set(self.covered, identifier, None)
-        self._set(self.leases, token, None)
+        for identifier in self._of.leases[token].identifiers:
+            self._set(self._of.covered, identifier, None)
+        self._set(self._of.leases, token, None)
+
+    def journal(self, since: float, after: int, limit: int) -> tuple[JournalRow, ...]:
+        """See `Rows.journal`."""
+        return tuple([row for row in self._of.journal if row.number > after and row.at >= since][:limit])
 
     def write_down(self, row: JournalRow) -> None:
         """See `Rows.write_down`."""
-        self.last.row += 1
-        self.journal.append(replace(row, number=self.last.row))
-        self.written.add(row)
+        self._of.last.row += 1
+        self._of.journal.append(replace(row, number=self._of.last.row))
+        self._of.written.add(row)
 
     def is_written_down(self, row: JournalRow) -> bool:
         """See `Rows.is_written_down`."""
-        return row in self.written
+        return row in self._of.written
 
     def inherit(self, key: str, heir: str) -> None:
         """See `Rows.inherit`."""
-        self.keep([replace(row, key=heir) if row.key == key else row for row in self.journal])
+        self._keep([replace(row, key=heir) if row.key == key else row for row in self._of.journal])
 
-    def keep(self, journal: list[JournalRow]) -> None:
-        """Let these be the journal's rows."""
-        self.journal = journal
-        self.written = {replace(row, number=0) for row in journal}
+    def forget_journal(self, key: str) -> int:
+        """See `Rows.forget_journal`."""
+        kept = [row for row in self._of.journal if row.key != key]
+        gone = len(self._of.journal) - len(kept)
+        self._keep(kept)
+        return gone
 
-    def find(self, identifiers: Sequence[Identifier], now: float) -> Found:
-        """Return what is known of these identifiers."""
-        places = [(each, place) for each in identifiers if (place := self.places.get(each)) is not None]
-        matches = tuple(Match(each, self.bindings[place.key], place.retired_at) for each, place in places)
-        concerned = {*identifiers, *(each for match in matches for each in _ledger.owned(match.binding))}
-        tokens = [self.covered[each] for each in concerned if each in self.covered]
-        return Found(matches, self.leases[min(tokens)].seen_at(now) if tokens else None, now)
+    def _keep(self, journal: list[JournalRow]) -> None:
+        self._of.journal = journal
+        self._of.written = {replace(row, number=0) for row in journal}
+
+    def recall(self, name: str) -> str | None:
+        """See `Rows.recall`."""
+        return self._of.notes.get(name)
+
+    def remember(self, name: str, value: str | None) -> None:
+        """See `Rows.remember`."""
+        self._set(self._of.notes, name, value)
+
+    def notes(self, after: str | None, limit: int) -> Notes:
+        """See `Rows.notes`."""
+        names = sorted(name for name in self._of.notes if after is None or name > after)
+        part = tuple([(name, self._of.notes[name]) for name in names[:limit]])
+        return Notes(part, part[-1][0] if len(names) > limit else None)
 
 
 def _put(table: dict[K, V], name: K, value: V | None) -> None:
@@ -205,140 +245,23 @@ class MemoryStore(IdentityStore):
             vars(twin).update(_accounts=accounts, _last=last, _is_closed=self._is_closed)
         return twin
 
-    def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
-        """See `IdentityStore.find`."""
-        with self._lock, self._rows(account) as rows:
-            return rows.find(identifiers, self._clock())
-
-    def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
-        """See `IdentityStore.acquire`."""
-        with self._lock, self._rows(account) as rows:
-            return _ledger.acquire(rows, identifiers, intent, ttl, self._clock())
-
-    def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
-        """See `IdentityStore.renew`."""
-        with self._lock, self._rows(account) as rows:
-            return _ledger.renew(rows, token, ttl, intent, self._clock())
-
-    def release(self, account: str, token: int) -> bool:
-        """See `IdentityStore.release`."""
-        with self._lock, self._rows(account) as rows:
-            return _ledger.release(rows, token)
-
-    def bind(self, account: str, change: Change) -> BindOutcome:
-        """See `IdentityStore.bind`."""
-        with self._lock, self._rows(account) as rows:
-            return _ledger.bind(rows, change, self._clock())
-
-    def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
-        """See `IdentityStore.add`."""
-        with self._lock, self._rows(account) as rows:
-            return tuple(_ledger.add(rows, binding) for binding in bindings)
-
-    def remove(self, account: str, identifier: Identifier) -> bool:
-        """See `IdentityStore.remove`."""
-        with self._lock, self._rows(account) as rows:
-            return _ledger.remove(rows, identifier)
-
-    def release_identifier(self, account: str, identifier: Identifier) -> bool:
-        """See `IdentityStore.release_identifier`."""
-        with self._lock, self._rows(account) as rows:
-            return _ledger.release_identifier(rows, identifier)
-
-    def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
-        """See `IdentityStore.expired`."""
-        with self._lock, self._rows(account) as rows:
-            now = self._clock()
-            over = sorted(token for token, row in rows.leases.items() if row.expires <= now)
-            return tuple(rows.leases[token].seen_at(now) for token in over[:limit])
-
-    def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
-        """See `IdentityStore.leases`."""
-        with self._lock, self._rows(account) as rows:
-            now = self._clock()
-            return tuple(rows.leases[token].seen_at(now) for token in sorted(rows.leases)[:limit])
-
-    def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
-        """See `IdentityStore.journal`."""
-        with self._lock, self._rows(account) as rows:
-            return tuple(row for row in rows.journal if row.number > after and row.at >= since)[:limit]
-
-    def forget_journal(self, account: str, key: str) -> int:
-        """See `IdentityStore.forget_journal`."""
-        with self._lock, self._rows(account) as rows:
-            kept = [row for row in rows.journal if row.key != key]
-            gone = len(rows.journal) - len(kept)
-            rows.keep(kept)
-            return gone
-
-    def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
-        """See `IdentityStore.page`."""
-        with self._lock, self._rows(account) as rows:
-            keys = sorted(key for key in rows.bindings if after is None or key > after)
-            part = tuple(rows.bindings[key] for key in keys[:limit])
-            return Page(part, part[-1].key if len(keys) > limit else None)
-
-    def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
-        """See `IdentityStore.bindings`."""
-        with self._lock, self._rows(account) as rows:
-            return tuple(rows.bindings[key] for key in dict.fromkeys(keys) if key in rows.bindings)
-
-    def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
-        """See `IdentityStore.former`."""
-        with self._lock, self._rows(account) as rows:
-            asked = {binding.key: binding for binding in bindings}
-            return tuple(
-                Match(identifier, asked[place.key], place.retired_at)
-                for identifier, place in rows.places.items()
-                if place.retired_at is not None and place.key in asked
-            )
-
-    def restore(self, account: str, former: Sequence[Match]) -> int:
-        """See `IdentityStore.restore`."""
-        with self._lock, self._rows(account) as rows:
-            return sum([_ledger.restore(rows, match) for match in former])
-
-    def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
-        """See `IdentityStore.restore_journal`."""
-        with self._lock, self._rows(account) as here:
-            return sum([_ledger.restore_journal(here, binding, row) for binding, row in rows])
-
-    def count(self, account: str) -> int:
-        """See `IdentityStore.count`."""
-        with self._lock, self._rows(account) as rows:
-            return len(rows.bindings)
-
-    def recall(self, account: str, name: str) -> str | None:
-        """See `IdentityStore.recall`."""
-        with self._lock, self._rows(account) as rows:
-            return rows.notes.get(name)
-
-    def remember(self, account: str, name: str, value: str | None) -> None:
-        """See `IdentityStore.remember`."""
-        with self._lock, self._rows(account) as rows:
-            if value is None:
-                rows.notes.pop(name, None)
-            else:
-                rows.notes[name] = value
-
-    def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
-        """See `IdentityStore.notes`."""
-        with self._lock, self._rows(account) as rows:
-            names = sorted(name for name in rows.notes if after is None or name > after)
-            part = tuple((name, rows.notes[name]) for name in names[:limit])
-            return Notes(part, part[-1][0] if len(names) > limit else None)
+    def perform(self, call: Call[T]) -> T:
+        """See `IdentityStore.perform`."""
+        # The lock is taken here: where Python code took it, a signal handler that raises in between would leave it
+        # taken.
+        with self._lock:
+            if self._is_closed:
+                raise StoreUnavailableError("the identity map has been closed; open it again")
+            account = self._accounts.get(call.account)
+            if account is None:
+                account = self._accounts[call.account] = _Account(self._last)
+            with _Rows(account, self._clock()) as rows:
+                return semantics.perform(rows, call)
 
     def close(self) -> None:
         """See `IdentityStore.close`."""
         with self._lock:
             self._is_closed = True
-
-    def _rows(self, account: str) -> _Account:
-        # The lock is taken by each caller itself: where Python code took it, a signal handler that raises in between
-        # would leave it taken.
-        if self._is_closed:
-            raise StoreUnavailableError("the identity map has been closed; open it again")
-        return self._accounts.setdefault(account, _Account(self._last))
 
 
 class AsyncMemoryStore(Twin):

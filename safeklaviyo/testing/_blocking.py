@@ -9,22 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from safeklaviyo.stores.base import IdentityStore
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine
 
-    from safeklaviyo.identity import Identifier
-    from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import (
-        AddStatus,
-        AsyncIdentityStore,
-        BindOutcome,
-        Change,
-        Found,
-        JournalRow,
-        Lease,
-        Match,
-        Notes,
-        Page,
-    )
+    from safeklaviyo.stores.base import AsyncIdentityStore
+    from safeklaviyo.stores.calls import Call
 
 T = TypeVar("T")
 
@@ -49,89 +37,10 @@ class BlockingStore(IdentityStore):
         self._thread.join()
         self._loop.close()
 
-    def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
-        """See `IdentityStore.find`."""
-        return self._run(self._store.find(account, identifiers))
-
-    def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
-        """See `IdentityStore.acquire`."""
-        return self._run(self._store.acquire(account, identifiers, intent=intent, ttl=ttl))
-
-    def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
-        """See `IdentityStore.renew`."""
-        return self._run(self._store.renew(account, token, ttl=ttl, intent=intent))
-
-    def release(self, account: str, token: int) -> bool:
-        """See `IdentityStore.release`."""
-        return self._run(self._store.release(account, token))
-
-    def bind(self, account: str, change: Change) -> BindOutcome:
-        """See `IdentityStore.bind`."""
-        return self._run(self._store.bind(account, change))
-
-    def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
-        """See `IdentityStore.add`."""
-        return self._run(self._store.add(account, bindings))
-
-    def remove(self, account: str, identifier: Identifier) -> bool:
-        """See `IdentityStore.remove`."""
-        return self._run(self._store.remove(account, identifier))
-
-    def release_identifier(self, account: str, identifier: Identifier) -> bool:
-        """See `IdentityStore.release_identifier`."""
-        return self._run(self._store.release_identifier(account, identifier))
-
-    def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
-        """See `IdentityStore.expired`."""
-        return self._run(self._store.expired(account, limit))
-
-    def leases(self, account: str, limit: int) -> tuple[Lease, ...]:
-        """See `IdentityStore.leases`."""
-        return self._run(self._store.leases(account, limit))
-
-    def journal(self, account: str, *, since: float, after: int = 0, limit: int = 1000) -> tuple[JournalRow, ...]:
-        """See `IdentityStore.journal`."""
-        return self._run(self._store.journal(account, since=since, after=after, limit=limit))
-
-    def forget_journal(self, account: str, key: str) -> int:
-        """See `IdentityStore.forget_journal`."""
-        return self._run(self._store.forget_journal(account, key))
-
-    def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
-        """See `IdentityStore.page`."""
-        return self._run(self._store.page(account, after=after, limit=limit))
-
-    def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
-        """See `IdentityStore.bindings`."""
-        return self._run(self._store.bindings(account, keys))
-
-    def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
-        """See `IdentityStore.former`."""
-        return self._run(self._store.former(account, bindings))
-
-    def restore(self, account: str, former: Sequence[Match]) -> int:
-        """See `IdentityStore.restore`."""
-        return self._run(self._store.restore(account, former))
-
-    def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
-        """See `IdentityStore.restore_journal`."""
-        return self._run(self._store.restore_journal(account, rows))
-
-    def count(self, account: str) -> int:
-        """See `IdentityStore.count`."""
-        return self._run(self._store.count(account))
-
-    def recall(self, account: str, name: str) -> str | None:
-        """See `IdentityStore.recall`."""
-        return self._run(self._store.recall(account, name))
-
-    def remember(self, account: str, name: str, value: str | None) -> None:
-        """See `IdentityStore.remember`."""
-        self._run(self._store.remember(account, name, value))
-
-    def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
-        """See `IdentityStore.notes`."""
-        return self._run(self._store.notes(account, after=after, limit=limit))
+    def perform(self, call: Call[T]) -> T:
+        """See `IdentityStore.perform`; calls the store's method, which is tested with it."""
+        result: T = self._run(call.on(self._store))
+        return result
 
     def close(self) -> None:
         """See `IdentityStore.close`."""

@@ -283,6 +283,43 @@ class LeaseRules(StoreFixtures):
         assert "stale" == store.bind(SHOP, Change(binding, token=lease.token)).status
         assert store.renew(SHOP, lease.token, ttl=LONG) is True
 
+    def test_forgetting_under_a_lease_keeps_it(self, store: IdentityStore, clock: StoreClock) -> None:
+        """While its token is valid, expired or not, `remove` and `remember` do what they do without one."""
+        ann(store)
+        lease = expired_lease(store, clock, *ANN)
+        assert store.remember(SHOP, "name", "value", token=lease.token)
+        assert "value" == store.recall(SHOP, "name")
+        assert store.remember(SHOP, "name", None, token=lease.token)
+        assert store.recall(SHOP, "name") is None
+        assert store.remember(SHOP, "name", None, token=lease.token)
+        assert store.remove(SHOP, ANN[0], token=lease.token)
+        assert () == store.page(SHOP).bindings
+        assert store.remove(SHOP, ANN[0], token=lease.token) is False
+        assert store.renew(SHOP, lease.token, ttl=LONG)
+
+    @pytest.mark.parametrize("end", ["released", "taken over", "never", "another account's"])
+    def test_forgetting_is_fenced(self, store: IdentityStore, clock: StoreClock, end: str) -> None:
+        """With a token that is not valid, `remove` and `remember` say so and change nothing."""
+        ann(store)
+        store.remember(SHOP, "name", "value")
+        lease = expired_lease(store, clock, *ANN)
+        token = lease.token
+        if end == "released":
+            store.release(SHOP, token)
+        elif end == "taken over":
+            assert leased(store, *ANN).taken_over
+        elif end == "never":
+            token += 4_711
+        else:
+            elsewhere = store.acquire("elsewhere", frozenset(ANN), intent="x", ttl=LONG)
+            assert elsewhere is not None
+            token = elsewhere.token
+        before = everything(store)
+        assert store.remove(SHOP, ANN[0], token=token) is False
+        assert store.remember(SHOP, "name", None, token=token) is False
+        assert store.remember(SHOP, "name", "other", token=token) is False
+        assert (before, "value") == (everything(store), store.recall(SHOP, "name"))
+
     def test_expired_leases_are_listed_oldest_first(self, store: IdentityStore, clock: StoreClock) -> None:
         """`expired` lists those that have expired, lowest token first, no more than asked, and leaves them be."""
         living = leased(store, email("living@shop.org"))

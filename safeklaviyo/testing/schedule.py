@@ -3,42 +3,32 @@
 An operation is a flow, so it can be driven one effect at a time. `explore` drives several of them over one simulator
 and one store, tries every order in which their visible effects can happen, and calls a check wherever all has come to
 rest. States that were reached before are not explored again, which changes nothing: a flow's future depends only on
-what it was told, and that is part of the state.
+what it was told, and that is part of the state. Where two schedules part, the world is copied, with its operations
+(`points`).
 """
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from safeklaviyo._flow import (
-    Effect,
-    Find,
-    Flow,
-    Monotonic,
-    NewId,
-    Now,
-    Recall,
-    Renew,
-    Repeat,
-    Request,
-    Response,
-    Send,
-    Sleep,
-    StoreEffect,
-)
+from safeklaviyo._api.messages import Repeat, Request, Response
+from safeklaviyo._effects import Monotonic, NewId, Now, Send, Sleep
 from safeklaviyo.errors import NoResponseError, NotSentError, SafeKlaviyoError
 from safeklaviyo.stores.base import Found
-from safeklaviyo.stores.layered import LayeredStore
+from safeklaviyo.stores.calls import Call as StoreEffect
+from safeklaviyo.stores.calls import Find, Recall, Renew
+from safeklaviyo.testing.points import Point
 from safeklaviyo.testing.simulator import ConnectionLost, ConnectionRefused, KlaviyoSimulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from safeklaviyo.stores.base import IdentityStore
+    from safeklaviyo._effects import Effect, Flow
     from safeklaviyo.stores.memory import MemoryStore
     from safeklaviyo.testing.simulator import Answer
 
@@ -69,26 +59,39 @@ class Actor:
 
     Attributes:
         name: For reports.
-        store: Its process's view of the map.
-        effect: What it asks for next; None once it has ended.
-        ended: How it ended.
-        result: What it returned.
-        error: What it raised.
+        point: How far it has come.
+        has_crashed: Whether its process has died.
         wake: Until when it sleeps, if it does.
         told: A digest of all it was told so far.
     """
 
     name: str
-    flow: Flow[Any]
-    store: IdentityStore
-    effect: Effect[object] | None = None
-    ended: Literal["running", "returned", "raised", "crashed"] = "running"
-    result: Any = None
-    error: SafeKlaviyoError | None = None
+    point: Point
+    has_crashed: bool = False
     wake: float | None = None
     told: bytes = b""
     ids: int = 0
     slept_at: int = -1
+
+    @property
+    def effect(self) -> Effect[object] | None:
+        """What it asks for next; None once it has ended."""
+        return None if self.has_crashed else self.point.effect
+
+    @property
+    def ended(self) -> Literal["running", "returned", "raised", "crashed"]:
+        """How it ended."""
+        return "crashed" if self.has_crashed else self.point.ended
+
+    @property
+    def result(self) -> Any:
+        """What it returned."""
+        return self.point.result
+
+    @property
+    def error(self) -> SafeKlaviyoError | None:
+        """What it raised."""
+        return self.point.error
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class World:
         moves: What has happened so far.
         changes: How often the map may have changed for those who wait.
         late: Requests that have not landed yet.
+        digest: One of the pretend Klaviyo; empty once it may have changed.
     """
 
     simulator: KlaviyoSimulator
@@ -128,22 +132,37 @@ class World:
     moves: list[Move] = field(default_factory=list[Move])
     changes: int = 0
     late: list[Request] = field(default_factory=list[Request])
+    digest: bytes = b""
 
-    def add(self, name: str, flow: Flow[Any], store: LayeredStore | None = None) -> None:
-        """Let an operation take part, in a process with a cache of its own if a store is given."""
-        actor = Actor(name, flow, store or self.store)
+    def add(self, name: str, begin: Callable[[], Flow[Any]]) -> None:
+        """Let an operation take part, in a process of its own.
+
+        Args:
+            begin: Starts the operation from the beginning, in a process of its own; the same each time. One that shares
+                its process cannot be started twice, so a world that it is in is not to be copied.
+        """
+        actor = Actor(name, Point(begin))
         self.actors.append(actor)
-        self._go_on(actor, lambda: next(flow))
+        self._go_on(actor)
 
     def run(self, flow: Flow[Any]) -> Any:
         """Carry out one flow alone, to its end, and return what it returns."""
-        alone = Actor("alone", flow, self.store)
-        self._go_on(alone, lambda: next(flow))
+        alone = Actor("alone", Point(lambda: flow))
+        self._go_on(alone)
         while alone.ended == "running":
             self._carry_out(alone)
         if alone.error is not None:
             raise alone.error
         return alone.result
+
+    def copy(self) -> World:
+        """Return a world that goes its own way from here, where all is as it is here."""
+        simulator, store, clock = copy.deepcopy((self.simulator, self.store, self.clock))
+        twin = replace(
+            self, simulator=simulator, store=store, clock=clock, actors=[], moves=[*self.moves], late=[*self.late]
+        )
+        twin.actors.extend(replace(actor) for actor in self.actors)
+        return twin
 
     def options(self, limits: Limits) -> Iterator[Move]:
         """Yield everything that could happen next."""
@@ -184,12 +203,12 @@ class World:
             self.changes += 1
         elif kind == "apply":
             self.simulator.step(index)
+            self.digest = b""
         elif kind == "land":
             self.land(index)
         elif kind == "crash":
-            actor = self.actors[index]
-            actor.flow.close()
-            actor.ended, actor.effect = "crashed", None
+            self.actors[index].point.die()
+            self.actors[index].has_crashed = True
         else:
             self._carry_out(self.actors[index], kind)
 
@@ -200,12 +219,14 @@ class World:
     def state(self) -> bytes:
         """Return a digest of all that the future depends on."""
         actors = tuple((actor.ended, actor.told, actor.wake is not None) for actor in self.actors)
-        account = self.simulator._account  # noqa: SLF001 - the simulator's whole state, without its journal
-        layered = [actor.store for actor in self.actors if isinstance(actor.store, LayeredStore)]
-        caches = [vars(store._cache) | {"_locks": None, "clock": None} for store in layered]  # noqa: SLF001 - as above
-        parts = (account, self.store._accounts, caches, self.clock.now, actors, self.late)  # noqa: SLF001 - likewise
         spent = tuple(kind for kind, _ in self.moves if kind not in {"step", "land", "apply"})
-        return blake2b(pickle.dumps((parts, len(spent), sorted(spent))), digest_size=16).digest()
+        return _digest(self.shared(), (actors, len(spent), sorted(spent)))
+
+    def shared(self) -> bytes:
+        """Return a digest of all that is not some operation's own: Klaviyo, the map, the time, what is on its way."""
+        if not self.digest:
+            self.digest = _digest(b"", self.simulator._account)  # noqa: SLF001 - its whole state, without its journal
+        return _digest(self.digest, (self.store._accounts, self.clock.now, self.late))  # noqa: SLF001 - likewise
 
     def _leases(self) -> bool:
         return any(account.leases for account in self.store._accounts.values())  # noqa: SLF001 - as above
@@ -225,22 +246,20 @@ class World:
             self._tell(actor, None)
             return
         try:
-            result = self._result(actor, effect, kind)
+            result = self._result(effect, kind)
         except SafeKlaviyoError as error:
-            failure = error
+            actor.told = _digest(actor.told, type(error).__name__)
+            self._go_on(actor, error)
         else:
             self._tell(actor, result)
-            return
-        actor.told = _digest(actor.told, type(failure).__name__)
-        self._go_on(actor, lambda: actor.flow.throw(failure))
 
-    def _result(self, actor: Actor, effect: Effect[object], kind: Kind) -> object:
+    def _result(self, effect: Effect[object], kind: Kind) -> object:
         if isinstance(effect, Send):
             return self._send(effect, kind)
         assert isinstance(effect, StoreEffect)
         if not isinstance(effect, Find | Recall | Renew):
             self.changes += 1
-        return effect.on(actor.store)
+        return effect.on(self.store)
 
     def _send(self, effect: Send, kind: Kind) -> Response:
         request = effect.request
@@ -260,32 +279,27 @@ class World:
         return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
 
     def _arrive(self, request: Request) -> Answer:
+        self.digest = b""
         headers = {**_HEADERS, "content-type": request.content_type}
         return self.simulator.handle(request.method, request.path, headers, request.body or b"")
 
     def _tell(self, actor: Actor, result: object) -> None:
         actor.told = _digest(actor.told, result)
-        self._go_on(actor, lambda: actor.flow.send(result))
+        self._go_on(actor, result)
 
-    def _go_on(self, actor: Actor, resume: Callable[[], Effect[object]]) -> None:
-        """Resume a flow, and answer what nobody else can see until it asks for something that others can."""
-        try:
-            effect = resume()
-            while (told := self._ambient(actor, effect)) is not None:
-                effect = actor.flow.send(told)
-        except StopIteration as stop:
-            actor.ended, actor.result, actor.effect = "returned", stop.value, None
-        except SafeKlaviyoError as error:
-            actor.ended, actor.error, actor.effect = "raised", error, None
-        else:
-            actor.effect = effect
-            if isinstance(effect, Sleep):
-                actor.wake, actor.slept_at = self.clock.now + effect.seconds, self.changes
+    def _go_on(self, actor: Actor, *told: object) -> None:
+        """Tell an operation something, and answer what nobody else can see until it asks for what others can."""
+        for each in told:
+            actor.point = actor.point.after(each)
+        while (answer := self._ambient(actor)) is not None:
+            actor.point = actor.point.after(answer)
+        if isinstance(actor.effect, Sleep):
+            actor.wake, actor.slept_at = self.clock.now + actor.effect.seconds, self.changes
 
-    def _ambient(self, actor: Actor, effect: Effect[object]) -> object:
-        if isinstance(effect, Now | Monotonic):
+    def _ambient(self, actor: Actor) -> object:
+        if isinstance(actor.effect, Now | Monotonic):
             return self.clock.now
-        if isinstance(effect, NewId):
+        if isinstance(actor.effect, NewId):
             actor.ids += 1
             return f"{actor.name}-{actor.ids}"
         return None
@@ -308,7 +322,7 @@ def explore(scene: Callable[[], World], check: Callable[[World], None], limits: 
     """Try everything that can happen, and check every end.
 
     Args:
-        scene: Builds the world anew, the same each time.
+        scene: Builds the world.
         check: Raises if the end is wrong. It may use the world up.
 
     Raises:
@@ -316,12 +330,9 @@ def explore(scene: Callable[[], World], check: Callable[[World], None], limits: 
     """
     seen: set[bytes] = set()
     endings = 0
-    paths: list[tuple[Move, ...]] = [()]
-    while paths:
-        path = paths.pop()
-        world = scene()
-        for move in path:
-            world.move(move)
+    world = scene()
+    branches: list[tuple[World, list[Move]]] = []
+    while True:
         while (state := world.state()) not in seen:
             seen.add(state)
             options = list(world.options(limits))
@@ -329,10 +340,15 @@ def explore(scene: Callable[[], World], check: Callable[[World], None], limits: 
                 endings += 1
                 _checked(world, check)
                 break
-            so_far = tuple(world.moves)
-            paths.extend((*so_far, option) for option in options[1:])
+            if others := options[1:]:
+                branches.append((world.copy(), others))
             world.move(options[0])
-    return Explored(len(seen), endings)
+        if not branches:
+            return Explored(len(seen), endings)
+        here, others = branches[-1]
+        move = others.pop()
+        world = here.copy() if others else branches.pop()[0]
+        world.move(move)
 
 
 def _checked(world: World, check: Callable[[World], None]) -> None:

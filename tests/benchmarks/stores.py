@@ -23,14 +23,14 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from safeklaviyo import Klaviyo
 from safeklaviyo.identity import Identifier, Kind
-from safeklaviyo.stores.layered import AsyncLayeredStore, LayeredStore
+from safeklaviyo.stores.calls import Find
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.postgres import SIZE, AsyncPostgresStore, PostgresStore
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
 from tests.benchmarks.counting import counted
 from tests.benchmarks.measuring import ACCOUNT, BODY, EVENT, HEADERS, KEY, ROW, awaited_cpu, cpu, show
 from tests.support.postgres import Queries
-from tests.support.redis import Maps, calls
+from tests.support.redis import Maps, packing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -99,7 +99,7 @@ def in_postgres() -> Iterator[Place | None]:
 
 def _statements(schema: str) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Return the store's own statement, and one that reads a single row by an indexed column."""
-    find = Queries(schema).find(ACCOUNT, PAIR)
+    find = Queries(schema).query(Find(ACCOUNT, PAIR))
     row = sql.SQL("SELECT email FROM {} WHERE account = %s AND external_id = %s")
     one = row.format(sql.Identifier(schema, "binding")).as_string(None)
     return (find.statement, find.parameters), (one.encode(), (ACCOUNT, ROW.external_id))
@@ -168,7 +168,7 @@ def in_redis() -> Iterator[Place | None]:
 
 
 def _evalsha(prefix: str) -> tuple[Any, ...]:
-    return Maps(prefix).command(ACCOUNT, calls.find(PAIR))[1:]
+    return Maps(prefix).command(ACCOUNT, packing.packed(Find(ACCOUNT, PAIR)))[1:]
 
 
 @contextmanager
@@ -193,27 +193,15 @@ async def _async_redis_by_hand(prefix: str) -> AsyncIterator[dict[str, Callable[
 
 def blocking(place: Place, rounds: int) -> None:
     """Compare a look-up with the driver, one after the other."""
-    with place.by_hand() as by_hand, place.store(place.at) as store, LayeredStore(place.store(place.at)) as layered:
-        asked = {
-            **by_hand,
-            "find": lambda: store.find(ACCOUNT, PAIR),
-            "find, layered": lambda: layered.find(ACCOUNT, PAIR),
-        }
+    with place.by_hand() as by_hand, place.store(place.at) as store:
+        asked = {**by_hand, "find": lambda: store.find(ACCOUNT, PAIR)}
         show(f"{place.name}, CPU of a look-up", cpu(asked, number=200, rounds=rounds), BASE)
 
 
 async def awaited(place: Place, rounds: int) -> None:
     """Compare awaited look-ups with the driver: one at a time, and many."""
-    async with (
-        place.async_by_hand() as by_hand,
-        place.async_store() as store,
-        AsyncLayeredStore(place.async_store()) as layered,
-    ):
-        asked = {
-            **by_hand,
-            "find": lambda: store.find(ACCOUNT, PAIR),
-            "find, layered": lambda: layered.find(ACCOUNT, PAIR),
-        }
+    async with place.async_by_hand() as by_hand, place.async_store() as store:
+        asked = {**by_hand, "find": lambda: store.find(ACCOUNT, PAIR)}
         for in_flight in (1, 64):
             measured = await awaited_cpu(asked, in_flight=in_flight, number=320, rounds=rounds)
             show(f"{place.name}, CPU of an awaited look-up, {in_flight} in flight", measured, BASE)
@@ -235,7 +223,6 @@ def tracked(url: str, places: list[Place], rounds: int) -> None:
     stores: dict[str, IdentityStore] = {"memory": MemoryStore()}
     for place in places:
         stores[place.name] = place.store(place.at)
-        stores[f"{place.name}, layered"] = LayeredStore(place.store(place.at))
     with httpx.Client(base_url=url, headers=HEADERS) as raw:
         asked: dict[str, Callable[[], object]] = {
             "httpx.Client.post(json=)": lambda: raw.post("/api/events", json=BODY)

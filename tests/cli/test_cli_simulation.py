@@ -133,10 +133,7 @@ def test_the_raw_shop_waits_as_klaviyo_asks_and_gives_up_in_the_end(shop, simula
 def test_the_safe_shop_repeats_the_same_event(simulator):
     """An event that had to wait, twice here, has the key and the time of its first attempt, and counts once."""
     order = script.Call("track", ADA, external_id=ADA.external_id, event="Placed Order", reference="one")
-    with (
-        httpx.Client(transport=simulator.transport) as http,
-        Klaviyo("pk_test", store="memory://", http_client=http) as klaviyo,
-    ):
+    with simulator.mock(), Klaviyo("pk_test", store="memory://") as klaviyo:
         shop = SafeShop([klaviyo])
         shop.perform(order)
         [(_, error)] = shop._queue

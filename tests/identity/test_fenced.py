@@ -6,13 +6,7 @@ from itertools import count
 
 import pytest
 
-from safeklaviyo import (
-    Binding,
-    IdentityDriftError,
-    LeaseHeldError,
-    NotFoundError,
-    Policy,
-)
+from safeklaviyo import Binding, IdentityDriftError, LeaseHeldError, NotFoundError, Policy
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.memory import MemoryStore

@@ -61,7 +61,7 @@ CALLS = {"track": track, "identify": identify}
 
 def on_its_way(world, flow):
     """Start a call, and stop it where its write has left and no answer has come back."""
-    world.add("call", flow)
+    world.add("call", lambda: flow)
     actor = world.actors[-1]
     while not (isinstance(actor.effect, Send) and actor.effect.request.method != "GET"):
         world.move(("step", world.actors.index(actor)))
@@ -79,7 +79,7 @@ def let_go_on(world, actor):
 def test_a_change_waits_for_calls_about_the_customer(world, setup, simulator, call, change):
     """H1, H3: while a call about Ann is on its way nothing is asked about her new identifiers; then it is changed."""
     before = on_its_way(world, CALLS[call](setup, **ANN))
-    world.add("change", CHANGES[change](setup))
+    world.add("change", lambda: CHANGES[change](setup))
     changing = world.actors[-1]
     for _ in range(5):
         let_go_on(world, changing)
@@ -129,7 +129,7 @@ def test_a_call_that_ends_badly_holds_nobody_up(world, setup, simulator, how):
 def test_two_calls_are_both_waited_for(world, setup):
     """The change goes on when the last of them has come back."""
     first, second = on_its_way(world, track(setup, **ANN)), on_its_way(world, identify(setup, **ANN))
-    world.add("change", CHANGES["email"](setup))
+    world.add("change", lambda: CHANGES["email"](setup))
     changing = world.actors[-1]
     let_go_on(world, changing)
     let_go_on(world, first)
@@ -144,11 +144,11 @@ def test_two_calls_are_both_waited_for(world, setup):
 
 def test_a_call_that_begins_meanwhile_waits_for_the_change(world, setup, simulator):
     """R13: once the change holds its lease, a new call with the old address waits, and lands with the new one."""
-    world.add("change", CHANGES["email"](setup))
+    world.add("change", lambda: CHANGES["email"](setup))
     changing = world.actors[-1]
     while not isinstance(changing.effect, Send):
         world.move(("step", 0))
-    world.add("track", track(setup, email=OLD))
+    world.add("track", lambda: track(setup, email=OLD))
     late = world.actors[-1]
     let_go_on(world, late)
     assert isinstance(late.effect, Sleep)

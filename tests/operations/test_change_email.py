@@ -23,6 +23,7 @@ from safeklaviyo import (
 from safeklaviyo.stores.base import Change
 from safeklaviyo.testing import KlaviyoSimulator
 from support.scenes import (
+    ACCOUNT,
     ANN,
     BOB,
     NEW,
@@ -76,6 +77,14 @@ def test_a_customers_own_profile_moves(known, simulator, store, who):
     assert ([("change_email", OLD, NEW)], 0) == (journal_of(store), leases(store))
     assert profile.id == known.track("Ordered", email=OLD).profile_id
     assert "R11" == known.explain(email=OLD).rule
+
+
+def test_a_map_that_a_cache_once_stood_before_is_like_any_other(known, simulator, store):
+    """The note by which an earlier version's cache announced itself in the map makes no change wait."""
+    store.remember(ACCOUNT, "remembered", repr(simulator.now()))
+    start = simulator.now()
+    assert "changed" == known.change_email(NEW, external_id="ann-1").status
+    assert [start] == [entry.at for entry in writes(simulator)]
 
 
 def test_a_guest_moves_as_well(client, simulator, store):

@@ -14,8 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 import respx
+from httpx_aiohttp import AiohttpTransport
 
+from safeklaviyo import AsyncKlaviyo, Klaviyo, NoResponseError, NotSentError, RetryPolicy
 from safeklaviyo.testing import ConnectionLost, KlaviyoSimulator
+from support.clients import Awaited
 from support.simulator import ASGIApp
 from support.source import SIMULATOR, SIMULATOR_SERVER
 
@@ -26,6 +29,36 @@ HEADERS = {"authorization": "Klaviyo-API-Key pk_x", "revision": "2026-10-15"}
 def profile(email):
     """Return the body that creates a profile."""
     return {"data": {"type": "profile", "attributes": {"email": email}}}
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """The connections and look-ups of names that were tried: all fail."""
+    tried = []
+
+    def refuse(*args, **named):
+        tried.append(args)
+        raise OSError("there is no network in this test")
+
+    for name in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, name, refuse)
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    return tried
+
+
+@pytest.fixture(params=[None, "http://127.0.0.1:9", "socks5://127.0.0.1:9"], ids=["direct", "proxy", "socks"])
+def _proxy(request, monkeypatch):
+    """What the environment says about the way to Klaviyo."""
+    if request.param is not None:
+        monkeypatch.setenv("HTTPS_PROXY", request.param)
+
+
+@pytest.fixture(params=["aiohttp", "httpcore"])
+def _way(request, monkeypatch, _proxy):
+    """What an asynchronous client sends over."""
+    if request.param == "httpcore":
+        monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
 
 
 class TestHttpx:
@@ -78,6 +111,62 @@ class TestRespx:
         """A request elsewhere is refused by respx, as ever."""
         with simulator.mock(), pytest.raises(respx.models.AllMockedAssertionError):
             httpx.get("https://b.klaviyo.com/")
+
+    @pytest.mark.usefixtures("_way")
+    @pytest.mark.parametrize("kind", [Klaviyo, AsyncKlaviyo])
+    def test_no_client_reaches_the_real_host(self, simulator, offline, kind):
+        """Whatever a client sends over, and whenever it was made, its requests come here and no connection is tried."""
+
+        def opened():
+            made = kind("pk_0123456789abcdef", account="SiMuLa", store="memory://")
+            return made if kind is Klaviyo else Awaited(made, runner)
+
+        with asyncio.Runner() as runner:
+            before = opened()
+            with simulator.mock():
+                for number, k in enumerate((before, opened())):
+                    k.identify(external_id=f"ann-{number}", email=f"ann{number}@shop.dev")
+                    k.close()
+        assert [] == offline
+        assert {"ann-0", "ann-1"} == {profile.external_id for profile in simulator.profiles}
+
+    @pytest.mark.usefixtures("_way")
+    @pytest.mark.parametrize("kind", [Klaviyo, AsyncKlaviyo])
+    def test_a_request_without_a_route_is_told_at_once(self, simulator, offline, kind):
+        """What respx says of a request that no route meets is an error of the test: the client lets it through."""
+        with asyncio.Runner() as runner, simulator.mock():
+            client = kind("pk_0123456789abcdef", account="SiMuLa", store="memory://", base_url="https://b.klaviyo.com")
+            k = client if kind is Klaviyo else Awaited(client, runner)
+            with pytest.raises(respx.models.AllMockedAssertionError):
+                k.identify(external_id="ann-1", email="ann@shop.dev")
+            k.close()
+        assert [] == offline
+
+    @pytest.mark.timeout(20)
+    @pytest.mark.parametrize("kind", [Klaviyo, AsyncKlaviyo])
+    @pytest.mark.parametrize(("fault", "error"), [("lost", NoResponseError), ("refused", NotSentError)])
+    def test_failures_are_the_clients(self, simulator, fault, error, kind):
+        """A failure that respx raises, which goes in a circle from cause to cause, is told by the client at once."""
+        simulator.fail_next("get_profiles", broken=fault, times=9)
+        given = {"store": "memory://", "retry": RetryPolicy(max_attempts=1)}
+        with asyncio.Runner() as runner, simulator.mock():
+            client = kind("pk_0123456789abcdef", account="SiMuLa", **given)
+            k = client if kind is Klaviyo else Awaited(client, runner)
+            with pytest.raises(error):
+                k.identify(external_id="ann-1", email="ann@shop.dev")
+            k.close()
+
+    async def test_own_routes_come_first_over_aiohttp(self, simulator, offline):
+        """A route added by the user answers a client over aiohttp too; a host that no route names is refused."""
+        async with httpx.AsyncClient(transport=AiohttpTransport()) as client:
+            with simulator.mock() as router:
+                router.get(f"{URL}/api/accounts").respond(418, text="tea")
+                answers = [await client.get(f"{URL}/api/{each}", headers=HEADERS) for each in ("accounts", "profiles")]
+                with pytest.raises(respx.models.AllMockedAssertionError):
+                    await client.get("https://b.klaviyo.com/")
+                assert 2 == len([call for call in router.calls if call.response is not None])
+        assert [(418, "tea"), 200] == [(answers[0].status_code, answers[0].text), answers[1].status_code]
+        assert [] == offline
 
     async def test_it_decorates(self, simulator):
         """As a decorator it serves functions of both kinds."""

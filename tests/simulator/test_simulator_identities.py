@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 
 import pytest
 
+from safeklaviyo import Klaviyo, ProfileNotVisibleError
 from safeklaviyo.testing import KlaviyoSimulator, Readings
+from support.clients import ACCOUNT, KEY
 
 WAYS = ["event", "load"]
 
@@ -282,3 +287,39 @@ def test_long_external_ids_by_reading(asking, cut, status):
     ask = asking(KlaviyoSimulator(Readings(external_ids_cut_at=cut)))
     ask.created(external_id="x" * 64 + "1")
     assert ask.create(external_id="x" * 64 + "2").status == status
+
+
+class TestIds:
+    def test_they_look_like_klaviyos(self):
+        """An id has 26 letters and digits, begins as Klaviyo's do today, and comes after the ids before it."""
+        simulator = KlaviyoSimulator()
+        ids = [simulator.add_profile(email=f"{number}@shop.dev").id for number in range(40)]
+        assert all(re.fullmatch("01[0-9A-HJKMNP-TV-Z]{24}", each) for each in ids)
+        assert sorted(set(ids)) == ids
+
+    def test_no_two_simulators_have_the_same(self):
+        """Simulators of one process and of another never give the same id, to profiles or to events."""
+        script = (
+            "from safeklaviyo.testing import KlaviyoSimulator\n"
+            "for _ in range(20):\n"
+            "    simulator = KlaviyoSimulator(start=0.0)\n"
+            "    for number in range(3): print(simulator.add_profile(email=f'{number}@shop.dev').id)\n"
+        )
+        runs = [
+            subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+            for _ in range(2)
+        ]
+        ids = [each for run in runs for each in run]
+        assert 120 == len(set(ids))
+
+    def test_a_client_that_is_older_meets_nobody_else(self):
+        """What a client knows from an earlier simulator leads to nobody in the next: each customer stays apart."""
+        before, after = KlaviyoSimulator(), KlaviyoSimulator()
+        bob = after.add_profile(external_id="bob-2", email="bob@shop.dev")
+        with Klaviyo(KEY, account=ACCOUNT, store="memory://") as k:
+            with before.mock():
+                ann = k.identify(external_id="ann-1", email="ann@shop.dev").profile_id
+            with after.mock(), pytest.raises(ProfileNotVisibleError):
+                k.identify({"plan": "gold"}, external_id="ann-1", email="ann@shop.dev")
+        assert ann != bob.id
+        assert [bob] == after.profiles

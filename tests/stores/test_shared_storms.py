@@ -18,7 +18,6 @@ import pytest
 
 from safeklaviyo import SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.identity import Identifier, Kind
-from safeklaviyo.stores.layered import AsyncLayeredStore, LayeredStore
 from support import storms
 from support.postgres_servers import OwnCluster, migrated
 from support.redis_servers import OwnServer
@@ -154,13 +153,11 @@ def check_errors(told):
     assert "StoreUnavailableError" in {line["error"] for line in failed}
 
 
-@pytest.mark.parametrize("storm", [storms.PLAIN, storms.LAYERED], ids=["plain", "layered"])
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0])
-def test_a_storm_makes_no_duplicate_and_loses_nothing(
-    kind, server, account, simulator, *, open_map, tmp_path, storm, seed
-):
+def test_a_storm_makes_no_duplicate_and_loses_nothing(kind, server, account, simulator, *, open_map, tmp_path, seed):
     """P3, P4, P5, P7: processes are killed, the map's server crashes, answers are lost, and all ends as without."""
+    storm = storms.STORM
     weather = storms.Weather(storm, seed, server.kill)
     paths = [tmp_path / str(place) for place in range(storms.PLACES)]
     with simulator.serve() as url:
@@ -266,40 +263,6 @@ def test_a_client_whose_map_is_away_sends_nothing_and_goes_on_afterwards(
         assert sum(verb == "track" for verb, _ in calls) == len(simulator.events)
 
 
-class Hands:
-    """A clock that is set."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-def test_known_customers_are_served_from_the_cache_while_the_map_is_away(
-    open_map, server, account, simulator, url, *, is_async
-):
-    """P6: for as long as its cache may answer, a layered map lets what needs no lease through, and nothing else."""
-    clock = Hands()
-    layered = AsyncLayeredStore if is_async else LayeredStore
-    store = layered(open_map(is_async=is_async), max_age=1.0, clock=clock)
-    with storms.Worker(store, account, url) as worker:
-        for _ in range(2):  # what a change makes it forget, the next question makes it remember
-            profile_id = worker.call("identify", customer(0)).profile_id
-        with away(server, "dead"):
-            for verb, arguments in WARM:
-                assert profile_id == worker.call(verb, arguments).profile_id
-            before = len(simulator.journal)
-            closed(worker, "identify", customer(1))
-            clock.now = 1.0
-            for verb, arguments in EACH_VERB:
-                closed(worker, verb, arguments)
-            assert before == len(simulator.journal)
-        for verb, arguments in WARM:
-            assert profile_id == worker.call(verb, arguments).profile_id
-        simulator.drain()
-        assert 2 == len(simulator.events)
-
-
 def killing(server, *, loses):
     """Return what ends a server when the first request is met, and tells whether that one's answer is lost."""
     turns = count()
@@ -324,15 +287,14 @@ The first has changed nothing yet, but whoever meets the intent that it left in 
 """
 
 
-@pytest.mark.parametrize(("max_age", "moments"), [(None, MOMENTS), (1.0, MOMENTS[1:2])], ids=["plain", "layered"])
 def test_a_change_in_the_middle_of_which_the_map_is_lost_is_completed(
-    open_map, server, account, simulator, url, *, is_async, max_age, moments
+    open_map, server, account, simulator, url, *, is_async
 ):
     """P4, P7: the error says what became of the change, and once the server is back `recover` completes it."""
-    customers = range(len(moments))
-    store = open_map(max_age, is_async=is_async)
+    customers = range(len(MOMENTS))
+    store = open_map(is_async=is_async)
     with storms.Worker(store, account, url) as worker, open_map() as beside:
-        for number, (where, loses, outcome) in enumerate(moments):
+        for number, (where, loses, outcome) in enumerate(MOMENTS):
             worker.call("identify", customer(number))
             simulator.fail_next(where, when="after", match=killing(server, loses=loses))
             change = {"new_email": storms.addresses(number)[1], "external_id": storms.ids(number)[0]}
@@ -341,9 +303,9 @@ def test_a_change_in_the_middle_of_which_the_map_is_lost_is_completed(
             assert (StoreUnavailableError, outcome, True) == (type(error), error.outcome, error.may_retry)
             is_done = simulator.find(email=storms.addresses(number)[1]) is not None
             assert (where == "update_profile") == is_done
-        while len(beside.expired(account, 9)) < len(moments):
+        while len(beside.expired(account, 9)) < len(MOMENTS):
             pass
-        assert ["completed" for _ in moments] == [each.status for each in worker.call("recover")]
-        check_profiles(simulator, beside.page(account).bindings, len(moments))
+        assert ["completed" for _ in MOMENTS] == [each.status for each in worker.call("recover")]
+        check_profiles(simulator, beside.page(account).bindings, len(MOMENTS))
         assert {storms.addresses(number)[1] for number in customers} == {each.email for each in simulator.profiles}
         assert [] == worker.call("recover")

@@ -21,8 +21,9 @@ from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores import open_async_store, open_store
 from safeklaviyo.stores.base import Change, JournalEntry
+from safeklaviyo.stores.calls import Add, Find
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore, migration_sql
-from support.postgres import async_connections, connections, failures, queries
+from support.postgres import async_connections, connections, failures, queries, values
 from support.postgres_servers import (
     connect,
     emptied,
@@ -251,15 +252,15 @@ class TestUrl:
         url = f"{scheme}://shop:hunter2@127.0.0.1:{dead_port()}/db?sslmode=disable&schema=my%20map"
         with open_store(url) as store:
             assert isinstance(store, PostgresStore)
-            assert b'"my map".find(' in store._ask.find("shop", ()).statement
+            assert b'"my map".find(' in store._ask.query(Find("shop", ())).statement
         async with open_async_store(url) as store:
             assert isinstance(store, AsyncPostgresStore)
 
     def test_the_argument_beats_the_url(self):
         """A schema given by itself counts, and without any it is the library's own name."""
         both = PostgresStore("postgresql:///?schema=one", schema="two")
-        assert b'"two".' in both._ask.find("shop", ()).statement
-        assert b'"safeklaviyo".' in PostgresStore("host=h dbname=d?schema=x")._ask.find("shop", ()).statement
+        assert b'"two".' in both._ask.query(Find("shop", ())).statement
+        assert b'"safeklaviyo".' in PostgresStore("host=h dbname=d?schema=x")._ask.query(Find("shop", ())).statement
 
     def test_a_url_and_a_connection_are_one_too_many(self, database):
         """Where the map is has to be said once, and with a connection of the right sort."""
@@ -427,6 +428,39 @@ class TestSlow:
             assert store.find("shop", (ANN,)).matches
             assert store.acquire("other", frozenset({ANN}), **LEASE) is not None
 
+    @pytest.mark.parametrize(
+        "forget",
+        [
+            lambda store, token: store.remove("shop", ANN, token=token),
+            lambda store, token: store.remember("shop", "name", None, token=token),
+            lambda store, token: store.remember("shop", "name", "other", token=token),
+        ],
+    )
+    def test_a_token_is_judged_once_the_turn_has_come(self, store, database, admin, forget):
+        """Who waits for a writer that ends the lease is fenced, whatever stood there when it began to wait."""
+        store.add("shop", [ROW])
+        store.remember("shop", "name", "value")
+        lease = store.acquire("shop", frozenset({ANN}), **LEASE)
+        with writers_held_up(database) as other, ThreadPoolExecutor(1) as pool:
+            call = pool.submit(forget, store, lease.token)
+            wait_for_a_waiter(admin)
+            assert PostgresStore(connection=other).release("shop", lease.token)
+            other.commit()
+            assert call.result() is False
+        assert (1, "value") == (store.count("shop"), store.recall("shop", "name"))
+
+    def test_a_lease_that_is_held_stays_until_all_is_done(self, store, database, admin):
+        """Who waited for a writer that renewed the lease goes on, and finds the lease as it is by then."""
+        store.add("shop", [ROW])
+        lease = store.acquire("shop", frozenset({ANN}), **LEASE)
+        with writers_held_up(database) as other, ThreadPoolExecutor(1) as pool:
+            call = pool.submit(store.remove, "shop", ANN, token=lease.token)
+            wait_for_a_waiter(admin)
+            assert PostgresStore(connection=other).renew("shop", lease.token, ttl=9.0, intent="later")
+            other.commit()
+            assert call.result() is True
+        assert "later" == store.find("shop", (ANN,)).lease.intent
+
     def test_the_servers_own_time_limit(self, database):
         """A statement that the server breaks off is unavailable."""
         url = make_conninfo(database, options="-c statement_timeout=50")
@@ -490,8 +524,8 @@ class TestSlow:
     def test_a_long_addition_may_take_its_time(self):
         """The more rows are added at once, the longer their answer is waited for."""
         asked = queries.Queries("x")
-        assert 5.0 == asked.add("shop", [ROW] * 1000).patience
-        assert 0.0 == asked.find("shop", ()).patience
+        assert 5.0 == asked.query(Add("shop", [ROW] * 1000)).patience
+        assert 0.0 == asked.query(Find("shop", ())).patience
 
 
 class TestReadOnly:
@@ -653,9 +687,9 @@ class TestText:
     @settings(max_examples=200, deadline=None)
     def test_every_text_survives_without_nul(self, text):
         """A text is stored without NUL and comes back as it was; one without NUL is stored as it stands."""
-        stored = queries.written(text)
+        stored = values.written(text)
         assert "\0" not in stored
-        assert text == queries._plain(stored)
+        assert text == values.plain(stored)
         assert "\0" in text or "\1" in text or text == stored
 
     def test_control_characters_are_kept_apart(self, store):

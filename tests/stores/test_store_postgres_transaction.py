@@ -11,7 +11,6 @@ from safeklaviyo.errors import ConfigurationError, StoreIncompatibleError, Store
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change
-from safeklaviyo.stores.layered import AsyncLayeredStore, LayeredStore
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore
 from support.postgres import failures
 from support.postgres_servers import connect, emptied, end_all, migrated, own_database, wait_for_a_waiter
@@ -206,12 +205,3 @@ async def test_a_connection_that_was_lost(database, others, admin):
         end_all(admin)
         with pytest.raises(StoreUnavailableError):
             await store.find("shop", (ANN,))
-
-
-async def test_no_cache_stands_before_a_transaction(connection, database):
-    """P4: a cache would remember what may be rolled back, and say so where nobody hears it."""
-    with pytest.raises(ConfigurationError, match="cache"):
-        LayeredStore(PostgresStore(connection=connection))
-    async with await psycopg.AsyncConnection.connect(database) as own:
-        with pytest.raises(ConfigurationError, match="cache"):
-            AsyncLayeredStore(AsyncPostgresStore(connection=own))

@@ -6,20 +6,20 @@ import sys
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Protocol
 
-from safeklaviyo._async_shell import AsyncShell
-from safeklaviyo._bindings import AsyncBindings, Bindings
-from safeklaviyo._flow import Monotonic, Now, Sleep
-from safeklaviyo._profiles import AsyncProfiles, Profiles
-from safeklaviyo._shell import Shell
+from safeklaviyo._client.bindings import AsyncBindings, Bindings
+from safeklaviyo._client.profiles import AsyncProfiles, Profiles
+from safeklaviyo._effects import Monotonic, Now, Sleep
+from safeklaviyo._runtime.async_shell import AsyncShell
+from safeklaviyo._runtime.config import BASE_URL, REVISION, Wiring, store_url, wiring
+from safeklaviyo._runtime.shell import Shell
 from safeklaviyo._version import VERSION
-from safeklaviyo._wiring import BASE_URL, REVISION, Wiring, store_url, wiring
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Iterator
 
     from safeklaviyo import IdentityStore, Klaviyo
-    from safeklaviyo._flow import Effect
+    from safeklaviyo._effects import Effect
     from safeklaviyo.testing import KlaviyoSimulator
 
 __all__ = [

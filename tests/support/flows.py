@@ -1,28 +1,55 @@
 """How a flow is driven: what it may ask for, what it is begun with, and how it sends with patience."""
 
-from safeklaviyo import _operations as operations
-from safeklaviyo._budget import CAPACITY, RETRY_COST, SUCCESS_GAIN, TIMEOUT_COST, Budget
-from safeklaviyo._flow import (
-    Effect,
-    Endpoint,
-    Flow,
-    Monotonic,
-    NewId,
-    Now,
-    Recall,
-    Renew,
-    Repeat,
-    Request,
-    Response,
-    Send,
-    Sleep,
-    StoreEffect,
+from types import SimpleNamespace
+
+from safeklaviyo._api.messages import Endpoint, Repeat, Request, Response
+from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep
+from safeklaviyo._flows.call import Call, LeaseLostError, Setup
+from safeklaviyo._flows.verbs import (
+    bindings,
+    change_email,
+    change_external_id,
+    change_phone_number,
+    erase,
+    explain,
+    identify,
+    merge,
+    profiles,
+    recheck_changes,
+    recover,
+    resolve,
+    track,
 )
-from safeklaviyo._held import Held
-from safeklaviyo._operations._call import Call, LeaseLostError, Setup
-from safeklaviyo._operations._leases import outlast_caches
-from safeklaviyo._pacing import LONGEST_CLOSURE, MARGIN, Pacer
-from safeklaviyo._retry import Exchange, Failure, Line, may_repeat, transmit
+from safeklaviyo._runtime.held_leases import Held
+from safeklaviyo._sending.budget import CAPACITY, RETRY_COST, SUCCESS_GAIN, TIMEOUT_COST, Budget
+from safeklaviyo._sending.pacing import LONGEST_CLOSURE, MARGIN, Pacer
+from safeklaviyo._sending.retry import Exchange, Failure, Line, may_repeat, transmit
+from safeklaviyo.stores.calls import Call as StoreEffect
+from safeklaviyo.stores.calls import Recall
+
+operations = SimpleNamespace(
+    **{
+        name: value
+        for module in (
+            bindings,
+            change_email,
+            change_external_id,
+            change_phone_number,
+            erase,
+            explain,
+            identify,
+            merge,
+            profiles,
+            recheck_changes,
+            recover,
+            resolve,
+            track,
+        )
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
+    }
+)
+"""The flow of each public verb, by its name."""
 
 __all__ = [
     "CAPACITY",
@@ -46,7 +73,6 @@ __all__ = [
     "Now",
     "Pacer",
     "Recall",
-    "Renew",
     "Repeat",
     "Request",
     "Response",
@@ -56,6 +82,5 @@ __all__ = [
     "StoreEffect",
     "may_repeat",
     "operations",
-    "outlast_caches",
     "transmit",
 ]

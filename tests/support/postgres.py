@@ -1,6 +1,10 @@
 """How the map in PostgreSQL is reached and asked, and what its failures mean."""
 
-from safeklaviyo.stores._postgres import async_connections, connections, failures, queries
-from safeklaviyo.stores._postgres.queries import Queries
+from safeklaviyo.stores.postgres import _async_connections as async_connections
+from safeklaviyo.stores.postgres import _connections as connections
+from safeklaviyo.stores.postgres import _failures as failures
+from safeklaviyo.stores.postgres import _queries as queries
+from safeklaviyo.stores.postgres import _values as values
+from safeklaviyo.stores.postgres._queries import Queries
 
-__all__ = ["Queries", "async_connections", "connections", "failures", "queries"]
+__all__ = ["Queries", "async_connections", "connections", "failures", "queries", "values"]

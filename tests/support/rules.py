@@ -1,34 +1,30 @@
 """What is decided about a claim: by what the map knows (the rules), and by what Klaviyo's answers prove."""
 
-from safeklaviyo._evidence import (
-    Placement,
-    ambiguous,
-    compare,
-    drift,
-    email_of,
-    has_email,
+from safeklaviyo._rules.claims import claim_from, decide, refusal, still_resolves
+from safeklaviyo._rules.conflicts import (
+    ambiguity_error,
+    drift_error,
     other_with,
-    owner_of_external_id,
-    place,
-    taken,
-    unexplained,
+    taken_error,
+    unexplained_conflict,
 )
-from safeklaviyo._rules import claim_from, decide, refusal, speaks
+from safeklaviyo._rules.evidence import ContactStep, compare, contact_step, owner_of_external_id
+from safeklaviyo._rules.shown import email_of, has_email
 
 __all__ = [
-    "Placement",
-    "ambiguous",
+    "ContactStep",
+    "ambiguity_error",
     "claim_from",
     "compare",
+    "contact_step",
     "decide",
-    "drift",
+    "drift_error",
     "email_of",
     "has_email",
     "other_with",
     "owner_of_external_id",
-    "place",
     "refusal",
-    "speaks",
-    "taken",
-    "unexplained",
+    "still_resolves",
+    "taken_error",
+    "unexplained_conflict",
 ]

@@ -1,11 +1,12 @@
 """The parts of the pretend Klaviyo that shops do not import: schedules, the demo, its server, and its own modules."""
 
-from safeklaviyo.testing import demo
+from safeklaviyo import demo
+from safeklaviyo.demo import script
+from safeklaviyo.demo.counts import Counts
+from safeklaviyo.demo.interruption import NEW, Interruption, Places, change, run
+from safeklaviyo.demo.shops import RawShop, SafeShop
 from safeklaviyo.testing import simulator as package
-from safeklaviyo.testing.demo import script
-from safeklaviyo.testing.demo.counts import Counts
-from safeklaviyo.testing.demo.interruption import NEW, Interruption, Places, change, run
-from safeklaviyo.testing.demo.shops import RawShop, SafeShop
+from safeklaviyo.testing.points import Point
 from safeklaviyo.testing.schedule import Limits, VirtualClock, World, explore
 from safeklaviyo.testing.server import ASGIApp
 
@@ -16,6 +17,7 @@ __all__ = [
     "Interruption",
     "Limits",
     "Places",
+    "Point",
     "RawShop",
     "SafeShop",
     "VirtualClock",

@@ -8,62 +8,86 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 """The folder of the package that is tested: the checkout's, or the installed one."""
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
-    "__init__.py", "__main__.py", "cli/__init__.py", "errors.py", "identity.py", "models.py", "policy.py",
-    "stores/__init__.py", "stores/base.py", "stores/layered.py", "stores/memory.py", "stores/postgres.py",
-    "stores/redis.py", "stores/sqlite.py", "testing/__init__.py", "testing/contract.py", "testing/plugin.py",
+    "__init__.py", "__main__.py", "cli/__init__.py", "demo/__init__.py", "errors.py", "identity.py", "models.py",
+    "policy.py",
+    "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
+    "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
+    "testing/contract.py", "testing/plugin.py",
 }  # fmt: skip
 """What programs may import; whatever else there is may move."""
 
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
-OPERATIONS = "_operations/"
-ABSENCE = f"{OPERATIONS}_absence.py"
-CALL = f"{OPERATIONS}_call.py"
-CHANGE = f"{OPERATIONS}_change.py"
-CONTACT = f"{OPERATIONS}_contact.py"
-ERASE = f"{OPERATIONS}_erase.py"
-ERASING = f"{OPERATIONS}_erasing.py"
-MERGE = f"{OPERATIONS}_merge.py"
-PHONE = f"{OPERATIONS}_phone.py"
-READING = f"{OPERATIONS}_reading.py"
-SETTLE = f"{OPERATIONS}_settle.py"
-SUPERSEDED = f"{OPERATIONS}_superseded.py"
-TRACK = f"{OPERATIONS}_track.py"
-ANSWERS = "_answers.py"
-CACHE = "stores/_cache.py"
-DIALECTS = "_dialects.py"
-EVENT = "_event.py"
-EVIDENCE = "_evidence.py"
-HTTP = "_http.py"
-SENDERS = {HTTP, "_transports.py"}
-"""The modules that know an HTTP library."""
-LEDGER = "stores/_ledger.py"
-PROPERTIES = "_properties.py"
-RESERVED = "_reserved.py"
-RETRY = "_retry.py"
-RULES = "_rules.py"
-VALUES = "_values.py"
+ABSENCE = "_flows/identity/absence.py"
+CALL = "_flows/call.py"
+CHANGE = "_flows/leased/change_identifiers.py"
+CONTACT = "_flows/leased/first_contact.py"
+ERASE = "_flows/verbs/erase.py"
+ERASING = "_flows/leased/erase.py"
+MERGE = "_flows/leased/merge.py"
+PHONE = "_flows/identity/phones.py"
+READING = "_flows/identity/reads.py"
+SETTLE = "_flows/leased/leases.py"
+SUPERSEDED = "_flows/leased/superseded.py"
+TRACK = "_flows/verbs/track.py"
+ANSWERS = "_api/responses.py"
+DIALECTS = "_api/dialects.py"
+EVENT = "_input/events.py"
+EVIDENCE = "_rules/evidence.py"
+HTTP = "_runtime/senders/http.py"
+SENDERS = "_runtime/senders/"
+"""The folder of the modules that know an HTTP library."""
+SEMANTICS = "stores/semantics.py"
+PROPERTIES = "_input/properties.py"
+RESERVED = "_input/reserved_keys.py"
+RETRY = "_sending/retry.py"
+RULES = "_rules/claims.py"
+VALUES = "_input/values.py"
 VERSION = "_version.py"
-WIRE = "_wire.py"
-WIRE_LEGACY = "_wire_legacy.py"
+WIRE = "_api/profiles.py"
+WIRE_LEGACY = "_api/legacy.py"
+REQUESTS = {"_api/accounts.py", "_api/events.py", WIRE, WIRE_LEGACY}
+"""The modules that make requests."""
 
-DECIDERS = [ANSWERS, EVENT, EVIDENCE, PROPERTIES, RESERVED, RULES, VALUES, WIRE, "identity.py", "models.py"]
-"""What decides, and does not know who asks."""
+ROOMS = (
+    ("cli",),
+    ("demo", "testing"),
+    ("_client",),
+    ("_runtime",),
+    ("_flows",),
+    ("_rules", "_sending"),
+    ("stores",),
+    ("_effects",),
+    ("_api",),
+    ("_input",),
+    ("models",),
+    ("identity", "policy"),
+    ("errors", "_interruption", "_version"),
+)
+"""The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
+side do not know each other, but for the demo, which plays on the simulator."""
+WITHOUT_IO = ("_flows/", "_rules/", "_sending/", "_api/", "_input/")
 CORE = [
     name
     for name in MODULES
-    if name.startswith(OPERATIONS)
+    if name.startswith(WITHOUT_IO)
     or name in {
-        *DECIDERS, DIALECTS, RETRY, WIRE_LEGACY, "_budget.py", "_flow.py", "_pacing.py", "_target.py", "errors.py",
-        "policy.py", "stores/base.py",
+        "_effects.py", "errors.py", "identity.py", "models.py", "policy.py", "stores/base.py", "stores/calls.py",
+        "stores/records.py", "stores/rows.py", SEMANTICS,
     }
 ]  # fmt: skip
 """What decides and describes, and does no I/O."""
-ABOVE_DECIDERS = {"safeklaviyo._operations", "safeklaviyo._retry", "safeklaviyo._shell", "safeklaviyo._client"}
-"""Who asks."""
+
+
+def room(name: str) -> str:
+    """Return the room in which a module stands, or an empty text for the package's own face."""
+    first = name.partition("/")[0].removesuffix(".py")
+    return "" if first in {"__init__", "__main__"} else first
+
+
 SIMULATOR = "safeklaviyo.testing.simulator"
 SIMULATOR_SERVER = "safeklaviyo.testing.server"
-IN_CONTRIBUTING = {"_rules", "_operations", "stores.base"}
+IN_CONTRIBUTING = {"_rules", "_flows", "stores.base"}
 """Some of the modules to which contributors are sent, as their page writes them."""
 
 

@@ -18,7 +18,6 @@ import httpx
 
 from safeklaviyo import AsyncKlaviyo, Klaviyo, Policy, RetryPolicy, SafeKlaviyoError
 from safeklaviyo.stores.base import AsyncIdentityStore
-from safeklaviyo.stores.layered import AsyncLayeredStore, LayeredStore
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
 from support.clients import BOTH
@@ -28,7 +27,6 @@ IMPORTS = [
     "httpx",
     "email_validator",
     *BOTH,
-    "safeklaviyo.stores.layered",
     "safeklaviyo.stores.postgres",
     "safeklaviyo.stores.redis",
 ]
@@ -51,23 +49,19 @@ class Storm(NamedTuple):
     """How much there is of it.
 
     Attributes:
-        max_age: How old an answer of each process's cache may be; None where there is no cache.
         customers: Whom it is about.
         calls: How many are made at each place.
         shares: The shares of what is called: `identify`, `track`, and the changes of email, id and phone number.
         times: How often each kind of thing befalls them.
     """
 
-    max_age: float | None
     customers: int
     calls: int
     shares: tuple[int, ...]
     times: int
 
 
-PLAIN = Storm(None, 3, 20, (3, 4, 4, 1, 1), 3)
-LAYERED = Storm(0.1, 6, 30, (20, 24, 2, 1, 1), 2)
-"""With a cache each change takes seconds, so there are fewer, about more customers."""
+STORM = Storm(3, 20, (3, 4, 4, 1, 1), 3)
 
 SHARED = "both@shop.test"
 """An address that the first two customers both want."""
@@ -133,12 +127,9 @@ def _change_phone(rng, number, _):
 # Who works.
 
 
-def store_at(kind, url, max_age=None, *, is_async=False):
-    """Open the map as each process has its own; with a greatest age, behind a cache."""
-    store = STORES[kind][is_async](url, timeout=TIMEOUT)
-    if max_age is None:
-        return store
-    return (AsyncLayeredStore if is_async else LayeredStore)(store, max_age=max_age)
+def store_at(kind, url, *, is_async=False):
+    """Open the map as each process has its own."""
+    return STORES[kind][is_async](url, timeout=TIMEOUT)
 
 
 def settings(url):
@@ -191,7 +182,7 @@ class Worker:
 def work(where, account, url, storm, *, seed, place, path):
     """Do what is still to be done at a place."""
     done = len([line for line in lines(path) if line["is_over"]])
-    store = store_at(*where, storm.max_age, is_async=place % 2 == 1)
+    store = store_at(*where, is_async=place % 2 == 1)
     with path.open("a", buffering=1) as file, Worker(store, account, url) as worker:
         for verb, arguments in calls_of(storm, seed, place)[done:]:
             is_over = False

@@ -1,8 +1,8 @@
 """What a call says of a person or an event: which values can be sent, and what a key means."""
 
-from safeklaviyo._event import MAX_EVENT_PROPERTIES, Event, event_from
-from safeklaviyo._properties import NOBODY, NOTHING, GivenIdentifiers, Person, combine, person_from
-from safeklaviyo._reserved import (
+from safeklaviyo._input.events import MAX_EVENT_PROPERTIES, Event, event_from
+from safeklaviyo._input.properties import NOBODY, NOTHING, GivenIdentifiers, Person, combine, person_from
+from safeklaviyo._input.reserved_keys import (
     ATTRIBUTES,
     IDENTIFIERS,
     LOCATION,
@@ -11,7 +11,16 @@ from safeklaviyo._reserved import (
     meaning_of_event_key,
     meaning_of_person_key,
 )
-from safeklaviyo._values import MAX_DEPTH, MAX_INT, MAX_ITEMS, MAX_TEXT_BYTES, MIN_INT, sendable, sendable_value, shown
+from safeklaviyo._input.values import (
+    MAX_DEPTH,
+    MAX_INT,
+    MAX_ITEMS,
+    MAX_TEXT_BYTES,
+    MIN_INT,
+    sendable,
+    sendable_value,
+    shown,
+)
 
 __all__ = [
     "ATTRIBUTES",

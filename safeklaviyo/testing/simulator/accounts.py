@@ -6,8 +6,10 @@ Decided here: what happens in time: ids, the queue, how late the search is. Not 
 
 from __future__ import annotations
 
+import secrets
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from safeklaviyo.testing.simulator.records import Event, Profile, Record
 from safeklaviyo.testing.simulator.tables import Table
@@ -78,6 +80,15 @@ class Account:
         self._queue_lag: Lag = queue_lag
         self._news: list[_News] = []
         self._serial = 0
+        self._origin = "01" + "".join(secrets.choice(_ALPHABET) for _ in range(16))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Account:
+        twin = memo[id(self)] = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, dict | list | set):  # what they hold are values
+                setattr(twin, name, value.copy())
+        twin.clock, twin.live, twin.shown = deepcopy((self.clock, self.live, self.shown), memo)
+        return twin
 
     def serial(self) -> int:
         """Return the next number."""
@@ -85,12 +96,15 @@ class Account:
         return self._serial
 
     def new_id(self) -> str:
-        """Return an id of the form of Klaviyo's: 26 letters and digits, later ones after earlier ones."""
+        """Return an id of the form of Klaviyo's: 26 letters and digits, later ones after earlier ones.
+
+        No other account has it, in any process, so that a map which is older than the account names nobody in it.
+        """
         number, tail = self.serial(), ""
         while number:
             number, digit = divmod(number, 32)
             tail = _ALPHABET[digit] + tail
-        return "01SAFEK" + tail.rjust(19, "0")
+        return self._origin + tail.rjust(26 - len(self._origin), "0")
 
     def get(self, profile_id: str) -> Profile | None:
         """Return the profile that an id leads to, now."""

@@ -7,9 +7,10 @@ fault that comes after, the journal. Nothing here does I/O: what carries request
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
 from dataclasses import replace
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from safeklaviyo.testing.simulator import legacy_endpoints, requests, revisions, routes
 from safeklaviyo.testing.simulator.accounts import Account, Lag
@@ -88,6 +89,13 @@ class KlaviyoSimulator:
         self.__dict__.update(state)
         self._lock = RLock()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = memo[id(self)] = copy(self)
+        with self._lock:
+            state = {name: deepcopy(vars(self)[name], memo) for name in ("_clock", "_account", "_windows", "_faults")}
+            vars(twin).update(state, journal=self.journal.copy())
+        return twin
+
     @property
     def transport(self) -> Transport:
         """A transport for ``httpx.Client`` and for ``httpx.AsyncClient``."""
@@ -98,11 +106,17 @@ class KlaviyoSimulator:
     def mock(self) -> respx.MockRouter:
         """Return a respx router, as context manager or decorator, that leads what goes to Klaviyo here.
 
-        Routes of your own come before the simulator.
-        """
-        from safeklaviyo.testing.simulator.transports import mock_router  # noqa: PLC0415 - respx is optional
+        Every client is led here, whatever it sends over: httpx's own transports, or httpx-aiohttp's. Routes of your
+        own come before the simulator.
 
-        return mock_router(self)
+        Raises:
+            RuntimeError: respx is not installed.
+        """
+        try:
+            from safeklaviyo.testing.simulator.mocking import Router  # noqa: PLC0415 - respx is optional
+        except ImportError as exc:
+            raise RuntimeError("the simulator's mock needs respx: pip install respx") from exc
+        return Router(self)
 
     @property
     def asgi(self) -> ASGIApp:

@@ -5,7 +5,8 @@ An identifier may have several owners: old accounts hold such profiles, and a se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from copy import copy
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,11 @@ class Table:
         self._exact = readings.email_case == "distinct"
         self._profiles: dict[str, Profile] = {}
         self._owners: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Table:
+        twin = copy(self)
+        vars(twin).update(_profiles=self._profiles.copy(), _owners=self._owners.copy())
+        return twin
 
     def __len__(self) -> int:
         return len(self._profiles)

@@ -1,0 +1,64 @@
+"""Bodies of requests: JSON, within the sizes that Klaviyo accepts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from safeklaviyo._api.messages import Repeat
+from safeklaviyo._input.values import KB, refused
+
+if TYPE_CHECKING:
+    from safeklaviyo._input.properties import Person
+
+MAX_PROFILE_BYTES: Final = 100 * KB
+MAX_EVENT_PROFILE_BYTES: Final = 95 * KB
+MAX_BODY_BYTES: Final = 5000 * KB
+
+# Without the check for cycles: `_input.values` refuses what is nested too deep, so there are none.
+encoded_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+
+
+def encoded(document: dict[str, Any]) -> bytes:
+    """Return the document as JSON.
+
+    Raises:
+        InvalidPropertyError: It is larger than 5 MB, or was changed after it had been checked.
+    """
+    try:
+        body = encoded_text(document).encode()
+    except (TypeError, ValueError, RecursionError):
+        # Not chained: the codec's message quotes the text.
+        raise refused("properties", "were changed while they were being sent") from None
+    if len(body) > MAX_BODY_BYTES:
+        raise refused("properties", "make a request larger than the 5 MB that Klaviyo accepts")
+    return body
+
+
+def profile_body(document: dict[str, Any]) -> bytes:
+    body = encoded(document)
+    if len(body) > MAX_PROFILE_BYTES:
+        raise refused("properties", "are larger than the 100 KB that Klaviyo accepts for a profile")
+    return body
+
+
+def profile_data(person: Person) -> dict[str, Any]:
+    attributes = dict(person.attributes)
+    if person.properties:
+        attributes["properties"] = person.properties
+    data: dict[str, Any] = {"type": "profile", "attributes": attributes}
+    patch: dict[str, Any] = {}
+    if person.append:
+        patch["append"] = person.append
+    if person.unappend:
+        patch["unappend"] = person.unappend
+    if person.unset:
+        patch["unset"] = list(person.unset)
+    if patch:
+        data["meta"] = {"patch_properties": patch}
+    return data
+
+
+def repeat_of(person: Person, otherwise: Repeat) -> Repeat:
+    # Klaviyo does not say whether it appends a value that is there already.
+    return Repeat.ONCE if person.append or person.unappend else otherwise

@@ -1,0 +1,203 @@
+"""The two dialects behind one set of requests, so that flows need not know which API they talk to.
+
+`CurrentDialect` speaks Klaviyo's JSON:API; `LegacyDialect` the retired Track, Identify and People endpoints, which know
+no conditional create, name no profile ids in writes and answer ``1``: there `verifies` is False, and what depends on
+reading Klaviyo's answer (R15, R16, R17) does not hold. Read next: `_api`, `_api.legacy`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from safeklaviyo._api.events import create_event
+from safeklaviyo._api.legacy import (
+    check_accepted,
+    get_person,
+    identify,
+    read_person,
+    read_search,
+    search_person,
+    track,
+    update_person,
+)
+from safeklaviyo._api.profiles import create_profile, get_profile, search_profiles, update_profile
+from safeklaviyo._api.responses import read_profile, read_profile_ids
+from safeklaviyo._input.properties import NOTHING
+
+if TYPE_CHECKING:
+    from safeklaviyo._api.messages import Request, Response
+    from safeklaviyo._input.events import Event
+    from safeklaviyo._input.properties import Person
+    from safeklaviyo.identity import Identity, Kind
+    from safeklaviyo.models import Binding, Clear, Profile
+
+
+class Dialect(Protocol):
+    """What a flow asks of an API.
+
+    Attributes:
+        verifies: Creates are conditional and writes answer with the profile.
+        nobody: The statuses by which a search says that it found nobody.
+    """
+
+    verifies: bool
+    nobody: frozenset[int]
+
+    def check(self, response: Response) -> None:
+        """Refuse a successful status whose body says otherwise, as the legacy ``0`` does."""
+        ...
+
+    def search(self, kind: Kind, value: str) -> Request:
+        """Ask who has this identifier."""
+        ...
+
+    def read_search(self, response: Response) -> tuple[str, ...]:
+        """Return the ids of the profiles found; none for the legacy 404."""
+        ...
+
+    def get(self, profile_id: str) -> Request:
+        """Ask for one profile."""
+        ...
+
+    def read(self, response: Response) -> Profile:
+        """Return the profile in an answer."""
+        ...
+
+    def create(self, identity: Identity, person: Person) -> Request:
+        """Create a profile: conditionally, where the dialect can."""
+        ...
+
+    def move(
+        self,
+        profile_id: str,
+        *,
+        external_id: str | Clear | None = None,
+        email: str | None = None,
+        phone_number: str | Clear | None = None,
+    ) -> Request:
+        """Change identifiers of one profile by its id."""
+        ...
+
+    def update(self, binding: Binding, person: Person) -> Request:
+        """Write properties onto the profile of a known customer."""
+        ...
+
+    def event(self, event: Event, binding: Binding, person: Person, *, by_profile_id_alone: bool) -> Request:
+        """Record an event about a known customer."""
+        ...
+
+
+class CurrentDialect:
+    """Klaviyo's JSON:API."""
+
+    verifies = True
+    nobody: frozenset[int] = frozenset()
+
+    def check(self, response: Response) -> None:
+        """Do nothing: here the status says it all."""
+
+    def search(self, kind: Kind, value: str) -> Request:
+        """Ask who has this identifier."""
+        return search_profiles(kind, value)
+
+    def read_search(self, response: Response) -> tuple[str, ...]:
+        """Return the ids of the profiles found."""
+        return read_profile_ids(response)
+
+    def get(self, profile_id: str) -> Request:
+        """Ask for one profile."""
+        return get_profile(profile_id)
+
+    def read(self, response: Response) -> Profile:
+        """Return the profile in an answer."""
+        return read_profile(response)
+
+    def create(self, identity: Identity, person: Person) -> Request:
+        """Create a profile unless an identifier is taken: 201 or 409."""
+        return create_profile(identity, person)
+
+    def move(
+        self,
+        profile_id: str,
+        *,
+        external_id: str | Clear | None = None,
+        email: str | None = None,
+        phone_number: str | Clear | None = None,
+    ) -> Request:
+        """Change identifiers of one profile by its id."""
+        return update_profile(profile_id, NOTHING, external_id=external_id, email=email, phone_number=phone_number)
+
+    def update(self, binding: Binding, person: Person) -> Request:
+        """Write properties by profile id, without identifiers; with nothing to write, read."""
+        profile_id = str(binding.profile_id)
+        return get_profile(profile_id) if person.is_empty else update_profile(profile_id, person)
+
+    def event(self, event: Event, binding: Binding, person: Person, *, by_profile_id_alone: bool) -> Request:
+        """Record an event: asynchronous, deduplicated by profile, metric and unique id."""
+        return create_event(
+            event,
+            profile_id=binding.profile_id,
+            external_id=None if by_profile_id_alone else binding.external_id,
+            email=None if by_profile_id_alone else binding.email,
+            person=person,
+        )
+
+
+class LegacyDialect:
+    """The Track, Identify and People endpoints.
+
+    Args:
+        public_key: The account's public key, called token there.
+        api_key: The private key, for the People endpoints.
+    """
+
+    verifies = False
+    nobody = frozenset({404})
+
+    def __init__(self, public_key: str, api_key: str) -> None:
+        self._public_key = public_key
+        self._api_key = api_key
+
+    def check(self, response: Response) -> None:
+        """Refuse the body ``0``, which says that the data was not understood."""
+        check_accepted(response)
+
+    def search(self, kind: Kind, value: str) -> Request:
+        """Ask who has this identifier."""
+        return search_person(self._api_key, kind, value)
+
+    def read_search(self, response: Response) -> tuple[str, ...]:
+        """Return the id of the profile found; none for 404."""
+        found = read_search(response)
+        return () if found is None else (found,)
+
+    def get(self, profile_id: str) -> Request:
+        """Ask for one person."""
+        return get_person(self._api_key, profile_id)
+
+    def read(self, response: Response) -> Profile:
+        """Return the person in an answer."""
+        return read_person(response)
+
+    def create(self, identity: Identity, person: Person) -> Request:
+        """Identify by the pair: creates or updates, asynchronously."""
+        return identify(self._public_key, identity, person)
+
+    def move(
+        self,
+        profile_id: str,
+        *,
+        external_id: str | Clear | None = None,
+        email: str | None = None,
+        phone_number: str | Clear | None = None,
+    ) -> Request:
+        """Change identifiers of one person by its id."""
+        return update_person(self._api_key, profile_id, external_id=external_id, email=email, phone_number=phone_number)
+
+    def update(self, binding: Binding, person: Person) -> Request:
+        """Identify by the pair."""
+        return identify(self._public_key, binding.identity, person)
+
+    def event(self, event: Event, binding: Binding, person: Person, *, by_profile_id_alone: bool) -> Request:  # noqa: ARG002 - this dialect has no profile ids
+        """Track by the pair."""
+        return track(self._public_key, event, binding.identity, person)

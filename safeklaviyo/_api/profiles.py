@@ -1,0 +1,162 @@
+"""Requests about profiles, in the current dialect: reading, creating, changing, merging, deleting.
+
+Decided here: bodies, and what repeating each request can do. Not here: who somebody is (`_rules`), what the values may
+be (`_input`), hosts, keys and timeouts (`_runtime`). Answers are read in `responses`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from safeklaviyo._api.bodies import encoded, encoded_text, profile_body, profile_data, repeat_of
+from safeklaviyo._api.messages import Repeat, Request
+from safeklaviyo._api.paths import (
+    CREATE_PROFILE,
+    DELETIONS_PATH,
+    GET_PROFILE,
+    GET_PROFILES,
+    MERGE_PROFILES,
+    MERGES_PATH,
+    PROFILES_PATH,
+    REQUEST_DELETION,
+    UPDATE_PROFILE,
+)
+from safeklaviyo._api.responses import next_path
+from safeklaviyo.identity import Identity, Kind, normalise_profile_id
+from safeklaviyo.models import CLEAR, Clear
+
+if TYPE_CHECKING:
+    from safeklaviyo._input.properties import Person
+
+_PAGE_SIZE: Final = 100
+_SUBSCRIPTIONS: Final = "additional-fields%5Bprofile%5D=subscriptions"
+_FILTER_NAMES: Final = {
+    Kind.EMAIL: "email", Kind.PHONE_NUMBER: "phone_number", Kind.EXTERNAL_ID: "external_id", Kind.PROFILE_ID: "id",
+}  # fmt: skip
+
+
+def search_profiles(kind: Kind, value: str) -> Request:
+    """Ask for the profiles that one identifier names. Several may answer in old accounts."""
+    # A JSON string: the quotes and backslashes of the value are escaped, so that it cannot end and go on as a clause.
+    wanted = f"equals({_FILTER_NAMES[kind]},{encoded_text(value)})"
+    return Request("GET", f"{PROFILES_PATH}?filter={quote(wanted, safe='')}", GET_PROFILES, Repeat.READ)
+
+
+def list_profiles(
+    *, filter: str | None = None, sort: str | None = None, page_size: int = _PAGE_SIZE, cursor_url: str | None = None
+) -> Request:
+    """Ask for a page of all profiles.
+
+    Args:
+        filter: In Klaviyo's filter language.
+        cursor_url: The next page's link or path, which holds everything else; its host is not followed.
+
+    Raises:
+        UnreadableAnswer: The link leads elsewhere.
+    """
+    if cursor_url is not None:
+        return Request("GET", next_path(cursor_url), GET_PROFILES, Repeat.READ)
+    given = {"filter": filter, "sort": sort, "page%5Bsize%5D": str(page_size)}
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items() if value is not None)
+    return Request("GET", f"{PROFILES_PATH}?{query}", GET_PROFILES, Repeat.READ)
+
+
+def get_profile(profile_id: str, *, subscriptions: bool = False) -> Request:
+    """Ask for one profile.
+
+    Args:
+        subscriptions: Also its consent and suppression.
+
+    Raises:
+        InvalidIdentifierError: The id is not made of letters and digits, so it could name another path.
+    """
+    query = f"?{_SUBSCRIPTIONS}" if subscriptions else ""
+    return Request("GET", f"{PROFILES_PATH}/{normalise_profile_id(profile_id)}{query}", GET_PROFILE, Repeat.READ)
+
+
+def create_profile(identity: Identity, person: Person) -> Request:
+    """Create a profile, unless one of its identifiers is another's: then Klaviyo answers 409 and changes nothing.
+
+    A new profile has no lists to append to and nothing to clear, so ``append`` gives its first values, and clearing
+    is left out.
+
+    Raises:
+        InvalidPropertyError: The body is larger than 100 KB.
+    """
+    attributes = _without_nulls(person.attributes)
+    if location := _without_nulls(attributes.pop("location", {})):
+        attributes["location"] = location
+    properties = _without_nulls(person.properties)
+    properties.update((key, _as_list(value)) for key, value in person.append.items())
+    if properties:
+        attributes["properties"] = properties
+    if identity.external_id is not None:
+        attributes["external_id"] = identity.external_id
+    if identity.email is not None:
+        attributes["email"] = identity.email
+    body = profile_body({"data": {"type": "profile", "attributes": attributes}})
+    # Conditional: a repetition answers 409, which says whose the identifiers are.
+    return Request("POST", PROFILES_PATH, CREATE_PROFILE, Repeat.IDEMPOTENT, body)
+
+
+def update_profile(
+    profile_id: str,
+    person: Person,
+    *,
+    external_id: str | Clear | None = None,
+    email: str | None = None,
+    phone_number: str | Clear | None = None,
+) -> Request:
+    """Change a known profile. Only what is given is sent; `CLEAR` is sent as null.
+
+    Raises:
+        InvalidIdentifierError: The profile id is not made of letters and digits.
+        InvalidPropertyError: The body is larger than 100 KB.
+    """
+    data = profile_data(person)
+    attributes = data["attributes"]
+    if external_id is not None:
+        attributes["external_id"] = None if external_id is CLEAR else external_id
+    if email is not None:
+        attributes["email"] = email
+    if phone_number is not None:
+        attributes["phone_number"] = None if phone_number is CLEAR else phone_number
+    data["id"] = normalise_profile_id(profile_id)
+    repeat = repeat_of(person, Repeat.IDEMPOTENT)
+    return Request("PATCH", f"{PROFILES_PATH}/{data['id']}", UPDATE_PROFILE, repeat, profile_body({"data": data}))
+
+
+def merge_profiles(source: str, destination: str) -> Request:
+    """Merge one profile into another. It cannot be undone, and happens some time after the answer.
+
+    Raises:
+        InvalidIdentifierError: An id is not made of letters and digits.
+    """
+    sources = [{"type": "profile", "id": normalise_profile_id(source)}]
+    data = {
+        "type": "profile-merge",
+        "id": normalise_profile_id(destination),
+        "relationships": {"profiles": {"data": sources}},
+    }
+    return Request("POST", MERGES_PATH, MERGE_PROFILES, Repeat.ONCE, encoded({"data": data}))
+
+
+def request_deletion(profile_id: str) -> Request:
+    """Ask for a profile's deletion by its id, because Klaviyo deletes every profile that an address matches.
+
+    Raises:
+        InvalidIdentifierError: The id is not made of letters and digits.
+    """
+    profile: dict[str, Any] = {"type": "profile", "id": normalise_profile_id(profile_id), "attributes": {}}
+    data: dict[str, Any] = {"type": "data-privacy-deletion-job", "attributes": {"profile": {"data": profile}}}
+    body = encoded({"data": data})
+    return Request("POST", DELETIONS_PATH, REQUEST_DELETION, Repeat.IDEMPOTENT, body)
+
+
+def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]  # pyright: ignore[reportUnknownVariableType] - JSON

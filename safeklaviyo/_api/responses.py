@@ -1,0 +1,359 @@
+"""Answers: what Klaviyo said, read with tolerance, and which error it stands for.
+
+Decided here: how a body becomes a `Profile` or an error, in both dialects. An answer that cannot be read is reported
+as such; what follows from it is decided by whoever sent the request. Not here: building requests (`_api`).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from safeklaviyo._api.messages import Answer
+from safeklaviyo._api.paths import PROFILES_PATH
+from safeklaviyo.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    GoneError,
+    NotFoundError,
+    Outcome,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    ProfileConflictError,
+    RateLimitError,
+    ServerError,
+)
+from safeklaviyo.models import Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from safeklaviyo._api.messages import Endpoint, Response
+
+logger = logging.getLogger("safeklaviyo")
+
+ERRORS: Final[dict[int, type[APIStatusError]]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ProfileConflictError,
+    410: GoneError,
+    413: PayloadTooLargeError,
+    422: BadRequestError,
+    429: RateLimitError,
+}
+"""The error of each status; every other one from 500 on is a `ServerError`, the rest a plain `APIStatusError`."""
+
+_ADVICE: Final = {
+    400: "Klaviyo does not accept the request; see the error's errors",
+    401: "Klaviyo does not accept the API key; check it",
+    403: "the API key may not do this; check its scopes",
+    404: "Klaviyo knows no such profile",
+    409: "another profile has one of the identifiers",
+    410: 'this API is retired; use dialect="current" and a current revision',
+    413: "the request is larger than Klaviyo accepts; send less",
+    429: "too many requests; try again later",
+}
+
+_CODE = re.compile(r"[a-z][a-z_]{0,49}")
+_POINTER = re.compile(r"(?:/(?:[a-z_-]{1,40}|\d{1,4})){1,12}/?|/")
+_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+_EXPECTED = re.compile(r"Expected available in (\d{1,9}(?:\.\d{1,9})?) second", re.ASCII)
+_PROFILE_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_IDENTIFYING: Final = ("external_id", "email", "phone_number")
+
+
+class UnreadableAnswer(Exception):  # noqa: N818 - an answer is no error: the request may well have succeeded
+    """Klaviyo answered with success, and the body does not say what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of profiles.
+
+    Attributes:
+        next_path: Where the next page is, as `list_profiles` takes it; None after the last one.
+    """
+
+    profiles: tuple[Profile, ...]
+    next_path: str | None = None
+
+
+def is_success(status: int) -> bool:
+    """Tell whether the status says that Klaviyo did, or accepted, what was asked."""
+    return 200 <= status < 300
+
+
+def is_from_klaviyo(endpoint: Endpoint, response: Response) -> bool:
+    """Tell whether Klaviyo itself gave an answer, rather than something between it and this host (F-34).
+
+    Klaviyo's own answers are: what the endpoint is documented to answer on success; or an error document, which names
+    a code (`error_from`). Everything else is no answer at all, whatever its status says: a web page, a challenge, a
+    redirect, half a body. Sources: Klaviyo's OpenAPI description; its guide on errors; recorded answers.
+    """
+    if is_success(response.status):
+        return _SUCCESSES[endpoint.answer](response)
+    if response.status < HTTPStatus.BAD_REQUEST:
+        return False
+    if endpoint.answer in _LEGACY:
+        return not _fields(response.json).keys().isdisjoint({"detail", "message", "errors"})
+    return any(isinstance(error.get("code"), str) for error in _listed_errors(response.json))
+
+
+def _is_document(response: Response) -> bool:
+    return isinstance(_fields(response.json).get("data"), dict | list)
+
+
+def _is_receipt(response: Response) -> bool:
+    # A later revision may add a document: Klaviyo does not call that a breaking change.
+    return (response.status in {202, 204} and not response.body.strip()) or _is_document(response)
+
+
+_LEGACY: Final = frozenset({Answer.LEGACY_RECEIPT, Answer.LEGACY_OBJECT})
+_SUCCESSES: Final[dict[Answer, Callable[[Response], bool]]] = {
+    Answer.DOCUMENT: _is_document,
+    Answer.RECEIPT: _is_receipt,
+    Answer.LEGACY_RECEIPT: lambda response: response.body.strip() in {b"1", b"0"},
+    Answer.LEGACY_OBJECT: lambda response: is_profile_id(_fields(response.json).get("id")),
+}
+
+
+def is_profile_id(value: object) -> TypeGuard[str]:
+    """Tell whether a value in an answer can be a profile's id."""
+    return isinstance(value, str) and _PROFILE_ID.fullmatch(value) is not None
+
+
+def read_profile(response: Response) -> Profile:
+    """Read one profile.
+
+    Raises:
+        UnreadableAnswer: There is none in the body, or its identifiers are no text.
+    """
+    return _profile(_fields(response.json).get("data"))
+
+
+def read_profiles(response: Response) -> Page:
+    """Read a page of profiles. A row that is no profile is left out and logged: one odd row is one odd row.
+
+    Raises:
+        UnreadableAnswer: There is no list in the body, or its link leads elsewhere.
+    """
+    profiles: list[Profile] = []
+    rows = _rows(response)
+    for row in rows:
+        try:
+            profiles.append(_profile(row))
+        except UnreadableAnswer:
+            logger.warning("a profile in Klaviyo's list could not be read and was left out")
+    following = _fields(_fields(response.json).get("links")).get("next")
+    return Page(tuple(profiles), None if following is None else next_path(following))
+
+
+def read_profile_ids(response: Response) -> tuple[str, ...]:
+    """Read whom a search has found. Only the ids count: what a profile holds is read by its id.
+
+    Raises:
+        UnreadableAnswer: There is no list in the body, or something in it has no id: to leave it out could hide an
+            owner.
+    """
+    ids = [_fields(row).get("id") for row in _rows(response)]
+    if not all(map(is_profile_id, ids)):
+        raise UnreadableAnswer("something that was found has no id")
+    return tuple(map(str, ids))
+
+
+def _rows(response: Response) -> list[object]:
+    rows = _items(_fields(response.json).get("data"))
+    if rows is None:
+        raise UnreadableAnswer("the answer holds no list of profiles")
+    return rows
+
+
+def next_path(link: object) -> str:
+    """Return the path of a next page. Its host is left out, so the key never goes to another one.
+
+    Raises:
+        UnreadableAnswer: It is no link to a list of profiles.
+    """
+    if isinstance(link, str) and link.isascii() and link.isprintable() and " " not in link:
+        try:
+            parts = urlsplit(link)
+        except ValueError:
+            raise UnreadableAnswer("the link to the next page is malformed") from None
+        if parts.path.rstrip("/") == PROFILES_PATH and parts.query:
+            return f"{PROFILES_PATH}?{parts.query}"
+    raise UnreadableAnswer("the link to the next page leads elsewhere")
+
+
+def read_account_id(response: Response) -> str:
+    """Read the account's id, the six characters that are also its public key.
+
+    Raises:
+        UnreadableAnswer: The body does not name exactly one account.
+    """
+    rows = _items(_fields(response.json).get("data"))
+    if rows is not None and len(rows) == 1:
+        account = _fields(rows[0]).get("id")
+        if isinstance(account, str) and account:
+            return account
+    raise UnreadableAnswer("the answer does not name one account")
+
+
+def duplicate_profile_id(response: Response) -> str | None:
+    """Return the profile that a 409 names as the owner of an identifier; Klaviyo may leave it out."""
+    for error in _errors(response.json):
+        owner = _fields(error.get("meta")).get("duplicate_profile_id")
+        if is_profile_id(owner):
+            return owner
+    return None
+
+
+def error_from(response: Response, *, outcome: Outcome, now: float | None = None) -> APIStatusError:
+    """Return the error that an answer stands for.
+
+    Its message holds no personal data: what Klaviyo says in words may quote what was sent, and is in `errors` only.
+
+    Args:
+        now: Unix seconds, to understand a ``Retry-After`` that is a date.
+    """
+    status = response.status
+    errors = _errors(response.json)
+    code = errors[0].get("code") if errors else None
+    common: dict[str, Any] = {
+        "status_code": status,
+        "code": code if isinstance(code, str) else None,
+        "errors": errors,
+        "request_id": _request_id(response, errors),
+        "outcome": outcome,
+        "retry_after": _wait(response, errors, now),
+    }
+    message = _message(status, errors)
+    if status == HTTPStatus.CONFLICT:
+        return ProfileConflictError(message, profile_id=duplicate_profile_id(response), rule="R17", **common)
+    return error_class(status)(message, **common)
+
+
+def error_class(status: int) -> type[APIStatusError]:
+    """Return the class of the error that a status stands for."""
+    return ERRORS.get(status, ServerError if status >= 500 else APIStatusError)
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Return how many seconds to wait, or None where the header says nothing sensible.
+
+    Args:
+        headers: By lower-case name.
+        now: Unix seconds; without it a date says nothing.
+    """
+    text = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    if now is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def profile_of(attributes: dict[str, Any]) -> Profile:
+    """Return the profile, without the fields that Klaviyo fills with something unexpected.
+
+    Raises:
+        UnreadableAnswer: An identifier is no text. To take it for missing could give a customer's profile away.
+    """
+    known = {name: value for name, value in attributes.items() if value is not None}
+    known.update((name, _identifier(attributes.get(name))) for name in _IDENTIFYING)
+    try:
+        return Profile.model_validate(known)
+    except ValidationError as exc:
+        odd = {each["loc"][0] for each in exc.errors(include_input=False, include_url=False, include_context=False)}
+    return Profile.model_validate({name: value for name, value in known.items() if name not in odd})
+
+
+def _identifier(value: object) -> str | None:
+    """Return an identifier of an answer: a number as its text, blanks as none. Klaviyo has answered with both (F-36).
+
+    Raises:
+        UnreadableAnswer: It is neither.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if value is None or isinstance(value, str):
+        return None if value is None or not value.strip() else value
+    raise UnreadableAnswer("an identifier of the profile is no text")
+
+
+def _profile(data: object) -> Profile:
+    record = _fields(data)
+    profile_id = record.get("id")
+    if not is_profile_id(profile_id):
+        raise UnreadableAnswer("the answer names no profile")
+    return profile_of({**_fields(record.get("attributes")), "id": profile_id})
+
+
+def _fields(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _items(value: object) -> list[object] | None:
+    return cast("list[object]", value) if isinstance(value, list) else None
+
+
+def _listed_errors(body: object) -> tuple[dict[str, Any], ...]:
+    listed = _items(_fields(body).get("errors")) or ()
+    return tuple(error for each in listed if (error := _fields(each)))
+
+
+def _errors(body: object) -> tuple[dict[str, Any], ...]:
+    fields = _fields(body)
+    if "errors" in fields:
+        return _listed_errors(body)
+    # The legacy API answers with one object: {"status": 403, "message": …} or {"detail": …}.
+    return (fields,) if fields else ()
+
+
+def _message(status: int, errors: tuple[dict[str, Any], ...]) -> str:
+    advice = _ADVICE.get(status, "Klaviyo failed" if status >= 500 else "Klaviyo gave an unexpected answer")
+    return " ".join([f"{advice} ({status}", *_particulars(errors)]) + ")"
+
+
+def _particulars(errors: tuple[dict[str, Any], ...]) -> Iterator[str]:
+    for error in errors[:1]:
+        code = error.get("code")
+        if isinstance(code, str) and _CODE.fullmatch(code):
+            yield code
+        pointer = _fields(error.get("source")).get("pointer")
+        # A longer number or a capital could be part of what was sent.
+        if isinstance(pointer, str) and _POINTER.fullmatch(pointer):
+            yield f"at {pointer}"
+
+
+def _request_id(response: Response, errors: tuple[dict[str, Any], ...]) -> str | None:
+    named = errors[0].get("id") if errors else None
+    for candidate in (named, response.headers.get("x-klaviyo-request-id"), response.headers.get("cf-ray")):
+        # It is logged: anything longer could be something else.
+        if isinstance(candidate, str) and _REQUEST_ID.fullmatch(candidate):
+            return candidate
+    return None
+
+
+def _wait(response: Response, errors: tuple[dict[str, Any], ...], now: float | None) -> float | None:
+    seconds = retry_after(response.headers, now)
+    if seconds is None and response.status == HTTPStatus.TOO_MANY_REQUESTS and errors:
+        # The legacy API says it in words only.
+        said = _EXPECTED.search(str(errors[0].get("detail")))
+        return float(said[1]) if said else None
+    return seconds

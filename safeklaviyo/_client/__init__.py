@@ -1,0 +1,1 @@
+"""The two clients: arguments and guarantees, nothing else."""

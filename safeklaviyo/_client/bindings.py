@@ -1,0 +1,103 @@
+"""``k.bindings``: the identity map as its owner sees it, synchronous and asynchronous."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safeklaviyo._flows.verbs.bindings import add_bindings, get_binding, list_bindings, release_email, remove_binding
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+
+    from safeklaviyo._runtime.async_shell import AsyncShell
+    from safeklaviyo._runtime.shell import Shell
+    from safeklaviyo.models import Binding, ImportReport
+
+
+class Bindings:
+    """The identity map. Iterate over it with ``for``: a cursor, never a list."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+
+    def get(self, *, external_id: str | int | None = None, email: str | None = None) -> Binding | None:
+        """Return the binding on which one identifier is current.
+
+        Raises:
+            InvalidIdentifierError: It is unusable, or not exactly one was given.
+            StoreError: The identity map cannot answer.
+        """
+        return self._shell.run(get_binding, external_id=external_id, email=email)
+
+    def add(self, rows: Iterable[Binding | Mapping[str, object]], *, trusted: bool = False) -> ImportReport:
+        """Add what the shop knows already, each row on its own merits; nothing is sent to Klaviyo.
+
+        Args:
+            rows: Mappings with ``email``, and ``external_id``, ``profile_id`` and ``phone_number`` where they are
+                known; or bindings. Read a thousand at a time, each thousand in one transaction.
+            trusted: Take the rows as checked with Klaviyo just now. Otherwise each is checked at its first use (R16).
+
+        Raises:
+            StoreError: The identity map cannot answer.
+        """
+        return self._shell.run(add_bindings, rows, trusted=trusted)
+
+    def remove(self, *, external_id: str | int | None = None, email: str | None = None) -> bool:
+        """Forget a binding with its former identifiers; False if there is none. Klaviyo's profile stays.
+
+        Raises:
+            InvalidIdentifierError: It is unusable, or not exactly one was given.
+            StoreError: The identity map cannot answer.
+        """
+        return self._shell.run(remove_binding, external_id=external_id, email=email)
+
+    def release_email(self, email: str) -> bool:
+        """Forget that an address once belonged to somebody, or that its owner was erased; False if neither is known.
+
+        Raises:
+            InvalidIdentifierError: It is no address.
+            StoreError: The identity map cannot answer.
+        """
+        return self._shell.run(release_email, email)
+
+    def __iter__(self) -> Iterator[Binding]:
+        after: str | None = None
+        while True:
+            page = self._shell.run(list_bindings, after=after)
+            yield from page.bindings
+            if page.next is None:
+                return
+            after = page.next
+
+
+class AsyncBindings:
+    """Same as `Bindings`, awaited. Iterate over it with ``async for``."""
+
+    def __init__(self, shell: AsyncShell) -> None:
+        self._shell = shell
+
+    async def get(self, *, external_id: str | int | None = None, email: str | None = None) -> Binding | None:
+        """Same as `Bindings.get`."""
+        return await self._shell.run(get_binding, external_id=external_id, email=email)
+
+    async def add(self, rows: Iterable[Binding | Mapping[str, object]], *, trusted: bool = False) -> ImportReport:
+        """Same as `Bindings.add`."""
+        return await self._shell.run(add_bindings, rows, trusted=trusted)
+
+    async def remove(self, *, external_id: str | int | None = None, email: str | None = None) -> bool:
+        """Same as `Bindings.remove`."""
+        return await self._shell.run(remove_binding, external_id=external_id, email=email)
+
+    async def release_email(self, email: str) -> bool:
+        """Same as `Bindings.release_email`."""
+        return await self._shell.run(release_email, email)
+
+    async def __aiter__(self) -> AsyncIterator[Binding]:
+        after: str | None = None
+        while True:
+            page = await self._shell.run(list_bindings, after=after)
+            for binding in page.bindings:
+                yield binding
+            if page.next is None:
+                return
+            after = page.next

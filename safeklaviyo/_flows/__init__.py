@@ -1,0 +1,1 @@
+"""What each public operation does, described as flows of effects."""

@@ -1,0 +1,73 @@
+"""Phones (R14): attached to a profile that is known, and never used to say who somebody is.
+
+A phone never travels with a create, an import or an event: to Klaviyo a known phone with a new email is the same
+person, so one customer's profile would be handed to another ("Update profile identifiers via API"). Nothing here can
+fail the call, whose main write is done by then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from safeklaviyo._api.responses import is_success
+from safeklaviyo._flows.call import MISSING, TAKEN_OR_MISSING, Call, send
+from safeklaviyo._flows.identity.drift import note_quietly
+from safeklaviyo._flows.identity.reads import not_visible, read_profile
+from safeklaviyo._rules.shown import phone_of
+from safeklaviyo.errors import BadRequestError, SafeKlaviyoError
+from safeklaviyo.identity import Kind
+from safeklaviyo.stores.base import Change
+
+if TYPE_CHECKING:
+    from safeklaviyo._effects import Flow
+    from safeklaviyo.identity import Claim
+    from safeklaviyo.models import Binding, Profile
+
+
+def attach_phone(call: Call, claim: Claim, binding: Binding, profile: Profile | None) -> Flow[None]:
+    """Attach the claim's phone number to the profile, where it has none; otherwise say so in the warnings.
+
+    Args:
+        profile: The profile as it was just read, if it was.
+    """
+    if claim.unusable_phone:
+        _notice(call, "phone_invalid", "the phone number is not in E.164 form and was left out")
+    if claim.phone_number is None or claim.phone_number == binding.phone_number:
+        return
+    if binding.phone_number is not None:
+        _notice(call, "phone_differs", "the customer has another phone number, which was kept")
+    elif binding.profile_id is None:
+        _notice(call, "phone_not_attached", "the profile is not known by its id yet, so the phone number was left out")
+    else:
+        try:
+            yield from _attach(call, binding, binding.profile_id, claim.phone_number, profile)
+        except SafeKlaviyoError:
+            _notice(call, "phone_not_attached", "the phone number could not be attached this time")
+
+
+def _attach(call: Call, binding: Binding, profile_id: str, phone_number: str, profile: Profile | None) -> Flow[None]:
+    if profile is None:
+        profile = yield from read_profile(call, profile_id)
+    held = None if profile is None else phone_of(profile)
+    if held is None:
+        try:
+            request = call.dialect.move(profile_id, phone_number=phone_number)
+            response = yield from send(call, request, accept=TAKEN_OR_MISSING)
+        except BadRequestError:
+            _notice(call, "phone_invalid", "Klaviyo does not accept the phone number, which was left out")
+            return
+        if response.status in MISSING:
+            raise not_visible()
+        if not is_success(response.status):
+            _notice(call, "phone_taken", "the phone number is another profile's and was left out")
+            return
+    elif held != phone_number:
+        # To replace it would cost the consent that was given for it (Klaviyo's help on SMS consent).
+        _notice(call, "phone_differs", "the customer has another phone number in Klaviyo, which was kept")
+        return
+    yield from note_quietly(call, Change(replace(binding, phone_number=phone_number), verified=False))
+
+
+def _notice(call: Call, code: str, message: str) -> None:
+    call.notice(code, Kind.PHONE_NUMBER.value, message)

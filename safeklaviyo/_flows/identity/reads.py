@@ -1,0 +1,194 @@
+"""Reading Klaviyo inside flows: one profile, or all that answer to a pair.
+
+Decided here: that a search is only a pointer. Whatever it finds is read by its id before anybody relies on it (H7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from safeklaviyo._api.responses import UnreadableAnswer
+from safeklaviyo._flows.call import MISSING, Call, send
+from safeklaviyo._rules.conflicts import ambiguity_error
+from safeklaviyo._rules.evidence import contact_step
+from safeklaviyo._rules.shown import email_of, has_email
+from safeklaviyo.errors import NoResponseError, ProfileNotVisibleError
+from safeklaviyo.identity import Identifier, Identity, Kind, shown_domain
+from safeklaviyo.models import Binding, Profile
+from safeklaviyo.stores.calls import Find
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from safeklaviyo._api.messages import Response
+    from safeklaviyo._effects import Flow
+
+T = TypeVar("T")
+
+
+class Evidence(dict[str, Profile]):
+    """The profiles that were read, by their ids.
+
+    Attributes:
+        missing: The ids for which Klaviyo answered 404.
+    """
+
+    def __init__(self, profiles: Iterable[Profile] = ()) -> None:
+        super().__init__((profile.id, profile) for profile in profiles)
+        self.missing: set[str] = set()
+
+
+def understood(read: Callable[[Response], T], response: Response) -> T:
+    """Read an answer that nothing can be decided without.
+
+    Raises:
+        NoResponseError: It cannot be read; to take it for "nobody" could give a profile away (P6).
+    """
+    try:
+        return read(response)
+    except UnreadableAnswer as exc:
+        raise NoResponseError("Klaviyo's answer could not be read", may_retry=True) from exc
+
+
+def read_profile(call: Call, profile_id: str) -> Flow[Profile | None]:
+    """Read one profile; None where Klaviyo answers 404, which says that it is gone only by way of `_absence`.
+
+    A merged source may also answer as the profile it went into.
+    """
+    response = yield from send(call, call.dialect.get(profile_id), accept=MISSING)
+    if response.status in MISSING:
+        return None
+    return understood(call.dialect.read, response)
+
+
+def read_answer(call: Call, response: Response) -> Profile | None:
+    """Return the profile in the answer to a write; None where it cannot be read (F-23: the write stands)."""
+    try:
+        return call.dialect.read(response)
+    except UnreadableAnswer:
+        return None
+
+
+def search(call: Call, kind: Kind, value: str) -> Flow[tuple[str, ...]]:
+    """Ask Klaviyo's search who has an identifier; it may lag behind."""
+    response = yield from send(call, call.dialect.search(kind, value), accept=call.dialect.nobody)
+    return understood(call.dialect.read_search, response)
+
+
+def gather(
+    call: Call,
+    external_ids: Iterable[str | None],
+    emails: Iterable[str | None],
+    *,
+    also: Iterable[str | None] = (),
+    merged: str | None = None,
+) -> Flow[Evidence]:
+    """Search by each identifier, and read every profile found, and those of `also`, by its id.
+
+    Args:
+        merged: A profile that was merged away: that the search still shows it means nothing.
+
+    Raises:
+        ProfileNotVisibleError: The search shows a profile that cannot be read. The two contradict each other, so
+            nothing is concluded: to take the profile for missing would make its customer a second one.
+    """
+    found: set[str] = set()
+    for kind, values in ((Kind.EMAIL, emails), (Kind.EXTERNAL_ID, external_ids)):
+        for value in dict.fromkeys(values):
+            for spelling in () if value is None else spellings(kind, value):
+                found.update((yield from search(call, kind, spelling)))
+    evidence = Evidence()
+    for profile_id in dict.fromkeys((*also, *sorted(found))):
+        profile = None if profile_id is None else (yield from read_profile(call, profile_id))
+        if profile is not None:
+            evidence[profile.id] = profile
+        elif profile_id in found and profile_id != merged:
+            raise not_visible()
+        elif profile_id is not None:
+            evidence.missing.add(profile_id)
+    return evidence
+
+
+def not_visible(*, retry_after: float | None = None) -> ProfileNotVisibleError:
+    """Return the error that says that Klaviyo does not show a profile now."""
+    return ProfileNotVisibleError(
+        "Klaviyo does not show this customer's profile now; try the same call again later",
+        status_code=404,
+        retry_after=retry_after,
+    )
+
+
+def tied(call: Call, binding: Binding) -> Flow[Binding]:
+    """Return a binding with its profile's id, looked up in Klaviyo where the map does not know it.
+
+    A binding that was imported has no profile id, although its customer may have a profile. Its lack means something
+    only after Klaviyo has been asked, as first contact asks (F-35). The map is not written.
+
+    Raises:
+        IdentityError: The profiles that Klaviyo shows are another customer's too, or several.
+    """
+    if binding.profile_id is not None:
+        return binding
+    evidence = yield from gather(call, (binding.external_id,), (binding.email,))
+    profile = only_profile(binding.identity, list(evidence.values()))
+    return binding if profile is None else replace(binding, profile_id=profile.id)
+
+
+def only_profile(asked: Identity, profiles: list[Profile]) -> Profile | None:
+    """Return the one profile that an id, an email or a pair means; None if none of these is.
+
+    Raises:
+        IdentityError: Several answer, or one that is another customer's too.
+    """
+    if asked.email is not None:
+        return contact_step(asked.external_id, asked.email, profiles).profile
+    owners = [profile for profile in profiles if profile.external_id == asked.external_id]
+    if len(owners) > 1:
+        raise ambiguity_error("several profiles have this external_id", asked.external_id, None, owners)
+    return owners[0] if owners else None
+
+
+def spellings(kind: Kind, value: str) -> tuple[str, ...]:
+    """Return how Klaviyo may have written an identifier: an internationalised domain in either of its forms."""
+    local, _, domain = value.rpartition("@")
+    if kind is not Kind.EMAIL or "xn--" not in domain:
+        return (value,)
+    return (value, f"{local}@{shown_domain(domain)}")
+
+
+def owner_in_map(call: Call, profile: Profile, email: str | None) -> Flow[tuple[Binding | None, bool]]:
+    """Return to whom the map gives a profile, and whether the profile shows an address that this owner has left.
+
+    A late event or a late write can put a former address back (H2). Such a profile is to be restored (R15) before
+    anybody is told that the address is taken.
+    """
+    wanted = [Identifier(Kind.PROFILE_ID, profile.id)]
+    if email is not None and has_email(profile, email):
+        wanted.append(Identifier(Kind.EMAIL, email))
+    found = yield from Find(call.account, tuple(wanted))
+    owner, former = found.current(Kind.PROFILE_ID), found.retired(Kind.EMAIL)
+    return owner, owner is not None and former is not None and former.binding.key == owner.key
+
+
+def former_kinds(call: Call, binding: Binding, profile: Profile) -> Flow[set[Kind]]:
+    """Return the kinds of identifier of which a profile shows a former one of this customer."""
+    shown = {Kind.EMAIL: email_of(profile), Kind.EXTERNAL_ID: profile.external_id}
+    current = {Kind.EMAIL: binding.email, Kind.EXTERNAL_ID: binding.external_id}
+    names = tuple(Identifier(kind, value) for kind, value in shown.items() if value not in (None, current[kind]))
+    if not names:
+        return set()
+    found = yield from Find(call.account, names)
+    return {
+        match.identifier.kind
+        for match in found.matches
+        if match.retired_at is not None and match.binding.key == binding.key
+    }
+
+
+def was_put_back(call: Call, binding: Binding, profile: Profile) -> Flow[bool]:
+    """Tell whether all that a profile shows otherwise than the map is a former identifier of the same customer."""
+    former = yield from former_kinds(call, binding, profile)
+    is_email_known = has_email(profile, binding.email) or Kind.EMAIL in former
+    is_id_known = profile.external_id == binding.external_id or Kind.EXTERNAL_ID in former
+    return bool(former) and is_email_known and is_id_known

@@ -1,0 +1,130 @@
+"""Who is meant: from a claim to a binding that can be named in a request (R3 to R13, R16).
+
+The warm path is one look into the map. Everything else ends in deciding again, so that what is sent is always what the
+map said last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from safeklaviyo._flows.identity.drift import refresh
+from safeklaviyo._flows.identity.reads import gather
+from safeklaviyo._flows.identity.tombstones import refuse_erased
+from safeklaviyo._flows.leased.first_contact import Contact, contact_under_lease
+from safeklaviyo._flows.leased.intents import Intent, wait
+from safeklaviyo._flows.leased.leases import acquire_lease, repair_profile, run_leased, wait_or_finish
+from safeklaviyo._input.properties import NOTHING, Person
+from safeklaviyo._rules.claims import decide, refusal
+from safeklaviyo._rules.conflicts import drift_error
+from safeklaviyo._rules.evidence import owner_of_external_id
+from safeklaviyo._rules.shown import email_of
+from safeklaviyo.identity import Claim, Identifier, Kind
+from safeklaviyo.models import Binding, Decision
+from safeklaviyo.stores.base import Change
+from safeklaviyo.stores.calls import Bind, Find
+
+if TYPE_CHECKING:
+    from safeklaviyo._effects import Flow
+    from safeklaviyo._flows.call import Call
+    from safeklaviyo.policy import Policy
+
+_PATIENT_ROUNDS = 8
+"""Decisions in a row before this call waits between them: others are changing the same customer all the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Who is meant.
+
+    Attributes:
+        rewritten: An identifier of the claim was a former one.
+        contact: What first contact did, if this call made it.
+    """
+
+    binding: Binding
+    rule: str
+    rewritten: bool = False
+    contact: Contact | None = None
+
+
+def resolve(
+    call: Call, claim: Claim, person: Person = NOTHING, *, main: bool = False, policy: Policy | None = None
+) -> Flow[Resolved]:
+    """Find out who is meant, and make sure that they have a profile.
+
+    Args:
+        person: What to write along, if the profile has to be created.
+        main: Creating it is part of the operation's main write.
+        policy: In place of the client's.
+
+    Raises:
+        IdentityError: Who it is, is in doubt; nothing was written.
+        ErasedError: They were erased.
+        LeaseHeldError: Somebody else is acting on this customer.
+    """
+    policy = policy or call.policy
+    rounds = 0
+    while True:
+        found = yield from Find(call.account, claim.identifiers())
+        decision = decide(claim, found, policy, needs_profile=call.dialect.verifies)
+        if decision.action == "send" and decision.binding is not None:
+            return Resolved(decision.binding, decision.rule, decision.rewritten)
+        rounds += 1
+        if found.lease is not None:
+            yield from wait_or_finish(call, found.lease)
+            continue
+        if rounds > _PATIENT_ROUNDS:
+            yield from wait(call, None)
+        yield from refuse_erased(call, claim)
+        if decision.action == "lookup":
+            yield from _look_up(call, decision)
+        elif decision.action == "contact" and decision.rule != "R6":
+            resolved = yield from _make_contact(call, decision, person, main=main)
+            if resolved is not None:
+                return resolved
+        else:
+            raise refusal(decision)
+
+
+def _make_contact(call: Call, decision: Decision, person: Person, *, main: bool) -> Flow[Resolved | None]:
+    pair = decision.identity
+    intent = Intent("contact", pair.external_id, pair.email)
+    lease = yield from acquire_lease(call, intent)
+    if lease is None:
+        return None
+    body = contact_under_lease(call, lease, intent, person, main=main)
+    contact = yield from run_leased(call, lease, body)
+    if contact is None:
+        return None
+    if contact.put_back is not None and contact.owner is not None:
+        restored = yield from repair_profile(call, contact.put_back.id)
+        if not restored:
+            message = "the email is on a former owner's profile, which cannot be put right"
+            raise drift_error(contact.owner, contact.put_back, message)
+    if contact.binding is None:
+        return None
+    return Resolved(contact.binding, decision.rule, decision.rewritten, contact)
+
+
+def _look_up(call: Call, decision: Decision) -> Flow[None]:
+    """Ask Klaviyo about a binding that has not been checked for a while (R16), or about an unknown external id (R9)."""
+    if decision.binding is not None:
+        yield from refresh(call, decision.binding)
+        return
+    external_id = str(decision.identity.external_id)
+    evidence = yield from gather(call, (external_id,), ())
+    owner = owner_of_external_id(external_id, evidence.values())
+    email = str(email_of(owner))
+    pair = Claim(external_id, email)
+    found = yield from Find(call.account, (*pair.identifiers(), Identifier(Kind.PROFILE_ID, owner.id)))
+    if found.lease is not None or found.current(Kind.EXTERNAL_ID) is not None:
+        return  # the map has learnt of it meanwhile: decide again
+    guest = found.current(Kind.PROFILE_ID) or found.current(Kind.EMAIL)
+    if guest is not None and guest.external_id is not None:
+        raise drift_error(guest, owner, "the email of this external_id is another customer's in the identity map")
+    base = guest or Binding(None, None)
+    learnt = replace(base, external_id=external_id, email=email, profile_id=owner.id)
+    # Compare-and-set: whoever was faster wins, and the map is asked again (H5).
+    yield from Bind(call.account, Change(learnt))

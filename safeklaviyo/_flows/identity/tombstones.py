@@ -1,0 +1,57 @@
+"""Tombstones: that somebody was erased, without who it was, so that a late call does not make them known again.
+
+A tombstone is a keyed hash of one identifier. Whoever has the map can test a guess against it, and nothing more.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from hmac import new
+from typing import TYPE_CHECKING
+
+from safeklaviyo.errors import ErasedError
+from safeklaviyo.stores.calls import Recall, Remember
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from safeklaviyo._effects import Flow
+    from safeklaviyo._flows.call import Call
+    from safeklaviyo.identity import Claim, Identifier
+
+_SET = "1"
+
+
+def bury(call: Call, identifiers: Iterable[Identifier]) -> Flow[None]:
+    """Set a tombstone for each identifier."""
+    for identifier in identifiers:
+        yield from Remember(call.account, _name(call, identifier), _SET)
+
+
+def lift(call: Call, identifier: Identifier) -> Flow[bool]:
+    """Take the tombstone of an identifier away; False if there is none."""
+    name = _name(call, identifier)
+    is_set = (yield from Recall(call.account, name)) is not None
+    if is_set:
+        yield from Remember(call.account, name, None)
+    return is_set
+
+
+def refuse_erased(call: Call, claim: Claim) -> Flow[None]:
+    """Refuse a claim about somebody who was erased. A pair stands and falls with its email, which can be released.
+
+    Raises:
+        ErasedError: The email, or an external id alone, has a tombstone.
+    """
+    for identifier in claim.identifiers()[-1:]:
+        if (yield from Recall(call.account, _name(call, identifier))) is not None:
+            raise ErasedError(
+                "this customer was erased; if they have come back, release their email first",
+                external_id=claim.external_id,
+                email=claim.email,
+            )
+
+
+def _name(call: Call, identifier: Identifier) -> str:
+    told = f"{identifier.kind.value}:{identifier.value}".encode()
+    return "erased:" + new(f"safeklaviyo:{call.account}".encode(), told, sha256).hexdigest()

@@ -1,0 +1,62 @@
+"""What a call finds whose lease another call took over while it stood still: its own change, or one that came after.
+
+The call that took the lease over carries the same change out first. If a third call then changes the customer again,
+the first must not make its change a second time: it would undo the later one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safeklaviyo._flows.leased.change_task import Changed
+from safeklaviyo.errors import EmailMismatchError, ExternalIdMismatchError
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.stores.calls import Find
+
+if TYPE_CHECKING:
+    from safeklaviyo._effects import Flow
+    from safeklaviyo._flows.call import Call
+    from safeklaviyo._flows.leased.intents import Intent
+    from safeklaviyo.models import Binding
+
+_REPEAT = "another call has changed this customer since; look at what stands now before you repeat yours"
+
+
+def superseded(call: Call, before: Binding, intent: Intent) -> Flow[Changed | None]:
+    """Return what stands in the map, if a later change has replaced the one of this intent; None if none has.
+
+    Args:
+        before: The binding as it was when the lease was taken.
+
+    Raises:
+        EmailMismatchError: The email was changed by another call, and this call's change was never made.
+        ExternalIdMismatchError: The same for the external id.
+    """
+    found = yield from Find(call.account, tuple(intent.identifiers()))
+    stands = next((match.binding for match in found.matches if match.binding.key == before.key), None)
+    if stands is None:
+        return None
+    kind = _changed_kind(before, stands, intent.applied_to(before))
+    if kind is None:
+        return None
+    wanted = {Kind.EMAIL: intent.new_email, Kind.EXTERNAL_ID: intent.new_external_id}.get(kind)
+    was_made = wanted is None or any(
+        match.identifier == Identifier(kind, wanted) and match.binding.key == before.key for match in found.matches
+    )
+    if not was_made and kind is Kind.EMAIL:
+        raise EmailMismatchError(_REPEAT, current_email=stands.email, external_id=stands.external_id, email=wanted)
+    if not was_made:
+        raise ExternalIdMismatchError(
+            _REPEAT, current_external_id=stands.external_id, external_id=wanted, email=stands.email
+        )
+    call.notice("superseded", kind.value, "a later change of this customer has replaced this one")
+    return Changed(stands, profile_id=stands.profile_id, is_superseded=True, moved=True)
+
+
+def _changed_kind(before: Binding, stands: Binding, wanted: Binding) -> Kind | None:
+    """Return the kind of identifier that is neither as it was nor as it was to be."""
+    for kind in (Kind.EMAIL, Kind.EXTERNAL_ID, Kind.PHONE_NUMBER):
+        was, then, now = (getattr(each, kind.value) for each in (before, wanted, stands))
+        if was != then and now not in {was, then}:
+            return kind
+    return None

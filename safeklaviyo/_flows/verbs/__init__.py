@@ -1,0 +1,1 @@
+"""One file for each public verb, from its arguments to its result."""

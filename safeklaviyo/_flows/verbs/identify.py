@@ -1,0 +1,95 @@
+"""`identify`: one PATCH of the known profile by its id, without identifiers; its answer is checked (R15)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from safeklaviyo._api.responses import is_success
+from safeklaviyo._flows.call import MISSING, NOTHING_ELSE, Call, Setup, check_accepted, run, send
+from safeklaviyo._flows.identity.drift import check_drift, forget_profile
+from safeklaviyo._flows.identity.phones import attach_phone
+from safeklaviyo._flows.identity.reads import read_answer
+from safeklaviyo._flows.verbs.person import claim_of, person_of
+from safeklaviyo._input.properties import person_from
+from safeklaviyo.errors import NotFoundError
+from safeklaviyo.models import IdentifyResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from safeklaviyo._effects import Flow
+    from safeklaviyo._flows.identity.resolve import Resolved
+    from safeklaviyo._input.properties import Person
+    from safeklaviyo.identity import Claim
+    from safeklaviyo.models import Binding, Profile
+
+_TRIES = 2  # a profile that is gone is found anew once
+
+
+def identify(
+    setup: Setup,
+    properties: Mapping[str, Any] | None,
+    *,
+    external_id: object,
+    email: object,
+    phone_number: object,
+    append: Mapping[str, Any] | None,
+    unappend: Mapping[str, Any] | None,
+    unset: str | Sequence[str] | None,
+) -> Flow[IdentifyResult]:
+    """See `Klaviyo.identify`."""
+
+    def body(call: Call) -> Flow[IdentifyResult]:
+        person, given = person_from(properties, append=append, unappend=unappend, unset=unset)
+        claim = claim_of(call, given, external_id, email, phone_number)
+        return (yield from _identify(call, claim, person))
+
+    return run(setup, "identify", body)
+
+
+def _identify(call: Call, claim: Claim, person: Person) -> Flow[IdentifyResult]:
+    """Write properties onto the profile of the person meant, making first contact if need be."""
+    for _ in range(_TRIES):
+        resolved = yield from person_of(call, claim, person, main=True)
+        contact = resolved.contact
+        if contact is not None and contact.written:
+            return (yield from _result(call, claim, resolved, resolved.binding, contact.profile))
+        written = yield from _update(call, resolved.binding, person)
+        if written is not None:
+            binding, profile = written
+            return (yield from _result(call, claim, resolved, binding, profile))
+    raise NotFoundError("the customer's profile keeps disappearing from Klaviyo", status_code=404)
+
+
+def _update(call: Call, binding: Binding, person: Person) -> Flow[tuple[Binding, Profile | None] | None]:
+    """Write the properties; None if the profile is gone, and the map has forgotten it."""
+    verifies = call.dialect.verifies
+    request = call.dialect.update(binding, person)
+    on_its_way = (binding.key, object())
+    try:
+        call.setup.in_flight.enter(on_its_way)
+        response = yield from send(call, request, main=True, accept=MISSING if verifies else NOTHING_ELSE)
+    finally:
+        call.setup.in_flight.leave(on_its_way)
+    if not is_success(response.status):
+        yield from forget_profile(call, binding)
+        return None
+    if not verifies:
+        check_accepted(call, response)
+        return binding, None
+    profile = read_answer(call, response)
+    if profile is None:
+        call.notice("answer_unreadable", None, "the write succeeded, and Klaviyo's answer could not be read")
+        return binding, None
+    agreed = yield from check_drift(call, binding, profile)
+    return agreed, profile
+
+
+def _result(
+    call: Call, claim: Claim, resolved: Resolved, binding: Binding, profile: Profile | None
+) -> Flow[IdentifyResult]:
+    yield from attach_phone(call, claim, binding, profile)
+    created = False if resolved.contact is None else resolved.contact.created
+    if not call.dialect.verifies and created is False:
+        created = None  # the legacy answer does not say whether the profile was there
+    return IdentifyResult(binding.profile_id, created, binding.identity, resolved.rule, tuple(call.notices))

@@ -1,0 +1,144 @@
+"""Profiles by their ids: searching, reading, updating and listing. A search is only a pointer to what is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from safeklaviyo._api import profiles as requests
+from safeklaviyo._api.responses import read_profiles
+from safeklaviyo._flows.call import MISSING, Call, Setup, run, send
+from safeklaviyo._flows.identity.reads import not_visible, read_profile, search, understood
+from safeklaviyo._input.properties import NOBODY, GivenIdentifiers, Person, person_from
+from safeklaviyo._input.values import refused
+from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
+from safeklaviyo.identity import (
+    Identifier,
+    Kind,
+    normalise_email,
+    normalise_external_id,
+    normalise_phone_number,
+    normalise_profile_id,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from safeklaviyo._effects import Flow
+    from safeklaviyo.models import Profile
+
+
+def search_profiles(setup: Setup, *, external_id: object, email: object, phone_number: object) -> Flow[list[Profile]]:
+    """See `Profiles.search`."""
+    return run(
+        setup,
+        "profiles.search",
+        lambda call: _search(call, external_id=external_id, email=email, phone_number=phone_number),
+    )
+
+
+def get_profile(setup: Setup, profile_id: object) -> Flow[Profile]:
+    """See `Profiles.get`."""
+    return run(setup, "profiles.get", lambda call: _get(call, profile_id))
+
+
+def update_profile(
+    setup: Setup,
+    profile_id: object,
+    properties: Mapping[str, Any] | None,
+    *,
+    append: Mapping[str, Any] | None,
+    unappend: Mapping[str, Any] | None,
+    unset: str | Sequence[str] | None,
+) -> Flow[Profile]:
+    """See `Profiles.update`."""
+
+    def body(call: Call) -> Flow[Profile]:
+        person, given = person_from(properties, append=append, unappend=unappend, unset=unset)
+        return (yield from _update(call, profile_id, person, given))
+
+    return run(setup, "profiles.update", body)
+
+
+def list_profiles(
+    setup: Setup, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None
+) -> Flow[ProfilePage]:
+    """Fetch one page for `Profiles.iterate`."""
+    return run(
+        setup,
+        "profiles.iterate",
+        lambda call: _list(call, filter=filter, sort=sort, page_size=page_size, cursor=cursor),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilePage:
+    """A part of the profiles.
+
+    Attributes:
+        cursor: Where the next part begins; None after the last.
+    """
+
+    profiles: tuple[Profile, ...]
+    cursor: str | None
+
+
+def _search(call: Call, *, external_id: object, email: object, phone_number: object) -> Flow[list[Profile]]:
+    """Search by one identifier, and read each profile found by its id."""
+    wanted = _one(call, external_id=external_id, email=email, phone_number=phone_number)
+    profiles: list[Profile] = []
+    for profile_id in (yield from search(call, wanted.kind, wanted.value)):
+        profile = yield from read_profile(call, profile_id)
+        if profile is not None:
+            profiles.append(profile)
+    return profiles
+
+
+def _one(call: Call, *, external_id: object, email: object, phone_number: object) -> Identifier:
+    policy = call.policy
+    given: list[Identifier] = []
+    if external_id is not None:
+        value = normalise_external_id(external_id, max_length=policy.max_external_id_length)
+        given.append(Identifier(Kind.EXTERNAL_ID, value))
+    if email is not None:
+        given.append(Identifier(Kind.EMAIL, normalise_email(email)))
+    if phone_number is not None:
+        given.append(Identifier(Kind.PHONE_NUMBER, normalise_phone_number(phone_number)))
+    if len(given) != 1:
+        raise InvalidIdentifierError("search by exactly one of email, external_id and phone_number", rule="R2")
+    return given[0]
+
+
+def _get(call: Call, profile_id: object) -> Flow[Profile]:
+    """Read one profile; Klaviyo's 404 is raised."""
+    response = yield from send(call, call.dialect.get(normalise_profile_id(profile_id)))
+    return understood(call.dialect.read, response)
+
+
+def _update(call: Call, profile_id: object, person: Person, given: GivenIdentifiers) -> Flow[Profile]:
+    """Write properties onto one profile."""
+    if given is not NOBODY:
+        for name in ("external_id", "email", "phone_number"):
+            if getattr(given, name) is not None:
+                raise refused(f"properties.{name}", "is an identifier, which has a verb of its own")
+    if not call.dialect.verifies:
+        raise ConfigurationError("the legacy API cannot update a profile by its id; use identify")
+    if person.is_empty:
+        return (yield from _get(call, profile_id))
+    request = requests.update_profile(normalise_profile_id(profile_id), person)
+    response = yield from send(call, request, main=True, accept=MISSING)
+    if response.status in MISSING:
+        raise not_visible()
+    return understood(call.dialect.read, response)
+
+
+def _list(call: Call, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None) -> Flow[ProfilePage]:
+    """Read one page of all profiles."""
+    if not call.dialect.verifies:
+        raise ConfigurationError("the legacy API cannot list profiles")
+    if not 1 <= page_size <= 100:
+        raise ConfigurationError("page_size has to be from 1 to 100")
+    request = requests.list_profiles(filter=filter, sort=sort, page_size=page_size, cursor_url=cursor)
+    response = yield from send(call, request)
+    page = understood(read_profiles, response)
+    return ProfilePage(page.profiles, page.next_path)

@@ -1,0 +1,154 @@
+"""`recheck_changes`: finding, and on request repairing, what Klaviyo's own delays undid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from safeklaviyo._effects import Flow, Now
+from safeklaviyo._flows.call import Call, Setup, run
+from safeklaviyo._flows.identity.reads import gather, only_profile, owner_in_map, read_profile, search, was_put_back
+from safeklaviyo._flows.leased.leases import repair_profile
+from safeklaviyo._input.events import moment_from
+from safeklaviyo._rules.evidence import compare
+from safeklaviyo._rules.shown import email_of, has_email
+from safeklaviyo.errors import IdentityError
+from safeklaviyo.identity import Identifier, Identity, Kind
+from safeklaviyo.models import Binding, ChangeReview, Profile
+from safeklaviyo.policy import DAY
+from safeklaviyo.stores.calls import Find, Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from safeklaviyo.stores.base import JournalRow
+
+_ROWS = 1000
+
+
+def recheck_changes(setup: Setup, since: object, *, repair: bool) -> Flow[list[ChangeReview]]:
+    """See `Klaviyo.recheck_changes`."""
+
+    def body(call: Call) -> Flow[list[ChangeReview]]:
+        start = None if since is None else moment_from(since, "since")
+        return (yield from _recheck(call, start, repair=repair))
+
+    return run(setup, "recheck_changes", body)
+
+
+def _recheck(call: Call, since: float | None, *, repair: bool) -> Flow[list[ChangeReview]]:
+    """Compare Klaviyo with the map for every customer whose identifiers changed lately."""
+    if since is None:
+        since = (yield from Now()) - 7 * DAY
+    reviews: list[ChangeReview] = []
+    changed = yield from _changed_since(call, since)
+    for rows in changed.values():
+        binding = yield from _binding(call, rows)
+        if binding is not None:
+            reviews += yield from _review(call, binding, rows, repair=repair)
+    return reviews
+
+
+def _changed_since(call: Call, since: float) -> Flow[dict[str, list[JournalRow]]]:
+    changed: dict[str, list[JournalRow]] = {}
+    after = 0
+    while rows := (yield from Journal(call.account, since=since, after=after, limit=_ROWS)):
+        after = rows[-1].number
+        for row in rows:
+            changed.setdefault(row.key, []).append(row)
+    return changed
+
+
+def _binding(call: Call, rows: list[JournalRow]) -> Flow[Binding | None]:
+    """Return the binding as it stands, which the rows show as it stood."""
+    names: set[Identifier] = set()
+    for row in rows:
+        for kind, value in ((Kind.PROFILE_ID, row.profile_id), (Kind.EXTERNAL_ID, row.external_id)):
+            if value is not None:
+                names.add(Identifier(kind, value))
+        if row.entry.new is not None:
+            names.add(Identifier(Kind.EMAIL, row.entry.new))
+    found = yield from Find(call.account, tuple(sorted(names)))
+    return next((match.binding for match in found.matches if match.binding.key == rows[0].key), None)
+
+
+def _review(call: Call, binding: Binding, rows: Iterable[JournalRow], *, repair: bool) -> Flow[list[ChangeReview]]:
+    reviews: list[ChangeReview] = []
+    try:
+        profile = yield from _profile_of(call, binding)
+    except IdentityError:  # its identifiers are on several profiles, or another customer's
+        return [_found("drift", binding)]
+    known = binding if profile is None or binding.profile_id is not None else replace(binding, profile_id=profile.id)
+    if profile is None:
+        reviews.append(_found("missing", binding))
+    elif compare(known, profile) in {"contradicts", "gained_external_id"}:
+        reviews += yield from _contradiction(call, known, profile, repair=repair)
+    former = {row.entry.old for row in rows if row.entry.old is not None and "@" in row.entry.old}
+    for email in sorted(former - {binding.email}):
+        reviews += yield from _ghosts(call, known, email)
+    return reviews
+
+
+def _profile_of(call: Call, binding: Binding) -> Flow[Profile | None]:
+    """Read a customer's profile. One whose id the map does not know is looked up, by the external id before the email.
+
+    Raises:
+        IdentityError: Several profiles answer, or one that is another customer's too.
+    """
+    if binding.profile_id is not None:
+        return (yield from read_profile(call, binding.profile_id))
+    evidence = yield from gather(call, (binding.external_id,), (binding.email,))
+    profiles = list(evidence.values())
+    by_id = None
+    if binding.external_id is not None:
+        by_id = only_profile(Identity(binding.external_id, None), profiles)
+    return by_id or only_profile(binding.identity, profiles)
+
+
+def _contradiction(call: Call, binding: Binding, profile: Profile, *, repair: bool) -> Flow[list[ChangeReview]]:
+    shown = email_of(profile)
+    if (yield from was_put_back(call, binding, profile)):
+        repaired = repair and (yield from repair_profile(call, profile.id))
+        holder = None if repaired else (yield from _holder(call, binding))
+        return [_found("put_back", binding, shown, ghost=holder, repaired=repaired)]
+    is_gain = compare(binding, profile) == "gained_external_id"
+    return [] if is_gain else [_found("drift", binding, shown)]
+
+
+def _holder(call: Call, binding: Binding) -> Flow[str | None]:
+    """Return the profile that has taken a customer's current address, and so stands in the way of a repair."""
+    for profile_id in (yield from search(call, Kind.EMAIL, str(binding.email))):
+        profile = None if profile_id == binding.profile_id else (yield from read_profile(call, profile_id))
+        if profile is not None and profile.id != binding.profile_id and has_email(profile, binding.email):
+            return profile.id
+    return None
+
+
+def _ghosts(call: Call, binding: Binding, email: str) -> Flow[list[ChangeReview]]:
+    """Find profiles that came of a former address and are nobody's."""
+    reviews: list[ChangeReview] = []
+    found = yield from Find(call.account, (Identifier(Kind.EMAIL, email),))
+    if found.current(Kind.EMAIL) is not None:
+        return reviews  # the address is another customer's by now
+    for profile_id in (yield from search(call, Kind.EMAIL, email)):
+        profile = None if profile_id == binding.profile_id else (yield from read_profile(call, profile_id))
+        if profile is None or profile.id == binding.profile_id or not has_email(profile, email):
+            continue
+        owner, _ = yield from owner_in_map(call, profile, email)
+        if owner is None:
+            reviews.append(_found("ghost", binding, email, ghost=profile.id))
+    return reviews
+
+
+def _found(
+    finding: str, binding: Binding, old_email: str | None = None, *, ghost: str | None = None, repaired: bool = False
+) -> ChangeReview:
+    return ChangeReview(
+        finding=finding,  # type: ignore[arg-type]  # one of the literals, above
+        profile_id=binding.profile_id,
+        external_id=binding.external_id,
+        email=binding.email,
+        old_email=old_email,
+        ghost_profile_id=ghost,
+        repaired=repaired,
+    )

@@ -1,0 +1,58 @@
+"""`recover`: completing what was interrupted, oldest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safeklaviyo._flows.call import Call, Setup, release, run
+from safeklaviyo._flows.leased.intents import Intent
+from safeklaviyo._flows.leased.leases import finish_intent
+from safeklaviyo.errors import SafeKlaviyoError, StoreIncompatibleError
+from safeklaviyo.models import Recovery
+from safeklaviyo.stores.calls import Acquire, Expired
+
+if TYPE_CHECKING:
+    from safeklaviyo._effects import Flow
+    from safeklaviyo.stores.base import Lease
+
+_AT_ONCE = 100
+
+
+def recover(setup: Setup, limit: int | None) -> Flow[list[Recovery]]:
+    """See `Klaviyo.recover`."""
+    return run(setup, "recover", lambda call: _recover(call, limit))
+
+
+def _recover(call: Call, limit: int | None) -> Flow[list[Recovery]]:
+    """Complete interrupted writes, oldest first; one failure does not hide the others."""
+    recoveries: list[Recovery] = []
+    while limit is None or len(recoveries) < limit:
+        wanted = _AT_ONCE if limit is None else min(_AT_ONCE, limit - len(recoveries))
+        # Each is taken over, released, or somebody else's by then, and not listed again.
+        leases = yield from Expired(call.account, wanted)
+        if not leases:
+            break
+        for lease in leases:
+            recovery = yield from _recovered(call, lease)
+            if recovery is not None:
+                recoveries.append(recovery)
+    return recoveries
+
+
+def _recovered(call: Call, lease: Lease) -> Flow[Recovery | None]:
+    taken = yield from Acquire(call.account, lease.identifiers, lease.intent, call.lease_ttl)
+    if taken is None:
+        return None  # somebody else was faster
+    if not taken.taken_over:
+        yield from release(call, taken)
+        return None
+    try:
+        intent = Intent.decode(taken.intent)
+    except StoreIncompatibleError as error:
+        return Recovery("unknown", "postponed", None, None, error)
+    told = (intent.external_id, intent.email)
+    try:
+        finished = yield from finish_intent(call, taken)
+    except SafeKlaviyoError as error:
+        return Recovery(intent.verb, "postponed", *told, error)
+    return Recovery(intent.verb, finished.status, *told, finished.error)

@@ -1,0 +1,132 @@
+"""`track`: one event on the known profile. What identifies the event is fixed before the first attempt (P5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from safeklaviyo._effects import Flow, NewId, Now
+from safeklaviyo._flows.call import MISSING, Call, Setup, check_accepted, run, send
+from safeklaviyo._flows.identity.drift import forget_profile
+from safeklaviyo._flows.identity.phones import attach_phone
+from safeklaviyo._flows.identity.reads import not_visible
+from safeklaviyo._flows.identity.tombstones import refuse_erased
+from safeklaviyo._flows.verbs.person import claim_of, person_of
+from safeklaviyo._input.events import event_from
+from safeklaviyo._input.properties import NOTHING, person_from
+from safeklaviyo.errors import InvalidIdentifierError, SafeKlaviyoError
+from safeklaviyo.identity import Claim, Identifier, Kind
+from safeklaviyo.models import TrackResult
+from safeklaviyo.stores.calls import Find
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from safeklaviyo._api.messages import Request
+    from safeklaviyo._input.events import Event
+    from safeklaviyo._input.properties import Person
+    from safeklaviyo.models import Binding
+
+_DROPPED = ("@example.com", "@test.com")
+
+
+def track(
+    setup: Setup,
+    event: str,
+    *,
+    external_id: object,
+    email: object,
+    phone_number: object,
+    customer_properties: Mapping[str, Any] | None,
+    properties: Mapping[str, Any] | None,
+    value: object,
+    value_currency: object,
+    time: object,
+    unique_id: object,
+    backfill: bool,
+) -> Flow[TrackResult]:
+    """See `Klaviyo.track`."""
+
+    def body(call: Call) -> Flow[TrackResult]:
+        person, given = person_from(customer_properties, where="customer_properties")
+        claim = claim_of(call, given, external_id, email, phone_number)
+        checked = event_from(
+            event,
+            properties,
+            value=value,
+            value_currency=value_currency,
+            time=time,
+            unique_id=unique_id,
+            backfill=backfill,
+            now=(yield from Now()),
+            new_id=(yield from NewId()),
+        )
+        return (yield from _keyed(call, claim, checked, person))
+
+    return run(setup, "track", body)
+
+
+def _keyed(call: Call, claim: Claim, event: Event, person: Person = NOTHING) -> Flow[TrackResult]:
+    """Record an event about the person meant, making first contact if need be."""
+    try:
+        return (yield from _track(call, claim, event, person))
+    except SafeKlaviyoError as error:
+        error.unique_id, error.time = event.unique_id, event.time
+        raise
+
+
+def _track(call: Call, claim: Claim, event: Event, person: Person) -> Flow[TrackResult]:
+    _refuse_dropped(call, claim.email)
+    resolved = yield from person_of(call, claim)
+    binding = resolved.binding
+    if binding.email != claim.email:
+        _refuse_dropped(call, binding.email)
+
+    def request_for(latest: Binding) -> Request:
+        alone = call.policy.event_naming == "profile_id"
+        return call.dialect.event(event, latest, person, by_profile_id_alone=alone)
+
+    def again() -> Flow[Request]:
+        # The profile stays, the address is read anew: an old one would come back as a ghost (H10).
+        return request_for((yield from _latest(call, binding)))
+
+    on_its_way = (binding.key, object())
+    try:
+        call.setup.in_flight.enter(on_its_way)
+        response = yield from send(call, request_for(binding), main=True, accept=MISSING, again=again)
+    finally:
+        call.setup.in_flight.leave(on_its_way)
+    if response.status in MISSING:
+        # The profile may be gone: the same event, repeated later, finds the customer's next one.
+        yield from forget_profile(call, binding)
+        raise not_visible()
+    check_accepted(call, response)
+    if claim.phone_number is not None or claim.unusable_phone:
+        yield from attach_phone(call, claim, binding, None)
+    return TrackResult(
+        event.unique_id, event.time, binding.profile_id, binding.identity, resolved.rule, tuple(call.notices)
+    )
+
+
+def _latest(call: Call, binding: Binding) -> Flow[Binding]:
+    if binding.profile_id is not None:
+        identifier = Identifier(Kind.PROFILE_ID, binding.profile_id)
+    elif binding.external_id is not None:
+        identifier = Identifier(Kind.EXTERNAL_ID, binding.external_id)
+    else:
+        identifier = Identifier(Kind.EMAIL, str(binding.email))
+    found = yield from Find(call.account, (identifier,))
+    match = next(iter(found.matches), None)
+    if match is None:
+        yield from refuse_erased(call, Claim(binding.external_id, binding.email))
+    return binding if match is None else match.binding
+
+
+def _refuse_dropped(call: Call, email: str | None) -> None:
+    if call.setup.drops_test_addresses and email is not None and email.endswith(_DROPPED):
+        raise InvalidIdentifierError(
+            "Klaviyo drops events for @example.com and @test.com in silence; "
+            "use another address, or Policy(allow_test_addresses=True)",
+            identifier_kind=Kind.EMAIL,
+            email=email,
+            rule="R1",
+        )

@@ -1,0 +1,1 @@
+"""Pure decisions: what a claim means, what evidence permits, and what forbids a merge."""

@@ -1,0 +1,192 @@
+"""The rules: what a claim means, given what the identity map knows. Pure functions; no I/O, no clock.
+
+    rule  claim       the map knows                           decision
+    R1    any         an identifier is malformed or stands    refuse (`identity`)
+                      for nobody
+    R2    none, or a phone alone                              refuse
+    R3    id + email  that pair                               send
+    R4    id + email  neither                                 contact Klaviyo first
+    R5    id + email  one is current, the other retired from  send the current pair
+                      the same binding
+    R6    id + email  the id has another email                refuse; `change_email` is the verb
+    R7    id + email  the email has another id                refuse; an email without an id takes the id (R4)
+    R8    id          current, or retired and nobody's        send that binding's pair
+    R9    id          nothing                                 look it up in Klaviyo
+    R10   email       current                                 send the pair
+    R11   email       retired and nobody's                    send its former owner's pair
+    R12   email       nothing                                 contact Klaviyo first, with the email alone
+    R13   any         somebody is writing about it            wait, decide again
+    R14   phone       -                                       never decides who somebody is (`_flows.identity.phones`)
+    R15   -           Klaviyo's answer contradicts the map    repair, refuse or adopt (`evidence`)
+    R16   -           not checked for a while                 read the profile first
+    R17   -           Klaviyo answers 409                     read the owner, decide again once (`evidence`)
+
+A retired identifier that has become somebody else's is theirs: ownership beats retirement. R16 stands behind every
+decision to send, and so does a binding whose profile is not known yet: it is contacted first.
+Read next: `evidence` for what Klaviyo's own answers permit, `_flows` for how decisions are carried out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safeklaviyo import errors
+from safeklaviyo.errors import IdentityError, InvalidIdentifierError
+from safeklaviyo.identity import Claim, Identity, Kind, normalise_email, normalise_external_id, normalise_phone_number
+from safeklaviyo.models import Binding, Decision
+
+if TYPE_CHECKING:
+    from safeklaviyo.policy import Policy
+    from safeklaviyo.stores.base import Found, Match
+
+
+def claim_from(external_id: object, email: object, phone_number: object, policy: Policy) -> Claim:
+    """Normalise what a call says about a person (R1), and refuse a call that says too little (R2).
+
+    Raises:
+        InvalidIdentifierError: An identifier is unusable, or there is neither an external id nor an email.
+    """
+    claimed_id = claimed_email = claimed_phone = None
+    unusable_phone = False
+    if external_id is not None:
+        claimed_id = normalise_external_id(
+            external_id, blocked=policy.blocked_values, max_length=policy.max_external_id_length
+        )
+    if email is not None:
+        claimed_email = normalise_email(email, blocked=policy.blocked_values)
+    if phone_number is not None:
+        try:
+            claimed_phone = normalise_phone_number(phone_number)
+        except InvalidIdentifierError:
+            unusable_phone = True
+    if claimed_id is None and claimed_email is None:
+        what = "a phone number alone identifies nobody" if phone_number is not None else "nobody is identified"
+        raise InvalidIdentifierError(f"{what}: give an email, an external_id, or both", rule="R2")
+    return Claim(claimed_id, claimed_email, claimed_phone, unusable_phone)
+
+
+def decide(claim: Claim, found: Found, policy: Policy, *, needs_profile: bool = True) -> Decision:
+    """Decide what to do with a claim.
+
+    Args:
+        needs_profile: The dialect names profiles by Klaviyo's id, so a binding without one has to be contacted first.
+    """
+    if found.lease is not None:
+        identity = Identity(claim.external_id, claim.email)
+        return Decision("wait", identity, "R13", "somebody else is writing about this customer")
+    if claim.external_id is not None and claim.email is not None:
+        return _decide_pair(claim, found, policy, needs_profile=needs_profile)
+    if claim.external_id is not None:
+        return _decide_external_id(claim, found, policy, needs_profile=needs_profile)
+    return _decide_email(claim, found, policy, needs_profile=needs_profile)
+
+
+def refusal(decision: Decision) -> IdentityError:
+    """Return the error that says why a claim was refused."""
+    binding = decision.binding
+    asked = decision.identity
+    common = {"rule": decision.rule, "external_id": asked.external_id, "email": asked.email}
+    if binding is None:
+        return errors.IdOnlyError(decision.reason, **common)
+    has_id = binding.external_id == asked.external_id
+    if decision.rule in {"R6", "R11"} or (decision.rule == "R5" and has_id):
+        return errors.EmailMismatchError(decision.reason, current_email=binding.email, **common)
+    return errors.ExternalIdMismatchError(decision.reason, current_external_id=binding.external_id, **common)
+
+
+def still_resolves(match: Match | None, now: float, policy: Policy) -> Binding | None:
+    """Return the binding for which a retired identifier still speaks."""
+    if match is None or match.retired_at is None:
+        return None
+    if policy.retired_for is not None and now - match.retired_at >= policy.retired_for:
+        return None
+    return match.binding
+
+
+def _decide_pair(claim: Claim, found: Found, policy: Policy, *, needs_profile: bool) -> Decision:
+    by_id, by_email = found.current(Kind.EXTERNAL_ID), found.current(Kind.EMAIL)
+    if by_id is not None and by_email is not None and by_id.key == by_email.key:
+        return _send(by_id, found, policy, rule="R3", reason="the map knows the pair", needs_profile=needs_profile)
+    stale = _stale_pair(by_id, by_email, found, policy)
+    if stale is not None and stale.email is not None:
+        reason = "one identifier is a former one of the same customer"
+        return _rewrite(stale, claim, found, policy, rule="R5", reason=reason, needs_profile=needs_profile)
+    asked = Identity(claim.external_id, claim.email)
+    if by_id is not None and by_id.email is not None:
+        if policy.email_mismatch == "change":
+            return Decision("contact", asked, "R6", "the email will be changed first", binding=by_id)
+        reason = "the external_id is known with another email; change_email is the verb that changes it"
+        return Decision("refuse", asked, "R6", reason, binding=by_id)
+    if by_email is not None and by_email.external_id is not None:
+        reason = "the email is known with another external_id"
+        return Decision("refuse", asked, "R7", reason, binding=by_email)
+    reason = "the email is known without an external_id" if by_email is not None else "the map knows neither"
+    return Decision("contact", asked, "R4", reason, binding=by_email or by_id)
+
+
+def _stale_pair(by_id: Binding | None, by_email: Binding | None, found: Found, policy: Policy) -> Binding | None:
+    """Return the binding of which one identifier is current and the other retired, or both retired."""
+    former_email, former_id = found.retired(Kind.EMAIL), found.retired(Kind.EXTERNAL_ID)
+    if by_id is not None and former_email is not None and former_email.binding.key == by_id.key:
+        return by_id
+    if by_email is not None and former_id is not None and former_id.binding.key == by_email.key:
+        return by_email
+    owner, other = still_resolves(former_id, found.now, policy), still_resolves(former_email, found.now, policy)
+    if by_id is None and by_email is None and owner is not None and other is not None and owner.key == other.key:
+        return owner
+    return None
+
+
+def _decide_external_id(claim: Claim, found: Found, policy: Policy, *, needs_profile: bool) -> Decision:
+    current = found.current(Kind.EXTERNAL_ID)
+    if current is not None and current.email is not None:
+        return _send(
+            current, found, policy, rule="R8", reason="the map knows the external_id", needs_profile=needs_profile
+        )
+    former = None if current is not None else still_resolves(found.retired(Kind.EXTERNAL_ID), found.now, policy)
+    if former is not None and former.email is not None:
+        reason = "the external_id is a former one of this customer"
+        return _rewrite(former, claim, found, policy, rule="R8", reason=reason, needs_profile=needs_profile)
+    asked = Identity(claim.external_id, None)
+    if policy.unknown_id == "refuse":
+        return Decision("refuse", asked, "R9", "an external_id alone is unknown here; give its email too")
+    return Decision("lookup", asked, "R9", "the map does not know the external_id")
+
+
+def _decide_email(claim: Claim, found: Found, policy: Policy, *, needs_profile: bool) -> Decision:
+    current = found.current(Kind.EMAIL)
+    if current is not None:
+        return _send(current, found, policy, rule="R10", reason="the map knows the email", needs_profile=needs_profile)
+    former = still_resolves(found.retired(Kind.EMAIL), found.now, policy)
+    if former is not None and former.email is not None:
+        reason = "the email is a former one of this customer"
+        return _rewrite(former, claim, found, policy, rule="R11", reason=reason, needs_profile=needs_profile)
+    return Decision("contact", Identity(None, claim.email), "R12", "the map does not know the email")
+
+
+def _rewrite(
+    binding: Binding, claim: Claim, found: Found, policy: Policy, *, rule: str, reason: str, needs_profile: bool
+) -> Decision:
+    if policy.retired == "refuse":
+        return Decision("refuse", Identity(claim.external_id, claim.email), rule, reason, binding=binding)
+    return _send(binding, found, policy, rule=rule, reason=reason, needs_profile=needs_profile, rewritten=True)
+
+
+def _send(
+    binding: Binding,
+    found: Found,
+    policy: Policy,
+    *,
+    rule: str,
+    reason: str,
+    needs_profile: bool,
+    rewritten: bool = False,
+) -> Decision:
+    if needs_profile:
+        if binding.profile_id is None:
+            reason = "the profile of this customer is not known yet"
+            return Decision("contact", binding.identity, "R4", reason, rewritten, binding)
+        if binding.verified_at is None or found.now - binding.verified_at >= policy.refresh_after:
+            reason = "the profile was not checked for a while"
+            return Decision("lookup", binding.identity, "R16", reason, rewritten, binding)
+    return Decision("send", binding.identity, rule, reason, rewritten, binding)

@@ -1,0 +1,93 @@
+"""Identifiers that point to different profiles: whose they are, and which error says so (R15, R17).
+
+Pure functions over profiles that were read by their ids. The flow that met a conflict decides what follows from it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safeklaviyo import errors
+from safeklaviyo._api.responses import duplicate_profile_id, error_from
+from safeklaviyo._rules.shown import email_of, has_email, phone_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from safeklaviyo._api.messages import Response
+    from safeklaviyo.identity import Identity
+    from safeklaviyo.models import Binding, Profile
+
+
+def other_with(wanted: Binding, own: Profile | None, profiles: Iterable[Profile]) -> Profile | None:
+    """Return another profile than the customer's own, if there is one, that shows one of the identifiers wanted."""
+    for profile in profiles:
+        has_id = wanted.external_id is not None and profile.external_id == wanted.external_id
+        has_phone = wanted.phone_number is not None and phone_of(profile) == wanted.phone_number
+        is_own = own is not None and profile.id == own.id
+        if not is_own and (has_email(profile, wanted.email) or has_id or has_phone):
+            return profile
+    return None
+
+
+def taken_error(wanted: Binding, other: Profile) -> errors.IdentityError:
+    """Return the error that says whose an identifier wanted is."""
+    common = {"external_id": other.external_id, "email": email_of(other)}
+    if has_email(other, wanted.email):
+        whose = "another customer's" if other.external_id is not None else "on another profile"
+        return errors.EmailTakenError(f"the new email is {whose}", profile_id=other.id, **common)
+    if wanted.external_id is not None and other.external_id == wanted.external_id:
+        return errors.ExternalIdMismatchError(
+            "the new external_id is on another profile", current_external_id=other.external_id, **common
+        )
+    return errors.ProfileConflictError(
+        "the new phone number is another profile's",
+        status_code=409,
+        identifier="phone_number",
+        profile_id=other.id,
+        rule="R17",
+        **common,
+    )
+
+
+def unexplained_conflict(
+    response: Response | None, pair: Identity, identifier: str | None = None
+) -> errors.ProfileConflictError:
+    """Return the error for a conflict that the profiles read do not explain (R17).
+
+    Args:
+        identifier: The kind of the only identifier that was sent, where it was one.
+    """
+    cause = None if response is None else error_from(response, outcome="not_applied")
+    return errors.ProfileConflictError(
+        "Klaviyo reports that an identifier is another profile's, and no profile that can be read shows it",
+        status_code=409 if cause is None else cause.status_code,
+        code=None if cause is None else cause.code,
+        errors=() if cause is None else cause.errors,
+        request_id=None if cause is None else cause.request_id,
+        identifier=identifier,
+        profile_id=None if response is None else duplicate_profile_id(response),
+        external_id=pair.external_id,
+        email=pair.email,
+        rule="R17",
+    )
+
+
+def ambiguity_error(
+    message: str, external_id: str | None, email: str | None, profiles: list[Profile]
+) -> errors.AmbiguousIdentityError:
+    ids = tuple(dict.fromkeys(profile.id for profile in profiles))
+    return errors.AmbiguousIdentityError(message, profile_ids=ids, external_id=external_id, email=email)
+
+
+def drift_error(binding: Binding, profile: Profile, message: str) -> errors.IdentityDriftError:
+    """Return the error that says how Klaviyo contradicts the map."""
+    return errors.IdentityDriftError(
+        message,
+        profile_id=profile.id,
+        found_external_id=profile.external_id,
+        found_email=email_of(profile),
+        external_id=binding.external_id,
+        email=binding.email,
+        rule="R15",
+    )

@@ -1,0 +1,86 @@
+"""What a merge would do, from the two profiles as they were read: pure functions over evidence.
+
+Decided here: what would move, what would be lost, whose consent wins, and what forbids it (Klaviyo's help on merging
+profiles: the destination's values win, the source fills gaps, and suppressed with active becomes suppressed). A merge
+cannot be undone, so what is not known forbids it. Not here: doing it (`_flows.leased.merge`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from safeklaviyo.models import MergePlan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from safeklaviyo.models import Binding, Profile
+
+_FIELDS = (
+    "external_id", "email", "phone_number", "first_name", "last_name", "organization", "title", "image", "locale",
+)  # fmt: skip
+_GONE = frozenset({"UNSUBSCRIBED"})
+
+
+def planned_merge(
+    source: Profile, into: Profile, *, source_owner: Binding | None = None, owner: Binding | None = None
+) -> MergePlan:
+    """Return what merging one profile into another would do.
+
+    Args:
+        source_owner: To whom the map gives the source.
+        owner: To whom the map gives the destination.
+    """
+    before, after = is_unreachable(into), is_unreachable(source)
+    suppresses = None if before is None or after is None else after and not before
+    return MergePlan(
+        source_id=source.id,
+        into_id=into.id,
+        moves=tuple(_moves(source, into)),
+        lost=tuple(_lost(source, into)),
+        suppresses=suppresses,
+        obstacles=tuple(_obstacles(source, into, source_owner, owner)),
+    )
+
+
+def is_unreachable(profile: Profile) -> bool | None:
+    """Tell whether a profile is suppressed or unsubscribed; None where Klaviyo does not say."""
+    marketing = _fields(_fields(profile.subscriptions).get("email")).get("marketing")
+    told = _fields(marketing)
+    if "consent" not in told and "suppression" not in told:
+        return None
+    return bool(told.get("suppression")) or told.get("consent") in _GONE
+
+
+def _obstacles(source: Profile, into: Profile, source_owner: Binding | None, owner: Binding | None) -> Iterator[str]:
+    if source.id == into.id:
+        yield "the two are one profile"
+    if source.external_id is not None and source.external_id != into.external_id:
+        yield "the source has an external_id of its own, so it is another customer"
+    is_other = source_owner is not None and (owner is None or source_owner.key != owner.key)
+    if is_other and source_owner is not None and source_owner.external_id is not None:
+        yield "the identity map gives the source to another customer"
+    if into.email is None:
+        yield "the destination has no email"
+
+
+def _moves(source: Profile, into: Profile) -> Iterator[str]:
+    for name in _FIELDS:
+        if getattr(source, name) is not None and getattr(into, name) is None:
+            yield name
+    yield from (f"properties.{key}" for key in source.properties if key not in into.properties)
+    yield "events"
+
+
+def _lost(source: Profile, into: Profile) -> Iterator[str]:
+    for name in _FIELDS:
+        value, kept = getattr(source, name), getattr(into, name)
+        if value is not None and kept is not None and value != kept:
+            yield name
+    for key, value in source.properties.items():
+        if key in into.properties and into.properties[key] != value:
+            yield f"properties.{key}"
+
+
+def _fields(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

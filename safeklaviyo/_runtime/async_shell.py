@@ -1,0 +1,175 @@
+"""The shell that carries out the effects of flows with awaited calls. Loaded with the first `AsyncKlaviyo`.
+
+Read `_runtime.shell` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from os import getpid
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from safeklaviyo._effects import Effect, Flow, Send, Sleep
+from safeklaviyo._runtime.held_leases import PROMPT, Held
+from safeklaviyo._runtime.senders.http import AsyncClient, AsyncClientSender, check_client
+from safeklaviyo._runtime.senders.own import AsyncTransportSender
+from safeklaviyo._runtime.shell import ambient, check_open, check_process
+from safeklaviyo.errors import SafeKlaviyoError
+from safeklaviyo.stores.calls import Acquire
+from safeklaviyo.stores.calls import Call as StoreEffect
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+
+    from safeklaviyo._flows.call import Setup
+    from safeklaviyo._runtime.config import Wiring
+    from safeklaviyo._runtime.senders.own import AsyncSender
+    from safeklaviyo.stores.base import AsyncIdentityStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Home:
+    """What a client has opened in one event loop of one process.
+
+    Attributes:
+        keeper: Closes the connections when it is closed.
+    """
+
+    pid: int
+    loop: AbstractEventLoop
+    setup: Setup
+    sender: AsyncSender
+    keeper: AsyncGenerator[None, None]
+
+
+class _Held(Held):
+    """What a run holds, and how it waits for a lease: a cancelled run would never learn the token of one granted late.
+
+    The store's call therefore goes on in a task of its own.
+    """
+
+    __slots__ = ("_asked", "_granted")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: Acquire | None = None
+
+    def waits(self, effect: Effect[Any], done: Coroutine[Any, Any, Any]) -> Awaitable[Any]:
+        """Return what to wait for."""
+        if not isinstance(effect, Acquire):
+            return done
+        self._asked, self._granted = effect, asyncio.ensure_future(done)
+        return asyncio.shield(self._granted)
+
+    async def settle(self) -> None:
+        """Wait for the lease that was last asked for, and note it."""
+        asked = self._acquiring
+        if asked is None or asked is not self._asked:
+            return
+        await asyncio.wait({self._granted})
+        with suppress(SafeKlaviyoError, asyncio.CancelledError):
+            self.end(asked, self._granted.result())
+
+
+class AsyncShell:
+    """Carries out flows with awaited calls, in one event loop after another: each opens what it needs anew."""
+
+    def __init__(self, wiring: Wiring, store: AsyncIdentityStore, client: AsyncClient | None) -> None:
+        check_client(client, AsyncClient)
+        self._wiring = wiring
+        self._client = client
+        self._home: _Home | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self.store = store
+
+    async def run(self, operation: Callable[Concatenate[Setup, P], Flow[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Same as `Shell.run`."""
+        home, loop = self._home, asyncio.get_running_loop()
+        if home is None or home.loop is not loop or home.pid != getpid():
+            home = await self._start(loop)
+        flow, held = operation(home.setup, *args, **kwargs), None
+        try:
+            effect = next(flow)
+            while True:
+                if held is not None or type(effect) is Acquire:
+                    held = held or _Held()
+                    effect = held.begin(effect)
+                try:
+                    done = self._perform(home.sender, effect)
+                    result = await (done if held is None else held.waits(effect, done))
+                except SafeKlaviyoError as error:
+                    effect = flow.throw(error)
+                else:
+                    if held is not None:
+                        held.end(effect, result)
+                    effect = flow.send(result)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+        except BaseException as error:
+            flow.close()
+            # After a GeneratorExit there is no loop that could wait.
+            if held is not None and not isinstance(error, SafeKlaviyoError | GeneratorExit):
+                await self._let_go(home.sender, held)
+            raise
+
+    async def _let_go(self, sender: AsyncSender, held: _Held) -> None:
+        """Same as `Shell._let_go`, in a task that no further cancellation of the call's reaches."""
+
+        async def work() -> None:
+            with suppress(Exception):
+                await held.settle()
+                flow = held.let_go()
+                effect = next(flow)
+                while True:
+                    effect = flow.send(await self._perform(sender, effect))
+
+        if held.is_nothing:
+            return
+        task = asyncio.create_task(work())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        with suppress(asyncio.CancelledError):  # another one may come meanwhile, and the first is the caller's
+            await asyncio.wait({task}, timeout=PROMPT)
+
+    async def _start(self, loop: AbstractEventLoop) -> _Home:
+        check_open(is_closed=self._is_closed)
+        target, client = self._wiring.target, self._client
+        check_process(client, None if self._home is None else self._home.pid)
+        sender: AsyncSender = AsyncTransportSender(target) if client is None else AsyncClientSender(target, client)
+        keeper = _keep(sender)
+        await anext(keeper)
+        self._home = home = _Home(getpid(), loop, self._wiring.setup(), sender, keeper)
+        return home
+
+    async def _perform(self, sender: AsyncSender, effect: Effect[object]) -> Any:
+        if isinstance(effect, Send):
+            return await sender.send(effect.request)
+        if isinstance(effect, StoreEffect):
+            return await effect.on(self.store)
+        if isinstance(effect, Sleep):
+            return await asyncio.sleep(effect.seconds)
+        return ambient(effect)
+
+    async def aclose(self) -> None:
+        """Same as `Shell.close`."""
+        self._is_closed = True
+        home, self._home = self._home, None
+        # Another loop's connections are closed by that loop, when it learns that nobody holds the keeper any more.
+        if home is not None and home.loop is asyncio.get_running_loop() and home.pid == getpid():
+            await home.keeper.aclose()
+
+
+async def _keep(sender: AsyncSender) -> AsyncGenerator[None, None]:
+    """Close connections at the end: on `aclose`, or when the loop ends, which closes its generators before itself."""
+    try:
+        yield
+    finally:
+        await sender.aclose()

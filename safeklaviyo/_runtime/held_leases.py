@@ -1,0 +1,78 @@
+"""The leases that one run of a flow holds in the map, and what becomes of them when the run is cut off.
+
+A flow that was cancelled, or in which a signal handler raised, is closed and never resumed, so its shell does what is
+decided here:
+
+- A lease under which no write has left is released. Nothing was written, so there is nothing to finish.
+- A lease that was taken over carries another call's intent. It expires at once, so that the next call finishes that.
+- A lease under which a write has left stays with its intent: only the next call can find out what became of the write.
+- A lease that may just have been granted is found by a mark on its intent, because its token was never seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from safeklaviyo._api.messages import Repeat
+from safeklaviyo._effects import Send
+from safeklaviyo.stores.calls import Acquire, Bind, Find, Release, Renew
+
+if TYPE_CHECKING:
+    from safeklaviyo._effects import Effect, Flow
+
+PROMPT: Final = 1.0
+"""Seconds that a call which was cut off waits at most until its leases are gone."""
+
+_AT_ONCE: Final = 0.001
+_BLANKS: Final = str.maketrans("01", " \t")
+
+
+class Held:
+    """The leases of one run. Made with the first `Acquire`: most calls take none."""
+
+    __slots__ = ("_acquiring", "_leases")
+
+    def __init__(self) -> None:
+        self._acquiring: Acquire | None = None
+        self._leases: dict[int, tuple[str, bool]] = {}
+
+    def begin(self, effect: Effect[Any]) -> Effect[Any]:
+        """Note an effect that is about to be carried out, and return what is to be carried out."""
+        if isinstance(effect, Acquire):
+            # JSON ends before the blanks, so that the mark changes nothing for who reads the intent.
+            mark = f"{uuid4().int:0128b}".translate(_BLANKS)
+            self._acquiring = effect = replace(effect, intent=effect.intent + mark)
+        elif isinstance(effect, Send) and effect.request.repeat is not Repeat.READ:
+            self._leases.clear()  # they stay
+        return effect
+
+    def end(self, effect: Effect[Any], result: Any) -> None:
+        """Note what came of an effect."""
+        if isinstance(effect, Acquire):
+            if result is not None:
+                self._leases[result.token] = (effect.account, result.taken_over)
+            self._acquiring = None
+        elif isinstance(effect, Release):
+            self._leases.pop(effect.token, None)
+        elif isinstance(effect, Bind) and effect.change.token is not None and result.status == "bound":
+            self._leases.pop(effect.change.token, None)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is nothing to let go."""
+        return self._acquiring is None and not self._leases
+
+    def let_go(self) -> Flow[None]:
+        """Give back what the run held when it was cut off."""
+        for token, (account, taken_over) in self._leases.items():
+            if taken_over:
+                yield from Renew(account, token, _AT_ONCE)
+            else:
+                yield from Release(account, token)
+        asked = self._acquiring
+        if asked is not None:
+            found = yield from Find(asked.account, tuple(asked.identifiers))
+            if found.lease is not None and found.lease.intent == asked.intent:
+                yield from Release(asked.account, found.lease.token)

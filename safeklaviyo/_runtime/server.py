@@ -1,0 +1,82 @@
+"""Where requests go: the host, the headers of every request, and how long an attempt may take.
+
+Decided here: which hosts a key may be sent to. How requests travel is in `senders.http`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from safeklaviyo.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KLAVIYO: Final = "a.klaviyo.com"
+
+ROUNDING: Final = 1.25
+"""Seconds by which an attempt may outlast its limit: aiohttp rounds its timeouts up to whole seconds."""
+
+_BASE: Final = re.compile(r"(https?)://([a-z0-9._-]{1,253}|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, repr=False)
+class Target:
+    """Where requests go, and with which headers.
+
+    Attributes:
+        base: The scheme and the host, with the port if there is one.
+        headers: Those of every request, as they stand on the wire; the key is among them.
+        phases: How long each phase of an attempt may take, in seconds: ``connect``, ``read``, ``write``, ``pool``.
+        limit: How long all of them together may.
+    """
+
+    base: str
+    host: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    phases: Mapping[str, float]
+    limit: float
+
+    def __repr__(self) -> str:
+        return f"Target({self.base!r})"
+
+    @cached_property
+    def is_klaviyo(self) -> bool:
+        """Whether this is Klaviyo's own host."""
+        return self.host.rstrip(".") == KLAVIYO
+
+    @property
+    def seconds(self) -> float:
+        """How long one attempt takes at the very most."""
+        return self.limit + ROUNDING
+
+
+def target(base_url: object, headers: Mapping[str, str], phases: Mapping[str, float], limit: float) -> Target:
+    """Return where requests go.
+
+    Raises:
+        ConfigurationError: The address is no ``https://host``, or plain ``http`` to anything but loopback.
+    """
+    parts = _BASE.fullmatch(base_url) if isinstance(base_url, str) else None
+    if parts is None or int((parts[3] or ":0")[1:]) > 65535:
+        raise ConfigurationError("base_url has to be a scheme and a host, such as https://a.klaviyo.com")
+    scheme, host, port = parts[1].lower(), parts[2].lower(), parts[3] or ""
+    if scheme != "https" and not is_loopback(host):
+        raise ConfigurationError("base_url has to begin with https://; plain http is for loopback only")
+    sent = {"Host": host + port, **headers}
+    wire = tuple((name.encode(), value.encode()) for name, value in sent.items())
+    return Target(f"{scheme}://{host}{port}", host, wire, phases, limit)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, by its name alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

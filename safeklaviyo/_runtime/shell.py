@@ -1,0 +1,169 @@
+"""The shell that carries out the effects of flows, one by one, with blocking calls. Its twin is in `async_shell`.
+
+Nothing is decided here. What both shells share is `Wiring`: all that follows from a client's arguments.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from os import getpid
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from uuid import uuid4
+
+from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep
+from safeklaviyo._runtime.held_leases import PROMPT, Held
+from safeklaviyo._runtime.senders.http import ClientSender, SyncClient, check_client
+from safeklaviyo._runtime.senders.own import TransportSender
+from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
+from safeklaviyo.stores.calls import Acquire
+from safeklaviyo.stores.calls import Call as StoreEffect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from safeklaviyo._flows.call import Setup
+    from safeklaviyo._runtime.config import Wiring
+    from safeklaviyo._runtime.senders.own import Sender
+    from safeklaviyo.stores.base import IdentityStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Process:
+    """What a client has opened in one process."""
+
+    pid: int
+    setup: Setup
+    sender: Sender
+
+
+class Shell:
+    """Carries out flows with blocking calls. Safe between threads; after a fork the child opens what it needs anew."""
+
+    def __init__(self, wiring: Wiring, store: IdentityStore, client: SyncClient | None) -> None:
+        check_client(client, SyncClient)
+        self._wiring = wiring
+        self._client = client
+        self._process: _Process | None = None
+        self._locks: dict[int, Lock] = {}
+        self._is_closed = False
+        self.store = store
+
+    def run(self, operation: Callable[Concatenate[Setup, P], Flow[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Carry out an operation's flow, and return what it returns.
+
+        Raises:
+            ConfigurationError: The client is closed.
+        """
+        process = self._process
+        if process is None or process.pid != getpid():
+            process = self._start()
+        flow, held = operation(process.setup, *args, **kwargs), None
+        try:
+            effect = next(flow)
+            while True:
+                if held is not None or type(effect) is Acquire:
+                    held = held or Held()
+                    effect = held.begin(effect)
+                try:
+                    result = self._perform(process.sender, effect)
+                except SafeKlaviyoError as error:
+                    effect = flow.throw(error)
+                else:
+                    if held is not None:
+                        held.end(effect, result)
+                    effect = flow.send(result)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+        except BaseException as error:
+            flow.close()  # calls in flight are over, while the leases are given back
+            if held is not None and not isinstance(error, SafeKlaviyoError):
+                self._let_go(process.sender, held)
+            raise
+
+    def _let_go(self, sender: Sender, held: Held) -> None:
+        """Give back the leases of a run that was cut off, as far as the map answers soon.
+
+        In a thread of its own, because a map that is silent must not keep the exception from the caller.
+        """
+
+        def work() -> None:
+            flow = held.let_go()
+            with suppress(Exception):  # it ends with `StopIteration`; where the map fails, the leases expire
+                effect = next(flow)
+                while True:
+                    effect = flow.send(self._perform(sender, effect))
+
+        if held.is_nothing:
+            return
+        with suppress(Exception):  # another one may come meanwhile, and the first is the caller's
+            thread = Thread(target=work, name="safeklaviyo-release", daemon=True)
+            thread.start()
+            thread.join(PROMPT)
+
+    def _start(self) -> _Process:
+        # A lock for each process: one that another thread held at the fork would never be released in the child.
+        with self._locks.setdefault(getpid(), Lock()):
+            process = self._process
+            if process is None or process.pid != getpid():
+                check_open(is_closed=self._is_closed)
+                target, client = self._wiring.target, self._client
+                check_process(client, None if process is None else process.pid)
+                sender: Sender = TransportSender(target) if client is None else ClientSender(target, client)
+                self._process = process = _Process(getpid(), self._wiring.setup(), sender)
+            return process
+
+    def _perform(self, sender: Sender, effect: Effect[object]) -> Any:
+        if isinstance(effect, Send):
+            return sender.send(effect.request)
+        if isinstance(effect, StoreEffect):
+            return effect.on(self.store)
+        if isinstance(effect, Sleep):
+            return time.sleep(effect.seconds)
+        return ambient(effect)
+
+    def close(self) -> None:
+        """Close what was opened here, but for the store. May be called twice."""
+        self._is_closed = True
+        process, self._process = self._process, None
+        # After a fork the connections are the parent's, and closing them takes locks that it may have held.
+        if process is not None and process.pid == getpid():
+            process.sender.close()
+
+
+def check_process(client: object, pid: int | None) -> None:
+    """Refuse to send through a client of the caller's that another process has used before a fork.
+
+    Both would read from the same connections, and take each other's answers for their own.
+
+    Raises:
+        ConfigurationError: It has been used in that process.
+    """
+    if client is not None and pid not in (None, getpid()):
+        raise ConfigurationError("the http_client was used before this process was forked; give each process its own")
+
+
+def check_open(*, is_closed: bool) -> None:
+    """Refuse to go on with a client that has been closed.
+
+    Raises:
+        ConfigurationError: It has.
+    """
+    if is_closed:
+        raise ConfigurationError("this client is closed")
+
+
+def ambient(effect: Effect[object]) -> Any:
+    """Carry out an effect for which nobody waits: a look at a clock, or a new id."""
+    if isinstance(effect, Monotonic):
+        return time.monotonic()
+    if isinstance(effect, Now):
+        return time.time()
+    assert isinstance(effect, NewId)
+    return uuid4().hex

@@ -1,0 +1,1 @@
+"""May a request be repeated, when, and how fast."""

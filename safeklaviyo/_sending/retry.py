@@ -1,0 +1,345 @@
+"""Sending one request, with patience: pacing, repeats, and what is known of Klaviyo afterwards.
+
+Decided here: whether a failed request may be repeated, when, how often, and what the outcome is in the end. What is in
+a request or an answer is `_api`'s; how long an endpoint's queue is, `pacing`'s; how much may be repeated over all
+calls, `budget`'s.
+
+The policy is tenacity's: stop, wait and retry callables, driven through `BaseRetrying.iter`, which does no I/O. It is
+entered only after a first failure, with that failure as its first attempt, so a call that succeeds pays nothing for it
+(F-33). tenacity reads `time.monotonic` itself; the deadline is therefore counted here, on the `Monotonic` effect.
+"""
+
+from __future__ import annotations
+
+import random as _random
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from tenacity import DoSleep, RetryCallState, Retrying, stop_after_attempt, wait_exponential
+
+from safeklaviyo._api.messages import Repeat, Request, Response
+from safeklaviyo._api.responses import error_from, is_from_klaviyo, is_success, retry_after
+from safeklaviyo._effects import Flow, Monotonic, Now, Send, Sleep
+from safeklaviyo._sending.budget import RETRY_COST, TIMEOUT_COST, Budget
+from safeklaviyo._sending.pacing import Pacer
+from safeklaviyo.errors import NoResponseError, NotSentError, RateLimitError, SafeKlaviyoError
+
+if TYPE_CHECKING:
+    from safeklaviyo.policy import RetryPolicy
+
+FIRST_BACKOFF: Final = 0.5
+"""The ceiling of the first wait in seconds, where nobody said how long; it doubles with each attempt."""
+
+Again = Callable[[], Flow[Request]]
+Before = Callable[[float], Flow[None]]
+
+
+class Failure(Enum):
+    """How an attempt failed, which decides with `Repeat` whether there is another."""
+
+    CROWDED = "no turn before the deadline"
+    NOT_SENT = "no connection"
+    THROTTLED = "429"
+    NO_RESPONSE = "sent, and no whole answer"
+    FOREIGN = "an answer that Klaviyo did not give"
+    BROKEN = "5xx"
+    REFUSED = "any other 4xx"
+
+
+_UNCERTAIN: Final = frozenset({Failure.NO_RESPONSE, Failure.FOREIGN, Failure.BROKEN})
+_UNDONE: Final = frozenset({Failure.CROWDED, Failure.NOT_SENT, Failure.THROTTLED})
+
+_CLOCK: Final = Monotonic()
+
+
+def may_repeat(repeat: Repeat, failure: Failure) -> bool:
+    """Whether a request may be sent once more after this failure.
+
+    - Not sent, or 429: always, because nothing was done.
+    - 5xx, or no answer of Klaviyo's own: only where doing it twice is doing it once (F-19). A ``Retry-After`` says
+      when to come back, not that nothing was done, so a 503 is no exception.
+    - Any other answer: never. It would be the same again.
+    """
+    if failure in _UNCERTAIN:
+        return repeat is not Repeat.ONCE
+    return failure in _UNDONE
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An answer that the caller asked for.
+
+    Attributes:
+        doubt: An earlier attempt of the same write may have been carried out, so that a 409 or a 404 may be the
+            trace of it.
+    """
+
+    response: Response
+    doubt: bool
+
+
+class Line:
+    """What all calls of one client share: pacing, retry budget and retry policy. Safe between threads and tasks.
+
+    Args:
+        random: Returns a number from 0 up to, and without, 1.
+        attempt: The seconds that one attempt can take, from its sending to its answer or timeout.
+        published: Whether Klaviyo's published limits hold for this host; see `Pacer`.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        *,
+        random: Callable[[], float] = _random.random,
+        attempt: float = 10.0,
+        published: bool = True,
+    ) -> None:
+        self.policy = policy
+        self.attempt = attempt
+        self.pacer: Pacer = Pacer(published=published)
+        self.budget: Budget = Budget()
+        self._are_all_made = stop_after_attempt(policy.max_attempts)
+        ceiling = wait_exponential(multiplier=FIRST_BACKOFF, max=policy.max_delay)
+
+        def wait(state: RetryCallState) -> float:
+            asked = _failed(state).error.retry_after
+            return random() * ceiling(state) if asked is None else asked + random()
+
+        self.retrying: Retrying = Retrying(
+            retry=lambda state: _failed(state).may_be_repeated,
+            wait=wait,
+            stop=self._is_over,
+            retry_error_callback=_failed,
+        )
+
+    def _is_over(self, state: RetryCallState) -> bool:
+        failed = _failed(state)
+        is_too_long = (failed.error.retry_after or 0.0) > self.policy.max_delay
+        is_too_late = failed.at + state.upcoming_sleep > failed.deadline
+        # Last, because it pays.
+        return self._are_all_made(state) or is_too_long or is_too_late or not self.budget.take(failed.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A failed attempt.
+
+    Attributes:
+        at: When it had failed, and
+        deadline: when the last attempt must have begun, both by the `Monotonic` effect.
+    """
+
+    repeat: Repeat
+    failure: Failure
+    error: SafeKlaviyoError
+    at: float
+    deadline: float
+
+    @property
+    def cost(self) -> int:
+        return TIMEOUT_COST if self.failure is Failure.NO_RESPONSE else RETRY_COST
+
+    @property
+    def may_be_repeated(self) -> bool:
+        return may_repeat(self.repeat, self.failure)
+
+    @property
+    def leaves_doubt(self) -> bool:
+        return self.repeat is not Repeat.READ and self.failure in _UNCERTAIN
+
+
+def _failed(state: RetryCallState) -> _Failed:
+    assert state.outcome is not None
+    failed: _Failed = state.outcome.result()
+    return failed
+
+
+def transmit(
+    line: Line,
+    request: Request,
+    *,
+    accept: frozenset[int] = frozenset(),
+    again: Again | None = None,
+    before: Before | None = None,
+) -> Flow[Exchange]:
+    """Send a request in its turn, repeat it where that is safe, and return the answer.
+
+    Args:
+        accept: Statuses besides 2xx that the caller can read; they are answers, and never repeated.
+        again: Builds the request anew after each wait, so before each repeat: an event's address is read anew, its
+            key and time are not.
+        before: Called before each wait and again right before each attempt, with the seconds that the two, or the
+            attempt alone, may take; it renews a lease, and raises to stop.
+
+    Raises:
+        NotSentError: No connection was made.
+        NoResponseError: No answer of Klaviyo's own came back: a write may or may not have been carried out.
+        RateLimitError: Klaviyo said 429; or the queue for this endpoint is longer than the deadline, and nothing was
+            sent: then `status_code` is 0, `code` is ``"queue_too_long"`` and `retry_after` is the wait refused.
+        APIStatusError: Klaviyo refused otherwise, or failed.
+
+    Of all these, `outcome` is ``"unknown"`` if any attempt of a write may have been carried out, and `may_retry` says
+    whether the same call is safe, and of any use, later.
+    """
+    sender = _Sender(line, request, accept, again, before)
+    result = yield from sender.attempt()
+    if isinstance(result, Response):
+        line.budget.give()
+        return Exchange(result, doubt=False)
+    ended = yield from _persist(sender, result)
+    if isinstance(ended, Exchange):
+        return ended
+    try:
+        raise ended
+    finally:
+        del ended, result  # else the error and this frame keep each other alive
+
+
+def _patience(state: RetryCallState) -> float | None:
+    """Return the seconds to wait after a failure before the next attempt; None if there is to be none."""
+    # One controller serves all calls of a client: it keeps nothing from one step to the next, which `begin` sees to
+    # wherever the flow is resumed. What belongs to a call is in its state.
+    state.retry_object.begin()
+    step = state.retry_object.iter(state)
+    return float(step) if isinstance(step, DoSleep) else None
+
+
+def _persist(sender: _Sender, failed: _Failed) -> Flow[Exchange | SafeKlaviyoError]:
+    """Repeat after a first failure, as long as the policy says so; return the answer, or the error to raise."""
+    doubt = False
+    state = RetryCallState(sender.line.retrying, None, (), {})
+    while True:
+        doubt = doubt or failed.leaves_doubt
+        state.set_result(failed)
+        wait = _patience(state)
+        if wait is None:
+            return _verdict(failed, doubt=doubt)
+        state.prepare_for_next_attempt()
+        try:
+            yield from sender.pause(wait)
+            result = yield from sender.attempt()
+        except SafeKlaviyoError as error:
+            _mark(error, doubt=doubt)
+            raise
+        if isinstance(result, Response):
+            sender.line.budget.give(failed.cost)
+            return Exchange(result, doubt=doubt)
+        if result.failure is Failure.CROWDED:
+            return _verdict(failed, doubt=doubt)
+        failed = result
+
+
+def _verdict(failed: _Failed, *, doubt: bool) -> SafeKlaviyoError:
+    """Return the error to raise."""
+    failed.error.may_retry = failed.may_be_repeated
+    _mark(failed.error, doubt=doubt)
+    return failed.error
+
+
+def _mark(error: SafeKlaviyoError, *, doubt: bool) -> None:
+    """A definite refusal says nothing about the attempts before it."""
+    if doubt:
+        error.outcome = "unknown"
+
+
+class _Sender:
+    """The attempts of one request."""
+
+    __slots__ = ("_accept", "_again", "_before", "_deadline", "_has_waited", "_request", "line")
+
+    def __init__(
+        self, line: Line, request: Request, accept: frozenset[int], again: Again | None, before: Before | None
+    ) -> None:
+        self.line = line
+        self._request = request
+        self._accept = accept
+        self._again = again
+        self._before = before
+        self._deadline: float | None = None
+        self._has_waited = False
+
+    def attempt(self) -> Flow[Response | _Failed]:
+        """Send once, when it is this request's turn."""
+        crowded = yield from self._turn()
+        if crowded is not None:
+            return crowded
+        try:
+            response = yield from Send(self._request)
+        except NotSentError as error:
+            return (yield from self._failed(Failure.NOT_SENT, error))
+        except NoResponseError as error:
+            return (yield from self._failed(Failure.NO_RESPONSE, error))
+        if not is_from_klaviyo(self._request.endpoint, response):
+            return (yield from self._distrust(response))
+        if not is_success(response.status) and response.status not in self._accept:
+            return (yield from self._examine(response))
+        if self.line.pacer.has_news(self._request.endpoint, response):
+            self.line.pacer.learn(self._request.endpoint, response, (yield from _CLOCK))
+        return response
+
+    def pause(self, seconds: float) -> Flow[None]:
+        """Wait; what the request says may be out of date afterwards."""
+        if self._before is not None:
+            yield from self._before(seconds + self.line.attempt)
+        yield from Sleep(seconds)
+        self._has_waited = True
+
+    def _turn(self) -> Flow[_Failed | None]:
+        """Wait for this request's place in the queue; a failure if it would come too late."""
+        place: float | None = None
+        while True:
+            if self._has_waited and self._again is not None:
+                self._request = yield from self._again()
+            at = yield from _CLOCK
+            if self._deadline is None:
+                self._deadline = at + self.line.policy.deadline
+            place = self.line.pacer.reserve(self._request.endpoint, at, until=self._deadline, held=place)
+            if place > self._deadline:
+                return _Failed(self._request.repeat, Failure.CROWDED, _crowded(place - at), at, self._deadline)
+            if place <= at:
+                break
+            yield from self.pause(place - at)
+        if self._before is not None:
+            yield from self._before(self.line.attempt)
+        return None
+
+    def _distrust(self, response: Response) -> Flow[_Failed]:
+        """Make a failure of an answer that something before Klaviyo gave: nothing is concluded from it."""
+        if response.status == 429 or response.status >= 500:
+            # These say "later", whoever said them; the caller is told of them as of Klaviyo's own.
+            return (yield from self._examine(response, Failure.FOREIGN))
+        message = f"the answer ({response.status}) is not Klaviyo's: what Klaviyo did is unknown; try again later"
+        error = NoResponseError(message, retry_after=retry_after(response.headers))
+        return (yield from self._failed(Failure.FOREIGN, error))
+
+    def _examine(self, response: Response, failure: Failure | None = None) -> Flow[_Failed]:
+        """Make a failure of an answer, and let the pacer learn from it."""
+        is_date = "retry-after" in response.headers and retry_after(response.headers) is None
+        now = (yield from Now()) if is_date else None
+        error = error_from(response, outcome="not_applied", now=now)
+        failed = yield from self._failed(failure or _failure(response.status), error)
+        self.line.pacer.learn(self._request.endpoint, response, failed.at, retry_after=error.retry_after)
+        return failed
+
+    def _failed(self, failure: Failure, error: SafeKlaviyoError) -> Flow[_Failed]:
+        at = yield from _CLOCK
+        assert self._deadline is not None
+        # The frames of its traceback keep those of this flow from Python 3.12 on, which keep the error (F-32). What the
+        # transport met is its cause.
+        failed = _Failed(self._request.repeat, failure, error.with_traceback(None), at, self._deadline)
+        error.outcome = "unknown" if failed.leaves_doubt else "not_applied"
+        return failed
+
+
+def _failure(status: int) -> Failure:
+    if status == 429:
+        return Failure.THROTTLED
+    return Failure.BROKEN if status >= 500 else Failure.REFUSED
+
+
+def _crowded(wait: float) -> RateLimitError:
+    message = "the queue for this endpoint is longer than the time allowed; try again later, or from fewer callers"
+    return RateLimitError(message, code="queue_too_long", retry_after=wait)

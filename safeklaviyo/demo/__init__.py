@@ -1,0 +1,119 @@
+"""A shop's day, run twice over real HTTP against two pretend Klaviyos: with plain calls, and through `Klaviyo`.
+
+Decided here: what both runs share, which is everything but the shop's own code: the script (`script`), the faults, the
+time that passes, and how what is left behind is counted (`counts`). The two ways to write a shop are in `shops`.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from threading import Barrier
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from safeklaviyo import Klaviyo
+from safeklaviyo.demo import script
+from safeklaviyo.demo.counts import Counts, count
+from safeklaviyo.demo.shops import RawShop, SafeShop
+from safeklaviyo.testing.simulator import KlaviyoSimulator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from safeklaviyo.demo.script import Customer, Moment
+    from safeklaviyo.demo.shops import Shop
+
+__all__ = ["Counts", "Outcome", "run"]
+
+_KEY: Final = "pk_demo"
+_BETWEEN_MOMENTS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the day left behind in each of the two Klaviyos.
+
+    Attributes:
+        customers: How many the shop has.
+        raw: After plain HTTP calls.
+        safe: After the same day through `Klaviyo`.
+        postponed: Events that `Klaviyo` refused because only an unknown external id was given, and that the shop
+            repeated once the customer was known.
+    """
+
+    customers: int
+    raw: Counts
+    safe: Counts
+    postponed: int
+
+
+def run(customers: int) -> Outcome:
+    """Run the day twice, and count.
+
+    Args:
+        customers: How many the shop has; with six each kind of day occurs.
+
+    Raises:
+        RuntimeError: uvicorn is not installed.
+    """
+    people = script.customers(customers)
+    moments = script.day(people)
+    raw = _run_raw(people, moments)
+    safe, postponed = _run_safe(people, moments)
+    return Outcome(customers, raw, safe, postponed)
+
+
+def _run_raw(people: Sequence[Customer], moments: Sequence[Moment]) -> Counts:
+    simulator = KlaviyoSimulator()
+    headers = {"Authorization": f"Klaviyo-API-Key {_KEY}", "revision": "2026-10-15"}
+    with simulator.serve() as url, httpx.Client(base_url=url, headers=headers) as http:
+        _live(RawShop(http, wait=simulator.advance), simulator, moments)
+    return count(simulator, people, moments)
+
+
+def _run_safe(people: Sequence[Customer], moments: Sequence[Moment]) -> tuple[Counts, int]:
+    simulator = KlaviyoSimulator()
+    with ExitStack() as opened:
+        folder = opened.enter_context(TemporaryDirectory())
+        url = opened.enter_context(simulator.serve())
+        # Two clients on one file, as two worker processes of a shop have them.
+        workers = [
+            opened.enter_context(Klaviyo(_KEY, store=f"sqlite:///{folder}/identity.db", base_url=url)) for _ in range(2)
+        ]
+        shop = SafeShop(workers)
+        _live(shop, simulator, moments)
+    return count(simulator, people, moments), shop.postponed
+
+
+def _live(shop: Shop, simulator: KlaviyoSimulator, moments: Sequence[Moment]) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        for moment in moments:
+            if moment.fault is not None:
+                simulator.fail_next("create_event", status=moment.fault.status, when=moment.fault.when)
+            if moment.is_race:
+                _race(shop, moment, threads)
+            else:
+                for call in moment.calls:
+                    shop.perform(call)
+            _let_time_pass(simulator)
+            shop.catch_up()
+            _let_time_pass(simulator)
+
+
+def _race(shop: Shop, moment: Moment, threads: ThreadPoolExecutor) -> None:
+    start = Barrier(len(moment.calls))
+
+    def work(worker: int) -> None:
+        start.wait()
+        shop.perform(moment.calls[worker], worker)
+
+    list(threads.map(work, range(len(moment.calls))))
+
+
+def _let_time_pass(simulator: KlaviyoSimulator) -> None:
+    simulator.advance(_BETWEEN_MOMENTS)
+    simulator.drain()

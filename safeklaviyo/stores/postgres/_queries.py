@@ -1,0 +1,275 @@
+"""What is asked of the identity map in PostgreSQL: for each call its statement, its parameters, and its answer.
+
+Decided here: that each call is one statement, and so one transaction. What the statements call is in ``version_1.sql``,
+how values travel in `values`; a query is executed by whoever holds a connection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+from safeklaviyo.errors import StoreIncompatibleError
+from safeklaviyo.stores import calls
+from safeklaviyo.stores.postgres import _schema as schema
+from safeklaviyo.stores.postgres._values import (
+    as_json,
+    change_of,
+    columns_of,
+    journal_columns_of,
+    name_of,
+    names_of,
+    number_of,
+    read_acquired,
+    read_bindings,
+    read_former,
+    read_found,
+    read_journal,
+    read_leases,
+    read_note,
+    read_notes,
+    read_one,
+    read_outcome,
+    read_page,
+    read_statuses,
+    written,
+)
+from safeklaviyo.stores.rows import owned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from safeklaviyo.stores.calls import Call
+    from safeklaviyo.stores.postgres._values import Rows
+
+T = TypeVar("T")
+
+SCAN: Final = 60.0
+PER_ROW: Final = 0.005
+
+_SETTING: Final = "SELECT max(number), current_setting('transaction_read_only') = 'on' FROM {0}.version"
+_BINDING: Final = "id, external_id, email, profile_id, phone_number, verified_at, version"
+_LEASES: Final = (
+    "SELECT token, identifiers, intent, expires - now, false FROM {0}.lease, {0}.clock() AS now WHERE account = %s"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Query(Generic[T]):
+    """One statement.
+
+    Attributes:
+        parameters: None for a text of several statements.
+        read: Makes the result of the rows.
+        patience: Seconds that it may take beyond the store's timeout.
+        has_rows: There is an answer to read.
+    """
+
+    statement: bytes
+    parameters: tuple[object, ...] | None
+    read: Callable[[Rows], T]
+    patience: float = 0.0
+    has_rows: bool = True
+
+
+class Queries:
+    """The queries of an identity map in one schema."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._schema = schema.quoted(name)
+        self._statements: dict[str, bytes] = {}
+
+    def query(self, call: Call[T]) -> Query[T]:
+        """Return what is asked for a call."""
+        asked = _ASKING[type(call)](written(call.account), call)
+        return Query(self._own(asked.statement), asked.parameters, asked.read, asked.patience)
+
+    def check(self) -> Query[bool]:
+        """Make sure that the map is of this version; True if it is read-only."""
+        return Query(self._own(_SETTING), (), _checked)
+
+    def migration(self) -> Generator[Query[Any], Any, None]:
+        """Yield what has to be asked, one after the other, to make the map where it is missing.
+
+        Raises:
+            StoreIncompatibleError: Something else stands there.
+        """
+        is_there = yield Query(b"SELECT to_regclass(%s) IS NOT NULL", (f"{self._schema}.version",), read_one)
+        if not is_there:
+            text = schema.migration_sql(self._name).encode()
+            try:
+                yield Query(text, None, bool, SCAN, has_rows=False)
+            except StoreIncompatibleError:
+                pass  # another process may have been faster
+            else:
+                return
+        yield self.check()
+
+    def _own(self, statement: str) -> bytes:
+        own = self._statements.get(statement)
+        if own is None:
+            # A per cent sign in the schema's name must not look like a parameter.
+            own = self._statements[statement] = statement.format(self._schema.replace("%", "%%")).encode()
+        return own
+
+
+def _checked(rows: Rows) -> bool:
+    version, is_read_only = rows[0]
+    schema.check(version)
+    return bool(is_read_only)
+
+
+class _Asked(NamedTuple):
+    """A query before it has a schema, which stands as ``{0}`` in its statement."""
+
+    statement: str
+    parameters: tuple[object, ...]
+    read: Callable[[Rows], Any]
+    patience: float = 0.0
+
+
+def _acquire(account: str, call: calls.Acquire) -> _Asked:
+    parameters = (account, names_of(sorted(call.identifiers)), written(call.intent), call.ttl)
+    return _Asked("SELECT * FROM {0}.acquire(%s, %s, %s, %s)", parameters, read_acquired)
+
+
+def _renew(account: str, call: calls.Renew) -> _Asked:
+    intent = None if call.intent is None else written(call.intent)
+    return _Asked("SELECT {0}.renew(%s, %s, %s, %s)", (account, call.token, call.ttl, intent), read_one)
+
+
+def _remove(account: str, call: calls.Remove) -> _Asked:
+    held, lease = _under(account, call.token)
+    statement = held + " SELECT coalesce((SELECT {0}.remove(%s, %s, %s) FROM held), false)"  # noqa: S608 - own names
+    return _Asked(statement, (*lease, account, *name_of(call.identifier)), read_one)
+
+
+def _journal(account: str, call: calls.Journal) -> _Asked:
+    columns = "number, at, binding, profile_id, external_id, verb, old, new"
+    statement = f"SELECT {columns} FROM {{0}}.journal_page(%s, %s, %s, %s)"  # noqa: S608 - own names
+    return _Asked(statement, (account, call.since, call.after, call.limit), read_journal, SCAN)
+
+
+def _forget_journal(account: str, call: calls.ForgetJournal) -> _Asked:
+    statement = (
+        "WITH gone AS (DELETE FROM {0}.journal WHERE account = %s AND binding = %s RETURNING number)"
+        " SELECT count(*) FROM gone"
+    )
+    return _Asked(statement, (account, number_of(call.key)), read_one)
+
+
+def _page(account: str, call: calls.ListBindings) -> _Asked:
+    start = 0 if call.after is None else number_of(call.after)
+    statement = f"SELECT {_BINDING} FROM {{0}}.page(%s, %s, %s)"  # noqa: S608 - own names
+    return _Asked(statement, (account, start, call.limit + 1), partial(read_page, limit=call.limit), SCAN)
+
+
+def _bindings(account: str, call: calls.ReadBindings) -> _Asked:
+    keyed = "SELECT * FROM {0}.binding WHERE id = ANY(%s) OFFSET 0"
+    statement = f"SELECT {_BINDING} FROM ({keyed}) AS b WHERE account = %s"  # noqa: S608 - own names
+    return _Asked(statement, ([number_of(key) for key in call.keys], account), read_bindings, SCAN)
+
+
+def _former(account: str, call: calls.Former) -> _Asked:
+    asked = {number_of(binding.key): binding for binding in call.bindings}
+    statement = (
+        "SELECT kind, value, binding, retired_at FROM"
+        " (SELECT * FROM {0}.place WHERE binding = ANY(%s) AND retired_at IS NOT NULL OFFSET 0) AS p"
+        " WHERE account = %s"
+    )
+    return _Asked(statement, (list(asked), account), partial(read_former, asked=asked), SCAN)
+
+
+def _restore(account: str, call: calls.Restore) -> _Asked:
+    rows = [
+        (*name_of(owner), *name_of(match.identifier), match.retired_at)
+        for match in call.former
+        for owner in owned(match.binding)[:1]
+    ]
+    return _Asked("SELECT {0}.restore(%s, %s)", (account, as_json(rows)), read_one, PER_ROW * len(call.former))
+
+
+def _restore_journal(account: str, call: calls.RestoreJournal) -> _Asked:
+    told = [([name_of(each) for each in owned(binding)], journal_columns_of(row)) for binding, row in call.rows]
+    return _Asked("SELECT {0}.restore_journal(%s, %s)", (account, as_json(told)), read_one, PER_ROW * len(call.rows))
+
+
+def _remember(account: str, call: calls.Remember) -> _Asked:
+    held, lease = _under(account, call.token)
+    note: tuple[str, ...] = (account, written(call.name))
+    change = "DELETE FROM {0}.note WHERE account = %s AND name = %s AND EXISTS (SELECT FROM held)"
+    if call.value is not None:
+        note = (*note, written(call.value))
+        change = (
+            "INSERT INTO {0}.note SELECT %s, %s, %s FROM held"
+            " ON CONFLICT (account, name) DO UPDATE SET value = excluded.value"
+        )
+    return _Asked(f"{held}, done AS ({change}) SELECT count(*) = 1 FROM held", (*lease, *note), read_one)  # noqa: S608 - own
+
+
+def _under(account: str, token: int | None) -> tuple[str, tuple[object, ...]]:
+    """Return what names the lease ``held``, so that it stays valid until all is done, and its parameters.
+
+    There is one row in ``held`` if the token is valid or none is given. The account's turn is taken before the row is
+    locked, as every writer does it, here by the release of a lease that never is. Only then does PostgreSQL look at
+    the row as it is by now (its *Read Committed Isolation Level*).
+    """
+    if token is None:
+        return "WITH held AS (SELECT)", ()
+    lease = "SELECT FROM {0}.lease WHERE token = %s AND account = %s AND NOT {0}.release(%s, 0) FOR UPDATE"
+    return f"WITH held AS ({lease})", (token, account, account)
+
+
+def _notes(account: str, call: calls.ListNotes) -> _Asked:
+    start = None if call.after is None else written(call.after)
+    parameters = (account, start, call.limit + 1)
+    statement = "SELECT name, value FROM {0}.note_page(%s, %s, %s)"
+    return _Asked(statement, parameters, partial(read_notes, limit=call.limit), SCAN)
+
+
+_ASKING: Final[dict[type, Callable[[str, Any], _Asked]]] = {
+    calls.Find: lambda account, call: _Asked(
+        "SELECT * FROM {0}.find(%s, %s)",
+        (account, names_of(call.identifiers)),
+        partial(read_found, identifiers=call.identifiers),
+    ),
+    calls.Acquire: _acquire,
+    calls.Renew: _renew,
+    calls.Release: lambda account, call: _Asked("SELECT {0}.release(%s, %s)", (account, call.token), read_one),
+    calls.Bind: lambda account, call: _Asked(
+        "SELECT * FROM {0}.bind(%s, %s)", (account, as_json(change_of(call.change))), read_outcome
+    ),
+    calls.Add: lambda account, call: _Asked(
+        "SELECT * FROM {0}.add(%s, %s)",
+        (account, as_json([columns_of(each) for each in call.bindings])),
+        read_statuses,
+        PER_ROW * len(call.bindings),
+    ),
+    calls.Remove: _remove,
+    calls.ReleaseIdentifier: lambda account, call: _Asked(
+        "SELECT {0}.release_identifier(%s, %s, %s)", (account, *name_of(call.identifier)), read_one
+    ),
+    calls.Expired: lambda account, call: _Asked(
+        f"{_LEASES} AND expires <= now ORDER BY token LIMIT %s", (account, call.limit), read_leases, SCAN
+    ),
+    calls.Leases: lambda account, call: _Asked(
+        f"{_LEASES} ORDER BY token LIMIT %s", (account, call.limit), read_leases, SCAN
+    ),
+    calls.Journal: _journal,
+    calls.ForgetJournal: _forget_journal,
+    calls.ListBindings: _page,
+    calls.ReadBindings: _bindings,
+    calls.Former: _former,
+    calls.Restore: _restore,
+    calls.RestoreJournal: _restore_journal,
+    calls.Count: lambda account, _: _Asked(
+        "SELECT count(*) FROM {0}.binding WHERE account = %s", (account,), read_one, SCAN
+    ),
+    calls.Recall: lambda account, call: _Asked(
+        "SELECT value FROM {0}.note WHERE account = %s AND name = %s", (account, written(call.name)), read_note
+    ),
+    calls.Remember: _remember,
+    calls.ListNotes: _notes,
+}
