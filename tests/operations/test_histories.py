@@ -36,6 +36,12 @@ FAULTS = st.sampled_from(
         {"status": 500, "when": "after"},
         {"status": 400},
         {"status": 200, "body": "<html>", "when": "after"},
+        {"status": 200, "body": "<html>"},
+        {"status": 404, "body": "<html>"},
+        {"status": 404, "body": "<html>", "when": "after"},
+        {"status": 403, "body": "<html>"},
+        {"status": 302, "body": ""},
+        {"status": 404},
     ]
 )
 HAND = "hand@shop.test"
