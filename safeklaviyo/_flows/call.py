@@ -188,13 +188,17 @@ def _renewing(call: Call, lease: Lease) -> Callable[[float], Flow[None]]:
 
 
 def release(call: Call, lease: Lease) -> Flow[bool]:
-    """Give a lease back; False if the store could not take it, so that it expires by itself."""
+    """Give a lease back.
+
+    Returns:
+        Whether this call gave it back with its intent. False if the store could not take it, so that it expires by
+        itself, and if another call has taken the lease over, which carries the intent out.
+    """
     try:
-        yield from Release(call.account, lease.token)
+        return (yield from Release(call.account, lease.token))
     except StoreError:
         logger.warning("a lease could not be released and will expire", extra={"operation": call.operation})
         return False
-    return True
 
 
 def give_up(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[bool]:

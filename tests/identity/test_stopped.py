@@ -126,6 +126,24 @@ def test_an_attempt_that_timed_out_reconciles(stage, simulator):
     assert ({("ann-1", THIRD)}, THIRD, 0) == (pairs(simulator), bound(k, external_id="ann-1").email, leases(store))
 
 
+@pytest.mark.parametrize("where", ["get_profiles", "get_profile"])
+def test_p7_a_read_that_fails_under_a_lost_lease_leaves_the_outcome_unknown(stage, simulator, where):
+    """P7: nothing was written by this call, but the call that took the lease over has made the change."""
+    k, store, other = stage
+    overtaken: list[bool] = []
+
+    def overtake() -> None:
+        expire(simulator)
+        assert ["completed"] == [each.status for each in other.recover()]
+        overtaken.append(True)
+
+    meanwhile(simulator, where, overtake)
+    simulator.fail_next(where, when="after", match=lambda _: bool(overtaken))
+    error = rejected(k.change_email, NEW, external_id="ann-1")
+    assert (NoResponseError, "unknown", 0) == (type(error), error.outcome, leases(store))
+    assert ({("ann-1", NEW)}, NEW) == (pairs(simulator), bound(k, external_id="ann-1").email)
+
+
 @pytest.mark.parametrize("where", ["renew", "request_profile_deletion"])
 def test_an_erasure_that_was_finished_leaves_the_next_customer_alone(client, simulator, open_client, where):
     """A customer who came back after another call had finished the erasure is not erased by the stopped one."""
