@@ -204,8 +204,8 @@ class Histories(RuleBasedStateMachine):
     def _check_agreement(self) -> None:
         bindings = {each.profile_id: each.identity for each in self.store.page("SiMuLa").bindings if each.profile_id}
         shown = {profile.id: (profile.external_id, profile.email) for profile in self.simulator.profiles}
-        if self.is_refused:  # a guest's profile whose first contact was closed is found at their next call
-            shown = {key: pair for key, pair in shown.items() if key in bindings or pair[0] is not None}
+        if self.is_refused:  # a profile whose first contact was closed, refused as it was, is found at the next call
+            shown = {key: pair for key, pair in shown.items() if key in bindings}
         assert {key: (pair.external_id, pair.email) for key, pair in bindings.items()} == shown
 
     def _tried(self, call: Any) -> Any:
