@@ -18,8 +18,7 @@ async def test_who_needs_one_more_connection_waits_for_it(tmp_path):
             answers = await asyncio.gather(*[store.recall("shop", "a") for _ in range(3 * CONNECTIONS)])
             clients = await asyncio.to_thread(server.run, "CLIENT", "LIST", "TYPE", "normal")
     assert ["1"] * (3 * CONNECTIONS) == answers
-    # Before redis-py 7.2 fewer are enough.
-    assert CONNECTIONS + 1 >= len(clients.splitlines() if isinstance(clients, str) else clients)
+    assert CONNECTIONS + 1 == len(clients.splitlines() if isinstance(clients, str) else clients)
 
 
 async def test_an_answer_that_comes_too_late_is_nobodys(tmp_path):
