@@ -256,8 +256,21 @@ class TestOtherPages:
     """What stands beside the README."""
 
     def test_the_changelog_has_this_version(self):
-        """A release that is not described is not made."""
-        assert f"## [{VERSION}] - " in (ROOT / "CHANGELOG.md").read_text()
+        """A release that is not described is not made, and neither is the way to it."""
+        newest = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+        if ".dev" in VERSION:
+            assert "[Unreleased]" == newest
+        else:
+            assert newest.startswith(f"[{VERSION}] - ")
+
+    def test_the_way_from_version_to_version_leads_somewhere(self):
+        """No link of the page on upgrading leads nowhere, and both pages that announce versions lead to it."""
+        page = ROOT / "docs" / "upgrading.md"
+        links = re.findall(r"\]\(([^)#]+)", page.read_text())
+        assert links
+        assert [] == [link for link in links if not (page.parent / link).is_file()]
+        assert "(docs/upgrading.md)" in README
+        assert "(docs/upgrading.md)" in (ROOT / "CHANGELOG.md").read_text()
 
     def test_each_module_that_contributors_are_sent_to_exists(self):
         """A change goes where the table says, because there is such a place."""

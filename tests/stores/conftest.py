@@ -9,6 +9,8 @@ import pytest
 from safeklaviyo.testing import KlaviyoSimulator
 from safeklaviyo.testing.contract import ManualClock
 
+pytest.register_assert_rewrite("old_maps")
+
 _IN_MEMORY = Path("/dev/shm")
 _SERVERS = {"postgres_servers", "redis_servers", "storms", "topologies"}
 
