@@ -279,7 +279,7 @@ class Erasure:
     """What `erase` did.
 
     Attributes:
-        profile_id: The profile whose deletion was asked for; None if Klaviyo knows none.
+        profile_id: The profile that Klaviyo was asked to delete; None if Klaviyo knows none.
         was_known: The identity map knew the customer.
     """
 

@@ -1,7 +1,7 @@
 """Answers: what Klaviyo said, read with tolerance, and which error it stands for.
 
-Decided here: how a body becomes a `Profile` or an error, in both dialects. An answer that cannot be read is reported
-as such; what follows from it is decided by whoever sent the request. Not here: building requests (`_api`).
+Decided here: how a body becomes a `Profile` or an error, in both dialects. An answer that cannot be read is reported as
+unreadable; the flow that sent the request decides what follows. Not here: building requests (`profiles`, `events`).
 """
 
 from __future__ import annotations
@@ -98,10 +98,15 @@ def is_success(status: int) -> bool:
 def is_from_klaviyo(endpoint: Endpoint, response: Response) -> bool:
     """Tell whether Klaviyo itself gave an answer, rather than something between it and this host (F-34).
 
-    Klaviyo's own answers are: what the endpoint is documented to answer on success; or an error document, which names
-    a code (`error_from`). Everything else is no answer at all, whatever its status says: a web page, a challenge, a
-    redirect, half a body. Sources: Klaviyo's OpenAPI description; its guide on errors; recorded answers.
+    Klaviyo's own answers are
+
+    - what the endpoint is documented to answer on success;
+    - an error document, which names a code (`error_from`).
+
+    All else is no answer with any status: a web page, a challenge, a redirect, half a body. Sources: Klaviyo's OpenAPI
+    description; its guide on errors; recorded answers.
     """
+    # The status alone proves nothing: a proxy can give any.
     if is_success(response.status):
         return _SUCCESSES[endpoint.answer](response)
     if response.status < HTTPStatus.BAD_REQUEST:

@@ -1,6 +1,6 @@
 """What a merge would do, from the two profiles as they were read: pure functions over evidence.
 
-Decided here: what would move, what would be lost, whose consent wins, and what forbids it (Klaviyo's help on merging
+Decided here: what would move, what would be lost, which consent wins, and what forbids it (Klaviyo's help on merging
 profiles: the destination's values win, the source fills gaps, and suppressed with active becomes suppressed). A merge
 cannot be undone, so what is not known forbids it. Not here: doing it (`_flows.leased.merge`).
 """
