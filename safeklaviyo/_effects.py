@@ -27,7 +27,7 @@ Flow = Generator["Effect[object]", object, T]
 
 
 class Effect(Generic[R_co]):
-    """Something to be done by whoever drives the flow, and the type of its result."""
+    """Something that the driver of the flow is to do, and the type of its result."""
 
     __slots__ = ()
 

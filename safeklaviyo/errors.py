@@ -32,8 +32,8 @@
         RateLimitError              429 (Retryable)
         ServerError                 5xx
 
-A message holds no personal data and no secret; what a program needs beyond it is an attribute. Every error can be
-pickled, because each takes its message first and everything else by an optional keyword.
+A message holds no personal data and no secret. All else that a program needs is an attribute. Every error can be
+pickled, because each takes its message first and every attribute as an optional keyword.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class SafeKlaviyoError(Exception):
         outcome: Whether the operation's main write changed Klaviyo: ``"not_applied"``, ``"unknown"`` or ``"applied"``.
         may_retry: Whether the same call may be made again later without doubling anything. For an event that means
             with the same `unique_id` and `time`, which the error carries.
-        retry_after: Seconds to wait first, where somebody said so.
+        retry_after: Seconds to wait before that, where Klaviyo or this library knows; else None.
         rule: The rule that decided, such as ``"R6"``.
         operation: The name of the public method.
         unique_id: The event's idempotency key (`track` only).
@@ -73,6 +73,7 @@ class SafeKlaviyoError(Exception):
     ) -> None:
         super().__init__(message)
         self.outcome: Outcome = outcome
+        # The class gives the default; `_sending.retry` overrides it with what it knows about the request.
         self.may_retry: bool = self.retryable if may_retry is None else may_retry
         self.retry_after = retry_after
         self.rule = rule
@@ -90,7 +91,7 @@ class ConfigurationError(SafeKlaviyoError):
 
 
 class IdentityError(SafeKlaviyoError):
-    """Who this is, is in doubt; nothing was written onto anybody.
+    """It is not certain which customer is meant; no profile was changed.
 
     Attributes:
         external_id: The external id concerned, where there is one.
@@ -118,7 +119,10 @@ class InvalidIdentifierError(IdentityError, ValueError):
 
 
 class IdOnlyError(IdentityError):
-    """Only an external id was given, and nobody knows its email: sending it would make a permanent duplicate (R9)."""
+    """Only an external id was given, and neither the map nor Klaviyo knows its email (R9).
+
+    Sending the id alone would make a duplicate for good.
+    """
 
 
 class EmailMismatchError(IdentityError):
@@ -146,7 +150,7 @@ class ExternalIdMismatchError(IdentityError):
 
 
 class EmailTakenError(IdentityError):
-    """The new address of `change_email` is somebody else's.
+    """The new address of `change_email` is on another profile.
 
     Attributes:
         profile_id: The profile that holds the address, where it is known.
@@ -170,7 +174,7 @@ class AmbiguousIdentityError(IdentityError):
 
 
 class ErasedError(IdentityError):
-    """The customer was erased; a late call must not bring them back."""
+    """The customer was erased, and a late call must not create their profile again."""
 
 
 class IdentityDriftError(IdentityError):
@@ -216,7 +220,7 @@ class RetryableError(SafeKlaviyoError):
 
 
 class LeaseHeldError(RetryableError):
-    """Somebody else is acting on this customer, and did not finish in the time allowed (R13)."""
+    """Another call is writing about this customer, and did not finish within `Policy.wait` (R13)."""
 
 
 class StoreError(SafeKlaviyoError):
@@ -228,11 +232,11 @@ class StoreUnavailableError(RetryableError, StoreError):
 
 
 class StoreIncompatibleError(StoreError):
-    """The identity map was written by another version, or is none."""
+    """The identity map was written by another version, or the data found there is not a map."""
 
 
 class APIConnectionError(SafeKlaviyoError):
-    """Klaviyo could not be talked to."""
+    """No answer of Klaviyo's was received."""
 
 
 class NotSentError(RetryableError, APIConnectionError):
@@ -242,8 +246,8 @@ class NotSentError(RetryableError, APIConnectionError):
 class NoResponseError(APIConnectionError):
     """The request left and no whole answer of Klaviyo's own came back: what Klaviyo did is unknown.
 
-    A web page, a challenge, a redirect or half a body is no answer, whatever its status: something between may have
-    given it.
+    A web page, a challenge, a redirect or half a body is no answer with any status. A proxy or a firewall between
+    Klaviyo and this host may have sent it (F-34).
     """
 
     def __init__(self, message: str = "", *, outcome: Outcome = "unknown", **common: Any) -> None:
@@ -251,7 +255,7 @@ class NoResponseError(APIConnectionError):
 
 
 class APIStatusError(SafeKlaviyoError):
-    """Klaviyo refused.
+    """Klaviyo answered with a status that is not success.
 
     Attributes:
         status_code: The HTTP status.
@@ -294,10 +298,10 @@ class NotFoundError(APIStatusError):
 
 
 class ProfileNotVisibleError(RetryableError, NotFoundError):
-    """Klaviyo does not show a customer's profile now, which does not say that it is gone: its reads may lag.
+    """Klaviyo does not show a customer's profile now. Its reads may lag, so the profile may still be there.
 
-    The profile counts as gone once it is missing again after `Policy.lag`; until then nothing is concluded, and the
-    same call may be made again, after `retry_after` seconds.
+    The profile counts as gone if it is still missing after `Policy.lag`. Until then this library concludes nothing, and
+    the caller may make the same call again after `retry_after` seconds.
     """
 
 
@@ -318,11 +322,11 @@ class ServerError(APIStatusError):
 
 
 class ProfileConflictError(IdentityError, APIStatusError):
-    """409: Klaviyo says that an identifier is another profile's, worked out as far as it can be (R17).
+    """409: Klaviyo says that another profile has one of the identifiers (R17).
 
     Attributes:
-        identifier: The kind of identifier that collides, where it could be found out.
-        profile_id: The profile that owns it, where Klaviyo said so.
+        identifier: The kind of identifier that collides, where the profiles read show it.
+        profile_id: The profile that has it, where Klaviyo named one.
     """
 
     def __init__(

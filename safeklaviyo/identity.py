@@ -19,6 +19,7 @@ from safeklaviyo.errors import InvalidIdentifierError
 MAX_EMAIL_LENGTH = 100  # Klaviyo's Profiles API overview
 MAX_EXTERNAL_ID_LENGTH = 64  # Klaviyo's help centre: longer ids are cut off, which can make two customers one
 
+# What programs send when they have no value. Two guests with the same placeholder would become one customer.
 _PLACEHOLDERS = frozenset({
     "", "null", "nil", "none", "undefined", "nan", "n/a", "na", "unknown", "anonymous", "anon", "guest", "true",
     "false", "id", "distinct_id", "distinctid", "external_id", "user_id", "userid", "customer_id", "email",
@@ -107,11 +108,11 @@ def normalise_email(value: object, *, blocked: frozenset[str] = frozenset()) -> 
 
     Klaviyo does not say how it compares addresses; integrators report that it stores them in lower case. Plus signs and
     dots are kept: they are distinct people to Klaviyo. A domain of other letters is written as the DNS has it
-    (``xn--…``), because its two spellings would be two customers. Other letters before the ``@`` are refused: nobody
-    says how Klaviyo folds them, so that one customer could become two.
+    (``xn--…``), because its two spellings would be two customers. Other letters before the ``@`` are refused: Klaviyo
+    does not say how it folds them, so that one customer could become two.
 
     Args:
-        blocked: Further addresses that stand for nobody, in lower case.
+        blocked: Further addresses to refuse as placeholders, in lower case.
 
     Raises:
         InvalidIdentifierError: It is no address, a placeholder, or longer than 100 characters (rule R1).
@@ -125,7 +126,8 @@ def normalise_email(value: object, *, blocked: frozenset[str] = frozenset()) -> 
 
 
 def comparable_email(text: str) -> str:
-    """Return an address that Klaviyo shows in the form of `normalise_email`, or one that is none in lower case."""
+    """Return an address that Klaviyo shows in the form of `normalise_email`, or any other text in lower case."""
+    # What Klaviyo holds came from other programs too. It must be comparable even where we would not send it.
     try:
         return _validated_email(text)
     except InvalidIdentifierError:
@@ -148,12 +150,13 @@ def normalise_external_id(
     """Return the shop's own id as a trimmed string; integers and UUIDs are converted.
 
     Args:
-        blocked: Further values that stand for nobody, in lower case.
+        blocked: Further values to refuse as placeholders, in lower case.
         max_length: The longest id accepted, in characters.
 
     Raises:
         InvalidIdentifierError: It is a placeholder, too long, or neither a string, an integer nor a UUID (rule R1).
     """
+    # A bool is an int to Python. A float is refused, because its text is not the id's: 1.0 is not "1" (F-9).
     if isinstance(value, bool) or not isinstance(value, str | int | UUID):
         raise _refused(Kind.EXTERNAL_ID, f"is a {type(value).__name__}; give a string or an integer")
     text = text_of(value).strip()
@@ -200,7 +203,8 @@ def text_of(value: str | int | UUID) -> str:
 
 
 def is_placeholder(text: str, blocked: frozenset[str] = frozenset()) -> bool:
-    """Tell whether a value stands for nobody, in any case and however often quoted."""
+    """Tell whether a value is a placeholder rather than an identifier, in any case and however often quoted."""
+    # NFKC first: full-width letters and digits are read as the plain ones that they look like.
     bare = unicodedata.normalize("NFKC", text).strip(_WRAPPING).lower()
     if bare in _PLACEHOLDERS or bare in blocked or text.lower() in blocked:
         return True

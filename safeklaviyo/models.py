@@ -1,7 +1,7 @@
 """What operations return. Frozen; personal data is masked in every ``repr``.
 
-What Klaviyo sends is read by a pydantic model that tolerates what it does not know (F-23); what this library says is
-a dataclass.
+What Klaviyo sends is read by a pydantic model that keeps fields it does not know (F-23). What this library returns
+about its own work is a dataclass.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Clear(Enum):
 CLEAR: Final = Clear.CLEAR
 """Clears a person's property. None is refused there: a missing first name must never erase data."""
 
+# Masked wherever a result is shown: results end up in logs and in tracebacks (P8).
 _PERSONAL = frozenset({
     "external_id", "email", "phone_number", "old_email", "new_email", "old_external_id", "new_external_id",
     "old_phone_number", "new_phone_number",
@@ -46,6 +47,7 @@ class _Masked:
         parts: list[str] = []
         for each in fields(self):  # type: ignore[arg-type]  # every user of this mixin is a dataclass
             value = getattr(self, each.name)
+            # Most fields are empty most of the time; leaving them out keeps a line short enough to read.
             if not each.repr or value is None or value == ():
                 continue
             shown = mask(value) if each.name in _PERSONAL else repr(value)
@@ -103,8 +105,12 @@ class Decision:
     """What the rules say about a claim.
 
     Attributes:
-        action: ``"send"`` at once, ``"contact"`` Klaviyo first because nobody is known, ``"lookup"`` in Klaviyo,
-            ``"wait"`` for somebody else's lease, or ``"refuse"``.
+        action: One of
+            ``"send"``: name the pair at once;
+            ``"contact"``: find or create the profile in Klaviyo first;
+            ``"lookup"``: read what Klaviyo knows, then decide again;
+            ``"wait"``: another call holds a lease on one of the identifiers;
+            ``"refuse"``: raise an error.
         identity: The pair that would be sent, where it is known.
         rule: The rule that decided.
         reason: One sentence, without personal data.
@@ -167,7 +173,7 @@ class EmailChange(_Masked):
     Attributes:
         status: ``"changed"``, ``"unchanged"`` or ``"merge_requested"``.
         visible: Klaviyo's search by the new address returned the profile before the call ended.
-        merged_profile_id: The profile that was merged into this one, if any.
+        merged_profile_id: The profile that was merged into this one, if one was.
     """
 
     status: Literal["changed", "unchanged", "merge_requested"]
@@ -217,11 +223,11 @@ class PhoneChange(_Masked):
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Who somebody is, as far as the map and Klaviyo know.
+    """Which customer is meant, as far as the map and Klaviyo know.
 
     Attributes:
-        identity: The pair by which they are known.
-        profile_id: Their profile; None if nobody knows one.
+        identity: The pair by which the customer is known.
+        profile_id: The customer's profile; None if neither the map nor Klaviyo knows one.
         rule: The rule that decided.
     """
 
@@ -273,7 +279,7 @@ class Erasure:
     """What `erase` did.
 
     Attributes:
-        profile_id: The profile whose deletion was asked for; None if Klaviyo knows none.
+        profile_id: The profile that Klaviyo was asked to delete; None if Klaviyo knows none.
         was_known: The identity map knew the customer.
     """
 
@@ -283,11 +289,12 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Recovery(_Masked):
-    """What became of one interrupted write.
+    """What `recover` did about one interrupted write.
 
     Attributes:
         verb: What was interrupted: ``"contact"``, ``"change"``, ``"merge"``, ``"erase"`` or ``"restore"``.
-        status: ``"completed"``; ``"failed"``: it cannot be done, and was closed; ``"postponed"``: not now.
+        status: ``"completed"``: the write is done; ``"failed"``: it cannot be done, and its intent was removed;
+            ``"postponed"``: it could not be done now, and its intent stays.
         error: Why it failed or was postponed.
     """
 
@@ -304,12 +311,12 @@ class ChangeReview(_Masked):
 
     Attributes:
         finding: ``"put_back"``: the profile shows a former email; ``"ghost"``: a former email is on a profile of its
-            own; ``"drift"``: the profile shows what nobody here knows; ``"missing"``: the profile is gone.
+            own; ``"drift"``: the profile shows an identifier that the map does not know for this customer;
+            ``"missing"``: the profile is gone.
         email: The customer's email in the map.
         old_email: The former email concerned, or the one shown.
-        ghost_profile_id: The profile that came of a former email, or that has taken the current one and stands in the
-            way of a repair.
-        repaired: It was put right.
+        ghost_profile_id: The other profile: on a former email, or on the current one so that a repair is not possible.
+        repaired: This call has written the map's identifiers back to the profile.
     """
 
     finding: Literal["put_back", "ghost", "drift", "missing"]
@@ -326,8 +333,8 @@ class ImportReport:
     """What became of the rows given to `bindings.add`.
 
     Attributes:
-        added: How many are new or completed what was there.
-        unchanged: How many stood there already.
+        added: How many rows made a binding, or filled in what a binding lacked.
+        unchanged: How many rows the map knew already.
         refused: The number of each row that was refused (from 0), and why, without personal data.
     """
 

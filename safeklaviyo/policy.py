@@ -1,6 +1,7 @@
 """What a shop may decide: how strictly identities are kept, and how long to try.
 
-Decided here: the settings, their defaults and their limits. What they mean is in `_rules` and `_sending`.
+Decided here: the settings, their defaults and their limits. The code that acts on them is in `_rules`, `_flows` and
+`_sending`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class _Settings(BaseModel):
         try:
             super().__init__(**settings)
         except ValidationError as exc:
+            # Not chained and without the input: a blocked value may be personal (P8).
             first = exc.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise ConfigurationError(f"{type(self).__name__}.{where}: {first['msg']}") from None
@@ -47,18 +49,18 @@ class Policy(_Settings):
             its email, ``"refuse"`` raises `IdOnlyError` at once.
         email_mismatch: What to do with an external id and another email than its own: ``"refuse"``, or ``"change"``
             the email as `change_email` does.
-        retired: What to do with an identifier that was somebody's before: ``"rewrite"`` to its owner's current
-            pair, or ``"refuse"``.
-        retired_for: How long a retired identifier speaks for its former owner; None means for ever.
+        retired: What to do with a former identifier of a customer: ``"rewrite"`` it to that customer's current pair, or
+            ``"refuse"``.
+        retired_for: How long a retired identifier still resolves to its former owner; None means for ever.
         refresh_after: How old a binding's last check may be before Klaviyo is asked again.
         drift: What to do where Klaviyo contradicts the map: ``"refuse"``, or ``"adopt"`` what Klaviyo says.
-        blocked_values: Further values that stand for nobody, compared without case.
+        blocked_values: Further values to refuse as placeholders, compared without case.
         max_external_id_length: The longest external id, in characters. Klaviyo's help centre says 64.
         allow_test_addresses: Send events for ``@example.com`` and ``@test.com`` to Klaviyo's own host, where they
             are dropped in silence (Klaviyo's Events API overview).
         lease: How long an identity is protected while it is written, beyond the time of one attempt.
-        wait: How long to wait for somebody else's lease. The default outlives a lease that was left behind, so that the
-            call that meets it can finish what it was for.
+        wait: How long to wait for another call's lease. The default is longer than a lease that a killed process has
+            left, so that the waiting call sees that lease expire and finishes its write.
         merge_wait: How long to wait until Klaviyo has merged two profiles.
         lag: How long Klaviyo's reads may lag behind its writes. A profile counts as gone only if Klaviyo twice does not
             show it, this long apart.
@@ -76,6 +78,7 @@ class Policy(_Settings):
     blocked_values: Annotated[frozenset[str], Field(repr=False)] = frozenset()
     max_external_id_length: Annotated[int, Field(ge=1, le=255)] = 64
     allow_test_addresses: bool = False
+    # `wait` has to stay above `lease` and one attempt, or a call gives up before it can take a lease over.
     lease: Seconds = 5.0
     wait: Seconds = 20.0
     lag: Seconds = 60.0
@@ -84,6 +87,7 @@ class Policy(_Settings):
 
     def model_post_init(self, _context: Any, /) -> None:
         """Fold the blocked values once, so that comparing with them is one look-up."""
+        # The model is frozen for its users, so this one write goes around it.
         object.__setattr__(self, "blocked_values", frozenset(value.strip().lower() for value in self.blocked_values))
 
 

@@ -12,6 +12,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import plain_words
 import pytest
 
 import safeklaviyo
@@ -20,7 +21,7 @@ from safeklaviyo.cli import main
 from safeklaviyo.testing import KlaviyoSimulator
 from support.clients import VERSION, Bindings, Profiles
 from support.commands import COUNTED, parser
-from support.source import IN_CONTRIBUTING
+from support.source import IN_CONTRIBUTING, PACKAGE, RULES
 from support.values import Role, meaning_of_event_key, meaning_of_person_key
 
 ROOT = Path(__file__).parents[1]
@@ -252,6 +253,25 @@ class TestNames:
             assert Role.REFUSED is meaning_of_person_key(key).role
 
 
+TABLES = {
+    "P": (README, r"^\| \*\*P(\d+)\*\* \|"),
+    "R": ((PACKAGE / RULES).read_text(), r"^    R(\d+)  "),
+    "F": ((ROOT / "docs" / "pitfalls.md").read_text(), r"^\| F-(\d+) \|"),
+    "H": ((ROOT / "docs" / "traces.md").read_text(), r"^\| H(\d+) \|"),
+}
+"""Where the numbers that code cites are explained: the text, and what its rows begin with."""
+EXPLAINED = {
+    f"{letter}{number}" for letter, (text, row) in TABLES.items() for number in re.findall(row, text, re.MULTILINE)
+}
+
+
+def cited(text):
+    """Return the numbers of promises, rules, faults and traces that a source cites, in prose and in names of tests."""
+    found = re.findall(r"\b([PRH])(\d{1,2})\b(?!@)|\b(F)-(\d+)\b", text)
+    names = re.findall(r"\bdef test((?:_[prfh]\d{1,2})+)_", text)
+    return {"".join(each) for each in found} | {each for name in names for each in name.upper().split("_")[1:]}
+
+
 class TestOtherPages:
     """What stands beside the README."""
 
@@ -280,3 +300,43 @@ class TestOtherPages:
         assert IN_CONTRIBUTING <= modules
         for name in modules:
             importlib.import_module(f"safeklaviyo.{name}")
+
+    def test_each_number_that_code_cites_is_explained(self):
+        """A reader finds the meaning of every P, R, F and H in this repository."""
+        sources = [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+        unexplained = {path.name: cited(path.read_text()) - EXPLAINED for path in sources if path != Path(__file__)}
+        assert {} == {name: numbers for name, numbers in unexplained.items() if numbers}
+
+    def test_a_number_without_an_explanation_would_be_found(self):
+        """The search above sees each way to cite a number, and takes no other word for one."""
+        code = "def test_p9_h40_is_broken(): ...  # P0, R18, (F-48), H12 and H1"
+        assert {"P9", "H40", "P0", "R18", "F48", "H12"} == cited(code) - EXPLAINED
+        assert set() == cited('"P0@shop.org", "SKU-P12345", "A1", "F0", "sha256_f1"')
+
+    def test_each_table_is_whole(self):
+        """No row is left out, so that a range of numbers holds all between its ends."""
+        counts = {"P": 8, "R": 17, "F": 47, "H": 11}
+        assert set() == {f"{letter}{n + 1}" for letter, last in counts.items() for n in range(last)} - EXPLAINED
+
+
+class TestPlainWords:
+    """The script that counts them."""
+
+    def test_words_and_comments_are_counted(self):
+        """Docstrings and comments count, texts of the program and words to tools do not."""
+        source = '''"""Whoever reads."""
+import os  # noqa: F401
+
+# Nobody else does.
+text = "somebody"  # anew
+"""A name."""
+'''
+        found = plain_words.count(source)
+        assert (8, 3, 2, 2) == (found.words, found.riddles, found.comments, found.code)
+        assert (375.0, 100.0) == (found.riddling, found.commented)
+
+    def test_each_room_has_its_line(self):
+        """The report leaves no room out, and ends with the total."""
+        lines = plain_words.report().splitlines()
+        assert [*plain_words.by_room(), "total"] == [line.split()[0] for line in lines[1:]]
+        assert {"stores", "stores/redis", "errors"} <= plain_words.by_room().keys()

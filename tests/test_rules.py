@@ -265,7 +265,7 @@ def test_r1_the_policy_adds_values_and_shortens_ids():
 
 
 @pytest.mark.parametrize(
-    ("phone", "words"), [(None, "nobody is identified"), ("+12345678901", "a phone number alone"), ("x", "a phone")]
+    ("phone", "words"), [(None, "no customer is named"), ("+12345678901", "a phone number alone"), ("x", "a phone")]
 )
 def test_r2_nobody_is_no_claim(phone, words):
     """R2: a call without an external id and an email is refused; a phone alone identifies nobody."""

@@ -7,5 +7,5 @@ from safeklaviyo._api.paths import ACCOUNTS, ACCOUNTS_PATH
 
 
 def get_account() -> Request:
-    """Ask whose key this is."""
+    """Ask which account the key belongs to."""
     return Request("GET", ACCOUNTS_PATH, ACCOUNTS, Repeat.READ)

@@ -1,8 +1,8 @@
 """The two dialects behind one set of requests, so that flows need not know which API they talk to.
 
-`CurrentDialect` speaks Klaviyo's JSON:API; `LegacyDialect` the retired Track, Identify and People endpoints, which know
-no conditional create, name no profile ids in writes and answer ``1``: there `verifies` is False, and what depends on
-reading Klaviyo's answer (R15, R16, R17) does not hold. Read next: `_api`, `_api.legacy`.
+`CurrentDialect` speaks Klaviyo's JSON:API, `LegacyDialect` the retired Track, Identify and People endpoints. Those
+have no conditional create, take no profile ids in writes and answer ``1``. So `verifies` is False there, and the rules
+about Klaviyo's answers (R15, R16, R17) do not hold. Read next: `_api.profiles`, `_api.legacy`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Dialect(Protocol):
 
     Attributes:
         verifies: Creates are conditional and writes answer with the profile.
-        nobody: The statuses by which a search says that it found nobody.
+        nobody: The statuses by which a search says that it found no profile.
     """
 
     verifies: bool
     nobody: frozenset[int]
 
     def check(self, response: Response) -> None:
-        """Refuse a successful status whose body says otherwise, as the legacy ``0`` does."""
+        """Refuse an answer that has a successful status and reports a failure in its body, as the legacy ``0`` does."""
         ...
 
     def search(self, kind: Kind, value: str) -> Request:

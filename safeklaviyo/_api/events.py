@@ -26,6 +26,7 @@ def create_event(
         InvalidPropertyError: The body is larger than 5 MB, or its profile larger than 95 KB.
     """
     data = profile_data(person)
+    # The profile id outranks the pair (P2), which goes along unless `Policy.event_naming` leaves it out.
     if profile_id is not None:
         data["id"] = profile_id
     who = data["attributes"]
@@ -50,5 +51,5 @@ def create_event(
     # Only a body that could hold such a profile is encoded again to weigh it.
     if len(body) > MAX_EVENT_PROFILE_BYTES and len(encoded(data)) > MAX_EVENT_PROFILE_BYTES:
         raise refused("customer_properties", "are larger than the 95 KB that Klaviyo accepts with an event")
-    # The key makes the event count once; nobody says that it holds for values appended to the profile.
+    # The key makes the event count once. Klaviyo does not say that it also makes an appended value count once.
     return Request("POST", EVENTS_PATH, CREATE_EVENT, repeat_of(person, Repeat.KEYED), body)

@@ -1,8 +1,8 @@
 """The legacy dialect: Klaviyo's retired Track, Identify and People endpoints, as requests and answers.
 
-Decided here: paths, bodies and special keys of the v1 and v2 API, and what of a call that API cannot say: that is
-refused before anything is sent. Klaviyo's own host answers 410 to all of it (Klaviyo's API retirement FAQ); it serves
-stand-ins, and the proof of a migration. Not here: who somebody is (`_rules`). The current dialect is in `_api`.
+Decided here: paths, bodies and special keys of the v1 and v2 API. What these endpoints cannot say is refused before
+anything is sent. Klaviyo's own host answers 410 to all of them (Klaviyo's API retirement FAQ). The dialect is for
+stand-ins of that API, and for proving a migration. Not here: who a customer is (`_rules`), the current dialect.
 """
 
 from __future__ import annotations
@@ -134,10 +134,10 @@ def check_accepted(response: Response) -> None:
 
 
 def read_search(response: Response) -> str | None:
-    """Read whom a search has found; None if it says that there is nobody.
+    """Return the id of the person that a search has found; None if Klaviyo says that there is none.
 
     Raises:
-        UnreadableAnswer: It says neither. A 404 that is not in Klaviyo's form may be a proxy's.
+        UnreadableAnswer: The answer says neither. A 404 that is not in Klaviyo's form may be a proxy's (F-34).
     """
     body = _object(response)
     if response.status == 404 and isinstance(body.get("detail"), str):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Answer(Enum):
-    """What an endpoint is documented to answer: anything else was not said by Klaviyo (`responses.is_from_klaviyo`)."""
+    """What an endpoint is documented to answer. All else does not come from Klaviyo (`responses.is_from_klaviyo`)."""
 
     DOCUMENT = "a JSON:API document with data"
     RECEIPT = "202 or 204 without a body, or a document"

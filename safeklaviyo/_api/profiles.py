@@ -1,7 +1,7 @@
 """Requests about profiles, in the current dialect: reading, creating, changing, merging, deleting.
 
-Decided here: bodies, and what repeating each request can do. Not here: who somebody is (`_rules`), what the values may
-be (`_input`), hosts, keys and timeouts (`_runtime`). Answers are read in `responses`.
+Decided here: bodies, and what repeating each request can do. Not here: who a customer is (`_rules`), what values may be
+(`_input`), hosts, keys and timeouts (`_runtime`). Answers are read in `responses`.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ def create_profile(identity: Identity, person: Person) -> Request:
     Raises:
         InvalidPropertyError: The body is larger than 100 KB.
     """
+    # Copies, because the caller's `Person` may be written again by another request.
     attributes = _without_nulls(person.attributes)
     if location := _without_nulls(attributes.pop("location", {})):
         attributes["location"] = location
@@ -96,7 +97,7 @@ def create_profile(identity: Identity, person: Person) -> Request:
     if identity.email is not None:
         attributes["email"] = identity.email
     body = profile_body({"data": {"type": "profile", "attributes": attributes}})
-    # Conditional: a repetition answers 409, which says whose the identifiers are.
+    # Safe to repeat: after a create that succeeded, the repeat answers 409 and names the profile that was made.
     return Request("POST", PROFILES_PATH, CREATE_PROFILE, Repeat.IDEMPOTENT, body)
 
 
@@ -115,6 +116,7 @@ def update_profile(
         InvalidPropertyError: The body is larger than 100 KB.
     """
     data = profile_data(person)
+    # An identifier that is None is left out, never sent as null: null would clear it in Klaviyo (F-15).
     attributes = data["attributes"]
     if external_id is not None:
         attributes["external_id"] = None if external_id is CLEAR else external_id
@@ -133,6 +135,7 @@ def merge_profiles(source: str, destination: str) -> Request:
     Raises:
         InvalidIdentifierError: An id is not made of letters and digits.
     """
+    # `Repeat.ONCE` below: a merge cannot be undone, so the flow looks at the source before it sends another (F-19).
     sources = [{"type": "profile", "id": normalise_profile_id(source)}]
     data = {
         "type": "profile-merge",
@@ -143,7 +146,7 @@ def merge_profiles(source: str, destination: str) -> Request:
 
 
 def request_deletion(profile_id: str) -> Request:
-    """Ask for a profile's deletion by its id, because Klaviyo deletes every profile that an address matches.
+    """Ask for a profile's deletion by its id. By an address, Klaviyo would delete every profile that matches it.
 
     Raises:
         InvalidIdentifierError: The id is not made of letters and digits.

@@ -1,7 +1,7 @@
 """Answers: what Klaviyo said, read with tolerance, and which error it stands for.
 
-Decided here: how a body becomes a `Profile` or an error, in both dialects. An answer that cannot be read is reported
-as such; what follows from it is decided by whoever sent the request. Not here: building requests (`_api`).
+Decided here: how a body becomes a `Profile` or an error, in both dialects. An answer that cannot be read is reported as
+unreadable; the flow that sent the request decides what follows. Not here: building requests (`profiles`, `events`).
 """
 
 from __future__ import annotations
@@ -98,10 +98,15 @@ def is_success(status: int) -> bool:
 def is_from_klaviyo(endpoint: Endpoint, response: Response) -> bool:
     """Tell whether Klaviyo itself gave an answer, rather than something between it and this host (F-34).
 
-    Klaviyo's own answers are: what the endpoint is documented to answer on success; or an error document, which names
-    a code (`error_from`). Everything else is no answer at all, whatever its status says: a web page, a challenge, a
-    redirect, half a body. Sources: Klaviyo's OpenAPI description; its guide on errors; recorded answers.
+    Klaviyo's own answers are
+
+    - what the endpoint is documented to answer on success;
+    - an error document, which names a code (`error_from`).
+
+    All else is no answer with any status: a web page, a challenge, a redirect, half a body. Sources: Klaviyo's OpenAPI
+    description; its guide on errors; recorded answers.
     """
+    # The status alone proves nothing: a proxy can give any.
     if is_success(response.status):
         return _SUCCESSES[endpoint.answer](response)
     if response.status < HTTPStatus.BAD_REQUEST:
@@ -152,6 +157,7 @@ def read_profiles(response: Response) -> Page:
     profiles: list[Profile] = []
     rows = _rows(response)
     for row in rows:
+        # A list is for iterating over customers; one odd row must not end it (F-36).
         try:
             profiles.append(_profile(row))
         except UnreadableAnswer:
@@ -161,12 +167,13 @@ def read_profiles(response: Response) -> Page:
 
 
 def read_profile_ids(response: Response) -> tuple[str, ...]:
-    """Read whom a search has found. Only the ids count: what a profile holds is read by its id.
+    """Read the ids of the profiles that a search has found. What a profile holds is then read by its id (H7).
 
     Raises:
         UnreadableAnswer: There is no list in the body, or something in it has no id: to leave it out could hide an
             owner.
     """
+    # Stricter than `read_profiles`: here a row that is left out could be the owner of the address (F-3).
     ids = [_fields(row).get("id") for row in _rows(response)]
     if not all(map(is_profile_id, ids)):
         raise UnreadableAnswer("something that was found has no id")
@@ -191,6 +198,7 @@ def next_path(link: object) -> str:
             parts = urlsplit(link)
         except ValueError:
             raise UnreadableAnswer("the link to the next page is malformed") from None
+        # Path and query only: a link to another host must not carry the key there (F-30).
         if parts.path.rstrip("/") == PROFILES_PATH and parts.query:
             return f"{PROFILES_PATH}?{parts.query}"
     raise UnreadableAnswer("the link to the next page leads elsewhere")
@@ -275,6 +283,8 @@ def profile_of(attributes: dict[str, Any]) -> Profile:
         UnreadableAnswer: An identifier is no text. To take it for missing could give a customer's profile away.
     """
     known = {name: value for name, value in attributes.items() if value is not None}
+    # Identifiers first and strictly, all other fields with tolerance (F-23): a profile that seems to have no external
+    # id could be given to another customer.
     known.update((name, _identifier(attributes.get(name))) for name in _IDENTIFYING)
     try:
         return Profile.model_validate(known)
@@ -289,6 +299,7 @@ def _identifier(value: object) -> str | None:
     Raises:
         UnreadableAnswer: It is neither.
     """
+    # A bool is a number to Python, and no identifier.
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if value is None or isinstance(value, str):

@@ -52,7 +52,7 @@ class Bindings:
         return self._shell.run(remove_binding, external_id=external_id, email=email)
 
     def release_email(self, email: str) -> bool:
-        """Forget that an address once belonged to somebody, or that its owner was erased; False if neither is known.
+        """Forget that an address is a former one, or that its owner was erased; False if the map knows neither.
 
         Raises:
             InvalidIdentifierError: It is no address.

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 class Klaviyo(Described):
-    """The identity-safe client for Klaviyo. Safe between threads; after a fork the child opens what it needs anew.
+    """The identity-safe client for Klaviyo. Safe between threads; after a fork the child gets its own connections.
 
     Constructing it does no I/O. Close it, or use it as a context manager, when the program ends.
 
@@ -62,7 +62,7 @@ class Klaviyo(Described):
         policy: How strictly identities are kept.
         retry: How long one request is tried.
         timeout: Seconds for one attempt in all, or an `httpx.Timeout`, of which connecting and reading make up the
-            whole. It holds for an `http_client` too, whose own is not used.
+            whole. It holds for an `http_client` too; the timeout of that client is not used.
         base_url: A scheme and a host; plain http only to loopback.
         revision: Klaviyo's API revision.
         dialect: ``"current"``, or ``"legacy"`` for a server that still speaks Track, Identify and People; Klaviyo's own
@@ -134,7 +134,7 @@ class Klaviyo(Described):
                 None is refused, because a missing value must never erase data.
             external_id: The shop's own id of the customer.
             email: The customer's address. With an `external_id` that is known, it may be left out.
-            phone_number: In E.164 form. Attached where the customer has none; never says who somebody is.
+            phone_number: In E.164 form. Attached where the customer has none; never decides who it is.
             append: Values to add to list properties.
             unappend: Values to take out of list properties.
             unset: Properties to remove.
@@ -142,7 +142,7 @@ class Klaviyo(Described):
         Raises:
             IdentityError: Who this is, is in doubt; nothing was written.
             InvalidPropertyError: A property cannot be sent; nothing was.
-            LeaseHeldError: Somebody else is acting on this customer.
+            LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer; nothing was sent.
             APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
             APIStatusError: Klaviyo refused.
@@ -194,7 +194,7 @@ class Klaviyo(Described):
         Raises:
             IdentityError: Who this is, is in doubt; nothing was written.
             InvalidPropertyError: Something cannot be sent; nothing was.
-            LeaseHeldError: Somebody else is acting on this customer.
+            LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer; nothing was sent.
             APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
             APIStatusError: Klaviyo refused.
@@ -229,16 +229,16 @@ class Klaviyo(Described):
 
         Args:
             new_email: The address from now on; going back to a former one is allowed.
-            external_id: Whose email it is.
+            external_id: The customer's id.
             old_email: The address until now; either this or `external_id` may be left out.
-            on_taken: What to do if the new address is on a profile that is nobody's, as a newsletter form leaves one:
+            on_taken: What to do if the new address is on a profile without a customer, such as a newsletter form makes:
                 ``"refuse"``, or ``"merge"`` it into the customer's. Merging cannot be undone, happens some time later,
                 and is refused where it would cost the customer a consent.
 
         Raises:
-            EmailTakenError: The new address is anybody else's; nothing was written.
+            EmailTakenError: The new address is on another profile; nothing was written.
             IdentityError: Who this is, is in doubt; nothing was written.
-            LeaseHeldError: Somebody else is acting on this customer.
+            LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer.
             APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
             APIStatusError: Klaviyo refused.
@@ -258,9 +258,9 @@ class Klaviyo(Described):
             email: The customer's address.
 
         Raises:
-            ExternalIdMismatchError: The new id is somebody else's; nothing was written.
+            ExternalIdMismatchError: The new id is another customer's; nothing was written.
             IdentityError: Who this is, is in doubt; nothing was written.
-            LeaseHeldError: Somebody else is acting on this customer.
+            LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer.
             APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
             APIStatusError: Klaviyo refused.
@@ -276,13 +276,13 @@ class Klaviyo(Described):
 
         Args:
             new_phone_number: In E.164 form.
-            external_id: Whose number it is; either this or `email` may be left out.
+            external_id: The customer's id; either this or `email` may be left out.
             email: The customer's address.
 
         Raises:
             ProfileConflictError: The number is another profile's; nothing was written.
             IdentityError: Who this is, is in doubt; nothing was written.
-            LeaseHeldError: Somebody else is acting on this customer.
+            LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer.
             APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
             APIStatusError: Klaviyo refused.
@@ -290,7 +290,7 @@ class Klaviyo(Described):
         return self._shell.run(change_phone_number, new_phone_number, external_id=external_id, email=email)
 
     def resolve(self, *, external_id: str | int | None = None, email: str | None = None) -> Resolution:
-        """Say who somebody is and which profile is theirs, by the map and else by Klaviyo. Reads only.
+        """Return the customer's identity and profile, by the map or else by Klaviyo. Reads only.
 
         Raises:
             IdentityError: The identifiers are different customers', or several profiles answer.
@@ -311,7 +311,7 @@ class Klaviyo(Described):
 
         Raises:
             AmbiguousIdentityError: The identifiers are different customers', or several profiles answer.
-            LeaseHeldError: Somebody else is acting on this customer.
+            LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer.
             APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
             APIStatusError: Klaviyo refused.
@@ -321,8 +321,8 @@ class Klaviyo(Described):
     def recover(self, limit: int | None = None) -> list[Recovery]:
         """Complete what a process that died has left unfinished, oldest first. Schedule it, every few minutes.
 
-        The next call about a customer does so too; this is for those nobody calls about. One failure does not hide the
-        others.
+        The next call about a customer does so too; this is for customers without a next call. One failure does not hide
+        the others.
 
         Args:
             limit: How many at most.
@@ -335,7 +335,7 @@ class Klaviyo(Described):
     def recheck_changes(
         self, since: datetime | float | str | None = None, *, repair: bool = False
     ) -> list[ChangeReview]:
-        """Compare Klaviyo with the map for every customer whose identifiers changed lately. Schedule it, every hour.
+        """Compare Klaviyo with the map for every customer with lately changed identifiers. Schedule it, every hour.
 
         An event that was queued before a change can put the old address back, and a browser's own call with it makes a
         profile of its own. The first is repaired on request; everything else is reported only.
@@ -356,7 +356,7 @@ class Klaviyo(Described):
     ) -> Decision:
         """Say what a call about this person would do, and by which rule. Reads the map only, sends nothing.
 
-        Only where no `account` was given, Klaviyo is asked once whose the key is, as by every other call.
+        Only where no `account` was given, Klaviyo is asked once for the key's account, as by every other call.
 
         Raises:
             InvalidIdentifierError: An identifier is unusable, or there is none.

@@ -80,7 +80,7 @@ class Profiles:
         """Merge one profile into another, where the evidence allows it. It cannot be undone.
 
         Waits, as long as the policy says, until the source is gone. Its address is retired to the survivor, so that a
-        late call with it does not make the profile anew.
+        late call with it does not create the profile again.
 
         Args:
             source: The id of the profile that ends.
@@ -90,7 +90,7 @@ class Profiles:
         Raises:
             AmbiguousIdentityError: The source may be another customer's, or a consent would be lost; nothing was done.
             NotFoundError: One of them is not there.
-            LeaseHeldError: Somebody else is acting on one of them.
+            LeaseHeldError: Another call is writing about one of them.
             APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
             APIStatusError: Klaviyo refused otherwise.
         """

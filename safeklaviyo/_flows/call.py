@@ -139,11 +139,11 @@ def send(
     Args:
         main: The request is (part of) the operation's main write.
         accept: Statuses to return rather than raise.
-        again: Builds the request anew before it is repeated.
+        again: Builds the request again before each repeat.
         lease: The lease under which it is sent: renewed, and so checked, before each attempt.
 
     Raises:
-        LeaseLostError: Somebody else holds the lease by now; this attempt was not made.
+        LeaseLostError: Another call has taken the lease over; this attempt was not made.
     """
     before = None if lease is None else _renewing(call, lease)
     try:
@@ -153,13 +153,14 @@ def send(
         raise
     response = exchange.response
     if request.repeat is not Repeat.READ:
+        # After a doubt, a 409 or 404 that the caller accepted may be the trace of this call's own earlier attempt.
         refused: Outcome = "unknown" if exchange.doubt else "not_applied"
         _note(call, "applied" if is_success(response.status) else refused, main=main)
     return response
 
 
 def check_accepted(call: Call, response: Response) -> None:
-    """Refuse a successful status whose body says otherwise, as the legacy ``0`` does.
+    """Refuse an answer that has a successful status and reports a failure in its body, as the legacy ``0`` does.
 
     Raises:
         BadRequestError: Nothing was done.
@@ -172,7 +173,8 @@ def check_accepted(call: Call, response: Response) -> None:
 
 
 def _note(call: Call, outcome: Outcome, *, main: bool) -> None:
-    """Remember what became of a write: what was applied stays so, and so does a doubt."""
+    """Remember the outcome of a write. Neither "applied" nor a doubt is ever taken back."""
+    # A doubt about any write keeps its lease; only the main write decides the outcome that the caller sees (P7).
     call.doubt = call.doubt or outcome == "unknown"
     if main and (outcome == "applied" or call.outcome == "not_applied"):
         call.outcome = outcome
@@ -207,6 +209,7 @@ def give_up(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[bool]:
     Returns:
         Whether lease and intent are gone.
     """
+    # The write may still land, or the map may not show what was done. The next call finds the intent and finishes it.
     if call.doubt or isinstance(error, StoreError):
         return False
     return (yield from release(call, lease))
@@ -220,6 +223,7 @@ def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T
             call.account = setup.account = yield from _account(call)
         result = yield from body(call)
     except SafeKlaviyoError as error:
+        # The outcome of the whole operation replaces that of the request that failed (P7).
         error.operation = operation
         error.outcome = call.outcome
         _log_failure(call, error)

@@ -98,6 +98,7 @@ def _sorted(properties: object) -> tuple[dict[str, list[object]], dict[str, Any]
     given = cast("Mapping[str, Any]", properties)
     if len(given) > MAX_EVENT_PROPERTIES:
         raise refused("properties", f"has more than {MAX_EVENT_PROPERTIES} keys")
+    # Checked as a whole first: `$value` and the like are then read from what the caller gave, as arguments are.
     sent = sendable(given, "properties", of_person=False)
     own: dict[str, list[object]] = {}
     taken: set[str] = set()
@@ -155,6 +156,7 @@ def _unique_id(key: object) -> str | None:
         return None
     if isinstance(key, bool) or not isinstance(key, str | int | UUID):
         raise refused("unique_id", f"is a {type(key).__name__}; give a string")
+    # Kept as it is, blanks included: a retry by the caller must give the very same key (P5).
     text = text_of(key)
     if not text.strip() or len(text) > MAX_UNIQUE_ID_LENGTH:
         raise refused("unique_id", f"has not 1 to {MAX_UNIQUE_ID_LENGTH} characters")
@@ -183,6 +185,7 @@ def moment_from(time: object, where: str = "time") -> float:
 def _time(time: object, now: float) -> datetime:
     if time is None:
         return datetime.fromtimestamp(floor(now), UTC)
+    # Refused here, so that the caller learns of it from this call.
     seconds = moment_from(time)
     if not _EARLIEST <= seconds <= now + _YEAR:
         raise refused("time", "is before the year 2000 or more than a year ahead, which Klaviyo refuses")

@@ -49,7 +49,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class GivenIdentifiers:
-    """The identifiers of a call as they were given, before anybody has looked at them."""
+    """The identifiers of a call as the caller gave them, not yet normalised or checked."""
 
     external_id: object = None
     email: object = None
@@ -134,6 +134,7 @@ class _Sorting:
                 custom[key] = value
             else:
                 others.append((key, value, meaning))
+        # The shop's own properties in one pass; the reserved ones below each have a place of their own.
         self.properties = sendable(custom, self.where, of_person=True)
         for key, value, meaning in others:
             self._place(key, value, meaning)
@@ -154,6 +155,7 @@ class _Sorting:
             self.patch(meaning.name, value, path)
 
     def _identify(self, name: str, value: object, path: str) -> None:
+        # An identifier among the properties says who the customer is; it cannot be changed or cleared that way (P3).
         if value is None:
             raise refused(path, "is None; leave it out where it is not known")
         if value is CLEAR:
@@ -170,6 +172,7 @@ class _Sorting:
         changes = sendable(_mapping(change, path), path, of_person=True)
         for key, value in changes.items():
             here = f"{path}.{shown(key)}"
+            # Klaviyo keeps lists only among custom properties; its own fields hold one value each.
             if _meaning(key, path).role is not Role.CUSTOM:
                 raise refused(here, f"cannot be changed by {name}, which is for lists of the shop's own")
             if value is None:
@@ -249,6 +252,7 @@ def _part(name: str, value: Any, path: str) -> Any:
 
 
 def _put(fields: dict[str, Any], name: str, value: Any, path: str) -> None:
+    # A field has several spellings (first_name, $first_name). The same value twice is harmless.
     if name in fields and fields[name] != value:
         raise refused(path, "is given twice, with different values")
     fields[name] = value
@@ -263,6 +267,7 @@ def _once(name: str, first: object, second: object) -> object:
 
 
 def _folded(name: str, value: object) -> str:
+    # Compared loosely, because the two were not normalised yet; the one that is kept will be.
     text = str(value).strip()
     if name == "phone_number":
         return text.translate(PHONE_PUNCTUATION)

@@ -58,7 +58,7 @@ _PERSON: Final[dict[str, Meaning]] = {
     **{f"${name}": Meaning(Role.LOCATION, name) for name in LOCATION},
     "location": Meaning(Role.PLACE, "location"),
     **{f"${name}": Meaning(Role.PATCH, name) for name in ("append", "unappend", "unset")},
-    # Says where a profile came from; it identifies nobody and Klaviyo has kept it among the custom properties.
+    # Says where a profile came from. It is no identifier, and Klaviyo has kept it among the custom properties.
     "$source": Meaning(Role.CUSTOM, "$source"),
     **_REFUSED_ANYWHERE,
 }
@@ -115,7 +115,7 @@ def meaning_of_event_key(key: str) -> Meaning:
 
 
 def _watched(key: str, folded: str, names: dict[str, int]) -> Meaning:
-    """Refuse a key that looks like a misspelt watched name (a key that is dropped in silence helps nobody)."""
+    """Refuse a key that looks like a misspelt watched name: Klaviyo would drop it without a word (F-24)."""
     # A digit or a plural means something of its own: email_2, emails.
     if len(folded) <= _MAX_WATCHED_LENGTH and folded not in _ORDINARY and not any(map(str.isdigit, folded)):
         for name, slips in names.items():

@@ -77,7 +77,7 @@ def shown(key: object) -> str:
 
 
 class _UnsendableError(Exception):
-    """Something cannot be sent. Each level it passes adds its step, so that a path costs nothing while all is well."""
+    """A value cannot be sent. Each level that the error passes adds its step, so a path costs nothing without one."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -91,6 +91,7 @@ class _UnsendableError(Exception):
 def _object(value: Mapping[Any, Any], depth: int, null: Clear | None) -> dict[str, Any]:
     if depth > MAX_DEPTH:
         raise _UnsendableError(f"is nested deeper than {MAX_DEPTH} levels")
+    # Copied only when something has to be converted: most properties can travel as they are (F-32).
     result: dict[str, Any] = value if isinstance(value, dict) else dict(value)
     changed: dict[str, Any] | None = None
     key: Any = None
@@ -130,6 +131,7 @@ def _array(value: list[Any] | tuple[Any, ...], depth: int, null: Clear | None) -
 
 
 def _value(item: Any, depth: int, null: Clear | None) -> Any:
+    # By exact type, the commonest first. A subclass goes through `_converted`, which makes a plain value of it.
     kind = type(item)  # pyright: ignore[reportUnknownVariableType] - it is the type of anything
     if kind is str:
         if len(item) > _SAFE_LENGTH or not item.isascii():
@@ -172,6 +174,7 @@ def _plain(item: object) -> str | int | float:
         return int.__index__(item)
     if isinstance(item, float):
         return float.__float__(item)
+    # A datetime without a zone would be read in a zone that neither side has agreed on.
     if isinstance(item, datetime) and item.utcoffset() is None:
         raise _UnsendableError("is a datetime without a time zone; give one that has it")
     if isinstance(item, date):
@@ -188,6 +191,7 @@ def _decimal(item: Decimal) -> str | int | float:
         raise _UnsendableError("is not a finite number")
     if -1 <= item.adjusted() <= 18 and item == item.to_integral_value() and MIN_INT <= item <= MAX_INT:
         return int(item)
+    # A float if it reads back as the same Decimal; else text, so that a price does not become another price.
     number = float(item)
     return number if isfinite(number) and Decimal(repr(number)) == item else str(item)
 

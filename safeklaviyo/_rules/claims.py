@@ -1,8 +1,8 @@
 """The rules: what a claim means, given what the identity map knows. Pure functions; no I/O, no clock.
 
     rule  claim       the map knows                           decision
-    R1    any         an identifier is malformed or stands    refuse (`identity`)
-                      for nobody
+    R1    any         an identifier is malformed or is a      refuse (`identity`)
+                      placeholder
     R2    none, or a phone alone                              refuse
     R3    id + email  that pair                               send
     R4    id + email  neither                                 contact Klaviyo first
@@ -10,19 +10,26 @@
                       the same binding
     R6    id + email  the id has another email                refuse; `change_email` is the verb
     R7    id + email  the email has another id                refuse; an email without an id takes the id (R4)
-    R8    id          current, or retired and nobody's        send that binding's pair
+    R8    id          current, or retired and not current     send that binding's pair
+                      on another binding
     R9    id          nothing                                 look it up in Klaviyo
     R10   email       current                                 send the pair
-    R11   email       retired and nobody's                    send its former owner's pair
+    R11   email       retired and not current on another      send its former owner's pair
+                      binding
     R12   email       nothing                                 contact Klaviyo first, with the email alone
-    R13   any         somebody is writing about it            wait, decide again
-    R14   phone       -                                       never decides who somebody is (`_flows.identity.phones`)
+    R13   any         another call holds a lease on it        wait, decide again
+    R14   phone       -                                       never decides who a customer is
+                                                              (`_flows.identity.phones`)
     R15   -           Klaviyo's answer contradicts the map    repair, refuse or adopt (`evidence`)
     R16   -           not checked for a while                 read the profile first
     R17   -           Klaviyo answers 409                     read the owner, decide again once (`evidence`)
 
-A retired identifier that has become somebody else's is theirs: ownership beats retirement. R16 stands behind every
-decision to send, and so does a binding whose profile is not known yet: it is contacted first.
+Three things hold for all of them:
+
+- Ownership beats retirement. An identifier that is current on one binding belongs to it, not to a former owner.
+- Every decision to send is also checked against R16.
+- A binding without a profile id goes through first contact instead.
+
 Read next: `evidence` for what Klaviyo's own answers permit, `_flows` for how decisions are carried out.
 """
 
@@ -44,8 +51,9 @@ def claim_from(external_id: object, email: object, phone_number: object, policy:
     """Normalise what a call says about a person (R1), and refuse a call that says too little (R2).
 
     Raises:
-        InvalidIdentifierError: An identifier is unusable, or there is neither an external id nor an email.
+        InvalidIdentifierError: The external id or the email is unusable (R1), or the call gave neither (R2).
     """
+    # R1 for what decides who the customer is: an unusable id or email ends the call.
     claimed_id = claimed_email = claimed_phone = None
     unusable_phone = False
     if external_id is not None:
@@ -54,13 +62,14 @@ def claim_from(external_id: object, email: object, phone_number: object, policy:
         )
     if email is not None:
         claimed_email = normalise_email(email, blocked=policy.blocked_values)
+    # R14: a phone decides nothing, so an unusable one must not cost the rest of the call (F-16).
     if phone_number is not None:
         try:
             claimed_phone = normalise_phone_number(phone_number)
         except InvalidIdentifierError:
             unusable_phone = True
     if claimed_id is None and claimed_email is None:
-        what = "a phone number alone identifies nobody" if phone_number is not None else "nobody is identified"
+        what = "a phone number alone is not enough" if phone_number is not None else "no customer is named"
         raise InvalidIdentifierError(f"{what}: give an email, an external_id, or both", rule="R2")
     return Claim(claimed_id, claimed_email, claimed_phone, unusable_phone)
 
@@ -69,11 +78,13 @@ def decide(claim: Claim, found: Found, policy: Policy, *, needs_profile: bool = 
     """Decide what to do with a claim.
 
     Args:
-        needs_profile: The dialect names profiles by Klaviyo's id, so a binding without one has to be contacted first.
+        found: What the map knows about the claim's identifiers, and the lease on one of them.
+        needs_profile: The dialect names profiles by Klaviyo's id. A binding without one goes through first contact.
     """
+    # R13 comes before all others: what the map says now is about to change under that lease.
     if found.lease is not None:
         identity = Identity(claim.external_id, claim.email)
-        return Decision("wait", identity, "R13", "somebody else is writing about this customer")
+        return Decision("wait", identity, "R13", "another call is writing about this customer")
     if claim.external_id is not None and claim.email is not None:
         return _decide_pair(claim, found, policy, needs_profile=needs_profile)
     if claim.external_id is not None:
@@ -82,7 +93,12 @@ def decide(claim: Claim, found: Found, policy: Policy, *, needs_profile: bool = 
 
 
 def refusal(decision: Decision) -> IdentityError:
-    """Return the error that says why a claim was refused."""
+    """Return the error for a decision to refuse.
+
+    - No binding is involved: the id is unknown (R9).
+    - The id is known and the email differs from its own (R5, R6), or the email is a former one (R11).
+    - Otherwise the external id differs from that of the email.
+    """
     binding = decision.binding
     asked = decision.identity
     common = {"rule": decision.rule, "external_id": asked.external_id, "email": asked.email}
@@ -95,7 +111,11 @@ def refusal(decision: Decision) -> IdentityError:
 
 
 def still_resolves(match: Match | None, now: float, policy: Policy) -> Binding | None:
-    """Return the binding for which a retired identifier still speaks."""
+    """Return the binding that a retired identifier still resolves to.
+
+    Returns:
+        None where the identifier is not retired, or was retired longer than `Policy.retired_for` ago.
+    """
     if match is None or match.retired_at is None:
         return None
     if policy.retired_for is not None and now - match.retired_at >= policy.retired_for:
@@ -107,10 +127,12 @@ def _decide_pair(claim: Claim, found: Found, policy: Policy, *, needs_profile: b
     by_id, by_email = found.current(Kind.EXTERNAL_ID), found.current(Kind.EMAIL)
     if by_id is not None and by_email is not None and by_id.key == by_email.key:
         return _send(by_id, found, policy, rule="R3", reason="the map knows the pair", needs_profile=needs_profile)
+    # R5 has to come before R6 and R7: a former identifier of the same customer is no contradiction.
     stale = _stale_pair(by_id, by_email, found, policy)
     if stale is not None and stale.email is not None:
         reason = "one identifier is a former one of the same customer"
         return _rewrite(stale, claim, found, policy, rule="R5", reason=reason, needs_profile=needs_profile)
+    # A binding without an email, or without an external id, can still take the one given: that is R4, below.
     asked = Identity(claim.external_id, claim.email)
     if by_id is not None and by_id.email is not None:
         if policy.email_mismatch == "change":
@@ -125,12 +147,14 @@ def _decide_pair(claim: Claim, found: Found, policy: Policy, *, needs_profile: b
 
 
 def _stale_pair(by_id: Binding | None, by_email: Binding | None, found: Found, policy: Policy) -> Binding | None:
-    """Return the binding of which one identifier is current and the other retired, or both retired."""
+    """Return the binding to which both identifiers of a pair belong although one is retired, or both are (R5)."""
     former_email, former_id = found.retired(Kind.EMAIL), found.retired(Kind.EXTERNAL_ID)
+    # One of the two is current and confirms the other, so the age of the retirement does not matter here.
     if by_id is not None and former_email is not None and former_email.binding.key == by_id.key:
         return by_id
     if by_email is not None and former_id is not None and former_id.binding.key == by_email.key:
         return by_email
+    # Neither is current: both must have been retired from one binding, and not too long ago.
     owner, other = still_resolves(former_id, found.now, policy), still_resolves(former_email, found.now, policy)
     if by_id is None and by_email is None and owner is not None and other is not None and owner.key == other.key:
         return owner
@@ -139,10 +163,12 @@ def _stale_pair(by_id: Binding | None, by_email: Binding | None, found: Found, p
 
 def _decide_external_id(claim: Claim, found: Found, policy: Policy, *, needs_profile: bool) -> Decision:
     current = found.current(Kind.EXTERNAL_ID)
+    # A binding without an email is not enough: an id alone, sent to Klaviyo, makes a duplicate (P1).
     if current is not None and current.email is not None:
         return _send(
             current, found, policy, rule="R8", reason="the map knows the external_id", needs_profile=needs_profile
         )
+    # An id that is current on a binding is not looked for among the retired ones: ownership beats retirement.
     former = None if current is not None else still_resolves(found.retired(Kind.EXTERNAL_ID), found.now, policy)
     if former is not None and former.email is not None:
         reason = "the external_id is a former one of this customer"
@@ -157,6 +183,7 @@ def _decide_email(claim: Claim, found: Found, policy: Policy, *, needs_profile: 
     current = found.current(Kind.EMAIL)
     if current is not None:
         return _send(current, found, policy, rule="R10", reason="the map knows the email", needs_profile=needs_profile)
+    # The address is current on no binding, so its former owner may still be meant (R11).
     former = still_resolves(found.retired(Kind.EMAIL), found.now, policy)
     if former is not None and former.email is not None:
         reason = "the email is a former one of this customer"
@@ -182,10 +209,12 @@ def _send(
     needs_profile: bool,
     rewritten: bool = False,
 ) -> Decision:
+    # The legacy dialect can name no profile and read none back, so the next two do not hold there.
     if needs_profile:
         if binding.profile_id is None:
             reason = "the profile of this customer is not known yet"
             return Decision("contact", binding.identity, "R4", reason, rewritten, binding)
+        # R16. None means that no check has succeeded yet, or that a 404 has put the last one in doubt (H36).
         if binding.verified_at is None or found.now - binding.verified_at >= policy.refresh_after:
             reason = "the profile was not checked for a while"
             return Decision("lookup", binding.identity, "R16", reason, rewritten, binding)

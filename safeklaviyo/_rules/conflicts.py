@@ -1,6 +1,6 @@
-"""Identifiers that point to different profiles: whose they are, and which error says so (R15, R17).
+"""Identifiers that point to different profiles: which profile has them, and which error says so (R15, R17).
 
-Pure functions over profiles that were read by their ids. The flow that met a conflict decides what follows from it.
+These are pure functions over profiles that were read by their ids. The flow that met the conflict decides what to do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def other_with(wanted: Binding, own: Profile | None, profiles: Iterable[Profile]) -> Profile | None:
-    """Return another profile than the customer's own, if there is one, that shows one of the identifiers wanted."""
+    """Return a profile, other than the customer's own, that shows one of the identifiers wanted; None without one.
+
+    Args:
+        wanted: The binding as it would be after the change.
+        own: The customer's own profile, if it is known.
+    """
     for profile in profiles:
         has_id = wanted.external_id is not None and profile.external_id == wanted.external_id
         has_phone = wanted.phone_number is not None and phone_of(profile) == wanted.phone_number
@@ -31,7 +36,8 @@ def other_with(wanted: Binding, own: Profile | None, profiles: Iterable[Profile]
 
 
 def taken_error(wanted: Binding, other: Profile) -> errors.IdentityError:
-    """Return the error that says whose an identifier wanted is."""
+    """Return the error that names the other profile and the identifier that it has."""
+    # The other profile may have several of them; the error names one, so that the caller has one thing to do next.
     common = {"external_id": other.external_id, "email": email_of(other)}
     if has_email(other, wanted.email):
         whose = "another customer's" if other.external_id is not None else "on another profile"
@@ -53,10 +59,11 @@ def taken_error(wanted: Binding, other: Profile) -> errors.IdentityError:
 def unexplained_conflict(
     response: Response | None, pair: Identity, identifier: str | None = None
 ) -> errors.ProfileConflictError:
-    """Return the error for a conflict that the profiles read do not explain (R17).
+    """Return the error for a 409 that none of the profiles read explains (R17).
 
     Args:
-        identifier: The kind of the only identifier that was sent, where it was one.
+        response: The 409; None if the conflict was found without one.
+        identifier: The kind of the identifier that was sent, if only one was.
     """
     cause = None if response is None else error_from(response, outcome="not_applied")
     return errors.ProfileConflictError(
@@ -81,7 +88,7 @@ def ambiguity_error(
 
 
 def drift_error(binding: Binding, profile: Profile, message: str) -> errors.IdentityDriftError:
-    """Return the error that says how Klaviyo contradicts the map."""
+    """Return the error that shows what the map has and what Klaviyo shows instead."""
     return errors.IdentityDriftError(
         message,
         profile_id=profile.id,

@@ -1,6 +1,6 @@
 """What a merge would do, from the two profiles as they were read: pure functions over evidence.
 
-Decided here: what would move, what would be lost, whose consent wins, and what forbids it (Klaviyo's help on merging
+Decided here: what would move, what would be lost, which consent wins, and what forbids it (Klaviyo's help on merging
 profiles: the destination's values win, the source fills gaps, and suppressed with active becomes suppressed). A merge
 cannot be undone, so what is not known forbids it. Not here: doing it (`_flows.leased.merge`).
 """
@@ -28,9 +28,10 @@ def planned_merge(
     """Return what merging one profile into another would do.
 
     Args:
-        source_owner: To whom the map gives the source.
-        owner: To whom the map gives the destination.
+        source_owner: The binding to which the source belongs in the map.
+        owner: The binding to which the destination belongs in the map.
     """
+    # What Klaviyo does not say about consent stays unknown here: the caller must not take None for "no" (F-14).
     before, after = is_unreachable(into), is_unreachable(source)
     suppresses = None if before is None or after is None else after and not before
     return MergePlan(
@@ -55,11 +56,13 @@ def is_unreachable(profile: Profile) -> bool | None:
 def _obstacles(source: Profile, into: Profile, source_owner: Binding | None, owner: Binding | None) -> Iterator[str]:
     if source.id == into.id:
         yield "the two are one profile"
+    # Klaviyo's word and the map's are each enough: either may know of the other customer first.
     if source.external_id is not None and source.external_id != into.external_id:
         yield "the source has an external_id of its own, so it is another customer"
     is_other = source_owner is not None and (owner is None or source_owner.key != owner.key)
     if is_other and source_owner is not None and source_owner.external_id is not None:
         yield "the identity map gives the source to another customer"
+    # Without an email the destination could not be named afterwards: the library names by id and email (P2).
     if into.email is None:
         yield "the destination has no email"
 

@@ -49,9 +49,10 @@ class _Home:
 
 
 class _Held(Held):
-    """What a run holds, and how it waits for a lease: a cancelled run would never learn the token of one granted late.
+    """What a run holds, and how it waits for a lease.
 
-    The store's call therefore goes on in a task of its own.
+    The store's call goes on in a task of its own. If the run is cancelled while the store grants the lease, the token
+    is still learnt, and the lease can be released.
     """
 
     __slots__ = ("_asked", "_granted")
@@ -72,13 +73,14 @@ class _Held(Held):
         asked = self._acquiring
         if asked is None or asked is not self._asked:
             return
+        # Shielded above, so this task goes on after the cancellation; its failure has nothing to release.
         await asyncio.wait({self._granted})
         with suppress(SafeKlaviyoError, asyncio.CancelledError):
             self.end(asked, self._granted.result())
 
 
 class AsyncShell:
-    """Carries out flows with awaited calls, in one event loop after another: each opens what it needs anew."""
+    """Carries out flows with awaited calls, in one event loop after another. Each loop gets its own connections."""
 
     def __init__(self, wiring: Wiring, store: AsyncIdentityStore, client: AsyncClient | None) -> None:
         check_client(client, AsyncClient)
@@ -115,7 +117,8 @@ class AsyncShell:
             return value
         except BaseException as error:
             flow.close()
-            # After a GeneratorExit there is no loop that could wait.
+            # A `SafeKlaviyoError` came out of the flow, which has decided about its leases itself. After a
+            # GeneratorExit there is no loop that could wait.
             if held is not None and not isinstance(error, SafeKlaviyoError | GeneratorExit):
                 await self._let_go(home.sender, held)
             raise
@@ -136,7 +139,7 @@ class AsyncShell:
         task = asyncio.create_task(work())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
-        with suppress(asyncio.CancelledError):  # another one may come meanwhile, and the first is the caller's
+        with suppress(asyncio.CancelledError):  # a second cancellation may come here; the caller gets the first
             await asyncio.wait({task}, timeout=PROMPT)
 
     async def _start(self, loop: AbstractEventLoop) -> _Home:
@@ -162,7 +165,7 @@ class AsyncShell:
         """Same as `Shell.close`."""
         self._is_closed = True
         home, self._home = self._home, None
-        # Another loop's connections are closed by that loop, when it learns that nobody holds the keeper any more.
+        # Connections of another loop are closed by that loop, once the keeper has no reference left.
         if home is not None and home.loop is asyncio.get_running_loop() and home.pid == getpid():
             await home.keeper.aclose()
 

@@ -83,6 +83,7 @@ def wiring(
     Raises:
         ConfigurationError: One makes no sense; the message says which, and never what it was.
     """
+    # The key first: the headers hold it, and the map's account is remembered under its digest.
     key = _key(api_key)
     target = _target.target(base_url, _headers(key, revision), *_http.limits(timeout))
     namespace, token = _name("account", account), _name("public_key", public_key)
@@ -103,6 +104,7 @@ def _key(api_key: object) -> str:
     if not isinstance(key, str) or not key.strip():
         raise ConfigurationError("there is no API key: pass api_key, or set KLAVIYO_API_KEY")
     key = key.strip()
+    # A line break in a header would end it and begin another one. The message must not quote the key (P8).
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError("the API key has characters that no key has")
     return key
@@ -142,6 +144,7 @@ def store_url(store: object) -> str:
     """
     if store is None:
         store = os.environ.get("SAFEKLAVIYO_STORE") or None
+    # A warning and no error: one host with an SQLite file is a complete installation.
     if store is None:
         _warn_of_default()
         return default_url()
@@ -154,5 +157,5 @@ def store_url(store: object) -> str:
 
 @cache
 def _warn_of_default() -> None:
-    """Say it once in the life of a process."""
+    """Log the warning once in the life of a process."""
     logger.warning("the identity map is an SQLite file, which serves this host only; pass store= to choose another")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Effect, Flow
 
 PROMPT: Final = 1.0
-"""Seconds that a call which was cut off waits at most until its leases are gone."""
+"""The longest time in seconds that a call which was cut off waits until its leases are released."""
 
 _AT_ONCE: Final = 0.001
 _BLANKS: Final = str.maketrans("01", " \t")
@@ -41,11 +41,12 @@ class Held:
     def begin(self, effect: Effect[Any]) -> Effect[Any]:
         """Note an effect that is about to be carried out, and return what is to be carried out."""
         if isinstance(effect, Acquire):
-            # JSON ends before the blanks, so that the mark changes nothing for who reads the intent.
+            # The mark is of blanks after the JSON, so that the intent reads the same with it.
             mark = f"{uuid4().int:0128b}".translate(_BLANKS)
             self._acquiring = effect = replace(effect, intent=effect.intent + mark)
         elif isinstance(effect, Send) and effect.request.repeat is not Repeat.READ:
-            self._leases.clear()  # they stay
+            # From here on only the next call can find out what became of the write, so lease and intent must stay.
+            self._leases.clear()
         return effect
 
     def end(self, effect: Effect[Any], result: Any) -> None:
@@ -67,10 +68,12 @@ class Held:
     def let_go(self) -> Flow[None]:
         """Give back what the run held when it was cut off."""
         for token, (account, taken_over) in self._leases.items():
+            # A lease that was taken over has another call's unfinished write: it expires, and its intent stays.
             if taken_over:
                 yield from Renew(account, token, _AT_ONCE)
             else:
                 yield from Release(account, token)
+        # The run was cut off before the store's answer came. Only the mark tells this lease from another call's.
         asked = self._acquiring
         if asked is not None:
             found = yield from Find(asked.account, tuple(asked.identifiers))

@@ -64,9 +64,11 @@ def target(base_url: object, headers: Mapping[str, str], phases: Mapping[str, fl
     parts = _BASE.fullmatch(base_url) if isinstance(base_url, str) else None
     if parts is None or int((parts[3] or ":0")[1:]) > 65535:
         raise ConfigurationError("base_url has to be a scheme and a host, such as https://a.klaviyo.com")
+    # The key travels in a header, so plain http is for a simulator on this machine only (F-30).
     scheme, host, port = parts[1].lower(), parts[2].lower(), parts[3] or ""
     if scheme != "https" and not is_loopback(host):
         raise ConfigurationError("base_url has to begin with https://; plain http is for loopback only")
+    # As bytes, once for all requests of the client: this is on the path of every call (F-32).
     sent = {"Host": host + port, **headers}
     wire = tuple((name.encode(), value.encode()) for name, value in sent.items())
     return Target(f"{scheme}://{host}{port}", host, wire, phases, limit)
@@ -76,6 +78,7 @@ def is_loopback(host: str) -> bool:
     """Tell whether a host is this machine, by its name alone."""
     if host == "localhost":
         return True
+    # By name alone: a look-up in the DNS could answer differently when the request is sent.
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:

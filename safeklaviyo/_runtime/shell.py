@@ -43,7 +43,7 @@ class _Process:
 
 
 class Shell:
-    """Carries out flows with blocking calls. Safe between threads; after a fork the child opens what it needs anew."""
+    """Carries out flows with blocking calls. Safe between threads; after a fork the child gets its own connections."""
 
     def __init__(self, wiring: Wiring, store: IdentityStore, client: SyncClient | None) -> None:
         check_client(client, SyncClient)
@@ -73,6 +73,7 @@ class Shell:
                 try:
                     result = self._perform(process.sender, effect)
                 except SafeKlaviyoError as error:
+                    # Into the flow, which decides whether it repeats, releases its lease or lets the caller know.
                     effect = flow.throw(error)
                 else:
                     if held is not None:
@@ -88,9 +89,9 @@ class Shell:
             raise
 
     def _let_go(self, sender: Sender, held: Held) -> None:
-        """Give back the leases of a run that was cut off, as far as the map answers soon.
+        """Release the leases of a run that was cut off, if the map answers within `PROMPT` seconds.
 
-        In a thread of its own, because a map that is silent must not keep the exception from the caller.
+        In a thread of its own: a store that does not answer must not keep the exception from the caller.
         """
 
         def work() -> None:
@@ -102,7 +103,7 @@ class Shell:
 
         if held.is_nothing:
             return
-        with suppress(Exception):  # another one may come meanwhile, and the first is the caller's
+        with suppress(Exception):  # a second exception may come here; the caller gets the first
             thread = Thread(target=work, name="safeklaviyo-release", daemon=True)
             thread.start()
             thread.join(PROMPT)
@@ -160,7 +161,7 @@ def check_open(*, is_closed: bool) -> None:
 
 
 def ambient(effect: Effect[object]) -> Any:
-    """Carry out an effect for which nobody waits: a look at a clock, or a new id."""
+    """Carry out an effect that takes no time: a look at a clock, or a new id."""
     if isinstance(effect, Monotonic):
         return time.monotonic()
     if isinstance(effect, Now):

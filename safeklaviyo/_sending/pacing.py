@@ -57,7 +57,7 @@ class Pacer:
             at: Now, by the clock that all calls use.
             until: The latest time that is of use.
             held: The place taken before and waited for. Asked again with it, the answer is now, unless its time has
-                not come or the endpoint was closed meanwhile. A place given up stays counted, which errs on the safe
+                not come or the endpoint was closed since. A place given up stays counted, which errs on the safe
                 side.
         """
         return self._queue(endpoint).reserve(at, until, held)

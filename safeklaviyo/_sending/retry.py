@@ -1,12 +1,14 @@
-"""Sending one request, with patience: pacing, repeats, and what is known of Klaviyo afterwards.
+"""Sending one request: in its turn, repeated where that is safe, with the outcome that is known in the end.
 
-Decided here: whether a failed request may be repeated, when, how often, and what the outcome is in the end. What is in
-a request or an answer is `_api`'s; how long an endpoint's queue is, `pacing`'s; how much may be repeated over all
-calls, `budget`'s.
+Decided here: whether a failed request may be repeated, when, how often, and what its outcome is. Not here: what is in
+a request or an answer (`_api`), how long an endpoint's queue is (`pacing`), how much may be repeated over all calls
+(`budget`).
 
-The policy is tenacity's: stop, wait and retry callables, driven through `BaseRetrying.iter`, which does no I/O. It is
-entered only after a first failure, with that failure as its first attempt, so a call that succeeds pays nothing for it
-(F-33). tenacity reads `time.monotonic` itself; the deadline is therefore counted here, on the `Monotonic` effect.
+The policy is tenacity's: stop, wait and retry callables, driven through `BaseRetrying.iter`, which does no I/O.
+
+- A call enters it only after a first failure, with that failure as its first attempt. A call that succeeds pays nothing
+  for it (F-33).
+- tenacity reads `time.monotonic` itself. The deadline is therefore counted here, on the `Monotonic` effect.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from safeklaviyo.policy import RetryPolicy
 
 FIRST_BACKOFF: Final = 0.5
-"""The ceiling of the first wait in seconds, where nobody said how long; it doubles with each attempt."""
+"""The ceiling of the first wait in seconds, where the answer named none; it doubles with each attempt."""
 
 Again = Callable[[], Flow[Request]]
 Before = Callable[[float], Flow[None]]
@@ -48,7 +50,9 @@ class Failure(Enum):
     REFUSED = "any other 4xx"
 
 
+# Klaviyo may have carried the request out.
 _UNCERTAIN: Final = frozenset({Failure.NO_RESPONSE, Failure.FOREIGN, Failure.BROKEN})
+# Klaviyo has not carried the request out.
 _UNDONE: Final = frozenset({Failure.CROWDED, Failure.NOT_SENT, Failure.THROTTLED})
 
 _CLOCK: Final = Monotonic()
@@ -72,8 +76,8 @@ class Exchange:
     """An answer that the caller asked for.
 
     Attributes:
-        doubt: An earlier attempt of the same write may have been carried out, so that a 409 or a 404 may be the
-            trace of it.
+        doubt: Klaviyo may have carried out an earlier attempt of the same write. A 409 or a 404 may then be the trace
+            of that attempt.
     """
 
     response: Response
@@ -105,6 +109,7 @@ class Line:
         ceiling = wait_exponential(multiplier=FIRST_BACKOFF, max=policy.max_delay)
 
         def wait(state: RetryCallState) -> float:
+            # Random, so that many callers that failed together do not come back together. A ``Retry-After`` is a floor.
             asked = _failed(state).error.retry_after
             return random() * ceiling(state) if asked is None else asked + random()
 
@@ -119,7 +124,7 @@ class Line:
         failed = _failed(state)
         is_too_long = (failed.error.retry_after or 0.0) > self.policy.max_delay
         is_too_late = failed.at + state.upcoming_sleep > failed.deadline
-        # Last, because it pays.
+        # The budget comes last, because asking it takes from it: a repeat that another limit forbids must cost nothing.
         return self._are_all_made(state) or is_too_long or is_too_late or not self.budget.take(failed.cost)
 
 
@@ -169,10 +174,10 @@ def transmit(
 
     Args:
         accept: Statuses besides 2xx that the caller can read; they are answers, and never repeated.
-        again: Builds the request anew after each wait, so before each repeat: an event's address is read anew, its
-            key and time are not.
-        before: Called before each wait and again right before each attempt, with the seconds that the two, or the
-            attempt alone, may take; it renews a lease, and raises to stop.
+        again: Builds the request again after each wait, and so before each repeat. An event's address is read again;
+            its key and time stay as they were (P5).
+        before: Called before each wait, with the seconds that the wait and the attempt may take, and once more right
+            before each attempt, with the seconds of the attempt. It renews a lease, and raises to stop.
 
     Raises:
         NotSentError: No connection was made.
@@ -181,9 +186,12 @@ def transmit(
             sent: then `status_code` is 0, `code` is ``"queue_too_long"`` and `retry_after` is the wait refused.
         APIStatusError: Klaviyo refused otherwise, or failed.
 
-    Of all these, `outcome` is ``"unknown"`` if any attempt of a write may have been carried out, and `may_retry` says
-    whether the same call is safe, and of any use, later.
+    In all these errors
+
+    - `outcome` is ``"unknown"`` if Klaviyo may have carried out any attempt of a write;
+    - `may_retry` says whether the same call is safe, and of any use, later.
     """
+    # The first attempt is made outside the retry policy, so that a call that succeeds does not pay for it (F-33).
     sender = _Sender(line, request, accept, again, before)
     result = yield from sender.attempt()
     if isinstance(result, Response):
@@ -200,8 +208,8 @@ def transmit(
 
 def _patience(state: RetryCallState) -> float | None:
     """Return the seconds to wait after a failure before the next attempt; None if there is to be none."""
-    # One controller serves all calls of a client: it keeps nothing from one step to the next, which `begin` sees to
-    # wherever the flow is resumed. What belongs to a call is in its state.
+    # One controller serves all calls of a client. `begin` clears what it keeps of the step before, which may have been
+    # another call's or in another thread. What belongs to this call is in `state`.
     state.retry_object.begin()
     step = state.retry_object.iter(state)
     return float(step) if isinstance(step, DoSleep) else None
@@ -209,6 +217,7 @@ def _patience(state: RetryCallState) -> float | None:
 
 def _persist(sender: _Sender, failed: _Failed) -> Flow[Exchange | SafeKlaviyoError]:
     """Repeat after a first failure, as long as the policy says so; return the answer, or the error to raise."""
+    # A doubt never goes away: a later attempt that Klaviyo refuses says nothing about an earlier one.
     doubt = False
     state = RetryCallState(sender.line.retrying, None, (), {})
     while True:
@@ -227,6 +236,7 @@ def _persist(sender: _Sender, failed: _Failed) -> Flow[Exchange | SafeKlaviyoErr
         if isinstance(result, Response):
             sender.line.budget.give(failed.cost)
             return Exchange(result, doubt=doubt)
+        # No attempt was made this time. The failure before says more to the caller than the length of the queue.
         if result.failure is Failure.CROWDED:
             return _verdict(failed, doubt=doubt)
         failed = result
@@ -240,7 +250,7 @@ def _verdict(failed: _Failed, *, doubt: bool) -> SafeKlaviyoError:
 
 
 def _mark(error: SafeKlaviyoError, *, doubt: bool) -> None:
-    """A definite refusal says nothing about the attempts before it."""
+    """Set the outcome to unknown if an attempt before this error may have been carried out."""
     if doubt:
         error.outcome = "unknown"
 
@@ -272,6 +282,7 @@ class _Sender:
             return (yield from self._failed(Failure.NOT_SENT, error))
         except NoResponseError as error:
             return (yield from self._failed(Failure.NO_RESPONSE, error))
+        # Before the status is read: a proxy's 404 or 409 must not count as Klaviyo's word (F-34).
         if not is_from_klaviyo(self._request.endpoint, response):
             return (yield from self._distrust(response))
         if not is_success(response.status) and response.status not in self._accept:
@@ -281,15 +292,17 @@ class _Sender:
         return response
 
     def pause(self, seconds: float) -> Flow[None]:
-        """Wait; what the request says may be out of date afterwards."""
+        """Wait, and note that what the request says may be out of date afterwards."""
+        # The lease has to outlive the wait and the attempt after it, or another call takes it over in between.
         if self._before is not None:
             yield from self._before(seconds + self.line.attempt)
         yield from Sleep(seconds)
         self._has_waited = True
 
     def _turn(self) -> Flow[_Failed | None]:
-        """Wait for this request's place in the queue; a failure if it would come too late."""
+        """Wait for this request's place in the queue; return a failure if the place would come after the deadline."""
         place: float | None = None
+        # In a loop, because an answer to another call can move the places while this one waits.
         while True:
             if self._has_waited and self._again is not None:
                 self._request = yield from self._again()
@@ -302,14 +315,15 @@ class _Sender:
             if place <= at:
                 break
             yield from self.pause(place - at)
+        # The last step before the request leaves: a lease that was taken over stops it here (P4).
         if self._before is not None:
             yield from self._before(self.line.attempt)
         return None
 
     def _distrust(self, response: Response) -> Flow[_Failed]:
-        """Make a failure of an answer that something before Klaviyo gave: nothing is concluded from it."""
+        """Make a failure of an answer that is not Klaviyo's: nothing is concluded from its status or body (F-34)."""
         if response.status == 429 or response.status >= 500:
-            # These say "later", whoever said them; the caller is told of them as of Klaviyo's own.
+            # A proxy's 429 or 5xx means "later", as Klaviyo's does, so the caller gets the same error for both.
             return (yield from self._examine(response, Failure.FOREIGN))
         message = f"the answer ({response.status}) is not Klaviyo's: what Klaviyo did is unknown; try again later"
         error = NoResponseError(message, retry_after=retry_after(response.headers))
@@ -317,6 +331,7 @@ class _Sender:
 
     def _examine(self, response: Response, failure: Failure | None = None) -> Flow[_Failed]:
         """Make a failure of an answer, and let the pacer learn from it."""
+        # The time of day is asked for only where the header is a date, which nothing else can read (F-20).
         is_date = "retry-after" in response.headers and retry_after(response.headers) is None
         now = (yield from Now()) if is_date else None
         error = error_from(response, outcome="not_applied", now=now)
@@ -327,8 +342,8 @@ class _Sender:
     def _failed(self, failure: Failure, error: SafeKlaviyoError) -> Flow[_Failed]:
         at = yield from _CLOCK
         assert self._deadline is not None
-        # The frames of its traceback keep those of this flow from Python 3.12 on, which keep the error (F-32). What the
-        # transport met is its cause.
+        # From Python 3.12 on the traceback's frames hold the frames of this flow, and those hold the error: a cycle
+        # (F-32). What the transport met stays reachable as the error's cause.
         failed = _Failed(self._request.repeat, failure, error.with_traceback(None), at, self._deadline)
         error.outcome = "unknown" if failed.leaves_doubt else "not_applied"
         return failed

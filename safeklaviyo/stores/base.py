@@ -4,20 +4,24 @@ A store keeps, for each account apart: *bindings* (who is who now), *retired* id
 *leases* (who is writing, and what), a *journal* of changes, and a few *notes*. It decides nothing about identities;
 the rules are in `_rules`.
 
-Every operation is atomic: it happens wholly or not at all, and as if alone, whichever threads, processes and hosts
-share the store. The rules that a store keeps:
+Every operation is atomic, also between threads, processes and hosts that share the store: all of it happens or none,
+and no other operation comes in between. The rules that a store keeps:
 
 1. Among the bindings of an account an external id, an email and a profile id each occur at most once.
 2. An identifier is current or retired, never both, and retired from one binding at most. Binding it un-retires it.
-3. No two leases of an account share an identifier, whether they have expired or not: an expired lease stays, with its
-   intent, until somebody takes it over or releases it.
-4. Tokens only rise. A token is valid until its lease is released or taken over; expiry alone does not end it, so a
-   clock that jumps cannot fence a holder whom nobody has replaced.
+3. No two leases of an account share an identifier, also where they have expired: an expired lease stays, with its
+   intent, until a call takes it over or releases it.
+4. Tokens only rise. A token is valid until its lease is released or taken over. Expiry alone does not end it, so a
+   clock that jumps cannot fence a holder that no other call has replaced.
 5. Times come from the store's own clock, so hosts that share a store need not agree on theirs.
 
-A store that cannot answer raises `StoreUnavailableError`, one that finds somebody else's data `StoreIncompatibleError`,
-and one that cannot work as it is set up `ConfigurationError`, each with its first use at the earliest. It never answers
-"nothing known" because of a failure. ``safeklaviyo.testing.contract`` holds the tests of all this.
+A store raises, with its first use at the earliest:
+
+- `StoreUnavailableError`: it cannot answer. It never answers "nothing known" because of a failure (P6).
+- `StoreIncompatibleError`: the data that it finds is not a map of this version.
+- `ConfigurationError`: it cannot work as it is set up.
+
+``safeklaviyo.testing.contract`` holds the tests of all this.
 """
 
 from __future__ import annotations
@@ -78,7 +82,7 @@ class IdentityStore(ABC):
 
         Raises:
             StoreUnavailableError: The map cannot answer now; a change may have been made or not.
-            StoreIncompatibleError: Something else than a map of this version stands where the map should be.
+            StoreIncompatibleError: The data that stands where the map should be is not a map of this version.
             ConfigurationError: The store cannot work as it is set up.
         """
 
@@ -96,9 +100,13 @@ class IdentityStore(ABC):
             ttl: Seconds until the lease expires.
 
         Returns:
-            The new lease. Or, if an expired lease holds one of the identifiers, even beside one that has not expired:
-            that lease with its own identifiers and intent, under a new token, for `ttl` from now, with `taken_over`
-            set (the lowest token first, if there are several). Or None, if only leases that have not expired do.
+            One of
+
+            - the new lease, if no lease holds any of the identifiers;
+            - an expired lease that holds one of them, taken over: with its own identifiers and intent, under a new
+              token, for `ttl` from now, and with `taken_over` set. Of several it is the one with the lowest token, and
+              leases that have not expired do not matter then;
+            - None, if leases hold some of them and none has expired.
         """
         return self.perform(calls.Acquire(account, identifiers, intent, ttl))
 
@@ -117,11 +125,14 @@ class IdentityStore(ABC):
     def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
         """Add many bindings in one transaction, each on its own merits, in the order given.
 
-        A row is ``"unchanged"`` if one binding says all that it says already. It is ``"conflict"`` if its identifiers
-        are current on several bindings, if it contradicts the one they are current on (in the external id, email,
-        profile id or phone number), or if an identifier of the row or of that binding is under a lease. Else it is
-        ``"added"``, with `verified_at` as given: as a new binding, or by filling in what the binding lacks, such as the
-        external id of a guest. A row's `key` and `version` say nothing.
+        A row's `key` and `version` are ignored. What becomes of it:
+
+        - ``"unchanged"``: one binding has all values of the row already.
+        - ``"conflict"``: its identifiers are current on several bindings; or the row contradicts the binding that has
+          them (in the external id, email, profile id or phone number); or an identifier of the row or of that binding
+          is under a lease.
+        - ``"added"``, with `verified_at` as given: the row became a new binding, or filled in what a binding lacked,
+          such as the external id of a guest.
         """
         return self.perform(calls.Add(account, bindings))
 
@@ -130,7 +141,7 @@ class IdentityStore(ABC):
 
         Args:
             account: The account.
-            identifier: Whose binding to forget.
+            identifier: An identifier that is current on the binding to forget.
             token: The lease under which this is done, which stays as it is; None for no lease.
 
         Returns:
@@ -139,7 +150,7 @@ class IdentityStore(ABC):
         return self.perform(calls.Remove(account, identifier, token))
 
     def release_identifier(self, account: str, identifier: Identifier) -> bool:
-        """Forget that the identifier once belonged to somebody; False if it did not."""
+        """Forget that the identifier is retired; False if it is not."""
         return self.perform(calls.ReleaseIdentifier(account, identifier))
 
     def expired(self, account: str, limit: int) -> tuple[Lease, ...]:
@@ -170,13 +181,13 @@ class IdentityStore(ABC):
             limit: How many at most.
 
         Returns:
-            A part. Whoever follows `Page.next` meets each binding that is there all the while exactly once, whatever
-            else changes.
+            A part. A caller that follows `Page.next` to the end gets each binding that exists all that time exactly
+            once, also while others are added or removed.
         """
         return self.perform(calls.ListBindings(account, after, limit))
 
     def bindings(self, account: str, keys: Sequence[str]) -> tuple[Binding, ...]:
-        """Return the bindings of these keys, each once, in any order; a key that is gone is passed over."""
+        """Return the bindings of these keys, each once, in any order; a key without a binding is skipped."""
         return self.perform(calls.ReadBindings(account, keys))
 
     def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
@@ -184,11 +195,11 @@ class IdentityStore(ABC):
         return self.perform(calls.Former(account, bindings))
 
     def restore(self, account: str, former: Sequence[Match]) -> int:
-        """Retire identifiers as of the time that each match says, in one transaction: how a map's past is moved.
+        """Retire identifiers of another map here, as of the time that each match says, in one transaction.
 
-        Each is retired to the binding on which the external id of its match's binding is current here, or the email if
-        that has no external id, or else the profile id. Where there is no such binding, or the identifier is current
-        or retired here already, it is passed over.
+        Each is retired from the local binding that has the same current external id as the match's binding; the same
+        email, if that binding has no external id; or else the same profile id. An identifier is skipped where there is
+        no such binding, and where it is current or retired here already.
 
         Returns:
             How many were retired.
@@ -196,14 +207,14 @@ class IdentityStore(ABC):
         return self.perform(calls.Restore(account, former))
 
     def restore_journal(self, account: str, rows: Sequence[tuple[Binding, JournalRow]]) -> int:
-        """Write rows of another map's journal down, in the order given and in one transaction.
+        """Copy rows of another map's journal into this one, in the order given and in one transaction.
 
-        Each comes with the binding that it is about there. It is about the binding here on which all is current that is
-        current on that one, and is passed over where there is none, or where all that it says is written down about
-        that one already. Its time is kept and its number is new, so that of two rows the higher may be the older.
+        Each row comes with the binding that it is about in the other map. It is attached to the local binding that has
+        the same current identifiers. Rows without such a binding, and exact duplicates, are skipped. A row keeps its
+        time and gets a new number, so a higher number may be older.
 
         Returns:
-            How many were written down.
+            How many rows were copied.
         """
         return self.perform(calls.RestoreJournal(account, rows))
 
@@ -222,7 +233,7 @@ class IdentityStore(ABC):
     def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
         """Return notes behind the given place, about as many as `limit` says.
 
-        Whoever follows `Notes.next` meets each note that is there all the while at least once.
+        A caller that follows `Notes.next` to the end gets each note that exists all that time at least once.
         """
         return self.perform(calls.ListNotes(account, after, limit))
 

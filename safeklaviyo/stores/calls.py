@@ -55,7 +55,7 @@ class Call(Effect[R_co]):
     Attributes:
         method: The name of the method that makes this call. A field of the call is an argument of that name.
         is_read: The call changes nothing.
-        account: The account whose map is asked.
+        account: The account of the map.
     """
 
     method: ClassVar[str]

@@ -265,7 +265,7 @@ class MemoryStore(IdentityStore):
 
 
 class AsyncMemoryStore(Twin):
-    """The asynchronous twin of `MemoryStore`, which never makes anybody wait.
+    """The asynchronous twin of `MemoryStore`, which never waits.
 
     Args:
         clock: The store's clock, in unix seconds.

@@ -22,7 +22,7 @@ _ACCEPTED = (
 )
 _POSTGRES = frozenset({"postgres", "postgresql"})
 _MISSING: dict[str, type[Exception]] = {"postgres": ImportError, "redis": ImportError}
-"""What the import of a store raises whose driver is an extra."""
+"""What the import of a store raises without its driver, where that is an extra."""
 _REDIS = frozenset({"redis", "rediss", "redis+sentinel"})
 
 
@@ -40,7 +40,7 @@ def open_store(url: str) -> IdentityStore:
     ``postgresql://`` and ``postgres://``; see `safeklaviyo.stores.postgres`.
 
     Raises:
-        ConfigurationError: The URL names no store of this version, or one whose driver is not installed.
+        ConfigurationError: The URL names no store of this version, or its driver is not installed.
     """
     store: IdentityStore = _opened(url, "")
     return store
@@ -50,14 +50,14 @@ def open_async_store(url: str) -> AsyncIdentityStore:
     """Same as `open_store`, for asynchronous use.
 
     Raises:
-        ConfigurationError: The URL names no store of this version, or one whose driver is not installed.
+        ConfigurationError: The URL names no store of this version, or its driver is not installed.
     """
     store: AsyncIdentityStore = _opened(url, "Async")
     return store
 
 
 def _opened(url: str, prefix: str) -> Any:
-    """Return a store whose class has that prefix; only the module of the store that is wanted is loaded."""
+    """Return a store of the class with that prefix; only the module of the store that is wanted is loaded."""
     arguments: tuple[str, ...] = (url,)
     if is_redis(url):
         kind = "redis"

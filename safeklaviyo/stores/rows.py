@@ -30,7 +30,7 @@ def owned(binding: Binding) -> tuple[Identifier, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whose an identifier is, or was.
+    """The binding on which an identifier is current, or from which it is retired.
 
     Attributes:
         key: The binding's key.
@@ -70,11 +70,11 @@ class Rows(ABC):
 
     @abstractmethod
     def place(self, identifier: Identifier) -> Place | None:
-        """Return whose the identifier is, or was."""
+        """Return where the identifier is current or retired; None if it is neither."""
 
     @abstractmethod
     def put(self, identifier: Identifier, place: Place) -> None:
-        """Give the identifier this place, whatever it had before."""
+        """Give the identifier this place; a place that it had before is lost."""
 
     @abstractmethod
     def forget(self, identifier: Identifier) -> None:
@@ -142,7 +142,7 @@ class Rows(ABC):
 
     @abstractmethod
     def is_written_down(self, row: JournalRow) -> bool:
-        """Tell whether the journal has that row, under whatever number."""
+        """Tell whether the journal has that row, under any number."""
 
     @abstractmethod
     def inherit(self, key: str, heir: str) -> None:

@@ -1,8 +1,8 @@
 """What each call means, step by step, over the few things that a store of one host must know how to do.
 
-Decided here: what is judged, in which order, and what changes. Not here: how rows are kept, locked and made durable;
-that is the store's own, which calls `perform` inside one transaction. The same stands once more for each server in its
-own words: ``postgres/version_1.sql`` and ``redis/writes.lua``; the tests of agreement hold all three together.
+Decided here: what is checked, in which order, and what changes. Not here: how rows are kept, locked and made durable.
+That is the store's part; it calls `perform` inside one transaction. Each server has the same steps in its own language
+(``postgres/version_1.sql``, ``redis/writes.lua``); the tests of agreement compare all three.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def _means(kind: type[C]) -> Callable[[_Meaning[C, T]], _Meaning[C, T]]:
 
 @_means(calls.Find)
 def _find(rows: Rows, call: calls.Find) -> Found:
+    # A lease on any identifier of a binding found counts, not only on those asked for: its call may write them all.
     matches: list[Match] = []
     concerned = set(call.identifiers)
     for identifier in call.identifiers:
@@ -73,6 +74,7 @@ def _find(rows: Rows, call: calls.Find) -> Found:
 def _acquire(rows: Rows, call: calls.Acquire) -> Lease | None:
     expires = rows.now + call.ttl
     held = {token for each in call.identifiers if (token := rows.token(each)) is not None}
+    # The expired lease with the lowest token is handed over as it is, because its write has to be finished first (H6).
     for token in sorted(held):
         row = rows.lease(token)
         assert row is not None
@@ -84,6 +86,7 @@ def _acquire(rows: Rows, call: calls.Acquire) -> Lease | None:
 
 @_means(calls.Renew)
 def _renew(rows: Rows, call: calls.Renew) -> bool:
+    # Expiry is not asked for: a lease that no call has taken over still fences, so its holder may go on (rule 4).
     row = rows.lease(call.token)
     if row is None:
         return False
@@ -102,13 +105,16 @@ def _release(rows: Rows, call: calls.Release) -> bool:
 @_means(calls.Bind)
 def _bind(rows: Rows, call: calls.Bind) -> BindOutcome:
     change = call.change
+    # First the token: a fenced caller learns no more than that, because it must not write on (P4).
     if _is_fenced(rows, change.token):
         return BindOutcome("fenced")
+    # Then the version: compare-and-set, so that what the caller read long ago does not win (H5).
     wanted = change.binding
     stands = rows.binding(wanted.key) if wanted.key else _same_pair(rows, wanted)
     is_expected = stands is not None and stands.version == wanted.version if wanted.key else stands is None
     if not is_expected:
         return BindOutcome("stale", stands)
+    # Last the uniqueness: an identifier that is current on a binding outside this change stays there (P3).
     for identifier in owned(wanted):
         place = rows.place(identifier)
         if place is not None and place.retired_at is None and place.key not in {wanted.key, *change.absorb}:
@@ -132,6 +138,7 @@ def _add_one(rows: Rows, binding: Binding) -> AddStatus:
         return "conflict"
     if whole == stands:
         return "unchanged"
+    # A lease means that a call is writing about this customer; an import must not change what it relies on.
     if any(rows.token(each) is not None for each in owned(whole)):
         return "conflict"
     _save_current(rows, replace(whole, version=whole.version + 1, verified_at=binding.verified_at))
@@ -213,7 +220,7 @@ def _remember(rows: Rows, call: calls.Remember) -> bool:
 
 
 def _is_fenced(rows: Rows, token: int | None) -> bool:
-    """Tell whether a token is given that is not valid: its lease was released, or somebody took it over."""
+    """Tell whether a token is given and no longer valid: its lease was released, or another call took it over."""
     return token is not None and rows.lease(token) is None
 
 
@@ -228,12 +235,14 @@ def _same_pair(rows: Rows, wanted: Binding) -> Binding | None:
 
 
 def _carry_out(rows: Rows, change: Change, stands: Binding | None) -> Binding:
-    """Make the change, once nothing speaks against it."""
+    """Make a change that passed all checks, and return the binding as it is then."""
     now = rows.now
     former: dict[Identifier, float] = {}
+    # What is absorbed goes first, so that its identifiers are free for the binding that absorbs it.
     absorbed = [key for key in change.absorb if key != change.binding.key]
     for key in absorbed:
         former |= _dissolve(rows, key)
+    # Only emails and external ids are retired: a former profile id must not resolve to this customer.
     if stands is not None:
         for identifier in owned(stands):
             rows.forget(identifier)
@@ -244,10 +253,12 @@ def _carry_out(rows: Rows, change: Change, stands: Binding | None) -> Binding:
     bound = _save_current(rows, replace(change.binding, version=version, verified_at=verified_at))
     for key in absorbed:
         rows.inherit(key, bound.key)
+    # After the binding was saved: an identifier that it keeps is current by now, and is not retired here.
     for identifier, retired_at in former.items():
         place = rows.place(identifier)
         if place is None or place.retired_at is not None:  # ownership beats retirement
             rows.put(identifier, Place(bound.key, retired_at))
+    # The lease ends in the same transaction as the change, so that no process can be killed between the two.
     if change.token is not None:
         rows.revoke(change.token)
     if change.journal is not None:

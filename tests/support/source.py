@@ -87,7 +87,7 @@ def room(name: str) -> str:
 
 SIMULATOR = "safeklaviyo.testing.simulator"
 SIMULATOR_SERVER = "safeklaviyo.testing.server"
-IN_CONTRIBUTING = {"_rules", "_flows", "stores.base"}
+IN_CONTRIBUTING = {"_rules.claims", "_flows.verbs", "stores.base"}
 """Some of the modules to which contributors are sent, as their page writes them."""
 
 

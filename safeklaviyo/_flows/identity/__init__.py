@@ -1,1 +1,1 @@
-"""Who is meant, and is it still so: from a claim to a binding, and from a profile to the map."""
+"""Which customer a claim means, and whether Klaviyo still agrees with the map about that customer."""

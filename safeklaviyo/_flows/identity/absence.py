@@ -4,7 +4,7 @@ A 404 of Klaviyo's own is a doubt, not a fact: a read may come from a replica th
 does not show a profile made a moment ago (H36). So the first 404 marks the doubt and concludes nothing: the caller gets
 a `ProfileNotVisibleError` and may try again. The profile counts as gone when Klaviyo answers 404 again, at least
 `Policy.lag` seconds after the mark, and its search does not show that profile's id (H37: for a merged profile the
-search shows the survivor, so "the search finds nobody" would be the wrong question).
+search shows the survivor, so a search that finds no profile at all would be the wrong test).
 
 The mark has two parts:
 - The binding's `verified_at` is taken away, so that its next use reads the profile first (R16).

@@ -1,7 +1,7 @@
 """Comparing Klaviyo's answers with the map (R15), and bindings that were not checked for a while (R16).
 
-Evidence counts against the map only if it was read after the map was, with nobody writing: an answer that is older than
-the map's last change is read anew before anybody is accused of drift (H7).
+A profile counts as evidence against the map only if it was read after the map, while no other call held a lease on the
+customer. A profile that was read before the map's last change is read again before an error says drift (H7).
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def forget_profile(call: Call, binding: Binding) -> Flow[None]:
 
 
 def check_drift(call: Call, binding: Binding, profile: Profile, *, due: bool = False) -> Flow[Binding]:
-    """Bring the map and a profile that was just read to agree, and return what stands in the map then.
+    """Compare the map with a profile that was just read, resolve a difference, and return the binding as it is then.
 
     Args:
-        due: The check itself is to be written down.
+        due: The time of the check is to be written into the binding.
 
     Raises:
         IdentityDriftError: They contradict each other, and the policy does not adopt what Klaviyo says.
@@ -61,6 +61,7 @@ def check_drift(call: Call, binding: Binding, profile: Profile, *, due: bool = F
         if due:
             yield from Bind(call.account, Change(binding))
         return binding
+    # They differ. Before that is called drift, both are read again: another call may have changed them (H7).
     current, seen = yield from _latest(call, binding, profile)
     if current is None or seen is None:  # removed from the map, or deleted in Klaviyo, while we looked
         return binding
@@ -69,13 +70,19 @@ def check_drift(call: Call, binding: Binding, profile: Profile, *, due: bool = F
         return current
     if verdict == "contradicts" or (yield from former_kinds(call, current, seen)):
         return (yield from _contradicted(call, current, seen))
+    # A guest's profile has an external id now, or the pair is on another profile: the map learns both.
     external_id = seen.external_id or current.external_id
     learnt = replace(current, external_id=external_id, profile_id=seen.id)
     return (yield from _learn(call, current, learnt, seen, None))
 
 
 def _latest(call: Call, binding: Binding, profile: Profile) -> Flow[tuple[Binding | None, Profile | None]]:
-    """Return the binding and the profile, the profile read after the binding, with nobody writing about either."""
+    """Return the binding and the profile, with the profile read after the binding and no lease on either.
+
+    Returns:
+        None for the binding if it is gone or has no profile; None for the profile if it is gone.
+    """
+    # Repeats until two looks into the map, one before and one after the profile was read, show the same version.
     current, seen = binding, profile
     while True:
         found = yield from Find(call.account, _names(current))
@@ -104,6 +111,7 @@ def _of_key(found: Found, key: str) -> Binding | None:
 
 def _contradicted(call: Call, binding: Binding, profile: Profile) -> Flow[Binding]:
     """Repair a former identifier, adopt what Klaviyo says, or refuse."""
+    # First the repair: a former identifier came back by a late event, not by a decision of the shop (H1).
     is_former = yield from was_put_back(call, binding, profile)
     if is_former and (yield from repair_profile(call, profile.id)):
         return binding
@@ -126,10 +134,10 @@ def _learn(
 
 
 def note_quietly(call: Call, change: Change) -> Flow[Binding | None]:
-    """Write down something that is only of use later; a map that cannot take it now loses nothing.
+    """Write a change that only saves work later. A store that cannot take it now costs nothing.
 
     Returns:
-        What stands in the map, if it could be written.
+        The binding as it is then; None if the change was not written.
     """
     try:
         outcome = yield from Bind(call.account, change)

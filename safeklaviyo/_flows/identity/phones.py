@@ -1,8 +1,8 @@
-"""Phones (R14): attached to a profile that is known, and never used to say who somebody is.
+"""Phones (R14): attached to a profile that is known, and never used to decide which customer is meant.
 
-A phone never travels with a create, an import or an event: to Klaviyo a known phone with a new email is the same
+A phone never travels with a create, an import or an event. To Klaviyo a known phone with a new email is the same
 person, so one customer's profile would be handed to another ("Update profile identifiers via API"). Nothing here can
-fail the call, whose main write is done by then.
+fail the call, because its main write is done by then.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def attach_phone(call: Call, claim: Claim, binding: Binding, profile: Profile | 
     elif binding.profile_id is None:
         _notice(call, "phone_not_attached", "the profile is not known by its id yet, so the phone number was left out")
     else:
+        # Any failure becomes a warning: an error now would say that the main write had failed.
         try:
             yield from _attach(call, binding, binding.profile_id, claim.phone_number, profile)
         except SafeKlaviyoError:
@@ -49,6 +50,7 @@ def attach_phone(call: Call, claim: Claim, binding: Binding, profile: Profile | 
 def _attach(call: Call, binding: Binding, profile_id: str, phone_number: str, profile: Profile | None) -> Flow[None]:
     if profile is None:
         profile = yield from read_profile(call, profile_id)
+    # Klaviyo is asked although the map knows no number: a form or a person may have added one.
     held = None if profile is None else phone_of(profile)
     if held is None:
         try:

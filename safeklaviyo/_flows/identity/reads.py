@@ -1,6 +1,7 @@
 """Reading Klaviyo inside flows: one profile, or all that answer to a pair.
 
-Decided here: that a search is only a pointer. Whatever it finds is read by its id before anybody relies on it (H7).
+Decided here: that a search is only a pointer. Each profile that it finds is read by its id before a flow relies on it
+(H7).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def understood(read: Callable[[Response], T], response: Response) -> T:
     """Read an answer that nothing can be decided without.
 
     Raises:
-        NoResponseError: It cannot be read; to take it for "nobody" could give a profile away (P6).
+        NoResponseError: It cannot be read. To take it for "no such profile" could give a profile away (P6).
     """
     try:
         return read(response)
@@ -52,7 +53,7 @@ def understood(read: Callable[[Response], T], response: Response) -> T:
 
 
 def read_profile(call: Call, profile_id: str) -> Flow[Profile | None]:
-    """Read one profile; None where Klaviyo answers 404, which says that it is gone only by way of `_absence`.
+    """Read one profile; None where Klaviyo answers 404. Whether the profile is gone then is decided in `absence`.
 
     A merged source may also answer as the profile it went into.
     """
@@ -93,11 +94,13 @@ def gather(
         ProfileNotVisibleError: The search shows a profile that cannot be read. The two contradict each other, so
             nothing is concluded: to take the profile for missing would make its customer a second one.
     """
+    # Step 1: ask the search for each identifier, in each spelling that Klaviyo may have kept.
     found: set[str] = set()
     for kind, values in ((Kind.EMAIL, emails), (Kind.EXTERNAL_ID, external_ids)):
         for value in dict.fromkeys(values):
             for spelling in () if value is None else spellings(kind, value):
                 found.update((yield from search(call, kind, spelling)))
+    # Step 2: read each profile by its id. What the search says about it may be out of date (H7).
     evidence = Evidence()
     for profile_id in dict.fromkeys((*also, *sorted(found))):
         profile = None if profile_id is None else (yield from read_profile(call, profile_id))
@@ -122,8 +125,8 @@ def not_visible(*, retry_after: float | None = None) -> ProfileNotVisibleError:
 def tied(call: Call, binding: Binding) -> Flow[Binding]:
     """Return a binding with its profile's id, looked up in Klaviyo where the map does not know it.
 
-    A binding that was imported has no profile id, although its customer may have a profile. Its lack means something
-    only after Klaviyo has been asked, as first contact asks (F-35). The map is not written.
+    A binding that was imported has no profile id, although its customer may have a profile. Only Klaviyo can say that
+    there is none, so it is asked as first contact asks it (F-35). The map is not written.
 
     Raises:
         IdentityError: The profiles that Klaviyo shows are another customer's too, or several.
@@ -158,10 +161,10 @@ def spellings(kind: Kind, value: str) -> tuple[str, ...]:
 
 
 def owner_in_map(call: Call, profile: Profile, email: str | None) -> Flow[tuple[Binding | None, bool]]:
-    """Return to whom the map gives a profile, and whether the profile shows an address that this owner has left.
+    """Return the owner of a profile by the map, and whether the profile shows a former address of that owner.
 
-    A late event or a late write can put a former address back (H2). Such a profile is to be restored (R15) before
-    anybody is told that the address is taken.
+    A late event or a late write can put a former address back (H2). The caller then repairs the profile (R15) before it
+    reports that the address is taken.
     """
     wanted = [Identifier(Kind.PROFILE_ID, profile.id)]
     if email is not None and has_email(profile, email):
@@ -187,7 +190,7 @@ def former_kinds(call: Call, binding: Binding, profile: Profile) -> Flow[set[Kin
 
 
 def was_put_back(call: Call, binding: Binding, profile: Profile) -> Flow[bool]:
-    """Tell whether all that a profile shows otherwise than the map is a former identifier of the same customer."""
+    """Tell whether each identifier in which the profile differs from the map is a former one of the same customer."""
     former = yield from former_kinds(call, binding, profile)
     is_email_known = has_email(profile, binding.email) or Kind.EMAIL in former
     is_id_known = profile.external_id == binding.external_id or Kind.EXTERNAL_ID in former

@@ -1,6 +1,6 @@
-"""Who is meant: from a claim to a binding that can be named in a request (R3 to R13, R16).
+"""Which customer a claim means: from the claim to a binding that can be named in a request (R3 to R13, R16).
 
-The warm path is one look into the map. Everything else ends in deciding again, so that what is sent is always what the
+The warm path is one look into the map. Every other path ends in deciding again, so that a request always names what the
 map said last.
 """
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from safeklaviyo.policy import Policy
 
 _PATIENT_ROUNDS = 8
-"""Decisions in a row before this call waits between them: others are changing the same customer all the time."""
+"""Decisions in a row before this call waits between them, because other calls keep changing the same customer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Who is meant.
+    """The customer that a claim means.
 
     Attributes:
         rewritten: An identifier of the claim was a former one.
@@ -52,7 +52,7 @@ class Resolved:
 def resolve(
     call: Call, claim: Claim, person: Person = NOTHING, *, main: bool = False, policy: Policy | None = None
 ) -> Flow[Resolved]:
-    """Find out who is meant, and make sure that they have a profile.
+    """Find out which customer is meant, and make sure that this customer has a profile.
 
     Args:
         person: What to write along, if the profile has to be created.
@@ -60,9 +60,9 @@ def resolve(
         policy: In place of the client's.
 
     Raises:
-        IdentityError: Who it is, is in doubt; nothing was written.
-        ErasedError: They were erased.
-        LeaseHeldError: Somebody else is acting on this customer.
+        IdentityError: It is not certain which customer is meant; nothing was written.
+        ErasedError: The customer was erased.
+        LeaseHeldError: Another call is writing about this customer.
     """
     policy = policy or call.policy
     rounds = 0
@@ -77,6 +77,7 @@ def resolve(
             continue
         if rounds > _PATIENT_ROUNDS:
             yield from wait(call, None)
+        # Not before a send: an erased customer has no binding, and the warm path stays at one look (F-32).
         yield from refuse_erased(call, claim)
         if decision.action == "lookup":
             yield from _look_up(call, decision)
@@ -98,6 +99,8 @@ def _make_contact(call: Call, decision: Decision, person: Person, *, main: bool)
     contact = yield from run_leased(call, lease, body)
     if contact is None:
         return None
+    # The address came back to a former owner's profile (H2). That profile is repaired first, outside the lease on the
+    # claim, because the repair takes a lease on the former owner.
     if contact.put_back is not None and contact.owner is not None:
         restored = yield from repair_profile(call, contact.put_back.id)
         if not restored:
@@ -120,11 +123,11 @@ def _look_up(call: Call, decision: Decision) -> Flow[None]:
     pair = Claim(external_id, email)
     found = yield from Find(call.account, (*pair.identifiers(), Identifier(Kind.PROFILE_ID, owner.id)))
     if found.lease is not None or found.current(Kind.EXTERNAL_ID) is not None:
-        return  # the map has learnt of it meanwhile: decide again
+        return  # another call has bound the id, or is about to: decide again
     guest = found.current(Kind.PROFILE_ID) or found.current(Kind.EMAIL)
     if guest is not None and guest.external_id is not None:
         raise drift_error(guest, owner, "the email of this external_id is another customer's in the identity map")
     base = guest or Binding(None, None)
     learnt = replace(base, external_id=external_id, email=email, profile_id=owner.id)
-    # Compare-and-set: whoever was faster wins, and the map is asked again (H5).
+    # Compare-and-set: if another call was faster, its binding stays, and this call decides again (H5).
     yield from Bind(call.account, Change(learnt))

@@ -1,6 +1,6 @@
-"""Tombstones: that somebody was erased, without who it was, so that a late call does not make them known again.
+"""Tombstones: they keep a late call from creating the profile of an erased customer again, and name no one.
 
-A tombstone is a keyed hash of one identifier. Whoever has the map can test a guess against it, and nothing more.
+A tombstone is a keyed hash of one identifier. A reader of the map can test a guess against it, and nothing more.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def lift(call: Call, identifier: Identifier) -> Flow[bool]:
 
 
 def refuse_erased(call: Call, claim: Claim) -> Flow[None]:
-    """Refuse a claim about somebody who was erased. A pair stands and falls with its email, which can be released.
+    """Refuse a claim about a customer who was erased. Of a pair only the email counts, because it can be released.
 
     Raises:
         ErasedError: The email, or an external id alone, has a tombstone.

@@ -1,4 +1,4 @@
-"""Requests over transports of our own, below `httpx.Client`: which there are, and when they are made anew.
+"""Requests over transports of our own, below `httpx.Client`: which there are, and when new ones are made.
 
 Decided here: that a request which a signal handler cut off takes its transport with it. The handler may have raised
 between any two steps of the transport, so that a connection is lost from its pool, or still has half an answer to give.
