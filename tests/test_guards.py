@@ -175,8 +175,13 @@ GUARDS = [
         "identity/test_change_external_id.py::test_h1_a_former_address_that_comes_between_is_put_right",
     ),
     _guard(
+        "P4, P7", source.INTENTS,
+        "profile_id: str\n    new_external_id", "profile_id: str | None = None\n    new_external_id",
+        "identity/test_intents.py::TestWhatIsNotCarriedOut::test_1_11_it_is_postponed_and_nothing_is_sent",
+    ),
+    _guard(
         "P4", source.TRACK,
-        "yield from refuse_erased(call, Claim(binding.external_id, binding.email))", "pass",
+        "yield from refuse_erased(call, claim)", "pass",
         "identity/test_erase.py::test_an_event_is_not_repeated_once_its_customer_is_erased",
     ),
     _guard(

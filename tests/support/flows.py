@@ -5,6 +5,16 @@ from types import SimpleNamespace
 from safeklaviyo._api.messages import Endpoint, Repeat, Request, Response
 from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep
 from safeklaviyo._flows.call import Call, LeaseLostError, Setup
+from safeklaviyo._flows.known import known
+from safeklaviyo._flows.leased.intents import (
+    ChangeIntent,
+    ContactIntent,
+    EraseIntent,
+    Intent,
+    MergeIntent,
+    RepairIntent,
+    decode,
+)
 from safeklaviyo._flows.verbs import (
     bindings,
     change_email,
@@ -60,19 +70,25 @@ __all__ = [
     "TIMEOUT_COST",
     "Budget",
     "Call",
+    "ChangeIntent",
+    "ContactIntent",
     "Effect",
     "Endpoint",
+    "EraseIntent",
     "Exchange",
     "Failure",
     "Flow",
     "Held",
+    "Intent",
     "LeaseLostError",
     "Line",
+    "MergeIntent",
     "Monotonic",
     "NewId",
     "Now",
     "Pacer",
     "Recall",
+    "RepairIntent",
     "Repeat",
     "Request",
     "Response",
@@ -80,6 +96,8 @@ __all__ = [
     "Setup",
     "Sleep",
     "StoreEffect",
+    "decode",
+    "known",
     "may_repeat",
     "operations",
     "transmit",

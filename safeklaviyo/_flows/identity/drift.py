@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.identity.absence import confirm_gone
 from safeklaviyo._flows.identity.reads import former_kinds, read_profile, was_put_back
+from safeklaviyo._flows.known import known
 from safeklaviyo._flows.leased.leases import repair_profile, wait_or_finish
 from safeklaviyo._rules.conflicts import drift_error
 from safeklaviyo._rules.evidence import compare
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def refresh(call: Call, binding: Binding) -> Flow[None]:
     """Read a binding's profile and write down what it shows (R16); afterwards the claim has to be decided again."""
-    profile = yield from read_profile(call, str(binding.profile_id))
+    profile = yield from read_profile(call, known(binding.profile_id))
     if profile is None:
         yield from forget_profile(call, binding)
     else:
@@ -42,7 +43,7 @@ def forget_profile(call: Call, binding: Binding) -> Flow[None]:
     Raises:
         ProfileNotVisibleError: Klaviyo has just answered 404, and that is not yet evidence enough.
     """
-    profile_id = str(binding.profile_id)
+    profile_id = known(binding.profile_id)
     yield from confirm_gone(call, profile_id, external_id=binding.external_id, email=binding.email)
     yield from Bind(call.account, Change(replace(binding, profile_id=None), verified=False))
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from safeklaviyo._flows.identity.drift import refresh
 from safeklaviyo._flows.identity.reads import gather
 from safeklaviyo._flows.identity.tombstones import refuse_erased
+from safeklaviyo._flows.known import known
 from safeklaviyo._flows.leased.first_contact import Contact, contact_under_lease
-from safeklaviyo._flows.leased.intents import Intent, wait
+from safeklaviyo._flows.leased.intents import ContactIntent, wait
 from safeklaviyo._flows.leased.leases import acquire_lease, repair_profile, run_leased, wait_or_finish
 from safeklaviyo._input.properties import NOTHING, Person
 from safeklaviyo._rules.claims import decide, refusal
@@ -91,7 +92,7 @@ def resolve(
 
 def _make_contact(call: Call, decision: Decision, person: Person, *, main: bool) -> Flow[Resolved | None]:
     pair = decision.identity
-    intent = Intent("contact", pair.external_id, pair.email)
+    intent = ContactIntent(external_id=pair.external_id, email=known(pair.email))
     lease = yield from acquire_lease(call, intent)
     if lease is None:
         return None
@@ -116,10 +117,10 @@ def _look_up(call: Call, decision: Decision) -> Flow[None]:
     if decision.binding is not None:
         yield from refresh(call, decision.binding)
         return
-    external_id = str(decision.identity.external_id)
+    external_id = known(decision.identity.external_id)
     evidence = yield from gather(call, (external_id,), ())
     owner = owner_of_external_id(external_id, evidence.values())
-    email = str(email_of(owner))
+    email = known(email_of(owner))
     pair = Claim(external_id, email)
     found = yield from Find(call.account, (*pair.identifiers(), Identifier(Kind.PROFILE_ID, owner.id)))
     if found.lease is not None or found.current(Kind.EXTERNAL_ID) is not None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._api.messages import Response
     from safeklaviyo._effects import Flow
-    from safeklaviyo._flows.leased.intents import Intent
+    from safeklaviyo._flows.leased.intents import ChangeIntent
     from safeklaviyo.models import Binding, Profile
     from safeklaviyo.stores.base import BindOutcome, Found, Lease
 
@@ -45,7 +45,7 @@ _NOT_SHOWN = "Klaviyo's answer does not show the identifiers that were sent"
 _TRIES = 4  # the first decision, one with what a conflict showed, one after a merge, one to read an answer back
 
 
-def change_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = False) -> Flow[Changed]:
+def change_under_lease(call: Call, lease: Lease, intent: ChangeIntent, *, main: bool = False) -> Flow[Changed]:
     """Bring a customer's profile to its new identifiers, write it down, and release the lease.
 
     Raises:
@@ -88,7 +88,7 @@ def _gather(call: Call, task: Task, also: tuple[str | None, ...]) -> Flow[Eviden
     )
 
 
-def _customer(found: Found, intent: Intent) -> Binding | None:
+def _customer(found: Found, intent: ChangeIntent) -> Binding | None:
     """Return whose identifiers are to be changed, if they are still the same customer."""
     owners = {match.identifier: match.binding for match in found.matches if match.retired_at is None}
     names = (
@@ -191,8 +191,8 @@ def _check_presence(call: Call, binding: Binding, evidence: Evidence) -> Flow[No
     Raises:
         ProfileNotVisibleError: It may be there.
     """
-    if binding.profile_id in evidence.missing:
-        profile_id = str(binding.profile_id)
+    profile_id = binding.profile_id
+    if profile_id is not None and profile_id in evidence.missing:
         yield from confirm_gone(call, profile_id, external_id=binding.external_id, email=binding.email)
 
 
@@ -284,7 +284,7 @@ def _merge(call: Call, task: Task, profile: Profile, orphan: Profile, taken: err
     except errors.NotFoundError:
         return True  # one of the two has gone since it was read: look again
     try:
-        check_plan(plan, source, may_suppress=task.intent.may_suppress)
+        check_plan(plan, source, may_suppress=False)
     except errors.AmbiguousIdentityError as error:
         raise taken from error
     if task.intent.asked >= _MERGES:
@@ -340,9 +340,9 @@ def _guest(call: Call, task: Task) -> Flow[tuple[str, ...]]:
     """Return the key of the guest's binding whose profile was merged into the customer's."""
     source_id = task.changed.merged_id or task.intent.source_id
     names = [Identifier(Kind.PROFILE_ID, source_id)] if source_id is not None else []
-    if task.intent.merges:
+    if task.intent.merges and task.wanted.email is not None:
         # An imported guest is known by the address alone.
-        names.append(Identifier(Kind.EMAIL, str(task.wanted.email)))
+        names.append(Identifier(Kind.EMAIL, task.wanted.email))
     if not names:
         return ()
     found = yield from Find(call.account, tuple(names))

@@ -15,7 +15,7 @@ from safeklaviyo.models import CLEAR
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Call
-    from safeklaviyo._flows.leased.intents import Intent
+    from safeklaviyo._flows.leased.intents import ChangeIntent
     from safeklaviyo.models import Binding, Profile
     from safeklaviyo.stores.base import Lease
 
@@ -55,7 +55,7 @@ class Task:
     """
 
     lease: Lease
-    intent: Intent
+    intent: ChangeIntent
     binding: Binding
     wanted: Binding
     changed: Changed

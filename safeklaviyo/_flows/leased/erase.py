@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from safeklaviyo._effects import Flow
-    from safeklaviyo._flows.leased.intents import Intent
+    from safeklaviyo._flows.leased.intents import EraseIntent
     from safeklaviyo.models import Binding
     from safeklaviyo.stores.base import Lease
 
 
-def erase_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = False) -> Flow[bool]:
+def erase_under_lease(call: Call, lease: Lease, intent: EraseIntent, *, main: bool = False) -> Flow[bool]:
     """Delete, set tombstones, forget, and release the lease.
 
     Returns:
@@ -50,7 +50,7 @@ def erase_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = 
     return True
 
 
-def _forget(call: Call, lease: Lease, intent: Intent) -> Flow[None]:
+def _forget(call: Call, lease: Lease, intent: EraseIntent) -> Flow[None]:
     """Remove the customer's bindings from the map, and set a tombstone for each identifier that is or was theirs."""
     found = yield from Find(call.account, tuple(intent.identifiers()))
     meant = {(Kind.EXTERNAL_ID, intent.external_id), (Kind.EMAIL, intent.email), (Kind.PROFILE_ID, intent.profile_id)}

@@ -36,7 +36,7 @@ from safeklaviyo.stores.calls import Bind, Find
 if TYPE_CHECKING:
     from safeklaviyo._api.messages import Response
     from safeklaviyo._effects import Flow
-    from safeklaviyo._flows.leased.intents import Intent
+    from safeklaviyo._flows.leased.intents import ContactIntent
     from safeklaviyo._rules.evidence import ContactStep
     from safeklaviyo.stores.base import Lease
 
@@ -76,15 +76,20 @@ class _Task:
     """
 
     lease: Lease
-    pair: Identity
+    intent: ContactIntent
     base: Binding | None
     person: Person
     contact: Contact
     main: bool
 
+    @property
+    def pair(self) -> Identity:
+        """The pair that is to be one customer's."""
+        return Identity(self.intent.external_id, self.intent.email)
+
 
 def contact_under_lease(
-    call: Call, lease: Lease, intent: Intent, person: Person = NOTHING, *, main: bool = False
+    call: Call, lease: Lease, intent: ContactIntent, person: Person = NOTHING, *, main: bool = False
 ) -> Flow[Contact]:
     """Find or make the profile of a pair, bind it, and release the lease.
 
@@ -96,8 +101,8 @@ def contact_under_lease(
         LeaseLostError: Somebody else took the lease over.
         IdentityError: The pair is not one customer's; nothing was written onto anybody.
     """
-    pair = Identity(intent.external_id, str(intent.email))
-    claim = Claim(pair.external_id, pair.email)
+    pair = Identity(intent.external_id, intent.email)
+    claim = Claim(intent.external_id, intent.email)
     found = yield from Find(call.account, claim.identifiers())
     # Decided again as if the lease, which is this call's own, were not there.
     decision = decide(claim, replace(found, lease=None), call.policy, needs_profile=call.dialect.verifies)
@@ -106,7 +111,7 @@ def contact_under_lease(
     if decision.action != "contact":
         yield from release(call, lease)
         return contact
-    task = _Task(lease, pair, base, person, contact, main)
+    task = _Task(lease, intent, base, person, contact, main)
     evidence = Evidence()
     known = None if base is None else base.profile_id
     if call.policy.first_contact == "verify" or not call.dialect.verifies or known is not None:
@@ -129,7 +134,7 @@ def _find_or_make(call: Call, task: _Task, evidence: Evidence) -> Flow[bool]:
         others = yield from _others(call, task, evidence)
         if contact.put_back is not None:
             return False
-        step = contact_step(pair.external_id, str(pair.email), evidence.values())
+        step = contact_step(pair.external_id, task.intent.email, evidence.values())
         if step.kind == "bind":
             contact.profile = step.profile
             return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, cast
 
 from safeklaviyo._effects import Flow, Monotonic, Sleep
 from safeklaviyo.errors import LeaseHeldError, StoreIncompatibleError
@@ -25,29 +25,62 @@ LONGEST_PAUSE = 0.5
 
 
 Verb: TypeAlias = Literal["contact", "change", "merge", "erase", "restore"]
-_VERBS = frozenset(get_args(Verb))
+
+_KINDS: Final = {
+    "external_id": Kind.EXTERNAL_ID,
+    "new_external_id": Kind.EXTERNAL_ID,
+    "email": Kind.EMAIL,
+    "new_email": Kind.EMAIL,
+    "source_email": Kind.EMAIL,
+    "profile_id": Kind.PROFILE_ID,
+    "source_id": Kind.PROFILE_ID,
+}
+_CLEARABLE: Final = (Kind.EXTERNAL_ID.value, Kind.PHONE_NUMBER.value)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Intent:
-    """What is about to be written under a lease.
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+class _Written:
+    """What every intent can do.
 
-    Attributes:
-        verb: ``"contact"``: bind the pair (`external_id`, `email`), creating or completing a profile;
-            ``"change"``: bring the customer with that pair and `profile_id` to the new identifiers;
-            ``"merge"``: let the profile `source_id` become one with `profile_id`;
-            ``"erase"``: delete `profile_id` and forget the customer;
-            ``"restore"``: put the profile back to what the map says, where it shows a former identifier of its
-            customer, or one of the new ones here, which were written too late.
-        clears: The kinds of identifier to take away.
-        merges: An orphan with the new email is merged into the customer's profile.
-        source_id: The profile that is merged away.
-        source_email: Its address.
-        asked: How often the merge has been asked for.
-        may_suppress: The merge may turn a consenting customer into a suppressed one.
+    The map keeps an intent under the names of its fields, in their order, and leaves out what is empty.
     """
 
-    verb: Verb
+    verb: ClassVar[Verb]
+
+    def encode(self) -> str:
+        """Return the intent as the store keeps it."""
+        told = {name: value for name, value in asdict(self).items() if value}
+        return json.dumps({"verb": self.verb} | told)
+
+    def identifiers(self) -> frozenset[Identifier]:
+        """Return what has to be leased to carry it out."""
+        told = asdict(self)
+        return frozenset(Identifier(kind, told[name]) for name, kind in _KINDS.items() if told.get(name) is not None)
+
+
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+class ContactIntent(_Written):
+    """Bind the pair, creating or completing a profile."""
+
+    verb: ClassVar[Verb] = "contact"
+    external_id: str | None = None
+    email: str
+
+
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+class ChangeIntent(_Written):
+    """Bring the customer with that pair and profile to the new identifiers.
+
+    Attributes:
+        profile_id: None if the map does not know the customer's profile yet.
+        clears: The kinds of identifier to take away.
+        merges: An orphan with the new email is merged into the customer's profile.
+        source_id: That orphan, once its merge is asked for.
+        source_email: Its address.
+        asked: How often the merge has been asked for.
+    """
+
+    verb: ClassVar[Verb] = "change"
     external_id: str | None = None
     email: str | None = None
     profile_id: str | None = None
@@ -58,44 +91,10 @@ class Intent:
     merges: bool = False
     source_id: str | None = None
     source_email: str | None = None
-    may_suppress: bool = False
     asked: int = 0
 
-    def encode(self) -> str:
-        """Return the intent as the store keeps it."""
-        return json.dumps({name: value for name, value in asdict(self).items() if value})
-
-    @classmethod
-    def decode(cls, text: str) -> Intent:
-        """Read an intent back.
-
-        Raises:
-            StoreIncompatibleError: Another version of this library wrote it.
-        """
-        try:
-            told = json.loads(text)
-            intent = cls(**(told | {"clears": tuple(told.get("clears", ()))}))
-        except (AttributeError, TypeError, ValueError) as exc:
-            raise StoreIncompatibleError("the identity map holds an intent this version cannot read") from exc
-        if intent.verb not in _VERBS:
-            raise StoreIncompatibleError("the identity map holds an intent this version cannot carry out")
-        return intent
-
-    def identifiers(self) -> frozenset[Identifier]:
-        """Return what has to be leased to carry it out."""
-        given = (
-            (Kind.EXTERNAL_ID, self.external_id),
-            (Kind.EXTERNAL_ID, self.new_external_id),
-            (Kind.EMAIL, self.email),
-            (Kind.EMAIL, self.new_email),
-            (Kind.EMAIL, self.source_email),
-            (Kind.PROFILE_ID, self.profile_id),
-            (Kind.PROFILE_ID, self.source_id),
-        )
-        return frozenset(Identifier(kind, value) for kind, value in given if value is not None)
-
     def applied_to(self, binding: Binding) -> Binding:
-        """Return the binding as it is to be after a change."""
+        """Return the binding as it is to be after the change."""
         wanted = replace(
             binding,
             external_id=self.new_external_id or binding.external_id,
@@ -105,6 +104,119 @@ class Intent:
         if Kind.EXTERNAL_ID.value in self.clears:
             wanted = replace(wanted, external_id=None)
         return replace(wanted, phone_number=None) if Kind.PHONE_NUMBER.value in self.clears else wanted
+
+
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+class MergeIntent(_Written):
+    """Let the profile `source_id` become one with `profile_id`, which shows the pair.
+
+    Attributes:
+        source_email: The address of the profile that is merged away.
+        may_suppress: The merge may turn a consenting customer into a suppressed one.
+    """
+
+    verb: ClassVar[Verb] = "merge"
+    external_id: str | None = None
+    email: str | None = None
+    profile_id: str
+    source_id: str
+    source_email: str | None = None
+    may_suppress: bool = False
+
+
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+class EraseIntent(_Written):
+    """Delete the profile, if there is one, and forget the customer.
+
+    Attributes:
+        new_external_id: The external id that the profile shows, which is to be forgotten too.
+        new_email: Same, for the email.
+    """
+
+    verb: ClassVar[Verb] = "erase"
+    external_id: str | None = None
+    email: str | None = None
+    profile_id: str | None = None
+    new_external_id: str | None = None
+    new_email: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+class RepairIntent(_Written):
+    """Put the profile back to what the map says, where it shows a former identifier of its customer, or a late one.
+
+    Attributes:
+        new_external_id: What may have been written too late.
+        new_email: Same.
+        new_phone_number: Same.
+        clears: The kinds of identifier that may have been taken away too late.
+    """
+
+    verb: ClassVar[Verb] = "restore"
+    external_id: str | None = None
+    email: str | None = None
+    profile_id: str
+    new_external_id: str | None = None
+    new_email: str | None = None
+    new_phone_number: str | None = None
+    clears: tuple[str, ...] = ()
+
+
+Intent: TypeAlias = ContactIntent | ChangeIntent | MergeIntent | EraseIntent | RepairIntent
+"""What is about to be written under a lease."""
+
+_BY_VERB: Final[dict[str, type[Intent]]] = {
+    "contact": ContactIntent,
+    "change": ChangeIntent,
+    "merge": MergeIntent,
+    "erase": EraseIntent,
+    "restore": RepairIntent,
+}
+
+
+def decode(text: str) -> Intent:
+    """Read an intent back.
+
+    Raises:
+        StoreIncompatibleError: Another version of this library wrote it, or it is damaged.
+    """
+    try:
+        told: dict[str, Any] = json.loads(text)
+        kind = _BY_VERB.get(told.pop("verb"))
+        intent = None if kind is None else kind(**_checked(told))
+    except (AttributeError, LookupError, TypeError, ValueError) as exc:
+        raise StoreIncompatibleError("the identity map holds an intent this version cannot read") from exc
+    if intent is None:
+        raise StoreIncompatibleError("the identity map holds an intent this version cannot carry out")
+    return intent
+
+
+def _checked(told: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an intent as its class takes them.
+
+    Raises:
+        ValueError: One is of the wrong type, or empty, or none says whom the intent is about.
+    """
+    if told.keys().isdisjoint({"external_id", "email", "profile_id"}):
+        raise ValueError("it names nobody")
+    for name, value in told.items():
+        if not _is_fit(name, value):
+            raise ValueError("a field has another type")
+    return told | {"clears": tuple(told["clears"])} if "clears" in told else told
+
+
+def _is_fit(name: str, value: object) -> bool:
+    """Tell whether a field, of which an empty one is never written, holds what it may hold."""
+    match name:
+        case "clears":
+            kinds = cast("list[object]", value if isinstance(value, list) else [])
+            return kinds != [] and all(each in _CLEARABLE for each in kinds)
+        case "merges" | "may_suppress":
+            return value is True
+        case "asked":
+            return type(value) is int and value > 0
+        case _:
+            return isinstance(value, str) and value != ""
 
 
 def wait(call: Call, lease: Lease | None) -> Flow[None]:

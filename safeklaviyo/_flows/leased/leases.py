@@ -13,7 +13,15 @@ from safeklaviyo._flows.call import Call, LeaseLostError, give_up, logger, relea
 from safeklaviyo._flows.leased.change_identifiers import change_under_lease
 from safeklaviyo._flows.leased.erase import erase_under_lease
 from safeklaviyo._flows.leased.first_contact import contact_under_lease
-from safeklaviyo._flows.leased.intents import Intent, wait
+from safeklaviyo._flows.leased.intents import (
+    ChangeIntent,
+    ContactIntent,
+    EraseIntent,
+    MergeIntent,
+    RepairIntent,
+    decode,
+    wait,
+)
 from safeklaviyo._flows.leased.merge import merge_under_lease
 from safeklaviyo._flows.leased.repair import repair_under_lease
 from safeklaviyo.errors import (
@@ -30,6 +38,7 @@ from safeklaviyo.stores.calls import Acquire, Bind, Find, Renew
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
+    from safeklaviyo._flows.leased.intents import Intent
     from safeklaviyo.models import Profile
     from safeklaviyo.stores.base import Lease
 
@@ -96,7 +105,7 @@ def run_leased(call: Call, lease: Lease, body: Flow[T]) -> Flow[T | None]:
         if not is_fenced:
             yield from _leave(call, lease, error)
             raise
-    intent = Intent.decode(lease.intent)
+    intent = decode(lease.intent)
     _leave_behind(call, intent)
     if call.touched is not None:
         yield from repair_profile(call, call.touched, intent)
@@ -111,7 +120,7 @@ def _leave(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[None]:
     is_gone = yield from give_up(call, lease, error)
     if is_gone:
         return
-    intent = Intent.decode(lease.intent)
+    intent = decode(lease.intent)
     _leave_behind(call, intent)
     profile_id = call.touched
     if profile_id is None or isinstance(error, StoreError) or not (yield from _is_lost(call, lease)):
@@ -152,8 +161,8 @@ def repair_profile(call: Call, profile_id: str, late: Intent | None = None) -> F
         binding = found.current(Kind.PROFILE_ID)
         if binding is None:
             return False
-        intent = Intent("restore", binding.external_id, binding.email, profile_id)
-        if late is not None and late.verb == "change":
+        intent = RepairIntent(external_id=binding.external_id, email=binding.email, profile_id=profile_id)
+        if isinstance(late, ChangeIntent):
             intent = replace(
                 intent,
                 new_external_id=late.new_external_id,
@@ -193,7 +202,7 @@ def finish_intent(call: Call, lease: Lease) -> Flow[Finished]:
         APIStatusError: Klaviyo cannot answer now, or does not answer this key.
         ProfileNotVisibleError: Klaviyo does not show a profile now, and that is not evidence enough yet.
     """
-    intent = Intent.decode(lease.intent)
+    intent = decode(lease.intent)
     try:
         return (yield from _carry_out(call, lease, intent))
     except LeaseLostError:
@@ -210,20 +219,20 @@ def finish_intent(call: Call, lease: Lease) -> Flow[Finished]:
 
 
 def _carry_out(call: Call, lease: Lease, intent: Intent) -> Flow[Finished]:
-    match intent.verb:
-        case "contact":
+    match intent:
+        case ContactIntent():
             contact = yield from contact_under_lease(call, lease, intent)
             return (yield from _after_restoring(call, intent, contact.put_back, None))
-        case "change":
+        case ChangeIntent():
             changed = yield from change_under_lease(call, lease, intent)
             if changed.is_pending:
                 return Finished("postponed")
             return (yield from _after_restoring(call, intent, changed.put_back, changed.taken))
-        case "merge":
+        case MergeIntent():
             yield from merge_under_lease(call, lease, intent)
-        case "erase":
+        case EraseIntent():
             yield from erase_under_lease(call, lease, intent)
-        case "restore":
+        case RepairIntent():
             yield from repair_under_lease(call, lease, intent)
     return Finished("completed")
 

@@ -24,7 +24,7 @@ from safeklaviyo.stores.base import Change, JournalEntry
 from safeklaviyo.stores.calls import Bind, Find, Renew
 
 if TYPE_CHECKING:
-    from safeklaviyo._flows.leased.intents import Intent
+    from safeklaviyo._flows.leased.intents import MergeIntent
     from safeklaviyo.models import MergePlan, Profile
     from safeklaviyo.stores.base import Lease
 
@@ -93,7 +93,7 @@ def check_plan(plan: MergePlan, source: Profile, *, may_suppress: bool) -> None:
         )
 
 
-def merge_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = False) -> Flow[Merged]:
+def merge_under_lease(call: Call, lease: Lease, intent: MergeIntent, *, main: bool = False) -> Flow[Merged]:
     """Merge, wait a bounded time until the source is gone, retire its address to the survivor, and release the lease.
 
     Raises:
@@ -102,7 +102,7 @@ def merge_under_lease(call: Call, lease: Lease, intent: Intent, *, main: bool = 
         IdentityDriftError: The map gives the survivor to another customer.
         ProfileNotVisibleError: Klaviyo does not show a profile now, and that is not evidence enough yet.
     """
-    source_id, into_id = str(intent.source_id), str(intent.profile_id)
+    source_id, into_id = intent.source_id, intent.profile_id
     is_gone = yield from _is_surely_gone(call, source_id, intent.source_email)
     if not is_gone:
         plan, source, into = yield from plan_merge(call, source_id, into_id)
@@ -188,9 +188,9 @@ def _read(call: Call, profile_id: str) -> Flow[Profile | None]:
     return None if response.status in MISSING else understood(call.dialect.read, response)
 
 
-def _write_down(call: Call, lease: Lease, intent: Intent) -> Flow[Binding | None]:
+def _write_down(call: Call, lease: Lease, intent: MergeIntent) -> Flow[Binding | None]:
     """Bind the survivor, with the source's address retired to it, so that a late call does not re-create the source."""
-    into_id = str(intent.profile_id)
+    into_id = intent.profile_id
     into = yield from read_profile(call, into_id)
     if into is None:
         yield from confirm_gone(call, into_id, external_id=intent.external_id, email=intent.email)
@@ -199,7 +199,7 @@ def _write_down(call: Call, lease: Lease, intent: Intent) -> Flow[Binding | None
         yield from release(call, lease)
         return None
     owner = yield from _survivor(call, into)
-    source_owner = yield from owner_of(call, str(intent.source_id), None, intent.source_email)
+    source_owner = yield from owner_of(call, intent.source_id, None, intent.source_email)
     stands = owner or Binding(None, None)
     if owner is None:
         stands = replace(stands, external_id=into.external_id, email=email)

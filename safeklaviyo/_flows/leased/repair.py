@@ -19,18 +19,18 @@ from safeklaviyo.stores.calls import Bind, Find
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
-    from safeklaviyo._flows.leased.intents import Intent
+    from safeklaviyo._flows.leased.intents import RepairIntent
     from safeklaviyo.models import Binding, Profile
     from safeklaviyo.stores.base import Lease
 
 
-def repair_under_lease(call: Call, lease: Lease, intent: Intent) -> Flow[bool]:
+def repair_under_lease(call: Call, lease: Lease, intent: RepairIntent) -> Flow[bool]:
     """Give a profile its identifiers in the map back, if it shows former or late ones, and release the lease.
 
     Returns:
         Whether the profile agrees with the map now.
     """
-    profile_id = str(intent.profile_id)
+    profile_id = intent.profile_id
     profile = yield from read_profile(call, profile_id)
     if profile is None:
         yield from confirm_gone(call, profile_id, external_id=intent.external_id, email=intent.email)
@@ -46,7 +46,7 @@ def repair_under_lease(call: Call, lease: Lease, intent: Intent) -> Flow[bool]:
     return False
 
 
-def _differences(binding: Binding, profile: Profile, intent: Intent) -> dict[Kind, str | None]:
+def _differences(binding: Binding, profile: Profile, intent: RepairIntent) -> dict[Kind, str | None]:
     """Return what the map says, by kind, where the profile shows something else.
 
     A phone number counts only where this library may have written it late: the map need not know it otherwise.
@@ -62,7 +62,7 @@ def _differences(binding: Binding, profile: Profile, intent: Intent) -> dict[Kin
     return differs
 
 
-def _late(profile: Profile, intent: Intent) -> set[Kind]:
+def _late(profile: Profile, intent: RepairIntent) -> set[Kind]:
     """Return the kinds of identifier that the profile shows as the intent, which was carried out too late, has them."""
     written = {
         Kind.EMAIL: (intent.new_email, email_of(profile)),

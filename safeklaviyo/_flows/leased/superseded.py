@@ -16,13 +16,13 @@ from safeklaviyo.stores.calls import Find
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Call
-    from safeklaviyo._flows.leased.intents import Intent
+    from safeklaviyo._flows.leased.intents import ChangeIntent
     from safeklaviyo.models import Binding
 
 _REPEAT = "another call has changed this customer since; look at what stands now before you repeat yours"
 
 
-def superseded(call: Call, before: Binding, intent: Intent) -> Flow[Changed | None]:
+def superseded(call: Call, before: Binding, intent: ChangeIntent) -> Flow[Changed | None]:
     """Return what stands in the map, if a later change has replaced the one of this intent; None if none has.
 
     Args:

@@ -9,8 +9,9 @@ from safeklaviyo._effects import Flow, Monotonic, Sleep
 from safeklaviyo._flows.call import Setup, run
 from safeklaviyo._flows.identity.reads import gather, search
 from safeklaviyo._flows.identity.tombstones import refuse_erased
+from safeklaviyo._flows.known import known
 from safeklaviyo._flows.leased.change_task import Changed
-from safeklaviyo._flows.leased.intents import Intent
+from safeklaviyo._flows.leased.intents import ChangeIntent
 from safeklaviyo._flows.verbs.changing import attempt_change, customer_of, with_profile
 from safeklaviyo._rules.claims import claim_from
 from safeklaviyo._rules.conflicts import taken_error
@@ -55,7 +56,7 @@ def make_email_change(
         if resolved.contact is not None and binding.email == new_email:
             moved = resolved.contact.moved or claim.email is not None
             return (yield from _email_change(call, None, Changed(binding, moved=moved), binding))
-        wanted = Intent("change", new_email=new_email, merges=merges)
+        wanted = ChangeIntent(new_email=new_email, merges=merges)
         changed = yield from attempt_change(call, binding, wanted, main=main)
         if changed is not None and (changed.binding is not None or changed.is_pending):
             changed.binding = yield from with_profile(call, changed.binding, main=main)
@@ -114,10 +115,10 @@ def _look_ahead(call: Call, new_email: str, claim: Claim, *, merges: bool) -> Fl
 
 def _email_change(call: Call, old_email: str | None, changed: Changed, wanted: Binding) -> Flow[EmailChange]:
     binding = changed.binding or wanted
-    new_email = str(wanted.email)
+    new_email = known(wanted.email)
     visible = False
     if changed.is_superseded:
-        new_email = str(binding.email)
+        new_email = known(binding.email)
     elif not changed.is_pending:
         visible = yield from _wait_until_visible(call, binding, new_email)
         if not visible:

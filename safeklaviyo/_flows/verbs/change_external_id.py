@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.call import Setup, run
-from safeklaviyo._flows.leased.intents import Intent
+from safeklaviyo._flows.leased.intents import ChangeIntent
 from safeklaviyo._flows.verbs.changing import made_change
 from safeklaviyo._rules.claims import claim_from
 from safeklaviyo.identity import Claim, Kind, normalise_external_id
@@ -36,9 +36,9 @@ def change_external_id(
 
 def _change_external_id(call: Call, new_external_id: str | None, claim: Claim) -> Flow[ExternalIdChange]:
     """Change, or with None take away, the external id of the customer meant, and retire the old one."""
-    changes = Intent("change", new_external_id=new_external_id)
+    changes = ChangeIntent(new_external_id=new_external_id)
     if new_external_id is None:
-        changes = Intent("change", clears=(Kind.EXTERNAL_ID.value,))
+        changes = ChangeIntent(clears=(Kind.EXTERNAL_ID.value,))
     before, changed = yield from made_change(call, claim, changes)
     binding = changed.binding or before
     return ExternalIdChange(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.call import Setup, run
 from safeklaviyo._flows.identity.reads import read_profile
-from safeklaviyo._flows.leased.intents import Intent
+from safeklaviyo._flows.leased.intents import ChangeIntent
 from safeklaviyo._flows.verbs.changing import customer_of, made_change
 from safeklaviyo._rules.claims import claim_from
 from safeklaviyo.identity import Claim, Kind, normalise_phone_number
@@ -32,9 +32,9 @@ def change_phone_number(
 
 def _change_phone_number(call: Call, new_phone_number: str | None, claim: Claim) -> Flow[PhoneChange]:
     """Change, or with None take away, the phone number of the customer meant."""
-    changes = Intent("change", new_phone_number=new_phone_number)
+    changes = ChangeIntent(new_phone_number=new_phone_number)
     if new_phone_number is None:
-        changes = Intent("change", clears=(Kind.PHONE_NUMBER.value,))
+        changes = ChangeIntent(clears=(Kind.PHONE_NUMBER.value,))
     resolved = yield from customer_of(call, claim)
     profile_id = resolved.binding.profile_id
     profile = None if profile_id is None else (yield from read_profile(call, profile_id))

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Call
     from safeklaviyo._flows.leased.change_task import Changed
-    from safeklaviyo._flows.leased.intents import Intent
+    from safeklaviyo._flows.leased.intents import ChangeIntent
     from safeklaviyo.models import Binding
 
 
-def made_change(call: Call, claim: Claim, changes: Intent) -> Flow[tuple[Binding, Changed]]:
+def made_change(call: Call, claim: Claim, changes: ChangeIntent) -> Flow[tuple[Binding, Changed]]:
     """Carry a change out, and return the binding before it."""
     before: Binding | None = None
     while True:
@@ -49,7 +49,7 @@ def customer_of(call: Call, claim: Claim, *, main: bool = False) -> Flow[Resolve
     return (yield from resolve(call, claim, main=main, policy=policy))
 
 
-def attempt_change(call: Call, binding: Binding, changes: Intent, *, main: bool) -> Flow[Changed | None]:
+def attempt_change(call: Call, binding: Binding, changes: ChangeIntent, *, main: bool) -> Flow[Changed | None]:
     """Make one attempt; None if somebody else was faster, and everything has to be looked at again."""
     for new in (Claim(changes.new_external_id), Claim(None, changes.new_email)):
         yield from refuse_erased(call, new)

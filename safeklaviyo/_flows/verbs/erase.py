@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from safeklaviyo._flows.call import Setup, run
 from safeklaviyo._flows.identity.reads import gather, read_profile, tied
 from safeklaviyo._flows.leased.erase import erase_under_lease
-from safeklaviyo._flows.leased.intents import Intent
+from safeklaviyo._flows.leased.intents import EraseIntent
 from safeklaviyo._flows.leased.leases import acquire_lease, run_leased, wait_or_finish
 from safeklaviyo._rules.claims import claim_from
 from safeklaviyo._rules.conflicts import ambiguity_error
@@ -51,7 +51,7 @@ def _erase(call: Call, claim: Claim, profile_id: str | None) -> Flow[Erasure]:
                 return Erasure(intent.profile_id, was_known)
 
 
-def _is_known(call: Call, intent: Intent) -> Flow[bool]:
+def _is_known(call: Call, intent: EraseIntent) -> Flow[bool]:
     """Tell whether the map still has what was to be erased, after another call took the lease over.
 
     If it does not, that call erased the customer; whoever has the identifiers now came later, and stays.
@@ -60,7 +60,7 @@ def _is_known(call: Call, intent: Intent) -> Flow[bool]:
     return any(match.binding.profile_id == intent.profile_id for match in found.matches if match.retired_at is None)
 
 
-def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[Intent | None, bool]]:
+def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[EraseIntent | None, bool]]:
     """Find out who is meant; None after waiting for somebody."""
     named = () if profile_id is None else (Identifier(Kind.PROFILE_ID, profile_id),)
     found = yield from Find(call.account, (*claim.identifiers(), *named))
@@ -76,7 +76,9 @@ def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[Inte
         is_tied = binding.profile_id is not None
         if profile_id is None:
             binding = yield from tied(call, binding)  # noqa: PLW2901 - the same customer
-        intent = Intent("erase", binding.external_id, binding.email, binding.profile_id or profile_id)
+        intent = EraseIntent(
+            external_id=binding.external_id, email=binding.email, profile_id=binding.profile_id or profile_id
+        )
         shown = yield from _with_what_is_shown(call, intent)
         if not is_tied:
             _check_shown(Claim(binding.external_id, binding.email), shown)
@@ -84,13 +86,14 @@ def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[Inte
         return shown, True
     if profile_id is None:
         profile_id = yield from _only_profile(call, claim)
-    shown = yield from _with_what_is_shown(call, Intent("erase", claim.external_id, claim.email, profile_id))
+    intent = EraseIntent(external_id=claim.external_id, email=claim.email, profile_id=profile_id)
+    shown = yield from _with_what_is_shown(call, intent)
     _check_shown(claim, shown)
     yield from _check_owner(call, claim, shown)
     return shown, False
 
 
-def _check_owner(call: Call, claim: Claim, intent: Intent) -> Flow[None]:
+def _check_owner(call: Call, claim: Claim, intent: EraseIntent) -> Flow[None]:
     """Refuse to delete a profile that the map gives to another customer than the one meant."""
     if intent.profile_id is None:
         return
@@ -100,7 +103,7 @@ def _check_owner(call: Call, claim: Claim, intent: Intent) -> Flow[None]:
         raise _different(claim, (intent.profile_id,))
 
 
-def _check_shown(claim: Claim, intent: Intent) -> None:
+def _check_shown(claim: Claim, intent: EraseIntent) -> None:
     """Refuse to delete a profile that shows another customer than the one meant."""
     for given, shown in ((claim.external_id, intent.new_external_id), (claim.email, intent.new_email)):
         if given is not None and shown not in (None, given):
@@ -119,7 +122,7 @@ def _only_profile(call: Call, claim: Claim) -> Flow[str | None]:
     return next(iter(evidence), None)
 
 
-def _with_what_is_shown(call: Call, intent: Intent) -> Flow[Intent]:
+def _with_what_is_shown(call: Call, intent: EraseIntent) -> Flow[EraseIntent]:
     """Add the identifiers that the profile shows, which are to be forgotten too."""
     profile = None if intent.profile_id is None else (yield from read_profile(call, intent.profile_id))
     if profile is None:

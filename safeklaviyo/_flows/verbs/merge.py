@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.call import Call, Setup, run
 from safeklaviyo._flows.leased import merge as merging
-from safeklaviyo._flows.leased.intents import Intent
+from safeklaviyo._flows.leased.intents import ChangeIntent, MergeIntent, decode
 from safeklaviyo._flows.leased.leases import acquire_lease, run_leased, wait_or_finish
 from safeklaviyo._rules.shown import email_of
 from safeklaviyo.errors import ConfigurationError
@@ -52,19 +52,19 @@ def _merge_profiles(call: Call, source: object, into: object, *, allow_suppresse
     while True:
         found = yield from Find(call.account, tuple(Identifier(Kind.PROFILE_ID, each) for each in (source_id, into_id)))
         if found.lease is not None:
-            begun = Intent.decode(found.lease.intent)
-            was_begun = was_begun or (begun.source_id, begun.profile_id) == (source_id, into_id)
+            begun = decode(found.lease.intent)
+            if isinstance(begun, MergeIntent | ChangeIntent):
+                was_begun = was_begun or (begun.source_id, begun.profile_id) == (source_id, into_id)
             yield from wait_or_finish(call, found.lease)
             continue
         if (yield from merging.is_done(call, source_id, into_id, was_begun=was_begun)):
             return MergeRequest("completed", source_id, into_id, tuple(call.notices))
         plan, profile, survivor = yield from merging.plan_merge(call, source_id, into_id)
         merging.check_plan(plan, profile, may_suppress=allow_suppressed)
-        intent = Intent(
-            "merge",
-            survivor.external_id,
-            email_of(survivor),
-            into_id,
+        intent = MergeIntent(
+            external_id=survivor.external_id,
+            email=email_of(survivor),
+            profile_id=into_id,
             source_id=source_id,
             source_email=email_of(profile),
             may_suppress=allow_suppressed,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from safeklaviyo._effects import Flow, Now
 from safeklaviyo._flows.call import Call, Setup, run
 from safeklaviyo._flows.identity.reads import gather, only_profile, owner_in_map, read_profile, search, was_put_back
+from safeklaviyo._flows.known import known
 from safeklaviyo._flows.leased.leases import repair_profile
 from safeklaviyo._input.events import moment_from
 from safeklaviyo._rules.evidence import compare
@@ -117,7 +118,7 @@ def _contradiction(call: Call, binding: Binding, profile: Profile, *, repair: bo
 
 def _holder(call: Call, binding: Binding) -> Flow[str | None]:
     """Return the profile that has taken a customer's current address, and so stands in the way of a repair."""
-    for profile_id in (yield from search(call, Kind.EMAIL, str(binding.email))):
+    for profile_id in (yield from search(call, Kind.EMAIL, known(binding.email))):
         profile = None if profile_id == binding.profile_id else (yield from read_profile(call, profile_id))
         if profile is not None and profile.id != binding.profile_id and has_email(profile, binding.email):
             return profile.id

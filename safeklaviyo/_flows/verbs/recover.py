@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.call import Call, Setup, release, run
-from safeklaviyo._flows.leased.intents import Intent
+from safeklaviyo._flows.leased.intents import decode
 from safeklaviyo._flows.leased.leases import finish_intent
 from safeklaviyo.errors import SafeKlaviyoError, StoreIncompatibleError
 from safeklaviyo.models import Recovery
@@ -47,7 +47,7 @@ def _recovered(call: Call, lease: Lease) -> Flow[Recovery | None]:
         yield from release(call, taken)
         return None
     try:
-        intent = Intent.decode(taken.intent)
+        intent = decode(taken.intent)
     except StoreIncompatibleError as error:
         return Recovery("unknown", "postponed", None, None, error)
     told = (intent.external_id, intent.email)

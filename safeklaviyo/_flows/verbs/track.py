@@ -108,16 +108,14 @@ def _track(call: Call, claim: Claim, event: Event, person: Person) -> Flow[Track
 
 
 def _latest(call: Call, binding: Binding) -> Flow[Binding]:
+    claim = Claim(binding.external_id, binding.email)
+    names = claim.identifiers()
     if binding.profile_id is not None:
-        identifier = Identifier(Kind.PROFILE_ID, binding.profile_id)
-    elif binding.external_id is not None:
-        identifier = Identifier(Kind.EXTERNAL_ID, binding.external_id)
-    else:
-        identifier = Identifier(Kind.EMAIL, str(binding.email))
-    found = yield from Find(call.account, (identifier,))
+        names = (Identifier(Kind.PROFILE_ID, binding.profile_id),)
+    found = yield from Find(call.account, names[:1])
     match = next(iter(found.matches), None)
     if match is None:
-        yield from refuse_erased(call, Claim(binding.external_id, binding.email))
+        yield from refuse_erased(call, claim)
     return binding if match is None else match.binding
 
 

@@ -1,0 +1,240 @@
+"""What is written about a customer under a lease: what the map keeps of it, and that nothing else is carried out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from safeklaviyo import StoreIncompatibleError
+from safeklaviyo.identity import Identifier, Kind
+from support.flows import (
+    ChangeIntent,
+    ContactIntent,
+    EraseIntent,
+    MergeIntent,
+    RepairIntent,
+    decode,
+    known,
+)
+from support.scenes import ANN, expire, hold, leases, pairs, rejected
+
+MAIL, NEW, PHONE = "ann@shop.test", "new@shop.test", "+4915112345678"
+WHO = {"external_id": "ann-1", "email": MAIL, "profile_id": "P1"}
+WHO_TEXT = '"external_id": "ann-1", "email": "ann@shop.test", "profile_id": "P1"'
+MERGING = '"new_email": "new@shop.test", "merges": true, "source_id": "P2", "source_email": "new@shop.test", "asked": 2'
+LATE = '"new_external_id": "ann-9", "new_email": "new@shop.test", "new_phone_number": "+4915112345678"'
+
+KEPT = [
+    (ContactIntent(email=MAIL), '{"verb": "contact", "email": "ann@shop.test"}'),
+    (
+        ContactIntent(external_id="ann-1", email=MAIL),
+        '{"verb": "contact", "external_id": "ann-1", "email": "ann@shop.test"}',
+    ),
+    (ChangeIntent(**WHO, new_email=NEW), f'{{"verb": "change", {WHO_TEXT}, "new_email": "new@shop.test"}}'),
+    (
+        ChangeIntent(email=MAIL, new_external_id="ann-9"),
+        '{"verb": "change", "email": "ann@shop.test", "new_external_id": "ann-9"}',
+    ),
+    (ChangeIntent(**WHO, clears=("external_id",)), f'{{"verb": "change", {WHO_TEXT}, "clears": ["external_id"]}}'),
+    (ChangeIntent(**WHO, clears=("phone_number",)), f'{{"verb": "change", {WHO_TEXT}, "clears": ["phone_number"]}}'),
+    (
+        ChangeIntent(**WHO, new_phone_number=PHONE),
+        f'{{"verb": "change", {WHO_TEXT}, "new_phone_number": "+4915112345678"}}',
+    ),
+    (
+        ChangeIntent(**WHO, new_email=NEW, merges=True, source_id="P2", source_email=NEW, asked=2),
+        f'{{"verb": "change", {WHO_TEXT}, {MERGING}}}',
+    ),
+    (
+        MergeIntent(**WHO, source_id="P2", source_email="old@shop.test", may_suppress=True),
+        f'{{"verb": "merge", {WHO_TEXT}, "source_id": "P2", "source_email": "old@shop.test", "may_suppress": true}}',
+    ),
+    (MergeIntent(profile_id="P1", source_id="P2"), '{"verb": "merge", "profile_id": "P1", "source_id": "P2"}'),
+    (EraseIntent(**WHO), f'{{"verb": "erase", {WHO_TEXT}}}'),
+    (EraseIntent(email=MAIL), '{"verb": "erase", "email": "ann@shop.test"}'),
+    (EraseIntent(profile_id="P1"), '{"verb": "erase", "profile_id": "P1"}'),
+    (
+        EraseIntent(**WHO, new_external_id="ann-9", new_email=NEW),
+        f'{{"verb": "erase", {WHO_TEXT}, "new_external_id": "ann-9", "new_email": "new@shop.test"}}',
+    ),
+    (RepairIntent(**WHO), f'{{"verb": "restore", {WHO_TEXT}}}'),
+    (
+        RepairIntent(email=MAIL, profile_id="P1", new_external_id="ann-9", new_email=NEW, new_phone_number=PHONE),
+        f'{{"verb": "restore", "email": "ann@shop.test", "profile_id": "P1", {LATE}}}',
+    ),
+    (RepairIntent(**WHO, clears=("phone_number",)), f'{{"verb": "restore", {WHO_TEXT}, "clears": ["phone_number"]}}'),
+]
+"""Intents, and the text that 0.1.1 kept of each."""
+
+LEAST = {
+    "contact": {"email": MAIL},
+    "change": {"email": MAIL, "new_email": NEW},
+    "merge": {"profile_id": "P1", "source_id": "P2"},
+    "erase": {"email": MAIL},
+    "restore": {"profile_id": "P1"},
+}
+"""What each verb can be carried out with."""
+
+CLASSES = {each.verb: each for each in (ContactIntent, ChangeIntent, MergeIntent, EraseIntent, RepairIntent)}
+FIELDS = [(verb, field.name) for verb, kind in CLASSES.items() for field in fields(kind)]
+NAMES = sorted({name for _, name in FIELDS})
+NOT_TEXT = [None, "", 5, True, ["ann"], {"is": "ann"}]
+NOT_FIT = {
+    "clears": [None, [], "external_id", ["email"], ["external_id", 5], [["external_id"]], {"external_id": 1}],
+    "merges": [None, False, 1, "true"],
+    "may_suppress": [None, False, 1, "true"],
+    "asked": [None, 0, -1, True, 1.0, "1"],
+}
+MISSING = [
+    ("contact", "email"),
+    ("merge", "profile_id"),
+    ("merge", "source_id"),
+    ("restore", "profile_id"),
+]
+
+CANNOT_READ = "the identity map holds an intent this version cannot read"
+CANNOT_CARRY_OUT = "the identity map holds an intent this version cannot carry out"
+
+
+def text_of(verb, told):
+    """Return an intent as a map could hold it."""
+    return json.dumps({"verb": verb} | told)
+
+
+def why_not(text):
+    """Return why a text is no intent."""
+    with pytest.raises(StoreIncompatibleError) as caught:
+        decode(text)
+    return str(caught.value)
+
+
+class TestWhatTheMapKeeps:
+    @pytest.mark.parametrize(("intent", "text"), KEPT)
+    def test_it_is_what_the_first_version_kept(self, intent, text):
+        """The text is 0.1.1's to the letter, so that a map with open intents goes on working under either version."""
+        assert text == intent.encode()
+
+    @pytest.mark.parametrize(("intent", "text"), KEPT)
+    def test_it_is_read_back_as_it_was(self, intent, text):
+        """What 0.1.1 left open is what this version finishes."""
+        assert intent == decode(text)
+
+    @pytest.mark.parametrize(("intent", "text"), KEPT)
+    def test_blanks_at_its_end_say_nothing(self, intent, text):
+        """A run marks its leases with blanks behind the text."""
+        assert intent == decode(text + " \t\t  \t")
+
+    def test_every_field_of_every_verb_is_among_them(self):
+        """No field is left that no text above shows."""
+        assert set(FIELDS) == {(intent.verb, name) for intent, text in KEPT for name in json.loads(text)} - {
+            (verb, "verb") for verb in CLASSES
+        }
+
+    def test_what_is_leased_for_it(self):
+        """All that the intent names is leased, but for phone numbers, and nothing that it does not name."""
+        change = ChangeIntent(**WHO, new_external_id="ann-9", new_email=NEW, new_phone_number=PHONE, source_id="P2")
+        ids = {Identifier(Kind.EXTERNAL_ID, "ann-1"), Identifier(Kind.EXTERNAL_ID, "ann-9")}
+        emails = {Identifier(Kind.EMAIL, MAIL), Identifier(Kind.EMAIL, NEW)}
+        assert ids | emails | {Identifier(Kind.PROFILE_ID, "P1"), Identifier(Kind.PROFILE_ID, "P2")} == (
+            change.identifiers()
+        )
+        merge = MergeIntent(profile_id="P1", source_id="P2", source_email="old@shop.test")
+        assert {("profile_id", "P1"), ("profile_id", "P2"), ("email", "old@shop.test")} == {
+            (each.kind.value, each.value) for each in merge.identifiers()
+        }
+
+    @pytest.mark.parametrize("intent", [intent for intent, _ in KEPT])
+    def test_its_repr_names_nobody(self, intent):
+        """P8: an intent that gets into a log shows no identifier."""
+        assert not [value for value in (MAIL, NEW, PHONE, "ann-1") if value in repr(intent)]
+
+
+class TestWhatIsNotCarriedOut:
+    @pytest.mark.parametrize("verb", LEAST)
+    def test_the_least_is_enough(self, verb):
+        """Each verb's least intent is read: what is refused below, is refused for its damage alone."""
+        assert verb == decode(text_of(verb, LEAST[verb])).verb
+
+    @pytest.mark.parametrize("text", ["", "nothing", "5", "null", "[]", '["verb"]', '"verb"', "{}", '{"verb": []}'])
+    def test_what_is_no_intent(self, text):
+        """A text without a verb is not guessed at."""
+        assert CANNOT_READ == why_not(text)
+
+    @pytest.mark.parametrize("verb", ["dance", "", "Contact", None, 5])
+    def test_an_unknown_verb(self, verb):
+        """What a later version means by a verb of its own is left to it."""
+        assert CANNOT_CARRY_OUT == why_not(text_of(verb, {"email": MAIL}))
+
+    @pytest.mark.parametrize("verb", LEAST)
+    @pytest.mark.parametrize("name", ["tune", "clear", "verb2"])
+    def test_an_unknown_field(self, verb, name):
+        """A field of a later version could change what the intent means."""
+        assert CANNOT_READ == why_not(text_of(verb, LEAST[verb] | {name: "x"}))
+
+    @pytest.mark.parametrize(
+        ("verb", "name"),
+        [
+            (verb, name)
+            for verb in CLASSES
+            for name in sorted({each for _, each in FIELDS})
+            if (verb, name) not in FIELDS
+        ],
+    )
+    def test_a_field_of_another_verb(self, verb, name):
+        """Each verb has its own fields, and takes none that it would not look at."""
+        value = {"clears": ["external_id"], "merges": True, "may_suppress": True, "asked": 1}.get(name, "x")
+        assert CANNOT_READ == why_not(text_of(verb, LEAST[verb] | {name: value}))
+
+    @pytest.mark.parametrize(("verb", "name"), MISSING)
+    def test_a_field_that_is_missing(self, verb, name):
+        """A verb is not begun without what it cannot do without."""
+        told = {"external_id": "ann-1", **LEAST[verb]}
+        del told[name]
+        assert CANNOT_READ == why_not(text_of(verb, told))
+
+    @pytest.mark.parametrize("verb", LEAST)
+    def test_an_intent_about_nobody(self, verb):
+        """An intent that names no customer could only be reported as done."""
+        told = {"new_email": NEW} if verb in {"change", "erase", "restore"} else {}
+        assert CANNOT_READ == why_not(text_of(verb, told))
+
+    @pytest.mark.parametrize(
+        ("verb", "name", "value"),
+        [(verb, name, value) for verb, name in FIELDS for value in NOT_FIT.get(name, NOT_TEXT)],
+    )
+    def test_a_field_of_the_wrong_type(self, verb, name, value):
+        """A value of another type, or an empty one, was not written by this library."""
+        assert CANNOT_READ == why_not(text_of(verb, {"external_id": "ann-1"} | LEAST[verb] | {name: value}))
+
+    @pytest.mark.parametrize(("verb", "name"), MISSING)
+    def test_1_11_it_is_postponed_and_nothing_is_sent(self, client, simulator, store, verb, name):
+        """An intent with a field missing asks Klaviyo for nobody, and is neither reported as done nor closed."""
+        k = client()
+        k.identify(**ANN)
+        told = {"external_id": "ann-1", **LEAST[verb]}
+        del told[name]
+        hold(store, Identifier(Kind.EMAIL, MAIL), intent=text_of(verb, told), ttl=1)
+        expire(simulator)
+        before = len(simulator.journal)
+        (recovery,) = k.recover()
+        assert ("unknown", "postponed", StoreIncompatibleError, 1) == (
+            recovery.verb,
+            recovery.status,
+            type(recovery.error),
+            leases(store),
+        )
+        assert isinstance(rejected(k.identify, external_id="bob-2", email=MAIL), StoreIncompatibleError)
+        assert (before, {("ann-1", MAIL)}) == (len(simulator.journal), pairs(simulator))
+
+
+class TestWhatIsKnown:
+    def test_what_is_there_is_returned(self):
+        """A value that was made sure of is passed on as it is."""
+        assert "P1" == known("P1")
+
+    def test_what_is_missing_ends_the_call(self):
+        """Nothing is named "None" in a request."""
+        with pytest.raises(AssertionError, match="made sure of is missing"):
+            known(None)
