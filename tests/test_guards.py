@@ -136,7 +136,7 @@ GUARDS = [
     ),
     _guard(
         "P5, H10", source.TRACK,
-        "main=True, again=again)", "main=True)",
+        "main=True, accept=MISSING, again=again)", "main=True, accept=MISSING)",
         "operations/test_track.py::test_p5_a_retry_repeats_the_event_and_reads_the_address_anew",
     ),
     _guard(
@@ -161,7 +161,8 @@ GUARDS = [
     ),
     _guard(
         "P7", source.SETTLE,
-        "if not is_gone:\n                _leave_behind", "if False:\n                _leave_behind",
+        "    intent = decode(lease.intent)\n    _leave_behind(call, intent)\n    profile_id",
+        "    intent = decode(lease.intent)\n    profile_id",
         "identity/test_left_behind.py::test_p7_a_change_that_could_not_be_called_off_is_not_called_off",
     ),
     _guard(
@@ -267,19 +268,19 @@ GUARDS = [
     ),
     _guard(
         "H6, P4", source.SETTLE,
-        "    if lease.taken_over:\n        yield from finish(call, lease)\n        return None\n    return lease",
+        "    if lease.taken_over:\n        yield from finish_intent(call, lease)\n        return None\n    return lease",
         "    return lease",
         "operations/test_leases.py::test_h6_an_address_that_is_being_given_is_not_taken",
     ),
     _guard(
         "H7", source.READING,
-        "profile = yield from read_profile(call, profile_id)\n        if profile is not None:\n            evidence",
-        "profile = Profile(id=profile_id)\n        if profile is not None:\n            evidence",
+        "profile = None if profile_id is None else (yield from read_profile(call, profile_id))",
+        "profile = None if profile_id is None else Profile(id=profile_id)",
         "operations/test_first_contact.py::test_h7_a_search_is_only_a_pointer",
     ),
     _guard(
         "H8", source.SETTLE,
-        "    if profile_id is not None:\n        yield from restore(call, profile_id, written)\n", "",
+        "    if call.touched is not None:\n        yield from repair_profile(call, call.touched, intent)\n", "",
         "operations/test_leases.py::test_h8_a_slow_change_is_fenced_and_put_right",
     ),
     _guard(
@@ -288,12 +289,12 @@ GUARDS = [
         "operations/test_first_contact.py::test_r9_several_owners_of_an_id_are_refused",
     ),
     _guard(
-        "F-8", source.EVIDENCE,
+        "F-8", source.SHOWN,
         "return email is not None and email_of(profile) == email", "return profile.email == email",
         "test_evidence.py::test_f8_addresses_are_compared_without_case",
     ),
     _guard(
-        "F-19", source.WIRE,
+        "F-19", source.BODIES,
         "return Repeat.ONCE if person.append or person.unappend else otherwise", "return otherwise",
         "operations/test_identify.py::test_f19_what_is_appended_is_not_appended_twice",
     ),

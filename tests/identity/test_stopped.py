@@ -163,7 +163,7 @@ def test_an_erasure_that_was_finished_leaves_the_next_customer_alone(client, sim
         store.before["renew"] = come_back
     else:
         meanwhile(simulator, where, come_back)
-    k.erase(external_id="ann-1")
+    k.erase(email=OLD)
     simulator.drain()
     assert ({("ann-7", OLD)}, 0) == (pairs(simulator), leases(store))
     assert ("ann-7", OLD) == (bound(k, email=OLD).external_id, bound(k, external_id="ann-7").email)
