@@ -268,7 +268,8 @@ GUARDS = [
     ),
     _guard(
         "H6, P4", source.SETTLE,
-        "    if lease.taken_over:\n        yield from finish_intent(call, lease)\n        return None\n    return lease",
+        "    if lease.taken_over:\n        yield from finish_intent(call, lease)\n"
+        "        return None\n    return lease",
         "    return lease",
         "operations/test_leases.py::test_h6_an_address_that_is_being_given_is_not_taken",
     ),
