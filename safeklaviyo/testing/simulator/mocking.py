@@ -1,7 +1,7 @@
-"""The simulator as a router of respx, for every transport that a client makes: httpx's own, and httpx-aiohttp's.
+"""The simulator as a router of respx, for the client's own connections, httpx's transports and httpx-aiohttp's.
 
-respx takes the place of httpcore, over which httpx's transports send. httpx-aiohttp sends past httpcore, and would
-reach the real host, so its requests are led to the same routers here.
+respx takes the place of httpcore's classes, over which the client and httpx's transports send. A caller's httpx client
+over httpx-aiohttp sends past httpcore, and would reach the real host, so its requests are led to the same routers here.
 """
 
 from __future__ import annotations
