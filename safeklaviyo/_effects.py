@@ -37,9 +37,14 @@ class Effect(Generic[R_co]):
 
 @dataclass(frozen=True, slots=True)
 class Send(Effect[Response]):
-    """Send one request, once. Throws `NotSentError` or `NoResponseError`."""
+    """Send one request, once. Throws `NotSentError` or `NoResponseError`.
+
+    Attributes:
+        within: Seconds that the attempt may take, where that is less than the client's timeout; None for no less.
+    """
 
     request: Request
+    within: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,17 @@ class Now(Effect[float]):
 @dataclass(frozen=True, slots=True)
 class Monotonic(Effect[float]):
     """A clock that never jumps, in seconds from an unknown start: for measuring how long something took."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartDeadline(Effect[float]):
+    """Start the time that the work which follows may take, the store's too. Returns the time of `Monotonic`.
+
+    Attributes:
+        seconds: How long; None for no limit.
+    """
+
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)

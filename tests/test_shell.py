@@ -19,7 +19,7 @@ import pytest
 from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, NotSentError, RetryPolicy, StoreUnavailableError
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
 from safeklaviyo.stores.sqlite import SqliteStore
-from support.flows import Effect, Monotonic, NewId, Now, Recall, Sleep
+from support.flows import Effect, Monotonic, NewId, Now, Recall, Sleep, StartDeadline
 from support.stores import Twin
 
 if TYPE_CHECKING:
@@ -48,7 +48,14 @@ def asks_the_clock(setup: Setup, effect: Effect[Any]) -> Flow[Any]:
 class TestEffects:
     @pytest.mark.parametrize(
         ("effect", "kind"),
-        [(Now(), float), (Monotonic(), float), (NewId(), str), (Sleep(0.0), type(None)), (Recall("", "a"), type(None))],
+        [
+            (Now(), float),
+            (Monotonic(), float),
+            (NewId(), str),
+            (StartDeadline(5.0), float),
+            (Sleep(0.0), type(None)),
+            (Recall("", "a"), type(None)),
+        ],
     )
     async def test_results(self, effect: Effect[Any], kind: type) -> None:
         """Each effect that needs no Klaviyo gives the same kind of result on both shells."""

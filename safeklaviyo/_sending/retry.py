@@ -91,6 +91,7 @@ class Line:
         random: Returns a number from 0 up to, and without, 1.
         attempt: The seconds that one attempt can take, from its sending to its answer or timeout.
         published: Whether Klaviyo's published limits hold for this host; see `Pacer`.
+        shared: The line whose pacer and budget this one shares; it has its own if None is given.
     """
 
     def __init__(
@@ -100,11 +101,13 @@ class Line:
         random: Callable[[], float] = _random.random,
         attempt: float = 10.0,
         published: bool = True,
+        shared: Line | None = None,
     ) -> None:
         self.policy = policy
         self.attempt = attempt
-        self.pacer: Pacer = Pacer(published=published)
-        self.budget: Budget = Budget()
+        self.pacer: Pacer = Pacer(published=published) if shared is None else shared.pacer
+        self.budget: Budget = Budget() if shared is None else shared.budget
+        self._random = random
         self._are_all_made = stop_after_attempt(policy.max_attempts)
         ceiling = wait_exponential(multiplier=FIRST_BACKOFF, max=policy.max_delay)
 
@@ -119,6 +122,10 @@ class Line:
             stop=self._is_over,
             retry_error_callback=_failed,
         )
+
+    def view(self, policy: RetryPolicy, *, attempt: float) -> Line:
+        """Return a line with another policy, which shares the pacer and the budget."""
+        return Line(policy, random=self._random, attempt=attempt, shared=self)
 
     def _is_over(self, state: RetryCallState) -> bool:
         failed = _failed(state)

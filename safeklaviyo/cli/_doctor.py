@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from safeklaviyo._api.accounts import get_account
 from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_account_id
-from safeklaviyo._runtime.config import REVISION, wiring
+from safeklaviyo._runtime.config import DEADLINE, REVISION, wiring
 from safeklaviyo._runtime.shell import Shell
 from safeklaviyo._sending.retry import transmit
 from safeklaviyo._version import VERSION
@@ -98,6 +98,7 @@ def _check_klaviyo(arguments: Namespace) -> Iterator[Check]:
             policy=Policy(),
             retry=retry,
             timeout=10.0,
+            deadline=DEADLINE,
             base_url=arguments.base_url,
             revision=REVISION,
             dialect="current",

@@ -149,7 +149,7 @@ class _Rows(Rows):
 
     def leases(self, limit: int, *, expired: bool) -> Iterable[LeaseRow]:
         """See `Rows.leases`."""
-        rows = [row for _, row in sorted(self._of.leases.items()) if not expired or row.expires <= self.now]
+        rows = [row for _, row in sorted(self._of.leases.items()) if not expired or row.left(self.now) <= 0]
         return rows[:limit]
 
     def grant(self, identifiers: frozenset[Identifier], intent: str, expires: float) -> LeaseRow:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.records import Lease
@@ -41,6 +41,10 @@ class Place:
     retired_at: float | None = None
 
 
+LONGEST: Final = 600.0
+"""Seconds for which a lease is granted at most, from each renewal."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseRow:
     """A lease as it is kept.
@@ -56,7 +60,16 @@ class LeaseRow:
 
     def seen_at(self, now: float, *, taken_over: bool = False) -> Lease:
         """Return the lease as it looks at that time; it has expired when nothing remains."""
-        return Lease(self.token, self.identifiers, self.intent, self.expires - now, taken_over)
+        return Lease(self.token, self.identifiers, self.intent, self.left(now), taken_over)
+
+    def left(self, now: float) -> float:
+        """Return the seconds for which the lease lives on, zero or less once it has expired.
+
+        A lease that would live longer than any is granted for was granted before the clock was set back, so it counts
+        as expired: its customer would be refused for as long as the clock was set back.
+        """
+        left = self.expires - now
+        return left if left <= LONGEST else 0.0
 
 
 class Rows(ABC):

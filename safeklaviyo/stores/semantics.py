@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from safeklaviyo.models import Binding
 from safeklaviyo.stores import calls
 from safeklaviyo.stores.records import BindOutcome, Found, JournalRow, Match
-from safeklaviyo.stores.rows import Place, owned
+from safeklaviyo.stores.rows import LONGEST, Place, owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,13 +72,13 @@ def _find(rows: Rows, call: calls.Find) -> Found:
 
 @_means(calls.Acquire)
 def _acquire(rows: Rows, call: calls.Acquire) -> Lease | None:
-    expires = rows.now + call.ttl
+    expires = rows.now + min(call.ttl, LONGEST)
     held = {token for each in call.identifiers if (token := rows.token(each)) is not None}
     # The expired lease with the lowest token is handed over as it is, because its write has to be finished first (H6).
     for token in sorted(held):
         row = rows.lease(token)
         assert row is not None
-        if row.expires <= rows.now:
+        if row.left(rows.now) <= 0:
             rows.revoke(token)
             return rows.grant(row.identifiers, row.intent, expires).seen_at(rows.now, taken_over=True)
     return None if held else rows.grant(call.identifiers, call.intent, expires).seen_at(rows.now)
@@ -90,7 +90,7 @@ def _renew(rows: Rows, call: calls.Renew) -> bool:
     row = rows.lease(call.token)
     if row is None:
         return False
-    rows.extend(call.token, row.intent if call.intent is None else call.intent, rows.now + call.ttl)
+    rows.extend(call.token, row.intent if call.intent is None else call.intent, rows.now + min(call.ttl, LONGEST))
     return True
 
 

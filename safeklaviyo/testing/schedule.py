@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from safeklaviyo._api.messages import Repeat, Request, Response
-from safeklaviyo._effects import Monotonic, NewId, Now, Send, Sleep
+from safeklaviyo._effects import Monotonic, NewId, Now, Send, Sleep, StartDeadline
 from safeklaviyo.errors import NoResponseError, NotSentError, SafeKlaviyoError
 from safeklaviyo.stores.base import Found
 from safeklaviyo.stores.calls import Call as StoreEffect
@@ -297,7 +297,7 @@ class World:
             actor.wake, actor.slept_at = self.clock.now + actor.effect.seconds, self.changes
 
     def _ambient(self, actor: Actor) -> object:
-        if isinstance(actor.effect, Now | Monotonic):
+        if isinstance(actor.effect, Now | Monotonic | StartDeadline):
             return self.clock.now
         if isinstance(actor.effect, NewId):
             actor.ids += 1

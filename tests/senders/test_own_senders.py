@@ -18,7 +18,7 @@ from safeklaviyo.errors import ConfigurationError, NoResponseError, NotSentError
 from safeklaviyo.identity import Kind
 from support.peers import DRIPS, answer, answering, dripping_tls, in_turn, listening, next_request, silent
 from support.topologies import Certificates
-from support.wire import Endpoint, Repeat, Request, current, senders, target
+from support.wire import SECONDS, Endpoint, Repeat, Request, current, senders, target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,13 +100,13 @@ class TestKeeping:
         server = Counted()
         with listening(server) as base:
             sender = senders.OwnSender(target(base))
-            sender.send(SEARCH)
+            sender.send(SEARCH, SECONDS)
             (idle,) = sender._kept
             sender._kept.clear()
-            sender.send(SEARCH)
+            sender.send(SEARCH, SECONDS)
             idle.since -= 60
             sender._kept.insert(0, idle)
-            sender.send(SEARCH)
+            sender.send(SEARCH, SECONDS)
             assert idle not in sender._kept
             assert 1 == len(sender._kept)
             sender.close()
@@ -117,12 +117,12 @@ class TestKeeping:
         server = Counted()
         with listening(server) as base:
             sender = senders.AsyncOwnSender(target(base))
-            await asyncio.gather(*(sender.send(SEARCH) for _ in range(5)))
+            await asyncio.gather(*(sender.send(SEARCH, SECONDS) for _ in range(5)))
             kept = sender._places.kept
             assert 5 == len(kept) == server.connections
             for each in kept[:4]:
                 each.since -= 60
-            await sender.send(SEARCH)
+            await sender.send(SEARCH, SECONDS)
             assert 1 == len(kept)
             await sender.aclose()
 
@@ -138,7 +138,7 @@ class TestKeeping:
 
         with listening(serve) as base:
             sender = senders.OwnSender(target(base))
-            assert b"1" == sender.send(SEARCH).body
+            assert b"1" == sender.send(SEARCH, SECONDS).body
         assert [] == sender._kept
 
     async def test_requests_wait_for_a_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,8 +153,8 @@ class TestKeeping:
             silent(connection)
 
         with listening(serve) as base:
-            sender = senders.AsyncOwnSender(target(base, LIMIT))
-            calls = [asyncio.ensure_future(sender.send(POST)) for _ in range(4)]
+            sender = senders.AsyncOwnSender(target(base))
+            calls = [asyncio.ensure_future(sender.send(POST, senders.timeouts(LIMIT))) for _ in range(4)]
             await asyncio.sleep(0)
             calls[0].cancel()
             ended = await asyncio.gather(*calls, return_exceptions=True)
@@ -218,7 +218,7 @@ class TestTls:
         with listening(serve) as base:
             began = time.monotonic()
             with pytest.raises(NotSentError):
-                own.to(target(base.replace("http:", "https:"), LIMIT))(POST)
+                own.to(target(base.replace("http:", "https:")), timeout=LIMIT)(POST)
         assert time.monotonic() - began < LIMIT + LATE
 
 
@@ -294,7 +294,7 @@ class TestThroughProxies:
         """A proxy that opens no tunnel in time was shown the host at most: nothing was sent (2.3)."""
         with listening(serve) as base:
             monkeypatch.setenv("https_proxy", base.replace("http", scheme))
-            send = own.to(target("https://a.klaviyo.com", LIMIT))
+            send = own.to(target("https://a.klaviyo.com"), timeout=LIMIT)
             began = time.monotonic()
             with pytest.raises(NotSentError):
                 send(POST)
@@ -321,10 +321,10 @@ class TestResolving:
     def test_a_silent_resolver(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A DNS that does not answer holds no call longer than its attempt."""
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_named: time.sleep(1.5))
-        sender = senders.OwnSender(target("https://a.klaviyo.com", LIMIT))
+        sender = senders.OwnSender(target("https://a.klaviyo.com"))
         began = time.monotonic()
         with pytest.raises(NotSentError):
-            sender.send(POST)
+            sender.send(POST, senders.timeouts(LIMIT))
         assert time.monotonic() - began < LIMIT + LATE
 
     def test_the_next_address_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,9 +339,9 @@ class TestResolving:
             places = [full.getsockname(), ("127.0.0.1", int(base.rpartition(":")[2]))]
             found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
             monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_named: found)
-            sender = senders.OwnSender(target("http://localhost", 2 * LIMIT))
+            sender = senders.OwnSender(target("http://localhost"))
             opened.callback(sender.close)
-            assert b"here" == sender.send(SEARCH).body
+            assert b"here" == sender.send(SEARCH, senders.timeouts(2 * LIMIT)).body
 
 
 class TestNamedProxies:

@@ -32,7 +32,7 @@ from support.peers import (
     spoil,
 )
 from support.sending import CLIENTS, OWN
-from support.wire import Endpoint, Repeat, Request, current, senders, target
+from support.wire import SECONDS, Endpoint, Repeat, Request, current, senders, target
 
 if TYPE_CHECKING:
     from support.peers import Serve
@@ -180,7 +180,7 @@ class TestFailures:
                 waiting = opened.enter_context(socket.socket())
                 waiting.setblocking(False)
                 waiting.connect_ex(full.getsockname())
-            send = sending.to(target(f"http://127.0.0.1:{full.getsockname()[1]}", 0.2))
+            send = sending.to(target(f"http://127.0.0.1:{full.getsockname()[1]}"), timeout=0.2)
             with pytest.raises(NotSentError) as caught:
                 send(SEARCH)
         told = "".join(traceback.format_exception(caught.value))
@@ -194,15 +194,7 @@ class TestTime:
         with listening(silent) as base:
             began = time.monotonic()
             with pytest.raises(NoResponseError):
-                sending.to(target(base, LIMIT))(POST)
-        assert time.monotonic() - began < LIMIT + LATE
-
-    def test_less_than_the_timeout(self, sending: Sending) -> None:
-        """An attempt takes no longer than its caller allows for it, where that is less than the client's timeout."""
-        with listening(silent) as base:
-            began = time.monotonic()
-            with pytest.raises(NoResponseError):
-                sending.to(target(base, 60.0))(POST, LIMIT)
+                sending.to(target(base), timeout=LIMIT)(POST)
         assert time.monotonic() - began < LIMIT + LATE
 
     # A blocking client of the caller's can only be told how long each read may take, so it is held to its time in the
@@ -222,7 +214,7 @@ class TestTime:
         with listening(DRIPS[part]) as base:
             began = time.monotonic()
             with pytest.raises(NoResponseError):
-                sending.to(target(base, LIMIT))(POST)
+                sending.to(target(base), timeout=LIMIT)(POST)
         assert time.monotonic() - began < LIMIT + LATE
 
 
@@ -246,7 +238,8 @@ class TestFork:
             child = os.fork()
             if child == 0:
                 # The parent's list of connections came along; a sender of its own has none.
-                os.write(writable, ask(senders.OwnSender(target(base)).send, 2))
+                sender = senders.OwnSender(target(base))
+                os.write(writable, ask(lambda request: sender.send(request, SECONDS), 2))
                 os._exit(0)
             assert b"/api/3" == ask(send, 3)
             os.waitpid(child, 0)

@@ -102,7 +102,7 @@ class TestUsersClient:
         """The client's patience is not ours: leases are reckoned from the timeout given to us."""
         client = made(over_client, timeout=None)
         with listening(silent) as base, pytest.raises(NoResponseError):
-            over_client.to(target(base, 0.2), client)(SEARCH)
+            over_client.to(target(base), client, timeout=0.2)(SEARCH)
 
     def test_foreign_error_passes(self, over_client: Sending) -> None:
         """What a hook raises is its author's to see."""
@@ -164,11 +164,11 @@ class TestFullPool:
             httpx.Client(limits=httpx.Limits(max_connections=1)) as client,
             ThreadPoolExecutor(1) as pool,
         ):
-            sender = senders.ClientSender(target(base, 0.5), client)
-            first = pool.submit(sender.send, POST)
+            sender = senders.ClientSender(target(base), client)
+            first = pool.submit(sender.send, POST, senders.timeouts(0.5))
             assert reached.wait(5)
             with pytest.raises(NotSentError):
-                senders.ClientSender(target(base, 0.1), client).send(POST)
+                sender.send(POST, senders.timeouts(0.1))
             with pytest.raises(NoResponseError):
                 first.result()
 
@@ -177,6 +177,7 @@ class TestFullPool:
         with listening(silent) as base:
             transport = AiohttpTransport(limits=httpx.Limits(max_connections=1))
             async with httpx.AsyncClient(transport=transport) as client:
-                sender = senders.AsyncClientSender(target(base, 0.2), client)
-                first, second = await asyncio.gather(sender.send(POST), sender.send(POST), return_exceptions=True)
+                sender = senders.AsyncClientSender(target(base), client)
+                calls = [sender.send(POST, senders.timeouts(0.2)) for _ in range(2)]
+                first, second = await asyncio.gather(*calls, return_exceptions=True)
         assert (NoResponseError, NotSentError) == (type(first), type(second))

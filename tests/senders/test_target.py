@@ -25,14 +25,21 @@ class TestLimits:
     )
     def test_accepted(self, timeout: Any, read: float, limit: float) -> None:
         """Seconds hold for the whole attempt; an `httpx.Timeout` for its phases, and nothing is endless (F-22)."""
-        phases, whole = senders.limits(timeout)
-        assert (read, limit) == (phases["read"], whole)
+        made = senders.timeouts(timeout)
+        assert (read, limit) == (made.phases["read"], made.limit)
+
+    def test_within(self) -> None:
+        """An attempt takes no longer than its call allows for it, and no longer than the client's timeout."""
+        made = senders.timeouts(httpx.Timeout(5, connect=1))
+        assert made is made.within(None) is made.within(6.0)
+        assert {"connect": 1.0, "read": 2.0, "write": 2.0, "pool": 2.0} == made.within(2.0).phases
+        assert 2.0 == made.within(2.0).limit
 
     @pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), True, None, "10", httpx.Timeout(0)])
     def test_refused(self, timeout: Any) -> None:
         """What is no time to wait is refused."""
         with pytest.raises(ConfigurationError, match="timeout"):
-            senders.limits(timeout)
+            senders.timeouts(timeout)
 
 
 class TestTarget:

@@ -69,13 +69,13 @@ class Sending:
         else:
             sender.close()
 
-    def to(self, where: Target, client: Any = None) -> Callable[..., Response]:
-        """Return what sends a request there."""
-        sender = self.sender(where, client)
-        if not self.is_awaited:
-            return sender.send  # type: ignore[no-any-return]
+    def to(self, where: Target, client: Any = None, *, timeout: Any = 5.0) -> Callable[[Request], Response]:
+        """Return what sends a request there, with so much time for each."""
+        sender, limits = self.sender(where, client), senders.timeouts(timeout)
 
-        def send(request: Request, within: float | None = None) -> Response:
-            return self.runner.run(sender.send(request, within))
+        def send(request: Request) -> Response:
+            sent: Any = sender.send(request, limits)
+            response: Response = self.runner.run(sent) if self.is_awaited else sent
+            return response
 
         return send

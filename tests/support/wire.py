@@ -1,7 +1,6 @@
 """Requests and answers: how each dialect says them, what an answer means, and how they travel."""
 
 from types import SimpleNamespace
-from typing import Any
 
 from safeklaviyo._api import accounts, bodies, events, legacy, paths, profiles
 from safeklaviyo._api import responses as answers
@@ -34,13 +33,18 @@ senders = SimpleNamespace(
 """All that the senders bring, wherever it stands."""
 
 
-def target(base: str, timeout: Any = 5.0, key: str = "pk_0123456789abcdef") -> Target:
+def target(base: str, key: str = "pk_0123456789abcdef") -> Target:
     """Return where requests go, with a key."""
-    return targets.target(base, {"Authorization": f"Klaviyo-API-Key {key}"}, *timeouts.limits(timeout))
+    return targets.target(base, {"Authorization": f"Klaviyo-API-Key {key}"})
+
+
+SECONDS = timeouts.timeouts(5.0)
+"""The time of an attempt that no test waits for."""
 
 
 __all__ = [
     "ERRORS",
+    "SECONDS",
     "Answer",
     "CurrentDialect",
     "Dialect",

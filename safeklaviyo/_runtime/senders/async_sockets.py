@@ -56,9 +56,13 @@ class AsyncWire(AsyncNetworkBackend):
     def __init__(self, target: Target) -> None:
         self._host = target.host
         self._is_plain = target.is_plain
-        self._limit = target.limit
+        self._limit = 0.0
         self._writer: asyncio.StreamWriter | None = None
         self.is_connecting = False
+
+    def begin(self, seconds: float) -> None:
+        """Note how long the next attempt may take."""
+        self._limit = seconds
 
     async def connect_tcp(
         self,

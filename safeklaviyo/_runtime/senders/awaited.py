@@ -21,6 +21,7 @@ from safeklaviyo.errors import APIConnectionError
 
 if TYPE_CHECKING:
     from safeklaviyo._api.messages import Request, Response
+    from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
 
 CONNECTIONS: Final = 256
@@ -67,15 +68,16 @@ class AsyncOwnSender:
         self._places = _Places()
         self._is_closed = False
 
-    async def send(self, request: Request, within: float | None = None) -> Response:
+    async def send(self, request: Request, timeouts: Timeouts) -> Response:
         """Same as `OwnSender.send`."""
-        outer, seconds, places = sys.exception(), self._target.attempt(within), self._places
-        wire: AsyncWire | None = None
+        outer, places = sys.exception(), self._places
+        wire: Any = None
         try:
-            async with asyncio.timeout(seconds), places.free:
+            async with asyncio.timeout(timeouts.limit), places.free:
                 connection = places.take() or self._made()
                 wire = connection.wire
-                response = await _exchange(connection.http, self._requests.outgoing(request, seconds))
+                wire.begin(timeouts.limit)
+                response = await _exchange(connection.http, self._requests.outgoing(request, timeouts))
                 if self._is_closed or places is not self._places or not is_reusable(connection.http):
                     connection.wire.close()
                 else:
@@ -94,7 +96,7 @@ class AsyncOwnSender:
         wire = AsyncWire(self._target)
         return Kept(self._new(wire), wire)
 
-    def _fail(self, exc: Exception, outer: BaseException | None, places: _Places, wire: AsyncWire | None) -> NoReturn:
+    def _fail(self, exc: Exception, outer: BaseException | None, places: _Places, wire: Any) -> NoReturn:
         if wire is not None:
             wire.close()
         try:

@@ -24,6 +24,7 @@ from safeklaviyo.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Iterator
 
+    from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
 
 SyncClient: TypeAlias = httpx.Client
@@ -35,9 +36,9 @@ class Phases(Mapping[str, float]):
 
     __slots__ = ("_ends_at", "_phases")
 
-    def __init__(self, phases: Mapping[str, float], seconds: float) -> None:
-        self._phases = phases
-        self._ends_at = time.monotonic() + seconds
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._phases = timeouts.phases
+        self._ends_at = time.monotonic() + timeouts.limit
 
     def __getitem__(self, phase: str) -> float:
         # Zero would mean not to wait at all, which fails in another way than by waiting too long.
@@ -76,10 +77,10 @@ class ClientSender:
         self._target = target
         self._client = client
 
-    def send(self, request: Request, within: float | None = None) -> Response:
+    def send(self, request: Request, timeouts: Timeouts) -> Response:
         """Same as `Sender.send`."""
         _check_open(self._client)
-        outer, phases = sys.exception(), Phases(self._target.phases, self._target.attempt(within))
+        outer, phases = sys.exception(), Phases(timeouts)
         outgoing = _built(self._client, self._target, request, phases)
         try:
             answer = self._client.send(outgoing, follow_redirects=False, stream=True)
@@ -101,16 +102,16 @@ class AsyncClientSender:
         self._target = target
         self._client = client
 
-    async def send(self, request: Request, within: float | None = None) -> Response:
+    async def send(self, request: Request, timeouts: Timeouts) -> Response:
         """Same as `ClientSender.send`."""
         from asyncio import timeout  # noqa: PLC0415 - here asyncio is loaded; blocking programs need not load it
 
         _check_open(self._client)
-        outer, seconds = sys.exception(), self._target.attempt(within)
-        outgoing = _built(self._client, self._target, request, Phases(self._target.phases, seconds))
+        outer = sys.exception()
+        outgoing = _built(self._client, self._target, request, Phases(timeouts))
         try:
             # A little later than httpx's own limits, which say whether anything was sent.
-            async with timeout(1.05 * seconds + 0.05):
+            async with timeout(1.05 * timeouts.limit + 0.05):
                 answer = await self._client.send(outgoing, follow_redirects=False, stream=True)
                 try:
                     body = None if _is_read(answer) else await Body().read_async(_async_stream(answer))

@@ -18,10 +18,11 @@ from safeklaviyo._api.messages import Response
 from safeklaviyo._runtime.senders.proxies import proxy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from safeklaviyo._api.messages import Request
     from safeklaviyo._runtime.senders.bodies import Body
+    from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
 
 KEPT_FOR: Final = 30.0
@@ -42,19 +43,15 @@ class Requests:
         # should keep.
         self._plain = lru_cache(maxsize=256)(self._url)
         self._checked = lru_cache(maxsize=1024)(self._headers)
-        self._phases: Mapping[str, float] = dict(target.phases)
 
     def _url(self, path: str) -> httpcore.URL:
         return httpcore.URL(scheme=self.scheme, host=self.host, port=self.port, target=path)
 
-    def outgoing(self, request: Request, seconds: float) -> httpcore.Request:
-        """Return a request as httpcore sends it, in an attempt of so many seconds."""
+    def outgoing(self, request: Request, timeouts: Timeouts) -> httpcore.Request:
+        """Return a request as httpcore sends it."""
         path, body = request.path, request.body
         url = self._url(path) if "?" in path else self._plain(path)
-        phases = self._phases
-        if seconds < self._target.limit:
-            phases = {phase: min(limit, seconds) for phase, limit in phases.items()}
-        outgoing: Any = httpcore.Request(request.method, url, content=body, extensions={"timeout": phases})
+        outgoing: Any = httpcore.Request(request.method, url, content=body, extensions={"timeout": timeouts.phases})
         outgoing.headers = self._checked(None if body is None else (request.content_type, len(body)))
         return outgoing  # type: ignore[no-any-return]
 

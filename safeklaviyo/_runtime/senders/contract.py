@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from safeklaviyo._api.messages import Request, Response
+    from safeklaviyo._runtime.senders.timeouts import Timeouts
 
 
 class Sender(Protocol):
     """Sends requests. Safe between threads."""
 
-    def send(self, request: Request, within: float | None = None) -> Response:
+    def send(self, request: Request, timeouts: Timeouts) -> Response:
         """Send one request, once, and read the whole answer.
 
         The request carries the key to the target's host alone: no redirect is followed. It is given up at the end of
-        the attempt's time, and an answer over `bodies.LIMIT` is no answer.
-
-        Args:
-            within: Seconds that this attempt may take, where that is less than the client's timeout.
+        its time, and an answer over `bodies.LIMIT` is no answer.
 
         Raises:
             ConfigurationError: The caller's client is closed.
@@ -36,7 +34,7 @@ class Sender(Protocol):
 class AsyncSender(Protocol):
     """Same as `Sender`, awaited. Belongs to one event loop."""
 
-    async def send(self, request: Request, within: float | None = None) -> Response:
+    async def send(self, request: Request, timeouts: Timeouts) -> Response:
         """Same as `Sender.send`."""
         ...
 

@@ -22,6 +22,7 @@ from safeklaviyo._runtime.senders.sockets import Wire
 
 if TYPE_CHECKING:
     from safeklaviyo._api.messages import Request, Response
+    from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
 
 
@@ -48,13 +49,12 @@ class OwnSender:
         self._kept: list[Kept] = []
         self._is_closed = False
 
-    def send(self, request: Request, within: float | None = None) -> Response:
+    def send(self, request: Request, timeouts: Timeouts) -> Response:
         """Same as `Sender.send`."""
-        outer, seconds = sys.exception(), self._target.attempt(within)
-        connection = self._connection()
+        outer, connection = sys.exception(), self._connection()
         try:
-            connection.wire.begin(seconds)
-            response = _exchange(connection.http, self._requests.outgoing(request, seconds))
+            connection.wire.begin(timeouts.limit)
+            response = _exchange(connection.http, self._requests.outgoing(request, timeouts))
             self._keep(connection)
         except Exception as exc:  # noqa: BLE001 - `explain` raises again what no transport raised
             connection.wire.close()

@@ -17,6 +17,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from safeklaviyo.errors import SafeKlaviyoError, StoreUnavailableError
+from safeklaviyo.stores.patience import in_time_async
 from safeklaviyo.stores.postgres import _failures as failures
 from safeklaviyo.stores.postgres._connections import (
     PATIENCE,
@@ -113,6 +114,9 @@ class AsyncConnections:
 
     async def run(self, query: Query[T]) -> T:
         """Same as `Connections.run`."""
+        return await in_time_async(self._run(query), 3 * self._timeout + query.patience)
+
+    async def _run(self, query: Query[T]) -> T:
         home, pool, connection = await self._take()
         try:
             rows = await connection.fetch(query, self._timeout)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import select
 import time
 from contextlib import suppress
+from functools import partial
 from os import getpid
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -29,6 +30,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed
 
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreUnavailableError
+from safeklaviyo.stores.patience import in_time
 from safeklaviyo.stores.postgres import _failures as failures
 
 if TYPE_CHECKING:
@@ -151,6 +153,9 @@ class Connections:
         Raises:
             StoreUnavailableError: There was no answer, so that what was done is unknown.
         """
+        return in_time(partial(self._ask, query), 3 * self._timeout + query.patience)
+
+    def _ask(self, query: Query[T]) -> T:
         try:
             return self._run(query)
         except SafeKlaviyoError:

@@ -50,6 +50,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from safeklaviyo._interruption import let_through
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
+from safeklaviyo.stores.patience import in_time, in_time_async
 from safeklaviyo.stores.redis import _persistence as persistence
 from safeklaviyo.stores.redis import _servers as servers
 from safeklaviyo.stores.redis._failures import FAILURES, cause_of, store_error
@@ -112,6 +113,8 @@ class RedisStore(IdentityStore):
         elif iscoroutinefunction(server.execute_command):
             raise ConfigurationError("RedisStore needs a client of redis; AsyncRedisStore takes one of redis.asyncio")
         self._client: Any = server
+        # A client that is given may wait for ever.
+        self._slowest = 3 * timeout if self._own else float("inf")
         self._is_closed = False
 
     def persistence(self) -> Persistence:
@@ -133,6 +136,9 @@ class RedisStore(IdentityStore):
 
     def perform(self, call: Call[T]) -> T:
         """See `IdentityStore.perform`. The server does nothing else during an `add`: give a few thousand rows."""
+        return in_time(partial(self._perform, call), self._slowest)
+
+    def _perform(self, call: Call[T]) -> T:
         asked = packed(call)
         try:
             return self._maps.answer(call.account, asked, self._reply(call.account, asked))
@@ -188,6 +194,7 @@ class AsyncRedisStore(AsyncIdentityStore):
             raise ConfigurationError("AsyncRedisStore needs a client of redis.asyncio; RedisStore takes one of redis")
         else:
             self._client = server
+        self._slowest = timeout if self._loops is not None else float("inf")
         self._is_closed = False
 
     async def persistence(self) -> Persistence:
@@ -204,6 +211,9 @@ class AsyncRedisStore(AsyncIdentityStore):
 
     async def perform(self, call: Call[T]) -> T:
         """Same as `RedisStore.perform`."""
+        return await in_time_async(self._perform(call), self._slowest)
+
+    async def _perform(self, call: Call[T]) -> T:
         asked = packed(call)
         send, maps, outer = self._ask, self._maps, sys.exception()
         try:

@@ -10,11 +10,14 @@ import asyncio
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from safeklaviyo.errors import StoreUnavailableError
 from safeklaviyo.stores import semantics
 from safeklaviyo.stores.base import IdentityStore
 from safeklaviyo.stores.calls import Find, Recall
+from safeklaviyo.stores.patience import SLOW, in_time, time_left
 from safeklaviyo.stores.sqlite import _tables as tables
 from safeklaviyo.stores.sqlite._database import Database, WouldWaitError
 from safeklaviyo.stores.sqlite._tables import SqlRows
@@ -47,9 +50,13 @@ class SqliteStore(IdentityStore):
     ) -> None:
         self._database = Database(path, timeout)
         self._clock = clock
+        self._slowest = 3 * timeout
 
     def perform(self, call: Call[T]) -> T:
         """See `IdentityStore.perform`."""
+        return in_time(partial(self._perform, call), self._slowest)
+
+    def _perform(self, call: Call[T]) -> T:
         asked: Call[Any] = call
         if isinstance(asked, Find):
             return cast("T", self.find_now(asked, patient=True))
@@ -91,6 +98,7 @@ class AsyncSqliteStore(Twin):
         self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time, timeout: float = TIMEOUT
     ) -> None:
         super().__init__(SqliteStore(path, clock=clock, timeout=timeout))
+        self._timeout = timeout
         self._worker: ThreadPoolExecutor | None = None
         self._process = 0
 
@@ -102,7 +110,13 @@ class AsyncSqliteStore(Twin):
                 return cast("T", self._store.find_now(asked))
             except WouldWaitError:
                 pass  # the thread waits
-        return await asyncio.get_running_loop().run_in_executor(self._thread(), self._store.perform, call)
+        # One limit for waiting and working: calls that wait for the thread must not wait for each other's limits.
+        work = asyncio.get_running_loop().run_in_executor(self._thread(), self._store.perform, call)
+        try:
+            async with asyncio.timeout(time_left(self._timeout)):
+                return await work
+        except TimeoutError:
+            raise StoreUnavailableError(SLOW) from None
 
     async def aclose(self) -> None:
         """Same as `IdentityStore.close`."""

@@ -98,20 +98,37 @@ class Database:
         Raises:
             WouldWaitError: The answer needs the file to be opened first, or somebody to be waited for.
         """
-        with self._short.lock:
-            try:
-                return work(self._short_connection(patient=patient))
-            except sqlite3.Error as exc:
-                if failures.primary_code(exc) != sqlite3.SQLITE_BUSY:
-                    raise self._failed(self._short, exc) from exc
-                if not patient:
-                    raise WouldWaitError from exc
-            except (SafeKlaviyoError, WouldWaitError):
-                raise
-            except BaseException:
-                self._short.vacate()  # a signal handler raised: the connection may be in the middle of a statement
-                raise
+        lock = self._short.lock
+        try:
+            # Without patience not even for another thread, which may be opening the file: an event loop waits here.
+            if not lock.acquire(blocking=patient):
+                raise WouldWaitError  # noqa: TRY301 - within, so that the lock is given back
+            return work(self._short_connection(patient=patient))
+        except sqlite3.Error as exc:
+            if failures.primary_code(exc) != sqlite3.SQLITE_BUSY:
+                raise self._failed(self._short, exc) from exc
+            if not patient:
+                raise WouldWaitError from exc
+        except (SafeKlaviyoError, WouldWaitError):
+            raise
+        except BaseException:
+            self._abandon(self._short)
+            raise
+        finally:
+            # As in `scan`.
+            try:  # noqa: SIM105
+                lock.release()
+            except RuntimeError:  # this thread has not got it
+                pass
         return self.scan(work)
+
+    def _abandon(self, seat: _Seat) -> None:
+        """Close a connection in which a signal handler raised, perhaps in the middle of a statement."""
+        if seat.lock.acquire(blocking=False):  # if this thread has it; no other may be disturbed
+            try:
+                seat.vacate()
+            finally:
+                seat.lock.release()
 
     def scan(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do one read that may take long, or have to wait."""

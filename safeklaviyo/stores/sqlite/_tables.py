@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Found, JournalEntry, JournalRow, Match, Notes, Page
-from safeklaviyo.stores.rows import LeaseRow, Place, Rows
+from safeklaviyo.stores.rows import LONGEST, LeaseRow, Place, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -205,13 +205,11 @@ class SqlRows(Rows):
 
     def leases(self, limit: int, *, expired: bool) -> Iterable[LeaseRow]:
         """See `Rows.leases`."""
-        sql = f"SELECT {_LEASE} FROM lease AS l WHERE account = ?"  # noqa: S608 - own names
-        rows = (
-            self._run(f"{sql} AND expires <= ? ORDER BY token LIMIT ?", (self._account, self.now, limit))
-            if expired
-            else self._run(f"{sql} ORDER BY token LIMIT ?", (self._account, limit))
-        )
-        return [_lease(row) for row in rows]
+        sql = f"SELECT {_LEASE} FROM lease AS l WHERE account = :account"  # noqa: S608 - own names
+        if expired:
+            sql += " AND NOT (expires > :now AND expires <= :latest)"
+        given = {"account": self._account, "now": self.now, "latest": self.now + LONGEST, "limit": limit}
+        return [_lease(row) for row in self._run(f"{sql} ORDER BY token LIMIT :limit", given)]
 
     def grant(self, identifiers: frozenset[Identifier], intent: str, expires: float) -> LeaseRow:
         """See `Rows.grant`."""
