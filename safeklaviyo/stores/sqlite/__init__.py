@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from safeklaviyo.stores import semantics
+from safeklaviyo.stores.adapter import AsyncAdapter
 from safeklaviyo.stores.base import IdentityStore
 from safeklaviyo.stores.calls import Find, Recall
 from safeklaviyo.stores.sqlite import _tables as tables
 from safeklaviyo.stores.sqlite._database import Database, WouldWaitError
 from safeklaviyo.stores.sqlite._tables import SqlRows
-from safeklaviyo.stores.twin import Twin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ class SqliteStore(IdentityStore):
         return semantics.perform(SqlRows(db, call.account, self._clock()), call)
 
 
-class AsyncSqliteStore(Twin):
+class AsyncSqliteStore(AsyncAdapter):
     """The asynchronous twin of `SqliteStore`: `find` runs in the event loop, all else in one thread of the store's own.
 
     A cancelled call that has begun in the thread runs to its end there; one that has not begun never does. The store

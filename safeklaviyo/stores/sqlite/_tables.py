@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Found, JournalEntry, JournalRow, Match, Notes, Page
-from safeklaviyo.stores.rows import LeaseRow, Place, Rows
+from safeklaviyo.stores.rows import LeaseRow, Owner, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -129,13 +129,13 @@ class SqlRows(Rows):
         self._run = connection.execute
         self._account = account
 
-    def place(self, identifier: Identifier) -> Place | None:
+    def place(self, identifier: Identifier) -> Owner | None:
         """See `Rows.place`."""
         sql = "SELECT binding, retired_at FROM place WHERE account = ? AND kind = ? AND value = ?"
         row = self._one(sql, *self._name(identifier))
-        return None if row is None else Place(str(row[0]), row[1])
+        return None if row is None else Owner(str(row[0]), row[1])
 
-    def put(self, identifier: Identifier, place: Place) -> None:
+    def put(self, identifier: Identifier, place: Owner) -> None:
         """See `Rows.put`."""
         values = (*self._name(identifier), _number(place.key), place.retired_at)
         self._run("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?)", values)
