@@ -1,28 +1,33 @@
 -- The identity map of safeklaviyo in PostgreSQL 12 or later, version 1. Run it as one transaction.
 --
--- An identifier has one row in "place", whose primary key keeps an external id, an email and a profile id unique in an
--- account; a lease has each of its identifiers in "leased", whose primary key keeps leases apart. Writers of an account
--- take turns by an advisory lock that ends with their transaction; readers never wait. No session keeps any state.
+-- "place" has one row for each identifier: the binding that owns it, and since when it is retired. Its primary key keeps
+-- an external id, an email and a profile id unique in an account. "leased" has one row for each identifier of a lease;
+-- its primary key keeps two leases from sharing an identifier. Writers of an account take turns by an advisory lock,
+-- which ends with their transaction; readers never wait. No session keeps any state.
 --
--- Plans are kept for as long as a connection, and the first is made for empty tables. So whatever is looked up by its
--- key is looked up apart, behind OFFSET 0 or in a loop, where no other plan is possible.
+-- PostgreSQL keeps a function's plans for the life of a connection, and may make them while the tables are empty, when
+-- a scan looks cheapest. So each lookup by a key stands alone, behind OFFSET 0 or in a loop: then PostgreSQL cannot join
+-- it with the rest of the query, and has no other plan than the index.
+--
+-- The steps of the operations are those of safeklaviyo/stores/semantics.py, which says why each stands where it does.
 
 DO $$
 BEGIN
     IF current_setting('server_encoding') <> 'UTF8' THEN
         RAISE EXCEPTION 'the database has to be encoded in UTF8' USING ERRCODE = 'SK002';
     END IF;
-    -- Whoever may not make a schema can use one that was made for them.
+    -- Not CREATE SCHEMA IF NOT EXISTS: a role that may not create schemas can then use one that exists.
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {schema_text}) THEN
         CREATE SCHEMA {schema};
     END IF;
 END
 $$;
 
--- A standby that is promoted goes on from what it had received, and its sequences would give numbers that the lost server
--- had given. It begins a new timeline, which is the higher part of each number, so that no token and no key is given
--- twice. Where a service does not let its timeline be read, for which each has an error of its own, the higher part is
--- empty. Numbers are given as whoever made the tables, because others need have no rights on sequences.
+-- Tokens and keys must not be given twice (P4). A standby that is promoted may not have received the newest numbers of
+-- the lost server, and its sequence would give them again. But a promoted standby begins a new timeline, so the timeline
+-- is the higher part of each number. Some services do not let the timeline be read, each with an error of its own; the
+-- higher part is 0 there. "number" runs with the rights of the owner of the tables, so that other roles need no rights
+-- on the sequence.
 DO $$
 BEGIN
     PERFORM pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn());
@@ -117,8 +122,9 @@ AS $$
     ) AS v(number, kind, value) WHERE v.value IS NOT NULL
 $$;
 
--- Wait for the account's other writers, and tell the time at which the turn began. What is read afterwards is read
--- anew, which no other isolation level would do.
+-- Wait for the account's other writers, and return the time at which this writer's turn begins. In READ COMMITTED each
+-- later statement sees what those writers have committed. In a stricter isolation level it would see the map as it was
+-- before the wait, so those are refused.
 CREATE FUNCTION {schema}.enter(_account text) RETURNS double precision LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
@@ -130,6 +136,8 @@ BEGIN
 END
 $$;
 
+-- Return a row for each identifier: its owner's binding, and the lease with the lowest token on the identifier or on any
+-- identifier of that binding. Without identifiers there is one row, for the time alone.
 CREATE FUNCTION {schema}.find(_account text, _identifiers json) RETURNS TABLE(
     now double precision, number bigint, retired_at double precision,
     id bigint, external_id text, email text, profile_id text, phone_number text,
@@ -189,7 +197,7 @@ BEGIN
 END
 $$;
 
--- The first part begins before every name, the empty one included.
+-- Without a cursor the part begins with the first name. That may be the empty text, so an empty cursor is another case.
 CREATE FUNCTION {schema}.note_page(_account text, _after text, _limit bigint) RETURNS SETOF {schema}.note
 LANGUAGE plpgsql STABLE {paging}
 AS $$
@@ -219,6 +227,8 @@ BEGIN
         ) AS d
     );
     SELECT min(l.token) INTO _token FROM {schema}.lease AS l WHERE l.token = ANY(_held) AND l.expires <= _now;
+    -- An expired lease is handed over with its own identifiers and intent, which have to be finished first (H6). Its new
+    -- token fences the holder before. The rows of "leased" follow the token by ON UPDATE CASCADE.
     IF _token IS NOT NULL THEN
         RETURN QUERY
         UPDATE {schema}.lease AS l SET token = DEFAULT, expires = _now + _ttl WHERE l.token = _token
@@ -255,7 +265,7 @@ BEGIN
 END
 $$;
 
--- Make a binding's identifiers current on it.
+-- Make a binding's identifiers current on it. An identifier that was retired is not retired any more.
 CREATE FUNCTION {schema}.settle(_binding {schema}.binding) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -267,7 +277,7 @@ BEGIN
 END
 $$;
 
--- Return whose each identifier of a binding is now.
+-- Return, for each identifier of a binding, the binding on which it is current in the map.
 CREATE FUNCTION {schema}.owners(_account text, _binding {schema}.binding)
 RETURNS TABLE(number integer, kind text, binding bigint) LANGUAGE sql STABLE
 AS $$
@@ -277,7 +287,8 @@ AS $$
     ) AS p
 $$;
 
--- Retire to a binding whatever was another one's, leave it that one's journal, and remove that one.
+-- Merge other bindings into one: their current and retired identifiers are retired from it, their rows of the journal
+-- become its rows, and they are removed. The journal's rows also move for a binding that is gone already.
 CREATE FUNCTION {schema}.absorb(_account text, _others bigint[], _into bigint, _now double precision) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -311,11 +322,12 @@ DECLARE
     _token CONSTANT bigint := (_change->>'token')::bigint;
     _absorb CONSTANT bigint[] := ARRAY(SELECT e::bigint FROM json_array_elements_text(_change->'absorb') AS e);
     _wanted {schema}.binding := json_populate_record(NULL::{schema}.binding, _change->'binding');
-    _stands {schema}.binding;
+    _current {schema}.binding;
     _status text := 'bound';
     _shown bigint;
     _name record;
 BEGIN
+    -- First the token: a fenced caller has to stop, even if the change is stale or in conflict too (P4).
     IF _token IS NOT NULL
         AND NOT EXISTS (SELECT FROM {schema}.lease AS l WHERE l.token = _token AND l.account = _account)
     THEN
@@ -324,19 +336,21 @@ BEGIN
         RETURN;
     END IF;
 
+    -- Then the version: compare-and-set (H5). A new binding is stale if the same pair has been bound.
     IF _wanted.id IS NULL THEN
-        SELECT b.* INTO _stands FROM {schema}.owners(_account, _wanted) AS o
+        SELECT b.* INTO _current FROM {schema}.owners(_account, _wanted) AS o
         JOIN {schema}.binding AS b ON b.id = o.binding
         WHERE o.kind <> 'profile_id' AND b.external_id IS NOT DISTINCT FROM _wanted.external_id
             AND b.email IS NOT DISTINCT FROM _wanted.email
         LIMIT 1;
-        _status := CASE WHEN _stands.id IS NULL THEN 'bound' ELSE 'stale' END;
+        _status := CASE WHEN _current.id IS NULL THEN 'bound' ELSE 'stale' END;
     ELSE
-        SELECT b.* INTO _stands FROM {schema}.binding AS b WHERE b.id = _wanted.id AND b.account = _account;
-        _status := CASE WHEN _stands.version = _wanted.version THEN 'bound' ELSE 'stale' END;
+        SELECT b.* INTO _current FROM {schema}.binding AS b WHERE b.id = _wanted.id AND b.account = _account;
+        _status := CASE WHEN _current.version = _wanted.version THEN 'bound' ELSE 'stale' END;
     END IF;
-    _shown := _stands.id;
+    _shown := _current.id;
 
+    -- Last the uniqueness: an identifier that is current on a binding outside this change stays there (P3).
     IF _status = 'bound' THEN
         SELECT o.binding INTO _shown FROM {schema}.owners(_account, _wanted) AS o
         WHERE o.binding IS DISTINCT FROM _wanted.id AND o.binding <> ALL(_absorb) ORDER BY o.number LIMIT 1;
@@ -347,11 +361,11 @@ BEGIN
 
     IF _status = 'bound' THEN
         _wanted.account := _account;
-        _wanted.version := coalesce(_stands.version, 0) + 1;
+        _wanted.version := coalesce(_current.version, 0) + 1;
         IF (_change->>'verified')::boolean THEN
             _wanted.verified_at := _now;
         END IF;
-        IF _stands.id IS NULL THEN
+        IF _current.id IS NULL THEN
             INSERT INTO {schema}.binding AS b
                 (account, external_id, email, profile_id, phone_number, verified_at, version)
             VALUES (_account, _wanted.external_id, _wanted.email, _wanted.profile_id, _wanted.phone_number,
@@ -366,7 +380,8 @@ BEGIN
         _shown := _wanted.id;
         PERFORM {schema}.absorb(_account, _absorb, _shown, _now);
 
-        FOR _name IN SELECT kind, value FROM {schema}.owned(_stands)
+        -- A former external id or email is retired. A former profile id is deleted: it must not lead to this customer.
+        FOR _name IN SELECT kind, value FROM {schema}.owned(_current)
             EXCEPT SELECT kind, value FROM {schema}.owned(_wanted)
         LOOP
             IF _name.kind = 'profile_id' THEN
@@ -377,13 +392,14 @@ BEGIN
                 WHERE p.account = _account AND p.kind = _name.kind AND p.value = _name.value;
             END IF;
         END LOOP;
-        -- Ownership beats retirement.
+        -- An identifier that is current on a binding is not retired.
         INSERT INTO {schema}.place AS p (account, kind, value, binding, retired_at)
         SELECT _account, a.kind, a.value, _shown, _now FROM {schema}.names(_change->'retire') AS a
         ON CONFLICT (account, kind, value) DO UPDATE SET binding = excluded.binding, retired_at = excluded.retired_at
         WHERE p.retired_at IS NOT NULL;
         PERFORM {schema}.settle(_wanted);
 
+        -- The lease ends in the same transaction as the change, so that no process can be killed between the two.
         DELETE FROM {schema}.lease AS l WHERE l.token = _token;
         INSERT INTO {schema}.journal (account, at, binding, profile_id, external_id, verb, old, new)
         SELECT _account, _now, _shown, _wanted.profile_id, _wanted.external_id, e->>0, e->>1, e->>2
@@ -402,7 +418,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     _row {schema}.binding;
-    _stands {schema}.binding;
+    _current {schema}.binding;
     _whole {schema}.binding;
     _owners bigint[];
 BEGIN
@@ -410,25 +426,26 @@ BEGIN
     FOR _row IN SELECT * FROM json_populate_recordset(NULL::{schema}.binding, _rows) LOOP
         _owners := ARRAY(SELECT DISTINCT o.binding FROM {schema}.owners(_account, _row) AS o);
         IF cardinality(_owners) = 0 THEN
-            _stands := NULL;
+            _current := NULL;
             _whole := _row;
             _whole.account := _account;
         ELSE
-            SELECT b.* INTO _stands FROM {schema}.binding AS b WHERE b.id = _owners[1];
-            _whole := _stands;
-            _whole.external_id := coalesce(_row.external_id, _stands.external_id);
-            _whole.email := coalesce(_row.email, _stands.email);
-            _whole.profile_id := coalesce(_row.profile_id, _stands.profile_id);
-            _whole.phone_number := coalesce(_row.phone_number, _stands.phone_number);
+            SELECT b.* INTO _current FROM {schema}.binding AS b WHERE b.id = _owners[1];
+            _whole := _current;
+            _whole.external_id := coalesce(_row.external_id, _current.external_id);
+            _whole.email := coalesce(_row.email, _current.email);
+            _whole.profile_id := coalesce(_row.profile_id, _current.profile_id);
+            _whole.phone_number := coalesce(_row.phone_number, _current.phone_number);
         END IF;
 
         IF cardinality(_owners) > 1
-            OR _whole.external_id <> _stands.external_id OR _whole.email <> _stands.email
-            OR _whole.profile_id <> _stands.profile_id OR _whole.phone_number <> _stands.phone_number
+            OR _whole.external_id <> _current.external_id OR _whole.email <> _current.email
+            OR _whole.profile_id <> _current.profile_id OR _whole.phone_number <> _current.phone_number
         THEN
             RETURN NEXT 'conflict';
-        ELSIF cardinality(_owners) = 1 AND _whole IS NOT DISTINCT FROM _stands THEN
+        ELSIF cardinality(_owners) = 1 AND _whole IS NOT DISTINCT FROM _current THEN
             RETURN NEXT 'unchanged';
+        -- A lease means that a call is writing about this customer; an import must not change what that call relies on.
         ELSIF EXISTS (
             SELECT FROM {schema}.owned(_whole) AS o CROSS JOIN LATERAL (
                 SELECT FROM {schema}.leased WHERE account = _account AND kind = o.kind AND value = o.value OFFSET 0
@@ -436,7 +453,7 @@ BEGIN
         ) THEN
             RETURN NEXT 'conflict';
         ELSE
-            IF _stands.id IS NULL THEN
+            IF _current.id IS NULL THEN
                 INSERT INTO {schema}.binding AS b
                     (account, external_id, email, profile_id, phone_number, verified_at, version)
                 VALUES (_account, _row.external_id, _row.email, _row.profile_id, _row.phone_number,
@@ -445,7 +462,7 @@ BEGIN
             ELSE
                 UPDATE {schema}.binding AS b SET external_id = _whole.external_id, email = _whole.email,
                     profile_id = _whole.profile_id, phone_number = _whole.phone_number,
-                    verified_at = _row.verified_at, version = _stands.version + 1
+                    verified_at = _row.verified_at, version = _current.version + 1
                 WHERE b.id = _whole.id;
             END IF;
             PERFORM {schema}.settle(_whole);
@@ -504,7 +521,7 @@ LANGUAGE plpgsql VOLATILE {planning} {waiting}
 AS $$
 DECLARE
     _row json;
-    _told {schema}.journal;
+    _copied {schema}.journal;
     _owners bigint[];
     _restored bigint := 0;
 BEGIN
@@ -516,14 +533,15 @@ BEGIN
                 WHERE o.account = _account AND o.kind = a.kind AND o.value = a.value AND o.retired_at IS NULL OFFSET 0
             ) AS p ON true
         );
+        -- NULL stands for an identifier that is current nowhere. Exactly one binding has to have them all.
         CONTINUE WHEN _owners[1] IS NULL OR cardinality(_owners) > 1;
-        _told := json_populate_record(NULL::{schema}.journal, _row->1);
+        _copied := json_populate_record(NULL::{schema}.journal, _row->1);
         INSERT INTO {schema}.journal (account, at, binding, profile_id, external_id, verb, old, new)
-        SELECT _account, _told.at, _owners[1], _told.profile_id, _told.external_id, _told.verb, _told.old, _told.new
+        SELECT _account, _copied.at, _owners[1], _copied.profile_id, _copied.external_id, _copied.verb, _copied.old, _copied.new
         WHERE NOT EXISTS (
-            SELECT FROM {schema}.journal AS j WHERE j.binding = _owners[1] AND j.at = _told.at
+            SELECT FROM {schema}.journal AS j WHERE j.binding = _owners[1] AND j.at = _copied.at
                 AND (j.profile_id, j.external_id, j.verb, j.old, j.new)
-                IS NOT DISTINCT FROM (_told.profile_id, _told.external_id, _told.verb, _told.old, _told.new)
+                IS NOT DISTINCT FROM (_copied.profile_id, _copied.external_id, _copied.verb, _copied.old, _copied.new)
         );
         IF FOUND THEN
             _restored := _restored + 1;
