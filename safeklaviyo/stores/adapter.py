@@ -1,6 +1,6 @@
 """An adapter that offers a synchronous store under the asynchronous contract.
 
-Decided here: each awaited call is made in the event loop, at once. A subclass whose store may block has to override
+Decided here: each awaited call is made in the event loop, at once. If the store may block, a subclass has to override
 `perform` and use a thread, as `AsyncSqliteStore` does.
 """
 

@@ -1,13 +1,13 @@
 -- The identity map of safeklaviyo in PostgreSQL 12 or later, version 1. Run it as one transaction.
 --
--- "place" has one row for each identifier: the binding that owns it, and since when it is retired. Its primary key keeps
--- an external id, an email and a profile id unique in an account. "leased" has one row for each identifier of a lease;
--- its primary key keeps two leases from sharing an identifier. Writers of an account take turns by an advisory lock,
--- which ends with their transaction; readers never wait. No session keeps any state.
+-- "place" has one row for each identifier: the binding that owns it, and since when it is retired. Its primary key
+-- keeps an external id, an email and a profile id unique in an account. "leased" has one row for each identifier of a
+-- lease; its primary key keeps two leases from sharing an identifier. Writers of an account take turns by an advisory
+-- lock, which ends with their transaction; readers never wait. No session keeps any state.
 --
 -- PostgreSQL keeps a function's plans for the life of a connection, and may make them while the tables are empty, when
--- a scan looks cheapest. So each lookup by a key stands alone, behind OFFSET 0 or in a loop: then PostgreSQL cannot join
--- it with the rest of the query, and has no other plan than the index.
+-- a scan looks cheapest. So each lookup by a key stands alone, behind OFFSET 0 or in a loop: then PostgreSQL cannot
+-- join it with the rest of the query, and has no other plan than the index.
 --
 -- The steps of the operations are those of safeklaviyo/stores/semantics.py, which says why each stands where it does.
 
@@ -24,10 +24,10 @@ END
 $$;
 
 -- Tokens and keys must not be given twice (P4). A standby that is promoted may not have received the newest numbers of
--- the lost server, and its sequence would give them again. But a promoted standby begins a new timeline, so the timeline
--- is the higher part of each number. Some services do not let the timeline be read, each with an error of its own; the
--- higher part is 0 there. "number" runs with the rights of the owner of the tables, so that other roles need no rights
--- on the sequence.
+-- the lost server, and its sequence would give them again. But a promoted standby begins a new timeline, so the
+-- timeline is the higher part of each number. Some services do not let the timeline be read, each with an error of its
+-- own; the higher part is 0 there. "number" runs with the rights of the owner of the tables, so that other roles need
+-- no rights on the sequence.
 DO $$
 BEGIN
     PERFORM pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn());
@@ -136,8 +136,8 @@ BEGIN
 END
 $$;
 
--- Return a row for each identifier: its owner's binding, and the lease with the lowest token on the identifier or on any
--- identifier of that binding. Without identifiers there is one row, for the time alone.
+-- Return a row for each identifier: its owner's binding, and the lease with the lowest token on the identifier or on
+-- any identifier of that binding. Without identifiers there is one row, for the time alone.
 CREATE FUNCTION {schema}.find(_account text, _identifiers json) RETURNS TABLE(
     now double precision, number bigint, retired_at double precision,
     id bigint, external_id text, email text, profile_id text, phone_number text,
@@ -227,8 +227,8 @@ BEGIN
         ) AS d
     );
     SELECT min(l.token) INTO _token FROM {schema}.lease AS l WHERE l.token = ANY(_held) AND l.expires <= _now;
-    -- An expired lease is handed over with its own identifiers and intent, which have to be finished first (H6). Its new
-    -- token fences the holder before. The rows of "leased" follow the token by ON UPDATE CASCADE.
+    -- An expired lease is handed over with its own identifiers and intent, which have to be finished first (H6). Its
+    -- new token fences the holder before. The rows of "leased" follow the token by ON UPDATE CASCADE.
     IF _token IS NOT NULL THEN
         RETURN QUERY
         UPDATE {schema}.lease AS l SET token = DEFAULT, expires = _now + _ttl WHERE l.token = _token
@@ -537,7 +537,8 @@ BEGIN
         CONTINUE WHEN _owners[1] IS NULL OR cardinality(_owners) > 1;
         _copied := json_populate_record(NULL::{schema}.journal, _row->1);
         INSERT INTO {schema}.journal (account, at, binding, profile_id, external_id, verb, old, new)
-        SELECT _account, _copied.at, _owners[1], _copied.profile_id, _copied.external_id, _copied.verb, _copied.old, _copied.new
+        SELECT _account, _copied.at, _owners[1],
+            _copied.profile_id, _copied.external_id, _copied.verb, _copied.old, _copied.new
         WHERE NOT EXISTS (
             SELECT FROM {schema}.journal AS j WHERE j.binding = _owners[1] AND j.at = _copied.at
                 AND (j.profile_id, j.external_id, j.verb, j.old, j.new)
