@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from safeklaviyo.demo import Outcome
-    from safeklaviyo.demo.interruption import Interruption, Places
+    from safeklaviyo.demo.interruption import Interruption, State
 
 _QUEUE_LAG: Final = 0.5
 
@@ -99,7 +99,7 @@ def _print_interruption(interrupted: Interruption) -> None:
     say(f"  a late call with the old email was recorded on {landed}.")
 
 
-def _words(places: Places) -> str:
+def _words(state: State) -> str:
     new, old = "the new email", "the old email"
-    shown, known = (new if places.is_in_klaviyo else old), (new if places.is_in_map else old)
-    return f"Klaviyo shows {shown}, the map says {known}, {places.profiles} profile"
+    shown, mapped = (new if state.is_in_klaviyo else old), (new if state.is_in_map else old)
+    return f"Klaviyo shows {shown}, the map says {mapped}, {state.profiles} profile"
