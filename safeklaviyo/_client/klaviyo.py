@@ -1,7 +1,7 @@
-"""`Klaviyo`: the client with blocking calls. Its twin with awaited ones, under the same names, is in `async_klaviyo`.
+"""`Klaviyo`: the client with blocking calls. `async_klaviyo` has the same calls, awaited.
 
-Nothing is decided here: a method hands its arguments to the flow of the same name (`_flows`) and to a shell that
-carries it out (`_runtime.shell`). What the arguments of a client mean is in `_runtime.config`.
+Nothing is decided here: a method hands its arguments to the flow of the same name (`_flows`), which a shell carries out
+(`_runtime.shell`). What the arguments of a client mean is in `_runtime.config`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Klaviyo(Described):
 
     Args:
         api_key: Klaviyo's private key; else the environment's ``KLAVIYO_API_KEY``.
-        store: The identity map: a URL (``sqlite:///path``, ``memory://``) or an instance, which is then never closed
-            here; else the environment's ``SAFEKLAVIYO_STORE``; else an SQLite file in the user's state folder.
+        store: The identity map: a URL (``sqlite:///path``, ``memory://``) or a store, which this client then never
+            closes; else the environment's ``SAFEKLAVIYO_STORE``; else an SQLite file in the user's state folder.
         account: The namespace of the map: Klaviyo's account id, which is the six-character public key; else
             `public_key`; else Klaviyo is asked once and the answer remembered. A new key keeps the map.
         public_key: The account's public key, which the legacy dialect sends as its token.
@@ -65,8 +65,8 @@ class Klaviyo(Described):
             whole. It holds for an `http_client` too; the timeout of that client is not used.
         base_url: A scheme and a host; plain http only to loopback.
         revision: Klaviyo's API revision.
-        dialect: ``"current"``, or ``"legacy"`` for a server that still speaks Track, Identify and People; Klaviyo's own
-            answers 410 there. Legacy *keys* such as ``$email`` are understood under both.
+        dialect: ``"current"``, or ``"legacy"`` for a server that still has the Track, Identify and People endpoints,
+            for which Klaviyo's own host answers 410. Legacy *keys* such as ``$email`` work in both dialects.
         http_client: Send through this client, so that its hooks, auth, headers and proxies are honoured; redirects are
             never followed, and it is never closed here. httpx then logs URLs at INFO, and some hold addresses.
 
@@ -125,7 +125,7 @@ class Klaviyo(Described):
         unappend: Mapping[str, Any] | None = None,
         unset: str | Sequence[str] | None = None,
     ) -> IdentifyResult:
-        """Write properties onto the profile of one customer, who is made known to Klaviyo if need be.
+        """Write properties onto the profile of one customer, and create the profile if there is none.
 
         Sends at most one create, even when called concurrently; never changes who owns an identifier.
 
@@ -133,8 +133,8 @@ class Klaviyo(Described):
             properties: Legacy keys such as ``$email`` and ``$first_name`` are understood. `CLEAR` erases a property;
                 None is refused, because a missing value must never erase data.
             external_id: The shop's own id of the customer.
-            email: The customer's address. With an `external_id` that is known, it may be left out.
-            phone_number: In E.164 form. Attached where the customer has none; never decides who it is.
+            email: The customer's address. It may be left out with an `external_id` that the map or Klaviyo has.
+            phone_number: In E.164 form. Attached if the customer has none. Never decides who the customer is.
             append: Values to add to list properties.
             unappend: Values to take out of list properties.
             unset: Properties to remove.
@@ -144,7 +144,7 @@ class Klaviyo(Described):
             InvalidPropertyError: A property cannot be sent; nothing was.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer; nothing was sent.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(
@@ -173,7 +173,7 @@ class Klaviyo(Described):
         unique_id: str | None = None,
         backfill: bool = False,
     ) -> TrackResult:
-        """Record one event about one customer, who is made known to Klaviyo if need be.
+        """Record one event about one customer, and create the profile if there is none.
 
         The event's `unique_id` and `time` are fixed before the first attempt and repeated by every retry; every error
         carries them, so that a task queue's retry can repeat the same event.
@@ -196,7 +196,7 @@ class Klaviyo(Described):
             InvalidPropertyError: Something cannot be sent; nothing was.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer; nothing was sent.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(
@@ -240,7 +240,7 @@ class Klaviyo(Described):
             IdentityError: Who this is, is in doubt; nothing was written.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(change_email, new_email, external_id=external_id, old_email=old_email, on_taken=on_taken)
@@ -262,7 +262,7 @@ class Klaviyo(Described):
             IdentityError: Who this is, is in doubt; nothing was written.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(change_external_id, new_external_id, old_external_id=old_external_id, email=email)
@@ -284,7 +284,7 @@ class Klaviyo(Described):
             IdentityError: Who this is, is in doubt; nothing was written.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(change_phone_number, new_phone_number, external_id=external_id, email=email)
@@ -306,14 +306,14 @@ class Klaviyo(Described):
     ) -> Erasure:
         """Ask Klaviyo to delete a customer's profile, by its id, and forget them here.
 
-        What stays is a keyed hash of their identifiers, by which a late call is refused instead of making them known
-        again. `bindings.release_email` lets a customer come back. Klaviyo deletes some time later.
+        A tombstone stays: a keyed hash of the identifiers, by which a late call is refused instead of creating the
+        profile again. `bindings.release_email` lets a customer come back. Klaviyo deletes some time later.
 
         Raises:
             AmbiguousIdentityError: The identifiers are different customers', or several profiles answer.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(erase, external_id=external_id, email=email, profile_id=profile_id)
@@ -337,12 +337,12 @@ class Klaviyo(Described):
     ) -> list[ChangeReview]:
         """Compare Klaviyo with the map for every customer with lately changed identifiers. Schedule it, every hour.
 
-        An event that was queued before a change can put the old address back, and a browser's own call with it makes a
-        profile of its own. The first is repaired on request; everything else is reported only.
+        An event that was queued before a change can put the old address back on the profile. A browser's own call with
+        the old address creates another profile. The first is repaired on request; all else is only reported.
 
         Args:
             since: How far back to look; else seven days.
-            repair: Put former addresses that were put back right.
+            repair: Replace a former address that was put back with the current one.
 
         Raises:
             StoreError: The identity map cannot answer.
@@ -365,7 +365,7 @@ class Klaviyo(Described):
         return self._shell.run(explain, external_id=external_id, email=email, phone_number=phone_number)
 
     def close(self) -> None:
-        """Close connections, and the store if it was opened here. May be called twice."""
+        """Close the connections, and the store if this client opened it. May be called twice."""
         self._shell.close()
         if self._owns_store:
             self._shell.store.close()

@@ -58,7 +58,8 @@ class RawShop:
 
     def _track(self, call: Call) -> None:
         # The reference of Create Event requires no unique_id, and integrations leave it out. Then two events of one
-        # metric in a second count once (F-17), and an event that is repeated after an unknown outcome counts twice (F-19).
+        # metric in a second count once (F-17), and an event that is repeated after an unknown outcome counts twice
+        # (F-19).
         attributes = {
             "properties": {"reference": call.reference},
             "metric": {"data": {"type": "metric", "attributes": {"name": call.event}}},
