@@ -1,8 +1,8 @@
 """Sending one request: in its turn, and repeated where that is safe.
 
 Decided here: whether a failed request may be repeated, when, how often, and whether Klaviyo may have carried it out
-(the outcome). Not here: what is in a request or an answer (`_api`), when an endpoint's queue has a free slot (`pacing`), how
-much may be repeated over all calls (`budget`).
+(the outcome). Not here: what is in a request or an answer (`_api`), when an endpoint's queue has a free slot
+(`pacing`), how much may be repeated over all calls (`budget`).
 
 The policy is tenacity's: stop, wait and retry callables, driven through `BaseRetrying.iter`, which does no I/O.
 
