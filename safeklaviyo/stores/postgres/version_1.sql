@@ -10,6 +10,8 @@
 -- join it with the rest of the query, and has no other plan than the index.
 --
 -- The steps of the operations are those of safeklaviyo/stores/semantics.py, which says why each stands where it does.
+-- The functions themselves are as the first version made them, to the letter: maps that exist have no others. So all
+-- comments about them stand before them, and no name in them can change.
 
 DO $$
 BEGIN
@@ -211,6 +213,9 @@ BEGIN
 END
 $$;
 
+-- An expired lease is handed over with its own identifiers and intent, which have to be finished first (H6). Its new
+-- token fences the holder before. The rows of "leased" follow the token by ON UPDATE CASCADE. If leases are in the way
+-- and none has expired, no row is returned.
 CREATE FUNCTION {schema}.acquire(_account text, _identifiers json, _intent text, _ttl double precision)
 RETURNS TABLE(token bigint, identifiers text, intent text, remaining double precision, taken_over boolean)
 LANGUAGE plpgsql VOLATILE {planning} {waiting}
@@ -227,8 +232,6 @@ BEGIN
         ) AS d
     );
     SELECT min(l.token) INTO _token FROM {schema}.lease AS l WHERE l.token = ANY(_held) AND l.expires <= _now;
-    -- An expired lease is handed over with its own identifiers and intent, which have to be finished first (H6). Its
-    -- new token fences the holder before. The rows of "leased" follow the token by ON UPDATE CASCADE.
     IF _token IS NOT NULL THEN
         RETURN QUERY
         UPDATE {schema}.lease AS l SET token = DEFAULT, expires = _now + _ttl WHERE l.token = _token
@@ -310,6 +313,16 @@ BEGIN
 END
 $$;
 
+-- Carry out a change. The checks, in this order:
+--
+-- 1. The token: a fenced caller has to stop, even if the change is stale or in conflict too (P4).
+-- 2. The version: compare-and-set (H5). A new binding is stale if the same pair has been bound. "_stands" is the
+--    binding as it is before the change.
+-- 3. Uniqueness: an identifier that is current on a binding outside this change stays there (P3).
+--
+-- Then the change. A former external id or email is retired; a former profile id is deleted, because it must not lead
+-- to this customer. An identifier that is current on a binding is not retired ("ownership beats retirement"). The lease
+-- ends in the same transaction, so that no process can be killed between the two.
 CREATE FUNCTION {schema}.bind(_account text, _change json) RETURNS TABLE(
     status text, id bigint, external_id text, email text, profile_id text, phone_number text,
     verified_at double precision, version bigint
@@ -322,12 +335,11 @@ DECLARE
     _token CONSTANT bigint := (_change->>'token')::bigint;
     _absorb CONSTANT bigint[] := ARRAY(SELECT e::bigint FROM json_array_elements_text(_change->'absorb') AS e);
     _wanted {schema}.binding := json_populate_record(NULL::{schema}.binding, _change->'binding');
-    _current {schema}.binding;
+    _stands {schema}.binding;
     _status text := 'bound';
     _shown bigint;
     _name record;
 BEGIN
-    -- First the token: a fenced caller has to stop, even if the change is stale or in conflict too (P4).
     IF _token IS NOT NULL
         AND NOT EXISTS (SELECT FROM {schema}.lease AS l WHERE l.token = _token AND l.account = _account)
     THEN
@@ -336,21 +348,19 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Then the version: compare-and-set (H5). A new binding is stale if the same pair has been bound.
     IF _wanted.id IS NULL THEN
-        SELECT b.* INTO _current FROM {schema}.owners(_account, _wanted) AS o
+        SELECT b.* INTO _stands FROM {schema}.owners(_account, _wanted) AS o
         JOIN {schema}.binding AS b ON b.id = o.binding
         WHERE o.kind <> 'profile_id' AND b.external_id IS NOT DISTINCT FROM _wanted.external_id
             AND b.email IS NOT DISTINCT FROM _wanted.email
         LIMIT 1;
-        _status := CASE WHEN _current.id IS NULL THEN 'bound' ELSE 'stale' END;
+        _status := CASE WHEN _stands.id IS NULL THEN 'bound' ELSE 'stale' END;
     ELSE
-        SELECT b.* INTO _current FROM {schema}.binding AS b WHERE b.id = _wanted.id AND b.account = _account;
-        _status := CASE WHEN _current.version = _wanted.version THEN 'bound' ELSE 'stale' END;
+        SELECT b.* INTO _stands FROM {schema}.binding AS b WHERE b.id = _wanted.id AND b.account = _account;
+        _status := CASE WHEN _stands.version = _wanted.version THEN 'bound' ELSE 'stale' END;
     END IF;
-    _shown := _current.id;
+    _shown := _stands.id;
 
-    -- Last the uniqueness: an identifier that is current on a binding outside this change stays there (P3).
     IF _status = 'bound' THEN
         SELECT o.binding INTO _shown FROM {schema}.owners(_account, _wanted) AS o
         WHERE o.binding IS DISTINCT FROM _wanted.id AND o.binding <> ALL(_absorb) ORDER BY o.number LIMIT 1;
@@ -361,11 +371,11 @@ BEGIN
 
     IF _status = 'bound' THEN
         _wanted.account := _account;
-        _wanted.version := coalesce(_current.version, 0) + 1;
+        _wanted.version := coalesce(_stands.version, 0) + 1;
         IF (_change->>'verified')::boolean THEN
             _wanted.verified_at := _now;
         END IF;
-        IF _current.id IS NULL THEN
+        IF _stands.id IS NULL THEN
             INSERT INTO {schema}.binding AS b
                 (account, external_id, email, profile_id, phone_number, verified_at, version)
             VALUES (_account, _wanted.external_id, _wanted.email, _wanted.profile_id, _wanted.phone_number,
@@ -380,8 +390,7 @@ BEGIN
         _shown := _wanted.id;
         PERFORM {schema}.absorb(_account, _absorb, _shown, _now);
 
-        -- A former external id or email is retired. A former profile id is deleted: it must not lead to this customer.
-        FOR _name IN SELECT kind, value FROM {schema}.owned(_current)
+        FOR _name IN SELECT kind, value FROM {schema}.owned(_stands)
             EXCEPT SELECT kind, value FROM {schema}.owned(_wanted)
         LOOP
             IF _name.kind = 'profile_id' THEN
@@ -392,14 +401,13 @@ BEGIN
                 WHERE p.account = _account AND p.kind = _name.kind AND p.value = _name.value;
             END IF;
         END LOOP;
-        -- An identifier that is current on a binding is not retired.
+        -- Ownership beats retirement.
         INSERT INTO {schema}.place AS p (account, kind, value, binding, retired_at)
         SELECT _account, a.kind, a.value, _shown, _now FROM {schema}.names(_change->'retire') AS a
         ON CONFLICT (account, kind, value) DO UPDATE SET binding = excluded.binding, retired_at = excluded.retired_at
         WHERE p.retired_at IS NOT NULL;
         PERFORM {schema}.settle(_wanted);
 
-        -- The lease ends in the same transaction as the change, so that no process can be killed between the two.
         DELETE FROM {schema}.lease AS l WHERE l.token = _token;
         INSERT INTO {schema}.journal (account, at, binding, profile_id, external_id, verb, old, new)
         SELECT _account, _now, _shown, _wanted.profile_id, _wanted.external_id, e->>0, e->>1, e->>2
@@ -412,13 +420,15 @@ BEGIN
 END
 $$;
 
+-- For each row: "_stands" is the binding that has its identifiers, "_whole" that binding with its gaps filled in. A
+-- lease on any of the identifiers is a conflict, because an import must not change what the lease's holder relies on.
 CREATE FUNCTION {schema}.add(_account text, _rows json) RETURNS SETOF text
 LANGUAGE plpgsql VOLATILE {planning} {waiting}
 AS $$
 #variable_conflict use_column
 DECLARE
     _row {schema}.binding;
-    _current {schema}.binding;
+    _stands {schema}.binding;
     _whole {schema}.binding;
     _owners bigint[];
 BEGIN
@@ -426,26 +436,25 @@ BEGIN
     FOR _row IN SELECT * FROM json_populate_recordset(NULL::{schema}.binding, _rows) LOOP
         _owners := ARRAY(SELECT DISTINCT o.binding FROM {schema}.owners(_account, _row) AS o);
         IF cardinality(_owners) = 0 THEN
-            _current := NULL;
+            _stands := NULL;
             _whole := _row;
             _whole.account := _account;
         ELSE
-            SELECT b.* INTO _current FROM {schema}.binding AS b WHERE b.id = _owners[1];
-            _whole := _current;
-            _whole.external_id := coalesce(_row.external_id, _current.external_id);
-            _whole.email := coalesce(_row.email, _current.email);
-            _whole.profile_id := coalesce(_row.profile_id, _current.profile_id);
-            _whole.phone_number := coalesce(_row.phone_number, _current.phone_number);
+            SELECT b.* INTO _stands FROM {schema}.binding AS b WHERE b.id = _owners[1];
+            _whole := _stands;
+            _whole.external_id := coalesce(_row.external_id, _stands.external_id);
+            _whole.email := coalesce(_row.email, _stands.email);
+            _whole.profile_id := coalesce(_row.profile_id, _stands.profile_id);
+            _whole.phone_number := coalesce(_row.phone_number, _stands.phone_number);
         END IF;
 
         IF cardinality(_owners) > 1
-            OR _whole.external_id <> _current.external_id OR _whole.email <> _current.email
-            OR _whole.profile_id <> _current.profile_id OR _whole.phone_number <> _current.phone_number
+            OR _whole.external_id <> _stands.external_id OR _whole.email <> _stands.email
+            OR _whole.profile_id <> _stands.profile_id OR _whole.phone_number <> _stands.phone_number
         THEN
             RETURN NEXT 'conflict';
-        ELSIF cardinality(_owners) = 1 AND _whole IS NOT DISTINCT FROM _current THEN
+        ELSIF cardinality(_owners) = 1 AND _whole IS NOT DISTINCT FROM _stands THEN
             RETURN NEXT 'unchanged';
-        -- A lease means that a call is writing about this customer; an import must not change what that call relies on.
         ELSIF EXISTS (
             SELECT FROM {schema}.owned(_whole) AS o CROSS JOIN LATERAL (
                 SELECT FROM {schema}.leased WHERE account = _account AND kind = o.kind AND value = o.value OFFSET 0
@@ -453,7 +462,7 @@ BEGIN
         ) THEN
             RETURN NEXT 'conflict';
         ELSE
-            IF _current.id IS NULL THEN
+            IF _stands.id IS NULL THEN
                 INSERT INTO {schema}.binding AS b
                     (account, external_id, email, profile_id, phone_number, verified_at, version)
                 VALUES (_account, _row.external_id, _row.email, _row.profile_id, _row.phone_number,
@@ -462,7 +471,7 @@ BEGIN
             ELSE
                 UPDATE {schema}.binding AS b SET external_id = _whole.external_id, email = _whole.email,
                     profile_id = _whole.profile_id, phone_number = _whole.phone_number,
-                    verified_at = _row.verified_at, version = _current.version + 1
+                    verified_at = _row.verified_at, version = _stands.version + 1
                 WHERE b.id = _whole.id;
             END IF;
             PERFORM {schema}.settle(_whole);
@@ -492,6 +501,8 @@ BEGIN
 END
 $$;
 
+-- A row has the kind and value of an identifier that is current on the binding, those of the retired identifier, and
+-- the time of its retirement. ON CONFLICT: an identifier that has an owner here keeps that owner.
 CREATE FUNCTION {schema}.restore(_account text, _rows json) RETURNS bigint
 LANGUAGE plpgsql VOLATILE {planning} {waiting}
 AS $$
@@ -516,12 +527,15 @@ BEGIN
 END
 $$;
 
+-- A row has the identifiers of its binding, and its columns ("_told"). In "_owners" NULL stands for an identifier that
+-- is current nowhere: exactly one binding has to have them all, because a row about one customer must not become
+-- another's.
 CREATE FUNCTION {schema}.restore_journal(_account text, _rows json) RETURNS bigint
 LANGUAGE plpgsql VOLATILE {planning} {waiting}
 AS $$
 DECLARE
     _row json;
-    _copied {schema}.journal;
+    _told {schema}.journal;
     _owners bigint[];
     _restored bigint := 0;
 BEGIN
@@ -533,16 +547,14 @@ BEGIN
                 WHERE o.account = _account AND o.kind = a.kind AND o.value = a.value AND o.retired_at IS NULL OFFSET 0
             ) AS p ON true
         );
-        -- NULL stands for an identifier that is current nowhere. Exactly one binding has to have them all.
         CONTINUE WHEN _owners[1] IS NULL OR cardinality(_owners) > 1;
-        _copied := json_populate_record(NULL::{schema}.journal, _row->1);
+        _told := json_populate_record(NULL::{schema}.journal, _row->1);
         INSERT INTO {schema}.journal (account, at, binding, profile_id, external_id, verb, old, new)
-        SELECT _account, _copied.at, _owners[1],
-            _copied.profile_id, _copied.external_id, _copied.verb, _copied.old, _copied.new
+        SELECT _account, _told.at, _owners[1], _told.profile_id, _told.external_id, _told.verb, _told.old, _told.new
         WHERE NOT EXISTS (
-            SELECT FROM {schema}.journal AS j WHERE j.binding = _owners[1] AND j.at = _copied.at
+            SELECT FROM {schema}.journal AS j WHERE j.binding = _owners[1] AND j.at = _told.at
                 AND (j.profile_id, j.external_id, j.verb, j.old, j.new)
-                IS NOT DISTINCT FROM (_copied.profile_id, _copied.external_id, _copied.verb, _copied.old, _copied.new)
+                IS NOT DISTINCT FROM (_told.profile_id, _told.external_id, _told.verb, _told.old, _told.new)
         );
         IF FOUND THEN
             _restored := _restored + 1;
