@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
-import sys
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -304,17 +303,8 @@ class TestLogs:
         assert [] == [record for record in records if record.name == "httpx"]
         check_records(records)
 
-    @pytest.mark.parametrize("hidden", [False, True], ids=["aiohttp", "shards"])
-    def test_awaited(
-        self,
-        simulator: KlaviyoSimulator,
-        caplog: pytest.LogCaptureFixture,
-        monkeypatch: pytest.MonkeyPatch,
-        hidden: bool,
-    ) -> None:
-        """So does what aiohttp and asyncio say."""
-        if hidden:
-            monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
+    def test_awaited(self, simulator: KlaviyoSimulator, caplog: pytest.LogCaptureFixture) -> None:
+        """So does what httpcore and asyncio say of awaited requests."""
 
         async def use(base: str) -> None:
             async with AsyncKlaviyo(KEY, store="memory://", base_url=base, retry=ONCE) as k:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from safeklaviyo._runtime.senders.http import AsyncClient, Timeout
+    from safeklaviyo._runtime.senders.client import AsyncClient
+    from safeklaviyo._runtime.senders.timeouts import Timeout
     from safeklaviyo.models import (
         ChangeReview,
         Clear,

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from safeklaviyo._runtime.senders.http import SyncClient, Timeout
+    from safeklaviyo._runtime.senders.client import SyncClient
+    from safeklaviyo._runtime.senders.timeouts import Timeout
     from safeklaviyo.models import (
         ChangeReview,
         Clear,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from safeklaviyo._effects import Effect, Flow, Send, Sleep
 from safeklaviyo._runtime.held_leases import PROMPT, Held
-from safeklaviyo._runtime.senders.http import AsyncClient, AsyncClientSender, check_client
-from safeklaviyo._runtime.senders.own import AsyncTransportSender
+from safeklaviyo._runtime.senders.awaited import AsyncOwnSender
+from safeklaviyo._runtime.senders.client import AsyncClient, AsyncClientSender, check_client
 from safeklaviyo._runtime.shell import ambient, check_open, check_process
 from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.stores.calls import Acquire
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._runtime.config import Wiring
-    from safeklaviyo._runtime.senders.own import AsyncSender
+    from safeklaviyo._runtime.senders.contract import AsyncSender
     from safeklaviyo.stores.base import AsyncIdentityStore
 
 P = ParamSpec("P")
@@ -146,7 +146,7 @@ class AsyncShell:
         check_open(is_closed=self._is_closed)
         target, client = self._wiring.target, self._client
         check_process(client, None if self._home is None else self._home.pid)
-        sender: AsyncSender = AsyncTransportSender(target) if client is None else AsyncClientSender(target, client)
+        sender: AsyncSender = AsyncOwnSender(target) if client is None else AsyncClientSender(target, client)
         keeper = _keep(sender)
         await anext(keeper)
         self._home = home = _Home(getpid(), loop, self._wiring.setup(), sender, keeper)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from safeklaviyo._api.dialects import CurrentDialect, LegacyDialect
 from safeklaviyo._flows.call import Setup
 from safeklaviyo._runtime import server as _target
-from safeklaviyo._runtime.senders import http as _http
+from safeklaviyo._runtime.senders.timeouts import limits
 from safeklaviyo._sending.retry import Line
 from safeklaviyo._version import VERSION
 from safeklaviyo.errors import ConfigurationError
@@ -85,7 +85,7 @@ def wiring(
     """
     # The key first: the headers hold it, and the map's account is remembered under its digest.
     key = _key(api_key)
-    target = _target.target(base_url, _headers(key, revision), *_http.limits(timeout))
+    target = _target.target(base_url, _headers(key, revision), *limits(timeout))
     namespace, token = _name("account", account), _name("public_key", public_key)
     if not isinstance(policy, Policy) or not isinstance(retry, RetryPolicy):
         raise ConfigurationError("policy has to be a Policy, and retry a RetryPolicy")

@@ -1,6 +1,6 @@
 """Where requests go: the host, the headers of every request, and how long an attempt may take.
 
-Decided here: which hosts a key may be sent to. How requests travel is in `senders.http`.
+Decided here: which hosts a key may be sent to. How requests travel is in `senders`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from safeklaviyo.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from safeklaviyo._api.messages import Request
+
 KLAVIYO: Final = "a.klaviyo.com"
 
 ROUNDING: Final = 1.25
-"""Seconds by which an attempt may outlast its limit: aiohttp rounds its timeouts up to whole seconds."""
+"""Seconds that a lease outlives the attempt under it, for what comes before and after the sending."""
 
 _BASE: Final = re.compile(r"(https?)://([a-z0-9._-]{1,253}|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.ASCII | re.IGNORECASE)
 
@@ -49,10 +51,25 @@ class Target:
         """Whether this is Klaviyo's own host."""
         return self.host.rstrip(".") == KLAVIYO
 
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether requests travel without TLS, on this machine."""
+        return not self.base.startswith("https:")
+
     @property
     def seconds(self) -> float:
         """How long one attempt takes at the very most."""
         return self.limit + ROUNDING
+
+    def attempt(self, within: float | None) -> float:
+        """Return how long an attempt may take, in seconds: `limit`, or less where the call has less left."""
+        return self.limit if within is None or within > self.limit else within
+
+    def headers_of(self, request: Request) -> list[tuple[bytes, bytes]]:
+        """Return the headers of a request, but for the length of its body."""
+        if request.body is None:
+            return list(self.headers)
+        return [*self.headers, (b"Content-Type", request.content_type.encode())]
 
 
 def target(base_url: object, headers: Mapping[str, str], phases: Mapping[str, float], limit: float) -> Target:

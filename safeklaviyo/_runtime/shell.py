@@ -15,8 +15,8 @@ from uuid import uuid4
 
 from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep
 from safeklaviyo._runtime.held_leases import PROMPT, Held
-from safeklaviyo._runtime.senders.http import ClientSender, SyncClient, check_client
-from safeklaviyo._runtime.senders.own import TransportSender
+from safeklaviyo._runtime.senders.client import ClientSender, SyncClient, check_client
+from safeklaviyo._runtime.senders.own import OwnSender
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 from safeklaviyo.stores.calls import Acquire
 from safeklaviyo.stores.calls import Call as StoreEffect
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._runtime.config import Wiring
-    from safeklaviyo._runtime.senders.own import Sender
+    from safeklaviyo._runtime.senders.contract import Sender
     from safeklaviyo.stores.base import IdentityStore
 
 P = ParamSpec("P")
@@ -116,7 +116,7 @@ class Shell:
                 check_open(is_closed=self._is_closed)
                 target, client = self._wiring.target, self._client
                 check_process(client, None if process is None else process.pid)
-                sender: Sender = TransportSender(target) if client is None else ClientSender(target, client)
+                sender: Sender = OwnSender(target) if client is None else ClientSender(target, client)
                 self._process = process = _Process(getpid(), self._wiring.setup(), sender)
             return process
 

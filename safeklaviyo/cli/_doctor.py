@@ -41,7 +41,6 @@ _DEPENDENCIES: Final = ("httpx", "pydantic", "tenacity")
 _EXTRAS: Final = {
     "rich": "cli",
     "uvicorn": "server",
-    "httpx-aiohttp": "aiohttp",
     "psycopg": "postgres",
     "redis": "redis",
 }

@@ -1,7 +1,8 @@
-"""The simulator as a router of respx, for every transport that a client makes: httpx's own, and httpx-aiohttp's.
+"""The simulator as a router of respx, for the client's own connections, httpx's transports and httpx-aiohttp's.
 
-respx replaces httpcore, over which httpx's transports send. httpx-aiohttp does not use httpcore and would reach the
-real host (F-47). So its requests are passed to the same routers here.
+respx replaces httpcore's classes, over which the client and httpx's transports send. A caller's httpx client over
+httpx-aiohttp does not use httpcore and would reach the real host (F-47). So its requests are passed to the same routers
+here.
 """
 
 from __future__ import annotations
