@@ -21,7 +21,7 @@ from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
 from support.flows import Held, Send
-from support.stores import Twin
+from support.stores import AsyncAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -412,7 +412,7 @@ async def test_lease_that_is_granted_after_the_cancellation() -> None:
     assert None is lease_of(inner)
 
 
-class Tardy(Twin):
+class Tardy(AsyncAdapter):
     """A map that grants a lease although nobody waits for it any more, as a thread or a server does."""
 
     def __init__(self, store: MemoryStore) -> None:
@@ -435,7 +435,7 @@ class Tardy(Twin):
         return await lease
 
 
-class Slow(Twin):
+class Slow(AsyncAdapter):
     """A map that is waited for before and after each operation."""
 
     async def perform(self, call: Any) -> Any:

@@ -31,7 +31,7 @@ from safeklaviyo import (
 )
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.stores.memory import MemoryStore
-from support.stores import Twin
+from support.stores import AsyncAdapter
 from support.wire import Response
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def bad_time(simulator: KlaviyoSimulator, k: Klaviyo) -> None:
 def closed_map(simulator: KlaviyoSimulator, k: Klaviyo) -> None:
     """Use a map that is closed."""
     store: Any = k._shell.store
-    (store._store if isinstance(store, Twin) else store).close()
+    (store._store if isinstance(store, AsyncAdapter) else store).close()
     k.identify({"a": 1}, **ANN)
 
 

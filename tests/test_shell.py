@@ -20,7 +20,7 @@ from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, NotSentError,
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
 from safeklaviyo.stores.sqlite import SqliteStore
 from support.flows import Effect, Monotonic, NewId, Now, Recall, Sleep, StartDeadline
-from support.stores import Twin
+from support.stores import AsyncAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,7 +134,7 @@ class TestClosing:
         opened: Any = k._shell.store
         k.close()
         with pytest.raises(StoreUnavailableError):
-            (opened._store if isinstance(opened, Twin) else opened).count("A")
+            (opened._store if isinstance(opened, AsyncAdapter) else opened).count("A")
 
 
 class TestThreads:

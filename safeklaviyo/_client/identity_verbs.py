@@ -63,7 +63,7 @@ class IdentityVerbs:
             IdentityError: Who this is, is in doubt; nothing was written.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(change_email, new_email, external_id=external_id, old_email=old_email, on_taken=on_taken)
@@ -85,7 +85,7 @@ class IdentityVerbs:
             IdentityError: Who this is, is in doubt; nothing was written.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(change_external_id, new_external_id, old_external_id=old_external_id, email=email)
@@ -107,7 +107,7 @@ class IdentityVerbs:
             IdentityError: Who this is, is in doubt; nothing was written.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(change_phone_number, new_phone_number, external_id=external_id, email=email)
@@ -129,14 +129,14 @@ class IdentityVerbs:
     ) -> Erasure:
         """Ask Klaviyo to delete a customer's profile, by its id, and forget them here.
 
-        What stays is a keyed hash of their identifiers, by which a late call is refused instead of making them known
-        again. `bindings.release_email` lets a customer come back. Klaviyo deletes some time later.
+        A tombstone stays: a keyed hash of the identifiers, by which a late call is refused instead of creating the
+        profile again. `bindings.release_email` lets a customer come back. Klaviyo deletes some time later.
 
         Raises:
             AmbiguousIdentityError: The identifiers are different customers', or several profiles answer.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(erase, external_id=external_id, email=email, profile_id=profile_id)
@@ -160,12 +160,12 @@ class IdentityVerbs:
     ) -> list[ChangeReview]:
         """Compare Klaviyo with the map for every customer with lately changed identifiers. Schedule it, every hour.
 
-        An event that was queued before a change can put the old address back, and a browser's own call with it makes a
-        profile of its own. The first is repaired on request; everything else is reported only.
+        An event that was queued before a change can put the old address back on the profile. A browser's own call with
+        the old address creates another profile. The first is repaired on request; all else is only reported.
 
         Args:
             since: How far back to look; else seven days.
-            repair: Put former addresses that were put back right.
+            repair: Replace a former address that was put back with the current one.
 
         Raises:
             StoreError: The identity map cannot answer.

@@ -1,7 +1,7 @@
-"""`Klaviyo`: the client with blocking calls. Its twin with awaited ones, under the same names, is in `async_klaviyo`.
+"""`Klaviyo`: the client with blocking calls. `async_klaviyo` has the same calls, awaited.
 
-Nothing is decided here: a method hands its arguments to the flow of the same name (`_flows`) and to a shell that
-carries it out (`_runtime.shell`). What the arguments of a client mean is in `_runtime.config`.
+Nothing is decided here: a method hands its arguments to the flow of the same name (`_flows`), which a shell carries out
+(`_runtime.shell`). What the arguments of a client mean is in `_runtime.config`.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Klaviyo(IdentityVerbs, Described):
 
     Args:
         api_key: Klaviyo's private key; else the environment's ``KLAVIYO_API_KEY``.
-        store: The identity map: a URL (``sqlite:///path``, ``memory://``) or an instance, which is then never closed
-            here; else the environment's ``SAFEKLAVIYO_STORE``; else an SQLite file in the user's state folder.
+        store: The identity map: a URL (``sqlite:///path``, ``memory://``) or a store, which this client then never
+            closes; else the environment's ``SAFEKLAVIYO_STORE``; else an SQLite file in the user's state folder.
         account: The namespace of the map: Klaviyo's account id, which is the six-character public key; else
             `public_key`; else Klaviyo is asked once and the answer remembered. A new key keeps the map.
         public_key: The account's public key, which the legacy dialect sends as its token.
@@ -61,8 +61,8 @@ class Klaviyo(IdentityVerbs, Described):
             requests and the map; None for no limit. `recover` and `recheck_changes` apply it to each person.
         base_url: A scheme and a host; plain http only to loopback.
         revision: Klaviyo's API revision.
-        dialect: ``"current"``, or ``"legacy"`` for a server that still speaks Track, Identify and People; Klaviyo's own
-            answers 410 there. Legacy *keys* such as ``$email`` are understood under both.
+        dialect: ``"current"``, or ``"legacy"`` for a server that still has the Track, Identify and People endpoints,
+            for which Klaviyo's own host answers 410. Legacy *keys* such as ``$email`` work in both dialects.
         http_client: Send through this client, so that its hooks, auth, headers and proxies are honoured; redirects are
             never followed, and it is never closed here. httpx then logs URLs at INFO, and some hold addresses.
 
@@ -144,7 +144,7 @@ class Klaviyo(IdentityVerbs, Described):
         unappend: Mapping[str, Any] | None = None,
         unset: str | Sequence[str] | None = None,
     ) -> IdentifyResult:
-        """Write properties onto the profile of one customer, who is made known to Klaviyo if need be.
+        """Write properties onto the profile of one customer, and create the profile if there is none.
 
         Sends at most one create, even when called concurrently; never changes who owns an identifier.
 
@@ -152,8 +152,8 @@ class Klaviyo(IdentityVerbs, Described):
             properties: Legacy keys such as ``$email`` and ``$first_name`` are understood. `CLEAR` erases a property;
                 None is refused, because a missing value must never erase data.
             external_id: The shop's own id of the customer.
-            email: The customer's address. With an `external_id` that is known, it may be left out.
-            phone_number: In E.164 form. Attached where the customer has none; never decides who it is.
+            email: The customer's address. It may be left out with an `external_id` that the map or Klaviyo has.
+            phone_number: In E.164 form. Attached if the customer has none. Never decides who the customer is.
             append: Values to add to list properties.
             unappend: Values to take out of list properties.
             unset: Properties to remove.
@@ -163,7 +163,7 @@ class Klaviyo(IdentityVerbs, Described):
             InvalidPropertyError: A property cannot be sent; nothing was.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer; nothing was sent.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(
@@ -192,7 +192,7 @@ class Klaviyo(IdentityVerbs, Described):
         unique_id: str | None = None,
         backfill: bool = False,
     ) -> TrackResult:
-        """Record one event about one customer, who is made known to Klaviyo if need be.
+        """Record one event about one customer, and create the profile if there is none.
 
         The event's `unique_id` and `time` are fixed before the first attempt and repeated by every retry; every error
         carries them, so that a task queue's retry can repeat the same event.
@@ -215,7 +215,7 @@ class Klaviyo(IdentityVerbs, Described):
             InvalidPropertyError: Something cannot be sent; nothing was.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer; nothing was sent.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(
@@ -234,7 +234,7 @@ class Klaviyo(IdentityVerbs, Described):
         )
 
     def close(self) -> None:
-        """Close connections, and the store if it was opened here. May be called twice."""
+        """Close the connections, and the store if this client opened it. May be called twice."""
         self._shell.close()
         if self._owns_store:
             self._shell.store.close()

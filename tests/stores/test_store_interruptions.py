@@ -245,7 +245,7 @@ def test_memory_does_an_operation_whole_or_not_at_all(account):
 
 def rows(store, account):
     """Return all that the map holds."""
-    names = ("places", "bindings", "leases", "covered", "journal", "written", "notes")
+    names = ("owners", "bindings", "leases", "covered", "journal", "written", "notes")
     return {name: getattr(store._accounts[account], name).copy() for name in names}
 
 
