@@ -123,14 +123,11 @@ def update_person(
     return Request("PUT", f"{path}?{_query(given)}", UPDATE_PERSON, Repeat.IDEMPOTENT)
 
 
-def check_accepted(response: Response) -> None:
-    """Refuse a successful answer of Track or Identify that is not ``1``.
-
-    Raises:
-        BadRequestError: It is ``0``: the data was not understood, and nothing was done.
-    """
-    if response.body.strip() == b"0":
-        raise BadRequestError("Klaviyo did not understand the request", status_code=response.status)
+def failure_in(response: Response) -> BadRequestError | None:
+    """Return the error for a successful answer of Track or Identify that is ``0``: nothing was done. None otherwise."""
+    if response.body.strip() != b"0":
+        return None
+    return BadRequestError("Klaviyo did not understand the request", status_code=response.status)
 
 
 def read_search(response: Response) -> str | None:

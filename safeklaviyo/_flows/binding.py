@@ -1,0 +1,53 @@
+"""Writing a binding into the map, and judging what became of it: another call may have been quicker.
+
+Under a lease, the write that succeeds also releases the lease. Without one it is a compare-and-set on the version read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from safeklaviyo._flows.call import Call, LeaseLostError, release
+from safeklaviyo.stores.base import Change
+from safeklaviyo.stores.calls import Bind
+
+if TYPE_CHECKING:
+    from safeklaviyo._effects import Flow
+    from safeklaviyo.models import Binding
+    from safeklaviyo.stores.base import BindOutcome, Lease
+
+Judge = Callable[["BindOutcome", "Binding"], Change | None]
+"""Returns what to write instead, given the outcome and the binding in the way; None to decide again. May raise."""
+
+_BINDS = 2  # the change, and once what `Judge` makes of the binding in the way
+
+
+def bind(call: Call, change: Change, judge: Judge | None = None, *, lease: Lease | None = None) -> Flow[Binding | None]:
+    """Write a binding into the map.
+
+    Args:
+        judge: Asked where another call was quicker.
+        lease: The lease under which it is written.
+
+    Returns:
+        The binding as the map has it now. None if another call was quicker: nothing was written, the lease is released,
+        and everything has to be decided again.
+
+    Raises:
+        LeaseLostError: Another call has taken the lease over.
+    """
+    for _ in range(_BINDS):
+        outcome = yield from Bind(call.account, change if lease is None else replace(change, token=lease.token))
+        if outcome.status == "bound":
+            return outcome.binding
+        if outcome.status == "fenced":
+            raise LeaseLostError
+        instead = None if judge is None or outcome.binding is None else judge(outcome, outcome.binding)
+        if instead is None:
+            break
+        change = instead
+    if lease is not None:
+        yield from release(call, lease)
+    return None
