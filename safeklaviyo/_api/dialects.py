@@ -39,7 +39,7 @@ class Dialect(Protocol):
 
     Attributes:
         name: What the argument `dialect` of the client calls it. To be shown, not to be asked.
-        has_profile_ids: Writes about a known customer name the profile by Klaviyo's id, and 404 says that it is missing.
+        has_profile_ids: Writes about a known customer name the profile by Klaviyo's id, and 404 says it is missing.
         has_conditional_create: A create is refused (409) where one of its identifiers is on another profile.
         answers_with_profile: The answer to a write shows the profile as it is then.
         has_merges: One profile can be merged into another.
@@ -58,7 +58,7 @@ class Dialect(Protocol):
     empty_search_statuses: frozenset[int]
 
     def failure_in(self, response: Response) -> BadRequestError | None:
-        """Return the failure that the body of a successful answer reports, as the legacy ``0`` does; None without one."""
+        """Return the failure that a successful answer reports in its body, as the legacy ``0`` does; else None."""
         ...
 
     def search(self, kind: Kind, value: str) -> Request:

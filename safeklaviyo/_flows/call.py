@@ -205,8 +205,19 @@ def release(call: Call, lease: Lease) -> Flow[bool]:
         return False
 
 
-def give_up(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[bool]:
-    """Release the lease of a write that failed, unless a copy of it may still land: then lease and intent stay.
+def is_lost(call: Call, lease: Lease) -> Flow[bool]:
+    """Tell whether another call has taken a lease over; False where the store cannot say."""
+    try:
+        return not (yield from Renew(call.account, lease.token, ttl=call.lease_ttl))
+    except StoreError:
+        return False
+
+
+def give_up(call: Call, lease: Lease, error: SafeKlaviyoError | None = None) -> Flow[bool]:
+    """Release the lease of a write that was not made, unless a copy of it may still land: then lease and intent stay.
+
+    Args:
+        error: The failure that ended the write, if one did.
 
     Returns:
         Whether lease and intent are gone.

@@ -2,10 +2,11 @@
 
 from types import SimpleNamespace
 
+from safeklaviyo._flows.known import known
+
 from safeklaviyo._api.messages import Endpoint, Repeat, Request, Response
 from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep
 from safeklaviyo._flows.call import Call, LeaseLostError, Setup
-from safeklaviyo._flows.known import known
 from safeklaviyo._flows.leased.intents import (
     ChangeIntent,
     ContactIntent,
