@@ -8,11 +8,13 @@ import pytest
 
 from safeklaviyo import (
     AuthenticationError,
+    EmailMismatchError,
     EmailTakenError,
     ErasedError,
     IdentityDriftError,
     NoResponseError,
     NotFoundError,
+    Policy,
     RateLimitError,
     RetryPolicy,
     ServerError,
@@ -246,6 +248,21 @@ class TestRecover:
         result = k.identify({"plan": "gold"}, external_id="c-1")
         assert (profile_id, "c-1@shop.test", 0) == (result.profile_id, result.identity.email, leases(store))
         assert [] == k.recover()
+
+    def test_r6_a_first_contact_whose_id_got_another_address_is_closed(self, client, simulator, store):
+        """R6: an interrupted first contact fails if Klaviyo shows another address of the id."""
+        intent = '{"verb": "contact", "external_id": "eve-3", "email": "eve@shop.test"}'
+        hold(store, Identifier(Kind.EXTERNAL_ID, "eve-3"), intent=intent, ttl=1)
+        simulator.add_profile(external_id="eve-3", email="eve@new.test")
+        expire(simulator)
+        (recovery,) = client(policy=Policy(email_mismatch="change")).recover()
+        assert ("failed", EmailMismatchError, "R6", "eve@new.test") == (
+            recovery.status,
+            type(recovery.error),
+            recovery.error.rule,
+            recovery.error.current_email,
+        )
+        assert ({("eve-3", "eve@new.test")}, 0) == (pairs(simulator), leases(store))
 
     def test_what_was_done_before_it_was_closed_is_seen(self, client, open_client, simulator, store):
         """The map is checked against the profile after an intent was closed: a late write is not the truth."""

@@ -2,8 +2,6 @@
 
 from types import SimpleNamespace
 
-from safeklaviyo._flows.known import known
-
 from safeklaviyo._api.messages import Endpoint, Repeat, Request, Response
 from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep
 from safeklaviyo._flows.call import Call, LeaseLostError, Setup
@@ -16,6 +14,7 @@ from safeklaviyo._flows.leased.intents import (
     RepairIntent,
     decode,
 )
+from safeklaviyo._flows.required import required
 from safeklaviyo._flows.verbs import (
     bindings,
     change_email,
@@ -98,8 +97,8 @@ __all__ = [
     "Sleep",
     "StoreEffect",
     "decode",
-    "known",
     "may_repeat",
     "operations",
+    "required",
     "transmit",
 ]

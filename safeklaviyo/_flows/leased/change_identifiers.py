@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.base import BindOutcome, Found, Lease
 
 _NOT_SHOWN = "Klaviyo's answer does not show the identifiers that were sent"
-_TRIES = 4  # the first decision, one with what a conflict showed, one after a merge, one to read an answer back
+_TRIES = 4
+"""The first decision, one with what a conflict showed, one after a merge, one to read an answer back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def change_under_lease(call: Call, lease: Lease, intent: ChangeIntent, *, main: 
         yield from release(call, lease)
     if changed.blocked is not None or changed.is_pending:
         return changed
-    # Step 5: write it down. The same step releases the lease.
+    # Step 5: write it down, and with that release the lease.
     return replace(changed, binding=(yield from _write_down(call, task, changed)))
 
 
@@ -119,7 +120,7 @@ def _customer(found: Found, intent: ChangeIntent) -> Binding | None:
         (Kind.EXTERNAL_ID, intent.external_id),
         (Kind.EMAIL, intent.email),
     )
-    # The most certain name first. The new external id counts too: an earlier attempt may have written it down.
+    # The most certain name first. An earlier attempt may have written the new external id down already.
     for kind, value in names:
         if value is not None and (owner := owners.get(Identifier(kind, value))) is not None:
             is_same = intent.external_id is None or owner.external_id in {intent.external_id, intent.new_external_id}

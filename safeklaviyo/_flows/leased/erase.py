@@ -55,7 +55,7 @@ def erase_under_lease(call: Call, lease: Lease, intent: EraseIntent, *, main: bo
 
 def _forget(call: Call, lease: Lease, intent: EraseIntent) -> Flow[None]:
     """Remove the customer's bindings from the map, and set a tombstone for each identifier that is or was theirs."""
-    # Step 1: find what is and what was theirs.
+    # Step 1: find what is theirs, and what was.
     found = yield from Find(call.account, tuple(intent.identifiers()))
     meant = {(Kind.EXTERNAL_ID, intent.external_id), (Kind.EMAIL, intent.email), (Kind.PROFILE_ID, intent.profile_id)}
     current = [match for match in found.matches if match.retired_at is None]

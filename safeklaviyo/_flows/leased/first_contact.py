@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from safeklaviyo._rules.evidence import ContactStep
     from safeklaviyo.stores.base import BindOutcome, Lease
 
-_TRIES = 3  # the first decision, one with what a conflict showed, one to read back an answer that could not be read
+_TRIES = 3
+"""The first decision, one with what a conflict showed, one to read back an answer that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,13 +39,11 @@ def repair_under_lease(call: Call, lease: Lease, intent: RepairIntent) -> Flow[b
         found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, profile.id),))
         binding = found.current(Kind.PROFILE_ID)
         if binding is not None:
-            # Step 2: see what differs. A phone number counts only where this library may have written it late: the map
-            # need not know the profile's number otherwise.
+            # Step 2: see what differs. The map need not know the phone number, unless this library wrote it late.
             late = _late_kinds(profile, intent)
             kinds = (*PAIR, Kind.PHONE_NUMBER) if Kind.PHONE_NUMBER in late else PAIR
             differing = differences(binding, profile, kinds)
-            # Step 3: write, unless there is more than former and late identifiers. Then another program has changed the
-            # profile, and that is not to be undone.
+            # Step 3: write, unless other identifiers differ too: another program's change is not to be undone.
             if differing.keys() <= late | (yield from former_kinds(call, binding, profile)):
                 return (yield from _write_repair(call, lease, binding, profile, differing))
     yield from release(call, lease)

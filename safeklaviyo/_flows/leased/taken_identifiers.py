@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Binding, Profile
     from safeklaviyo.stores.base import Found
 
-_NEXT_LOOK = 1.0  # seconds until another call may go on with a merge that Klaviyo has not done yet
-_MERGES = 10  # requests for one merge that never happens, before the change is given up and blocks no other call
+_NEXT_LOOK = 1.0
+"""Seconds until another call may go on with a merge that Klaviyo has not done yet."""
+_MERGES = 10
+"""Requests for one merge that never happens, before the change is given up and blocks no other call."""
 
 
 def refuse_taken(found: Found, binding: Binding, wanted: Binding, *, merges: bool) -> None:
