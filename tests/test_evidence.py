@@ -137,6 +137,7 @@ def test_no_placement_takes_an_identifier_away(external_id, profiles):
     kept = {
         "bind": has_email(chosen, "ann@shop.test") and external_id in {None, chosen.external_id},
         "identify": has_email(chosen, "ann@shop.test") and chosen.external_id is None and external_id is not None,
+        "mismatch": not has_email(chosen, "ann@shop.test") and chosen.external_id == external_id is not None,
         "address": chosen.email is None and chosen.external_id == external_id is not None,
     }
     assert kept[placement.kind]

@@ -147,10 +147,15 @@ def test_r6_explain_says_that_the_email_would_be_changed(client, known, simulato
 )  # fmt: skip
 @pytest.mark.usefixtures("known")
 def test_r6_an_email_is_changed_once(client, simulator, open_client, store, write):
-    """R6: where another program changes the email back in between, the call stops rather than change it again."""
+    """R6: where another program gives the id yet another email, the call stops rather than change it again."""
     k, other = client(policy=Policy(email_mismatch="change")), open_client(simulator, store)
+
+    def change() -> None:
+        other.change_email("third@shop.test", external_id="ann-1")
+        other.bindings.release_email(NEW)
+
     # The fourth search is the one that waits for the change to become visible: the map has it by then.
-    meanwhile(simulator, "get_profiles", lambda: other.change_email("third@shop.test", external_id="ann-1"), turn=4)
+    meanwhile(simulator, "get_profiles", change, turn=4)
     error = rejected(write, k, external_id="ann-1", email=NEW)
     assert "change_email is the verb" in str(error)
     assert (EmailMismatchError, "R6", "third@shop.test", "not_applied") == (

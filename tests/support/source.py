@@ -56,6 +56,8 @@ WIRE = "_api/profiles.py"
 WIRE_LEGACY = "_api/legacy.py"
 REQUESTS = {"_api/accounts.py", "_api/events.py", WIRE, WIRE_LEGACY}
 """The modules that make requests."""
+NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
+"""The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
 
 ROOMS = (
     ("cli",),
