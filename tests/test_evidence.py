@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safeklaviyo import errors
-from safeklaviyo.identity import Identity
+from safeklaviyo.identity import Identity, Kind
 from safeklaviyo.models import Binding, Profile
 from support.rules import (
     ContactStep,
     ambiguity_error,
     compare,
     contact_step,
+    differences,
     drift_error,
     email_of,
     has_email,
@@ -176,6 +177,24 @@ def test_r9_an_external_id_that_leads_to_several_profiles_is_refused(profiles):
     with pytest.raises(errors.AmbiguousIdentityError) as caught:
         owner_of_external_id("ann-1", profiles)
     assert "ann-1" == caught.value.external_id
+
+
+@pytest.mark.parametrize(
+    ("binding", "profile", "kinds", "expected"),
+    [
+        (BINDING, PAIRED, [Kind.EMAIL, Kind.EXTERNAL_ID], {}),
+        (BINDING, ADDRESSED, [Kind.EMAIL, Kind.EXTERNAL_ID], {Kind.EXTERNAL_ID: "ann-1"}),
+        (BINDING, ADDRESSED, [Kind.EMAIL], {}),
+        (BINDING, STRANGER, [Kind.EXTERNAL_ID, Kind.EMAIL],
+         {Kind.EXTERNAL_ID: "ann-1", Kind.EMAIL: "ann@shop.test"}),
+        (BINDING, PHONED, [Kind.PHONE_NUMBER], {Kind.PHONE_NUMBER: None}),
+        (Binding("ann-1", None), IDENTIFIED, [Kind.EMAIL, Kind.EXTERNAL_ID], {}),
+    ],
+)  # fmt: skip
+def test_r15_a_difference_is_what_the_map_says(binding, profile, kinds, expected):
+    """R15: the identifiers in which a profile differs are named with the map's value, in the order asked for."""
+    found = differences(binding, profile, kinds)
+    assert list(expected.items()) == list(found.items())
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,7 @@ GUARDS = [
     ),
     _guard(
         "R13, P4", source.CALL,
-        "if not kept:\n            raise LeaseLostError", "if False:\n            raise LeaseLostError",
+        "if not kept:\n        raise LeaseLostError", "if False:\n        raise LeaseLostError",
         "operations/test_leases.py::test_h8_a_slow_change_is_fenced_and_put_right",
     ),
     _guard(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from safeklaviyo._api.accounts import get_account
@@ -147,7 +148,9 @@ def send(
     # Step 1: note the profile before anything leaves. If the lease is lost later, that profile has to be checked.
     if writes_on is not None:
         call.writes.begin(writes_on)
-    before = None if lease is None else _renewing(call, lease)
+    before = None
+    if lease is not None:
+        before = partial(_renew_for, call, lease)
     # Step 2: send. The error tells of its own attempts; `writes` keeps what is known of all writes of the call.
     try:
         exchange = yield from transmit(call.setup.line, request, accept=accept, again=again, before=before)
@@ -160,6 +163,11 @@ def send(
     if request.repeat is not Repeat.READ:
         _judge(call, exchange, main=main)
     return exchange.response
+
+
+def _renew_for(call: Call, lease: Lease, seconds: float) -> Flow[None]:
+    """Renew a lease so that it outlives what comes next by a margin."""
+    yield from renew(call, lease, ttl=seconds + call.policy.lease)
 
 
 def _judge(call: Call, exchange: Exchange, *, main: bool) -> None:
@@ -182,13 +190,20 @@ def _judge(call: Call, exchange: Exchange, *, main: bool) -> None:
         raise failure
 
 
-def _renewing(call: Call, lease: Lease) -> Callable[[float], Flow[None]]:
-    def renew(seconds: float) -> Flow[None]:
-        kept = yield from Renew(call.account, lease.token, seconds + call.policy.lease)
-        if not kept:
-            raise LeaseLostError
+def renew(call: Call, lease: Lease, *, ttl: float | None = None, intent: str | None = None) -> Flow[None]:
+    """Renew a lease, and so check that this call still has it.
 
-    return renew
+    Args:
+        ttl: How long it lives from now on, if not as long as usual.
+        intent: What it carries from now on, if that changes.
+
+    Raises:
+        LeaseLostError: Another call has taken the lease over.
+    """
+    ttl = call.lease_ttl if ttl is None else ttl
+    kept = yield from Renew(call.account, lease.token, ttl=ttl, intent=intent)
+    if not kept:
+        raise LeaseLostError
 
 
 def release(call: Call, lease: Lease) -> Flow[bool]:

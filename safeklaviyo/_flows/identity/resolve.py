@@ -89,7 +89,7 @@ def resolve(
         # Step 3: refuse an erased customer. Not before a send: they have no binding, and the warm path stays at one
         # look (F-32).
         yield from refuse_erased(call, claim)
-        # Step 4: ask Klaviyo, and decide again unless that has settled who is meant.
+        # Step 4: ask Klaviyo, and decide again unless that says which customer is meant.
         concluded = yield from _carry_out(call, decision, person, policy, main=main)
         if concluded is not None:
             return concluded

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo._api.profiles import request_deletion
-from safeklaviyo._flows.call import MISSING, Call, LeaseLostError, release, send
+from safeklaviyo._flows.call import MISSING, Call, release, renew, send
 from safeklaviyo._flows.identity.absence import confirm_gone
 from safeklaviyo._flows.identity.tombstones import set_tombstones
 from safeklaviyo.identity import Claim, Identifier, Kind
-from safeklaviyo.stores.calls import Find, ForgetJournal, Former, Remove, Renew
+from safeklaviyo.stores.calls import Find, ForgetJournal, Former, Remove
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -69,8 +69,7 @@ def _forget(call: Call, lease: Lease, intent: EraseIntent) -> Flow[None]:
     buried = {name for name in names if name.kind is not Kind.PROFILE_ID}
     others = yield from _of_others(call, buried, bindings)
     # Step 3: check the lease. After it is lost, what stands in the map may be a later customer's.
-    if not (yield from Renew(call.account, lease.token, ttl=call.lease_ttl)):
-        raise LeaseLostError
+    yield from renew(call, lease)
     # Step 4: forget. The tombstones come first: a late call that finds no binding has to find them (P4).
     yield from set_tombstones(call, sorted(buried - others))
     for binding in bindings.values():

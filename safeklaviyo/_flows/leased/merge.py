@@ -7,12 +7,13 @@ answer, which names no job: what can be seen is that the source is gone.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from safeklaviyo import errors
 from safeklaviyo._api.profiles import get_profile, merge_profiles
 from safeklaviyo._flows.binding import bind
-from safeklaviyo._flows.call import MISSING, Call, LeaseLostError, release, send
+from safeklaviyo._flows.call import MISSING, Call, release, renew, send
 from safeklaviyo._flows.identity.absence import confirm_gone
 from safeklaviyo._flows.identity.reads import not_visible, read_profile, understood
 from safeklaviyo._flows.waiting import poll
@@ -22,7 +23,7 @@ from safeklaviyo._rules.shown import email_of, has_email
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change, JournalEntry
-from safeklaviyo.stores.calls import Find, Renew
+from safeklaviyo.stores.calls import Find
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
@@ -164,13 +165,8 @@ def wait_until_gone(call: Call, lease: Lease, source_id: str) -> Flow[bool]:
         profile = yield from read_profile(call, source_id)
         return profile is None or profile.id != source_id
 
-    def renew() -> Flow[None]:
-        kept = yield from Renew(call.account, lease.token, ttl=call.lease_ttl)
-        if not kept:
-            raise LeaseLostError
-
-    seconds = call.policy.merge_wait
-    return (yield from poll(is_gone, seconds=seconds, pause=_FIRST_LOOK, longest=_LONGEST_LOOK, between=renew))
+    seconds, between = call.policy.merge_wait, partial(renew, call, lease)
+    return (yield from poll(is_gone, seconds=seconds, pause=_FIRST_LOOK, longest=_LONGEST_LOOK, between=between))
 
 
 def is_done(call: Call, source_id: str, into_id: str, *, was_begun: bool) -> Flow[bool]:

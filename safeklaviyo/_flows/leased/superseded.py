@@ -34,11 +34,11 @@ def superseded(call: Call, before: Binding, intent: ChangeIntent) -> Flow[Change
     """
     # Step 1: find the customer by the binding's key, which no change of identifiers alters.
     found = yield from Find(call.account, tuple(intent.identifiers()))
-    stands = next((match.binding for match in found.matches if match.binding.key == before.key), None)
-    if stands is None:
+    current = next((match.binding for match in found.matches if match.binding.key == before.key), None)
+    if current is None:
         return None
     # Step 2: without a value that is neither the old nor the new one, no later change was made: decide again.
-    kind = _changed_kind(before, stands, intent.applied_to(before))
+    kind = _changed_kind(before, current, intent.applied_to(before))
     if kind is None:
         return None
     # Step 3: find out whether this call's change was made in between. The map then has its value as a retired one.
@@ -47,19 +47,19 @@ def superseded(call: Call, before: Binding, intent: ChangeIntent) -> Flow[Change
         match.identifier == Identifier(kind, wanted) and match.binding.key == before.key for match in found.matches
     )
     if not was_made and kind is Kind.EMAIL:
-        raise EmailMismatchError(_REPEAT, current_email=stands.email, external_id=stands.external_id, email=wanted)
+        raise EmailMismatchError(_REPEAT, current_email=current.email, external_id=current.external_id, email=wanted)
     if not was_made:
         raise ExternalIdMismatchError(
-            _REPEAT, current_external_id=stands.external_id, external_id=wanted, email=stands.email
+            _REPEAT, current_external_id=current.external_id, external_id=wanted, email=current.email
         )
     call.notice("superseded", kind.value, "a later change of this customer has replaced this one")
-    return Changed(stands, is_superseded=True, moved=True)
+    return Changed(current, is_superseded=True, moved=True)
 
 
-def _changed_kind(before: Binding, stands: Binding, wanted: Binding) -> Kind | None:
+def _changed_kind(before: Binding, current: Binding, wanted: Binding) -> Kind | None:
     """Return the kind of identifier that is neither as it was nor as it was to be."""
     for kind in (Kind.EMAIL, Kind.EXTERNAL_ID, Kind.PHONE_NUMBER):
-        was, then, now = (getattr(each, kind.value) for each in (before, wanted, stands))
+        was, then, now = (getattr(each, kind.value) for each in (before, wanted, current))
         if was != then and now not in {was, then}:
             return kind
     return None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo import errors
-from safeklaviyo._flows.call import Call, LeaseLostError
+from safeklaviyo._flows.call import Call, renew
 from safeklaviyo._flows.identity.reads import owner_in_map
 from safeklaviyo._flows.leased.change_task import Blocked, Changed, Task
 from safeklaviyo._flows.leased.merge import planned, request_merge, wait_until_gone
@@ -18,7 +18,7 @@ from safeklaviyo._rules.conflicts import taken_error
 from safeklaviyo._rules.merge_plan import merge_refusal
 from safeklaviyo._rules.shown import has_email
 from safeklaviyo.identity import Identifier, Kind
-from safeklaviyo.stores.calls import Find, Renew
+from safeklaviyo.stores.calls import Find
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
@@ -104,9 +104,7 @@ def _merge(call: Call, task: Task, changed: Changed, profile: Profile, orphan: P
     # Step 2: write the merge into the intent before it is asked for, so that the next call can see that it was.
     email, asked = task.wanted.email, task.intent.asked + 1
     started = replace(task.intent, source_id=orphan.id, source_email=email, asked=asked)
-    kept = yield from Renew(call.account, task.lease.token, ttl=call.lease_ttl, intent=started.encode())
-    if not kept:
-        raise LeaseLostError
+    yield from renew(call, task.lease, intent=started.encode())
     # Step 3: ask for it. An earlier request was lost, or will find the orphan gone.
     yield from request_merge(call, task.lease, orphan.id, profile.id, source_email=email, main=task.main)
     is_gone = yield from wait_until_gone(call, task.lease, orphan.id)
@@ -114,9 +112,7 @@ def _merge(call: Call, task: Task, changed: Changed, profile: Profile, orphan: P
     if is_gone:
         return changed
     # Step 4: Klaviyo takes its time, and no other request is on its way: let the next call go on soon.
-    kept = yield from Renew(call.account, task.lease.token, ttl=_NEXT_LOOK)
-    if not kept:
-        raise LeaseLostError
+    yield from renew(call, task.lease, ttl=_NEXT_LOOK)
     return replace(changed, is_pending=True)
 
 

@@ -86,8 +86,7 @@ def _update(call: Call, binding: Binding, person: Person) -> Flow[tuple[Binding,
     if profile is None:
         call.notice("answer_unreadable", None, "the write succeeded, and Klaviyo's answer could not be read")
         return binding, None
-    agreed = yield from check_drift(call, binding, profile)
-    return agreed, profile
+    return (yield from check_drift(call, binding, profile)), profile
 
 
 def _result(

@@ -63,7 +63,7 @@ def _changed_since(call: Call, since: float) -> Flow[dict[str, list[JournalRow]]
 
 
 def _binding(call: Call, rows: list[JournalRow]) -> Flow[Binding | None]:
-    """Return the binding as it stands, which the rows show as it stood."""
+    """Return the binding as the map has it now; the rows show it as it was."""
     names: set[Identifier] = set()
     for row in rows:
         for kind, value in ((Kind.PROFILE_ID, row.profile_id), (Kind.EXTERNAL_ID, row.external_id)):
