@@ -231,6 +231,16 @@ GUARDS = [
         "operations/test_legacy_dialect.py::test_p7_a_0_to_a_repeat_leaves_the_first_attempt_in_doubt",
     ),
     _guard(
+        "H2", source.LEASES,
+        "if contact.put_back is not None:", "if False:",
+        "identity/test_recover.py::TestRecover::test_h2_a_first_contact_repairs_the_former_owner_first",
+    ),
+    _guard(
+        "P4", source.BINDING,
+        "    if lease is not None:\n", "    if False:\n",
+        "identity/test_fenced.py::TestTheMapMeanwhile::test_a_binding_that_keeps_changing_is_decided_again",
+    ),
+    _guard(
         "R7", source.RULES,
         "if by_email is not None and by_email.external_id is not None:", "if False:",
         "test_rules.py::test_the_table_of_rules",

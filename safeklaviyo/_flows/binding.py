@@ -16,20 +16,29 @@ from safeklaviyo.stores.calls import Bind
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import BindOutcome, Lease
+    from safeklaviyo.stores.base import Lease
 
-Judge = Callable[["BindOutcome", "Binding"], Change | None]
-"""Returns what to write instead, given the outcome and the binding in the way; None to decide again. May raise."""
+Judge = Callable[["Binding"], Change | None]
+"""Returns what to write instead, given the binding in the way; None to decide again. May raise."""
 
-_BINDS = 2  # the change, and once what `Judge` makes of the binding in the way
+_BINDS = 2
+"""The change, and once what a `Judge` makes of the binding in the way."""
 
 
-def bind(call: Call, change: Change, judge: Judge | None = None, *, lease: Lease | None = None) -> Flow[Binding | None]:
+def bind(
+    call: Call,
+    change: Change,
+    *,
+    lease: Lease | None = None,
+    on_conflict: Judge | None = None,
+    on_stale: Judge | None = None,
+) -> Flow[Binding | None]:
     """Write a binding into the map.
 
     Args:
-        judge: Asked where another call was quicker.
         lease: The lease under which it is written.
+        on_conflict: Asked where another customer's binding has one of the identifiers.
+        on_stale: Asked where another call has changed this customer's binding.
 
     Returns:
         The binding as the map has it now. None if another call was quicker: nothing was written, the lease is released,
@@ -44,10 +53,12 @@ def bind(call: Call, change: Change, judge: Judge | None = None, *, lease: Lease
             return outcome.binding
         if outcome.status == "fenced":
             raise LeaseLostError
-        instead = None if judge is None or outcome.binding is None else judge(outcome, outcome.binding)
+        judge = on_conflict if outcome.status == "conflict" else on_stale
+        instead = None if judge is None or outcome.binding is None else judge(outcome.binding)
         if instead is None:
             break
         change = instead
+    # A bind that succeeds releases the lease, so one that does not has to be followed by this.
     if lease is not None:
         yield from release(call, lease)
     return None

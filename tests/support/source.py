@@ -19,6 +19,7 @@ PUBLIC = {
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
 ABSENCE = "_flows/identity/absence.py"
+BINDING = "_flows/binding.py"
 CALL = "_flows/call.py"
 CHANGE = "_flows/leased/change_identifiers.py"
 CONFIG = "_runtime/config.py"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Call
     from safeklaviyo.models import Binding, Profile
-    from safeklaviyo.stores.base import BindOutcome, Found
+    from safeklaviyo.stores.base import Found
 
 
 def refresh(call: Call, binding: Binding) -> Flow[None]:
@@ -138,11 +138,10 @@ def _learn(
         IdentityDriftError: Another customer has one of the identifiers in the map.
     """
 
-    def judge(outcome: BindOutcome, _in_the_way: Binding) -> None:
-        if outcome.status == "conflict":
-            raise drift_error(binding, profile, "what Klaviyo shows is another customer's in the identity map")
+    def refuse(_in_the_way: Binding) -> None:
+        raise drift_error(binding, profile, "what Klaviyo shows is another customer's in the identity map")
 
-    return (yield from bind(call, Change(learnt, journal=journal), judge)) or binding
+    return (yield from bind(call, Change(learnt, journal=journal), on_conflict=refuse)) or binding
 
 
 def note_quietly(call: Call, change: Change) -> Flow[Binding | None]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.leased.intents import ChangeIntent
     from safeklaviyo.models import Binding, Profile
-    from safeklaviyo.stores.base import BindOutcome, Found, Lease
+    from safeklaviyo.stores.base import Found, Lease
 
 _NOT_SHOWN = "Klaviyo's answer does not show the identifiers that were sent"
 _TRIES = 4
@@ -256,13 +256,15 @@ def _write_down(call: Call, task: Task, changed: Changed) -> Flow[Binding | None
     profile = changed.profile
     absorbed = yield from absorbed_guest(call, task, changed.merged_id)
 
-    def judge(outcome: BindOutcome, in_the_way: Binding) -> Change:
-        if outcome.status == "conflict":
-            raise _given_away(task, in_the_way, profile)
-        # A phone or a check was written down in between. The lease has kept everything else as it was.
-        return _change_of(task, in_the_way, profile, absorbed)
+    def refuse(in_the_way: Binding) -> None:
+        raise _given_away(task, in_the_way, profile)
 
-    return (yield from bind(call, _change_of(task, task.binding, profile, absorbed), judge, lease=task.lease))
+    def change_of(binding: Binding) -> Change:
+        return _change_of(task, binding, profile, absorbed)
+
+    # A phone or a check may be written down in between. The lease keeps everything else as it was.
+    change = change_of(task.binding)
+    return (yield from bind(call, change, lease=task.lease, on_conflict=refuse, on_stale=change_of))
 
 
 def _given_away(task: Task, owner: Binding, profile: Profile | None) -> errors.IdentityError:

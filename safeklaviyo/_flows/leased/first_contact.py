@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.leased.intents import ContactIntent
     from safeklaviyo._rules.evidence import ContactStep
-    from safeklaviyo.stores.base import BindOutcome, Lease
+    from safeklaviyo.stores.base import Lease
 
 _TRIES = 3
 """The first decision, one with what a conflict showed, one to read back an answer that could not be read."""
@@ -284,8 +284,9 @@ def _bind(call: Call, task: _Task, profile: Profile | None) -> Flow[Binding | No
     profile_id = base.profile_id if profile is None else profile.id
     binding = replace(base, external_id=external_id, email=pair.email, profile_id=profile_id)
 
-    def judge(outcome: BindOutcome, in_the_way: Binding) -> Change | None:
-        if outcome.status != "conflict" or profile is None:
+    def adopt(in_the_way: Binding) -> Change | None:
+        # Without a profile nothing says which of the two is right: decide again.
+        if profile is None:
             return None
         # Only where both bindings are about this very profile can the other one be an older state of this customer.
         if call.policy.drift != "adopt" or in_the_way.profile_id != profile.id:
@@ -293,4 +294,4 @@ def _bind(call: Call, task: _Task, profile: Profile | None) -> Flow[Binding | No
         call.notice("drift_adopted", "email", "Klaviyo's pair was taken over into the identity map")
         return Change(replace(in_the_way, external_id=external_id, email=pair.email))
 
-    return (yield from bind(call, Change(binding), judge, lease=task.lease))
+    return (yield from bind(call, Change(binding), lease=task.lease, on_conflict=adopt))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.leased.intents import MergeIntent
     from safeklaviyo.models import MergePlan, Profile
-    from safeklaviyo.stores.base import BindOutcome, Lease
+    from safeklaviyo.stores.base import Lease
 
 _FIRST_LOOK = 0.1
 _LONGEST_LOOK = 1.0
@@ -217,11 +217,10 @@ def _write_down(call: Call, lease: Lease, intent: MergeIntent) -> Flow[Binding |
     change = _change_after(intent, survivor, owner, source_owner)
 
     # Step 3: bind, and with that release the lease.
-    def judge(outcome: BindOutcome, in_the_way: Binding) -> None:
-        if outcome.status == "conflict":
-            raise drift_error(in_the_way, survivor, "the identity map gives the survivor to another customer")
+    def refuse(in_the_way: Binding) -> None:
+        raise drift_error(in_the_way, survivor, "the identity map gives the survivor to another customer")
 
-    return (yield from bind(call, change, judge, lease=lease))
+    return (yield from bind(call, change, lease=lease, on_conflict=refuse))
 
 
 def _change_after(intent: MergeIntent, into: Profile, owner: Binding | None, source_owner: Binding | None) -> Change:

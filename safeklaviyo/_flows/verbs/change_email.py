@@ -87,13 +87,12 @@ def _customer_for(call: Call, new_email: str, claim: Claim, *, merges: bool, mai
     # Step 3: resolve the id with another address. Twice at most: with the new one for a customer without any, and with
     # the one that Klaviyo turns out to show.
     for is_main in (main, False):
-        if isinstance(resolved, Resolved):
-            return resolved
-        address = _address_to_bind(resolved, new_email, claim, is_mapped=is_mapped)
-        resolved = yield from decided_customer(call, Claim(claim.external_id, address), main=is_main)
-    if isinstance(resolved, Resolved):
-        return resolved
-    raise refusal(resolved)
+        if not isinstance(resolved, Resolved):
+            address = _address_to_bind(resolved, new_email, claim, is_mapped=is_mapped)
+            resolved = yield from decided_customer(call, Claim(claim.external_id, address), main=is_main)
+    if not isinstance(resolved, Resolved):
+        raise refusal(resolved)
+    return resolved
 
 
 def _address_to_bind(decision: Decision, new_email: str, claim: Claim, *, is_mapped: bool) -> str:
