@@ -16,5 +16,4 @@ class Described:
     def __repr__(self) -> str:
         wiring = self._wiring
         account = "" if wiring.account is None else f", account={wiring.account!r}"
-        dialect = "current" if wiring.dialect.verifies else "legacy"
-        return f"{type(self).__name__}({wiring.target.base!r}, dialect={dialect!r}{account})"
+        return f"{type(self).__name__}({wiring.target.base!r}, dialect={wiring.dialect.name!r}{account})"

@@ -60,7 +60,7 @@ class GivenIdentifiers:
         return f"GivenIdentifiers({', '.join(given)})"
 
 
-NOBODY: Final = GivenIdentifiers()
+NO_IDENTIFIERS: Final = GivenIdentifiers()
 NOTHING: Final = Person()
 
 
@@ -84,7 +84,7 @@ def person_from(
         InvalidPropertyError: A key is reserved, misspelt or given twice, or a value cannot be sent.
     """
     if properties is None and append is None and unappend is None and unset is None:
-        return NOTHING, NOBODY
+        return NOTHING, NO_IDENTIFIERS
     sorting = _Sorting(where)
     if properties is not None:
         sorting.take(_mapping(properties, where))
@@ -104,7 +104,7 @@ def combine(
     Raises:
         InvalidPropertyError: One was given twice with different values; `path` is its kind.
     """
-    if given is NOBODY:
+    if given is NO_IDENTIFIERS:
         return GivenIdentifiers(external_id, email, phone_number)
     return GivenIdentifiers(
         _once("external_id", external_id, given.external_id),

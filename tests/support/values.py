@@ -1,7 +1,7 @@
 """What a call says of a person or an event: which values can be sent, and what a key means."""
 
 from safeklaviyo._input.events import MAX_EVENT_PROPERTIES, Event, event_from
-from safeklaviyo._input.properties import NOBODY, NOTHING, GivenIdentifiers, Person, combine, person_from
+from safeklaviyo._input.properties import NO_IDENTIFIERS, NOTHING, GivenIdentifiers, Person, combine, person_from
 from safeklaviyo._input.reserved_keys import (
     ATTRIBUTES,
     IDENTIFIERS,
@@ -32,8 +32,8 @@ __all__ = [
     "MAX_ITEMS",
     "MAX_TEXT_BYTES",
     "MIN_INT",
-    "NOBODY",
     "NOTHING",
+    "NO_IDENTIFIERS",
     "Event",
     "GivenIdentifiers",
     "Meaning",

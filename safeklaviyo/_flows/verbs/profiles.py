@@ -9,7 +9,7 @@ from safeklaviyo._api import profiles as requests
 from safeklaviyo._api.responses import read_profiles
 from safeklaviyo._flows.call import MISSING, Call, Setup, run, send
 from safeklaviyo._flows.identity.reads import not_visible, read_profile, search, understood
-from safeklaviyo._input.properties import NOBODY, GivenIdentifiers, Person, person_from
+from safeklaviyo._input.properties import NO_IDENTIFIERS, GivenIdentifiers, Person, person_from
 from safeklaviyo._input.values import refused
 from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
 from safeklaviyo.identity import (
@@ -88,6 +88,7 @@ def _search(call: Call, *, external_id: object, email: object, phone_number: obj
     wanted = _one(call, external_id=external_id, email=email, phone_number=phone_number)
     profiles: list[Profile] = []
     for profile_id in (yield from search(call, wanted.kind, wanted.value)):
+        # The search is only a pointer, and may show a profile that is gone (H7).
         profile = yield from read_profile(call, profile_id)
         if profile is not None:
             profiles.append(profile)
@@ -117,16 +118,18 @@ def _get(call: Call, profile_id: object) -> Flow[Profile]:
 
 def _update(call: Call, profile_id: object, person: Person, given: GivenIdentifiers) -> Flow[Profile]:
     """Write properties onto one profile."""
-    if given is not NOBODY:
+    # Who owns an identifier changes only through a verb that says so (P3).
+    if given is not NO_IDENTIFIERS:
         for name in ("external_id", "email", "phone_number"):
             if getattr(given, name) is not None:
                 raise refused(f"properties.{name}", "is an identifier, which has a verb of its own")
-    if not call.dialect.verifies:
+    if not call.dialect.has_profile_ids:
         raise ConfigurationError("the legacy API cannot update a profile by its id; use identify")
     if person.is_empty:
         return (yield from _get(call, profile_id))
     request = requests.update_profile(normalise_profile_id(profile_id), person)
     response = yield from send(call, request, main=True, accept=MISSING)
+    # A 404 of a write may be a lagging replica's too, so the caller may try again (H36).
     if response.status in MISSING:
         raise not_visible()
     return understood(call.dialect.read, response)
@@ -134,7 +137,7 @@ def _update(call: Call, profile_id: object, person: Person, given: GivenIdentifi
 
 def _list(call: Call, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None) -> Flow[ProfilePage]:
     """Read one page of all profiles."""
-    if not call.dialect.verifies:
+    if not call.dialect.has_lists:
         raise ConfigurationError("the legacy API cannot list profiles")
     if not 1 <= page_size <= 100:
         raise ConfigurationError("page_size has to be from 1 to 100")
