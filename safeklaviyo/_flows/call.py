@@ -14,15 +14,21 @@ from typing import TYPE_CHECKING, TypeVar
 from safeklaviyo._api.accounts import get_account
 from safeklaviyo._api.messages import Repeat, Request, Response
 from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_account_id
+from safeklaviyo._effects import Monotonic, StartDeadline
 from safeklaviyo._flows.in_flight import InFlight
 from safeklaviyo._flows.writes import Writes
+from safeklaviyo._sending.deadline import Deadline
 from safeklaviyo._sending.retry import Exchange, Line, transmit
 from safeklaviyo.errors import (
+    APIConnectionError,
     APIStatusError,
     ConfigurationError,
+    DeadlineExceededError,
     NoResponseError,
     PermissionDeniedError,
+    RetryableError,
     SafeKlaviyoError,
+    ServerError,
     StoreError,
 )
 from safeklaviyo.models import Notice
@@ -88,6 +94,7 @@ class Call:
         account: The namespace of the map.
         writes: What is known about the writes of this call.
         notices: What has gone differently so far.
+        deadline: When it has to be done.
         patience_ends: Until when this call waits for others, on the monotonic clock; None before the first wait.
         pause: How long this call waits for others next.
     """
@@ -97,6 +104,7 @@ class Call:
     account: str
     writes: Writes = field(default_factory=Writes)
     notices: list[Notice] = field(default_factory=list[Notice])
+    deadline: Deadline = field(default_factory=Deadline)
     patience_ends: float | None = None
     pause: float = 0.02
 
@@ -170,7 +178,9 @@ def send(
         before = partial(_renew_for, call, lease)
     # Step 2: send. The error tells of its own attempts; `writes` keeps what is known of all writes of the call.
     try:
-        exchange = yield from transmit(call.setup.line, request, accept=accept, again=again, before=before)
+        exchange = yield from transmit(
+            call.setup.line, request, accept=accept, again=again, before=before, deadline=call.deadline
+        )
     except SafeKlaviyoError as error:
         if error.outcome == "unknown":
             call.writes.doubtful(main=main)
@@ -264,6 +274,7 @@ def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T
     """Run one public operation: find out the account, and see to the error's outcome and the log."""
     call = Call(setup, operation, setup.shared.account or "")
     try:
+        yield from start_deadline(call)
         if setup.shared.account is None:
             call.account = setup.shared.account = yield from _account(call)
         result = yield from body(call)
@@ -271,11 +282,40 @@ def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T
         # The outcome of the whole operation replaces that of the request that failed (P7).
         error.operation = operation
         error.outcome = call.writes.outcome
-        _log_failure(call, error)
-        raise
+        exceeded = yield from exceeded_by(call, error)
+        _log_failure(call, exceeded or error)
+        if exceeded is None:
+            raise
+        raise exceeded from error
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug("%s: %s", operation, call.writes.outcome, extra=_extra(call))
     return result
+
+
+def start_deadline(call: Call) -> Flow[None]:
+    """Give what follows the client's whole deadline: a call, or the next person of a call about many."""
+    seconds = call.setup.deadline
+    if seconds is not None:
+        call.deadline.start((yield from StartDeadline(seconds)), seconds)
+        call.patience_ends = None
+
+
+def exceeded_by(call: Call, error: SafeKlaviyoError) -> Flow[DeadlineExceededError | None]:
+    """Return the error to raise in place of one that the deadline is the reason for; None for any other."""
+    # Only failures that more time could have helped: what Klaviyo or the map has refused stays what it is.
+    if call.setup.deadline is None or not isinstance(error, _HELPED_BY_TIME):
+        return None
+    if not (call.deadline.has_cut or call.deadline.is_over((yield from Monotonic()))):
+        return None
+    exceeded = DeadlineExceededError(
+        "the call was not done within its deadline", may_retry=error.may_retry, retry_after=error.retry_after,
+        outcome=error.outcome, rule=error.rule,
+    )  # fmt: skip
+    exceeded.operation, exceeded.unique_id, exceeded.time = error.operation, error.unique_id, error.time
+    return exceeded
+
+
+_HELPED_BY_TIME = (RetryableError, APIConnectionError, ServerError)
 
 
 def _account(call: Call) -> Flow[str]:

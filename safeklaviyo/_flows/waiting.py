@@ -21,6 +21,7 @@ _IN_FLIGHT_PAUSE = 0.01
 
 
 def poll(
+    call: Call,
     look: Callable[[], Flow[bool]],
     *,
     seconds: float,
@@ -32,7 +33,7 @@ def poll(
 
     Args:
         look: Tells whether it is so.
-        seconds: How long to wait at most. There is always one look.
+        seconds: How long to wait at most, within the call's deadline. There is always one look.
         pause: How long to wait after the first look; each pause is twice the one before.
         longest: The longest pause.
         between: Done before each pause, such as the renewal of a lease.
@@ -40,7 +41,7 @@ def poll(
     Returns:
         Whether it was seen to be so.
     """
-    end = (yield from Monotonic()) + seconds
+    end = min((yield from Monotonic()) + seconds, call.deadline.ends_at)
     while True:
         if (yield from look()):
             return True
@@ -66,7 +67,7 @@ def wait_for_lease(call: Call, lease: Lease | None) -> Flow[None]:
     now = yield from Monotonic()
     if call.patience_ends is None:
         call.patience_ends = now + call.policy.wait
-    left = call.patience_ends - now
+    left = min(call.patience_ends, call.deadline.ends_at) - now
     if left <= 0:
         raise LeaseHeldError(
             "another call holds the lease on this customer",
@@ -91,7 +92,7 @@ def wait_for_calls_in_flight(call: Call, key: str) -> Flow[None]:
         yield from ()
         return not in_flight.has(key)
 
-    yield from poll(has_landed, seconds=call.setup.attempt, pause=_IN_FLIGHT_PAUSE, longest=_IN_FLIGHT_PAUSE)
+    yield from poll(call, has_landed, seconds=call.setup.attempt, pause=_IN_FLIGHT_PAUSE, longest=_IN_FLIGHT_PAUSE)
 
 
 def _sleep(seconds: float) -> Flow[None]:

@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SLOW: Final = "the identity map did not answer in the time that was left; a change may have been made or not"
-LAST: Final = 0.05
-"""The part of a call's deadline that each operation gets after its end: a lease can still be released then."""
+LAST: Final = 0.08
+"""The part of a call's deadline that its operations get after its end, all together: a lease is still released then."""
+_INSTANT: Final = 0.001
 
 Ends: TypeAlias = tuple[float, float] | None
-"""When a call ends, on the monotonic clock, and how many seconds each operation gets after that."""
+"""When a call ends, and when its last operation has to end, both on the monotonic clock."""
 
 _ends: ContextVar[Ends] = ContextVar("safeklaviyo_ends", default=None)
 
 
 def begin(deadline: float | None) -> None:
     """Say that the work which begins now may take so many seconds; None: no limit."""
-    _ends.set(None if deadline is None else (time.monotonic() + deadline, LAST * deadline))
+    now = time.monotonic()
+    _ends.set(None if deadline is None else (now + deadline, now + (1 + LAST) * deadline))
 
 
 def current() -> Ends:
@@ -48,7 +50,11 @@ def restore(ends: Ends) -> None:
 def time_left(limit: float) -> float:
     """Return how long a store may take for one operation: at most `limit` seconds, its own limit."""
     ends = _ends.get()
-    return limit if ends is None else min(limit, max(ends[0] - time.monotonic(), ends[1]))
+    if ends is None:
+        return limit
+    now = time.monotonic()
+    left = ends[0] - now
+    return min(limit, left if left > 0 else max(ends[1] - now, _INSTANT))
 
 
 def in_time(work: Callable[[], T], limit: float) -> T:
@@ -95,15 +101,11 @@ async def in_time_async(work: Awaitable[T], limit: float) -> T:
         return await work
     from asyncio import timeout  # noqa: PLC0415 - here asyncio is loaded; blocking programs need not load it
 
-    outer: BaseException | None = None
+    timing = timeout(left)
     try:
-        async with timeout(left) as timing:
-            try:
-                return await work
-            except TimeoutError as exc:
-                outer = exc
-                raise
+        async with timing:
+            return await work
     except TimeoutError:
-        if outer is not None and not timing.expired():
+        if not timing.expired():
             raise  # the work's own
         raise StoreUnavailableError(SLOW) from None

@@ -79,6 +79,8 @@ class Awaited:
         value = getattr(self._subject, {"close": "aclose"}.get(name, name))
         if iscoroutinefunction(value):
             return lambda *args, **named: self._runner.run(value(*args, **named))
+        if name == "with_options":
+            return lambda **options: Awaited(value(**options), self._runner)
         if isasyncgenfunction(value):
             return lambda *args, **named: self._pulled(value(*args, **named))
         return Awaited(value, self._runner) if name in {"profiles", "bindings", "_shell"} else value
@@ -152,5 +154,5 @@ def _pass_time(simulator: KlaviyoSimulator, effect: Sleep | Now | Monotonic | St
 
 
 def usual(store: IdentityStore) -> dict[str, Any]:
-    """Return what the clients of most tests are given."""
-    return {"api_key": KEY, "account": ACCOUNT, "store": store}
+    """Return what the clients of most tests are given: no deadline, because tests let minutes pass in a call."""
+    return {"api_key": KEY, "account": ACCOUNT, "store": store, "deadline": None}

@@ -166,7 +166,7 @@ def wait_until_gone(call: Call, lease: Lease, source_id: str) -> Flow[bool]:
         return profile is None or profile.id != source_id
 
     seconds, between = call.policy.merge_wait, partial(renew, call, lease)
-    return (yield from poll(is_gone, seconds=seconds, pause=_FIRST_LOOK, longest=_LONGEST_LOOK, between=between))
+    return (yield from poll(call, is_gone, seconds=seconds, pause=_FIRST_LOOK, longest=_LONGEST_LOOK, between=between))
 
 
 def is_done(call: Call, source_id: str, into_id: str, *, was_begun: bool) -> Flow[bool]:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from safeklaviyo._effects import Now
-from safeklaviyo._flows.call import Setup, run
+from safeklaviyo._flows.call import Setup, run, start_deadline
 from safeklaviyo._flows.identity.tombstones import remove_tombstone
 from safeklaviyo._rules.claims import claim_from
 from safeklaviyo.errors import InvalidIdentifierError
@@ -82,6 +82,7 @@ def _add(call: Call, rows: Iterable[Binding | Mapping[str, object]], *, trusted:
                 good.append((number, _binding(call, row, verified_at)))
             except InvalidIdentifierError as error:
                 refused.append((number, str(error)))
+        yield from start_deadline(call)
         statuses = yield from Add(call.account, tuple(binding for _, binding in good))
         for (number, _), status in zip(good, statuses, strict=True):
             added += status == "added"

@@ -162,6 +162,6 @@ def _wait_until_visible(call: Call, binding: Binding, email: str) -> Flow[bool]:
     # The change itself stands: a search that fails says only that it was not seen.
     try:
         seconds = call.policy.visible_wait
-        return (yield from poll(is_visible, seconds=seconds, pause=_FIRST_LOOK, longest=_LONGEST_LOOK))
+        return (yield from poll(call, is_visible, seconds=seconds, pause=_FIRST_LOOK, longest=_LONGEST_LOOK))
     except SafeKlaviyoError:
         return False

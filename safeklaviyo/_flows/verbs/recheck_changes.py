@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo._effects import Flow, Now
-from safeklaviyo._flows.call import Call, Setup, run
+from safeklaviyo._flows.call import Call, Setup, run, start_deadline
 from safeklaviyo._flows.identity.reads import gather, only_profile, owner_in_map, read_profile, search, was_put_back
 from safeklaviyo._flows.leased.leases import repair_profile
 from safeklaviyo._flows.required import required
@@ -45,6 +45,7 @@ def _recheck(call: Call, since: float | None, *, repair: bool) -> Flow[list[Chan
     reviews: list[ChangeReview] = []
     changed = yield from _changed_since(call, since)
     for rows in changed.values():
+        yield from start_deadline(call)
         binding = yield from _binding(call, rows)
         if binding is not None:
             reviews += yield from _review(call, binding, rows, repair=repair)
@@ -56,6 +57,7 @@ def _changed_since(call: Call, since: float) -> Flow[dict[str, list[JournalRow]]
     changed: dict[str, list[JournalRow]] = {}
     after = 0
     while rows := (yield from Journal(call.account, since=since, after=after, limit=_ROWS)):
+        yield from start_deadline(call)
         after = rows[-1].number
         for row in rows:
             changed.setdefault(row.key, []).append(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safeklaviyo._flows.call import Call, Setup, release, run
+from safeklaviyo._flows.call import Call, Setup, exceeded_by, release, run, start_deadline
 from safeklaviyo._flows.leased.intents import decode
 from safeklaviyo._flows.leased.leases import finish_intent
 from safeklaviyo.errors import SafeKlaviyoError, StoreIncompatibleError
@@ -29,6 +29,7 @@ def _recover(call: Call, limit: int | None) -> Flow[list[Recovery]]:
     while limit is None or len(recoveries) < limit:
         wanted = _AT_ONCE if limit is None else min(_AT_ONCE, limit - len(recoveries))
         # Each lease is then taken over, released, or another call's, so it is not listed again.
+        yield from start_deadline(call)
         leases = yield from Expired(call.account, wanted)
         if not leases:
             break
@@ -41,6 +42,7 @@ def _recover(call: Call, limit: int | None) -> Flow[list[Recovery]]:
 
 def _recovered(call: Call, lease: Lease) -> Flow[Recovery | None]:
     """Take one expired lease over and finish its write; None if there is nothing left to do."""
+    yield from start_deadline(call)
     taken = yield from Acquire(call.account, lease.identifiers, lease.intent, call.lease_ttl)
     if taken is None:
         return None  # another call was quicker
@@ -56,5 +58,5 @@ def _recovered(call: Call, lease: Lease) -> Flow[Recovery | None]:
     try:
         finished = yield from finish_intent(call, taken)
     except SafeKlaviyoError as error:
-        return Recovery(intent.verb, "postponed", *pair, error)
+        return Recovery(intent.verb, "postponed", *pair, (yield from exceeded_by(call, error)) or error)
     return Recovery(intent.verb, finished.status, *pair, finished.error)
