@@ -1,4 +1,4 @@
-"""What can go wrong, and whether Klaviyo changed.
+"""The errors of this library. Each says whether the call changed Klaviyo, and whether it may be repeated.
 
     SafeKlaviyoError
       ConfigurationError
@@ -15,6 +15,7 @@
       InvalidPropertyError          (also ValueError)
       RetryableError                a mixin: trying the same call again later is safe
       LeaseHeldError                (Retryable)
+      DeadlineExceededError         (also TimeoutError)
       StoreError
         StoreUnavailableError       (Retryable)
         StoreIncompatibleError
@@ -32,8 +33,8 @@
         RateLimitError              429 (Retryable)
         ServerError                 5xx
 
-A message holds no personal data and no secret. All else that a program needs is an attribute. Every error can be
-pickled, because each takes its message first and every attribute as an optional keyword.
+A message has no personal data and no secret (P8). All else that a program needs is an attribute. Every error can be
+pickled, because each class takes its message first and every attribute as an optional keyword.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class SafeKlaviyoError(Exception):
         self.time: datetime | None = None
 
     def __repr__(self) -> str:
+        # Not the other attributes: identifiers are among them, and a `repr` ends in logs (P8).
         rule = f", rule={self.rule!r}" if self.rule else ""
         return f"{type(self).__name__}({str(self)!r}, outcome={self.outcome!r}{rule})"
 
@@ -126,10 +128,10 @@ class IdOnlyError(IdentityError):
 
 
 class EmailMismatchError(IdentityError):
-    """The external id is known with another email; `change_email` is the verb that changes it (R6).
+    """The external id is bound to another email; use `change_email` to change it (R6).
 
     Attributes:
-        current_email: The address the external id is known by.
+        current_email: The email that the external id is bound to.
     """
 
     def __init__(self, message: str = "", *, current_email: str | None = None, **common: Any) -> None:
@@ -138,10 +140,10 @@ class EmailMismatchError(IdentityError):
 
 
 class ExternalIdMismatchError(IdentityError):
-    """The email is known with another external id (R7).
+    """The email is bound to another external id (R7).
 
     Attributes:
-        current_external_id: The external id the address is known by.
+        current_external_id: The external id that the email is bound to.
     """
 
     def __init__(self, message: str = "", *, current_external_id: str | None = None, **common: Any) -> None:
@@ -153,7 +155,7 @@ class EmailTakenError(IdentityError):
     """The new address of `change_email` is on another profile.
 
     Attributes:
-        profile_id: The profile that holds the address, where it is known.
+        profile_id: The profile that has the address, if Klaviyo or the map names it.
     """
 
     def __init__(self, message: str = "", *, profile_id: str | None = None, **common: Any) -> None:
@@ -162,7 +164,7 @@ class EmailTakenError(IdentityError):
 
 
 class AmbiguousIdentityError(IdentityError):
-    """Several profiles answer to one identifier, or to the two given.
+    """Several profiles have one identifier, or the identifiers given belong to different profiles.
 
     Attributes:
         profile_ids: The profiles found.
@@ -223,12 +225,21 @@ class LeaseHeldError(RetryableError):
     """Another call is writing about this customer, and did not finish within `Policy.wait` (R13)."""
 
 
+class DeadlineExceededError(SafeKlaviyoError, TimeoutError):
+    """The call was not done within the client's `deadline`.
+
+    The cause is the error that the call ended with, or would have waited or tried again after. `outcome` says what is
+    known, and `may_retry` whether the same call may be made again: this is no `RetryableError`, because a write that
+    cannot be repeated may have left.
+    """
+
+
 class StoreError(SafeKlaviyoError):
     """The identity map failed."""
 
 
 class StoreUnavailableError(RetryableError, StoreError):
-    """The identity map cannot answer now; nothing is written without it (P6)."""
+    """The identity map cannot answer now. Nothing is written to Klaviyo without the map's answer (P6)."""
 
 
 class StoreIncompatibleError(StoreError):
@@ -240,14 +251,14 @@ class APIConnectionError(SafeKlaviyoError):
 
 
 class NotSentError(RetryableError, APIConnectionError):
-    """The request never left: no connection could be made."""
+    """The request was not sent: no connection could be made."""
 
 
 class NoResponseError(APIConnectionError):
-    """The request left and no whole answer of Klaviyo's own came back: what Klaviyo did is unknown.
+    """The request was sent, and no complete answer of Klaviyo's came back: what Klaviyo did is unknown.
 
-    A web page, a challenge, a redirect or half a body is no answer with any status. A proxy or a firewall between
-    Klaviyo and this host may have sent it (F-34).
+    A web page, a challenge, a redirect or half a body is not Klaviyo's answer, with any status. A proxy or a firewall
+    between Klaviyo and this host may have sent it (F-34).
     """
 
     def __init__(self, message: str = "", *, outcome: Outcome = "unknown", **common: Any) -> None:
@@ -325,7 +336,7 @@ class ProfileConflictError(IdentityError, APIStatusError):
     """409: Klaviyo says that another profile has one of the identifiers (R17).
 
     Attributes:
-        identifier: The kind of identifier that collides, where the profiles read show it.
+        identifier: The kind of identifier that collides, if reading the profiles has shown it.
         profile_id: The profile that has it, where Klaviyo named one.
     """
 
