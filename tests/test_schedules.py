@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from safeklaviyo.errors import ErasedError, IdentityError, LeaseHeldError, NoResponseError, NotFoundError
+from safeklaviyo.errors import (
+    ErasedError,
+    IdentityError,
+    LeaseHeldError,
+    NoResponseError,
+    NotFoundError,
+    ProfileNotVisibleError,
+)
 from safeklaviyo.models import TrackResult
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores.memory import MemoryStore
@@ -286,6 +293,15 @@ def finish_late(world: World) -> Iterator[World]:
         yield then
 
 
+def call_until_visible(world: World, operation: Callable[[Setup], Flow[Any]]) -> None:
+    """Call, and where Klaviyo does not show a profile call again later, as the error advises."""
+    try:
+        world.run(operation(setup()))
+    except ProfileNotVisibleError as error:
+        world.clock.now += error.retry_after or 1.0
+        world.run(operation(setup()))
+
+
 def settle(world: World) -> None:
     """Finish what is unfinished, as a shop does: Klaviyo's queue, `recover`, and the next call about each customer."""
     recoveries = []
@@ -298,7 +314,7 @@ def settle(world: World) -> None:
     for binding in world.store.page(ACCOUNT).bindings:
         email = binding.email if binding.external_id is None else None
         try:
-            world.run(identify(binding.external_id, email)(setup()))
+            call_until_visible(world, identify(binding.external_id, email))
         except ErasedError:
             continue
     world.simulator.drain()

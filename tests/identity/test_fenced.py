@@ -125,8 +125,10 @@ class TestTheMapMeanwhile:
                 store.before["bind"] = check
 
         store.before["bind"] = check
+        start = simulator.now()
         assert "changed" == k.change_email(NEW, external_id="ann-1").status
         assert ([], {("ann-1", NEW)}, 0) == (checks, pairs(simulator), leases(store))
+        assert simulator.now() - start < 1  # the first lease was given back, not waited for
 
     def test_an_address_that_the_map_has_given_away_is_drift(self, client, simulator):
         """P3, P7: an address that the map gives to somebody else by then stays theirs, and the error says "applied"."""
