@@ -53,7 +53,7 @@ class Shell:
     def __init__(
         self, wiring: Wiring, store: IdentityStore, client: SyncClient | None, root: Shell | None = None
     ) -> None:
-        check_client(client, SyncClient)
+        check_client(client, "Client")
         self._wiring = wiring
         self._client = client
         self._process: _Process | None = None

@@ -205,7 +205,7 @@ class TestTime:
             (kind, part)
             for kind in (*OWN, *CLIENTS)
             for part in DRIPS
-            if kind != "client" or part in {"body", "body without an end", "chunks"}
+            if kind not in {"client", "httpx2 client"} or part in {"body", "body without an end", "chunks"}
         ],
         indirect=["sending"],
     )
@@ -250,7 +250,7 @@ class TestFork:
 
 class TestManyAtOnce:
     # An awaited sender belongs to one event loop, and so to one thread.
-    @pytest.mark.parametrize("sending", ["own", "client"], indirect=True)
+    @pytest.mark.parametrize("sending", ["own", "client", "httpx2 client"], indirect=True)
     def test_threads(self, sending: Sending) -> None:
         """Sixteen threads share a sender, and each gets its own answers."""
 
