@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from safeklaviyo._api.events import create_event
+from safeklaviyo._api.events import EventForm, create_event
 from safeklaviyo._api.legacy import (
     check_accepted,
     get_person,
@@ -88,10 +88,17 @@ class Dialect(Protocol):
 
 
 class CurrentDialect:
-    """Klaviyo's JSON:API."""
+    """Klaviyo's JSON:API.
+
+    Args:
+        revision: The one asked for, on which an event's form depends.
+    """
 
     verifies = True
     nobody: frozenset[int] = frozenset()
+
+    def __init__(self, revision: str) -> None:
+        self._form = EventForm.of(revision)
 
     def check(self, response: Response) -> None:
         """Do nothing: here the status says it all."""
@@ -140,6 +147,7 @@ class CurrentDialect:
             external_id=None if by_profile_id_alone else binding.external_id,
             email=None if by_profile_id_alone else binding.email,
             person=person,
+            form=self._form,
         )
 
 

@@ -24,8 +24,11 @@ from safeklaviyo.stores import open_async_store
 from safeklaviyo.stores.base import AsyncIdentityStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
     from datetime import datetime
+    from decimal import Decimal
+    from enum import Enum
+    from uuid import UUID
 
     from safeklaviyo._runtime.senders.http import AsyncClient, Timeout
     from safeklaviyo.models import (
@@ -90,12 +93,12 @@ class AsyncKlaviyo(Described):
         self,
         properties: Mapping[str, Any] | None = None,
         *,
-        external_id: str | int | None = None,
+        external_id: str | int | UUID | None = None,
         email: str | None = None,
         phone_number: str | None = None,
         append: Mapping[str, Any] | None = None,
         unappend: Mapping[str, Any] | None = None,
-        unset: str | Sequence[str] | None = None,
+        unset: str | Collection[str] | None = None,
     ) -> IdentifyResult:
         """Same as `Klaviyo.identify`."""
         return await self._shell.run(
@@ -111,17 +114,17 @@ class AsyncKlaviyo(Described):
 
     async def track(
         self,
-        event: str,
+        event: str | Enum,
         *,
-        external_id: str | int | None = None,
+        external_id: str | int | UUID | None = None,
         email: str | None = None,
         phone_number: str | None = None,
         customer_properties: Mapping[str, Any] | None = None,
         properties: Mapping[str, Any] | None = None,
-        value: float | None = None,
+        value: float | Decimal | str | None = None,
         value_currency: str | None = None,
         time: datetime | float | str | None = None,
-        unique_id: str | None = None,
+        unique_id: str | int | UUID | None = None,
         backfill: bool = False,
     ) -> TrackResult:
         """Same as `Klaviyo.track`."""
@@ -144,7 +147,7 @@ class AsyncKlaviyo(Described):
         self,
         new_email: str,
         *,
-        external_id: str | int | None = None,
+        external_id: str | int | UUID | None = None,
         old_email: str | None = None,
         on_taken: OnTaken = "refuse",
     ) -> EmailChange:
@@ -154,23 +157,27 @@ class AsyncKlaviyo(Described):
         )
 
     async def change_external_id(
-        self, new_external_id: str | int | Clear, *, old_external_id: str | int | None = None, email: str | None = None
+        self,
+        new_external_id: str | int | UUID | Clear,
+        *,
+        old_external_id: str | int | UUID | None = None,
+        email: str | None = None,
     ) -> ExternalIdChange:
         """Same as `Klaviyo.change_external_id`."""
         return await self._shell.run(change_external_id, new_external_id, old_external_id=old_external_id, email=email)
 
     async def change_phone_number(
-        self, new_phone_number: str | Clear, *, external_id: str | int | None = None, email: str | None = None
+        self, new_phone_number: str | Clear, *, external_id: str | int | UUID | None = None, email: str | None = None
     ) -> PhoneChange:
         """Same as `Klaviyo.change_phone_number`."""
         return await self._shell.run(change_phone_number, new_phone_number, external_id=external_id, email=email)
 
-    async def resolve(self, *, external_id: str | int | None = None, email: str | None = None) -> Resolution:
+    async def resolve(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> Resolution:
         """Same as `Klaviyo.resolve`."""
         return await self._shell.run(resolve, external_id=external_id, email=email)
 
     async def erase(
-        self, *, external_id: str | int | None = None, email: str | None = None, profile_id: str | None = None
+        self, *, external_id: str | int | UUID | None = None, email: str | None = None, profile_id: str | None = None
     ) -> Erasure:
         """Same as `Klaviyo.erase`."""
         return await self._shell.run(erase, external_id=external_id, email=email, profile_id=profile_id)
@@ -186,7 +193,7 @@ class AsyncKlaviyo(Described):
         return await self._shell.run(recheck_changes, since, repair=repair)
 
     async def explain(
-        self, *, external_id: str | int | None = None, email: str | None = None, phone_number: str | None = None
+        self, *, external_id: str | int | UUID | None = None, email: str | None = None, phone_number: str | None = None
     ) -> Decision:
         """Same as `Klaviyo.explain`."""
         return await self._shell.run(explain, external_id=external_id, email=email, phone_number=phone_number)

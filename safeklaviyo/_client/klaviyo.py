@@ -28,8 +28,11 @@ from safeklaviyo.stores import open_store
 from safeklaviyo.stores.base import IdentityStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
     from datetime import datetime
+    from decimal import Decimal
+    from enum import Enum
+    from uuid import UUID
 
     from safeklaviyo._runtime.senders.http import SyncClient, Timeout
     from safeklaviyo.models import (
@@ -118,30 +121,32 @@ class Klaviyo(Described):
         self,
         properties: Mapping[str, Any] | None = None,
         *,
-        external_id: str | int | None = None,
+        external_id: str | int | UUID | None = None,
         email: str | None = None,
         phone_number: str | None = None,
         append: Mapping[str, Any] | None = None,
         unappend: Mapping[str, Any] | None = None,
-        unset: str | Sequence[str] | None = None,
+        unset: str | Collection[str] | None = None,
     ) -> IdentifyResult:
         """Write properties onto the profile of one customer, who is made known to Klaviyo if need be.
 
         Sends at most one create, even when called concurrently; never changes who owns an identifier.
 
         Args:
-            properties: Legacy keys such as ``$email`` and ``$first_name`` are understood. `CLEAR` erases a property;
-                None is refused, because a missing value must never erase data.
+            properties: Legacy keys such as ``$email`` are understood, and the attributes of a profile in Klaviyo's
+                API. `CLEAR` erases a property; None never does. What cannot be sent is left out, with a notice in
+                `warnings`, or refused (`Policy.properties`).
             external_id: The shop's own id of the customer.
             email: The customer's address. With an `external_id` that is known, it may be left out.
-            phone_number: In E.164 form. Attached where the customer has none; never decides who it is.
+            phone_number: In E.164 form, or of `Policy.phone_region`. Attached where the customer has none; never
+                decides who it is.
             append: Values to add to list properties.
             unappend: Values to take out of list properties.
             unset: Properties to remove.
 
         Raises:
             IdentityError: Who this is, is in doubt; nothing was written.
-            InvalidPropertyError: A property cannot be sent; nothing was.
+            InvalidPropertyError: An identifier is given twice, or `Policy.properties` refuses what cannot be sent.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer; nothing was sent.
             APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
@@ -160,17 +165,17 @@ class Klaviyo(Described):
 
     def track(
         self,
-        event: str,
+        event: str | Enum,
         *,
-        external_id: str | int | None = None,
+        external_id: str | int | UUID | None = None,
         email: str | None = None,
         phone_number: str | None = None,
         customer_properties: Mapping[str, Any] | None = None,
         properties: Mapping[str, Any] | None = None,
-        value: float | None = None,
+        value: float | Decimal | str | None = None,
         value_currency: str | None = None,
         time: datetime | float | str | None = None,
-        unique_id: str | None = None,
+        unique_id: str | int | UUID | None = None,
         backfill: bool = False,
     ) -> TrackResult:
         """Record one event about one customer, who is made known to Klaviyo if need be.
@@ -179,13 +184,13 @@ class Klaviyo(Described):
         carries them, so that a task queue's retry can repeat the same event.
 
         Args:
-            event: The metric's name, such as ``"Placed Order"``.
+            event: The metric's name, such as ``"Placed Order"``; blanks around it are taken off.
             external_id: As for `identify`.
             email: As for `identify`.
             phone_number: As for `identify`.
             customer_properties: Written onto the profile with the event; as `properties` of `identify`.
             properties: The event's own; None in it is JSON null.
-            value: What the event is worth.
+            value: What the event is worth; else the property ``value``, where that is a number.
             value_currency: ISO 4217, such as ``"EUR"``.
             time: An aware datetime, unix seconds, or ISO 8601 with an offset; else now.
             unique_id: The idempotency key, 1 to 255 characters; else a new one.
@@ -193,7 +198,7 @@ class Klaviyo(Described):
 
         Raises:
             IdentityError: Who this is, is in doubt; nothing was written.
-            InvalidPropertyError: Something cannot be sent; nothing was.
+            InvalidPropertyError: The name, `time` or `unique_id` is unusable, or as for `identify`; nothing was sent.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer; nothing was sent.
             APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
@@ -218,7 +223,7 @@ class Klaviyo(Described):
         self,
         new_email: str,
         *,
-        external_id: str | int | None = None,
+        external_id: str | int | UUID | None = None,
         old_email: str | None = None,
         on_taken: OnTaken = "refuse",
     ) -> EmailChange:
@@ -246,7 +251,11 @@ class Klaviyo(Described):
         return self._shell.run(change_email, new_email, external_id=external_id, old_email=old_email, on_taken=on_taken)
 
     def change_external_id(
-        self, new_external_id: str | int | Clear, *, old_external_id: str | int | None = None, email: str | None = None
+        self,
+        new_external_id: str | int | UUID | Clear,
+        *,
+        old_external_id: str | int | UUID | None = None,
+        email: str | None = None,
     ) -> ExternalIdChange:
         """Give a customer another external id, or with `CLEAR` none: the account is closed, the profile kept.
 
@@ -268,7 +277,7 @@ class Klaviyo(Described):
         return self._shell.run(change_external_id, new_external_id, old_external_id=old_external_id, email=email)
 
     def change_phone_number(
-        self, new_phone_number: str | Clear, *, external_id: str | int | None = None, email: str | None = None
+        self, new_phone_number: str | Clear, *, external_id: str | int | UUID | None = None, email: str | None = None
     ) -> PhoneChange:
         """Give a customer another phone number, or with `CLEAR` none.
 
@@ -289,7 +298,7 @@ class Klaviyo(Described):
         """
         return self._shell.run(change_phone_number, new_phone_number, external_id=external_id, email=email)
 
-    def resolve(self, *, external_id: str | int | None = None, email: str | None = None) -> Resolution:
+    def resolve(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> Resolution:
         """Return the customer's identity and profile, by the map or else by Klaviyo. Reads only.
 
         Raises:
@@ -302,7 +311,7 @@ class Klaviyo(Described):
         return self._shell.run(resolve, external_id=external_id, email=email)
 
     def erase(
-        self, *, external_id: str | int | None = None, email: str | None = None, profile_id: str | None = None
+        self, *, external_id: str | int | UUID | None = None, email: str | None = None, profile_id: str | None = None
     ) -> Erasure:
         """Ask Klaviyo to delete a customer's profile, by its id, and forget them here.
 
@@ -352,7 +361,7 @@ class Klaviyo(Described):
         return self._shell.run(recheck_changes, since, repair=repair)
 
     def explain(
-        self, *, external_id: str | int | None = None, email: str | None = None, phone_number: str | None = None
+        self, *, external_id: str | int | UUID | None = None, email: str | None = None, phone_number: str | None = None
     ) -> Decision:
         """Say what a call about this person would do, and by which rule. Reads the map only, sends nothing.
 

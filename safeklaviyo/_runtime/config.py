@@ -85,11 +85,12 @@ def wiring(
     """
     # The key first: the headers hold it, and the map's account is remembered under its digest.
     key = _key(api_key)
-    target = _target.target(base_url, _headers(key, revision), *_http.limits(timeout))
+    asked = _revision(revision)
+    target = _target.target(base_url, _headers(key, asked), *_http.limits(timeout))
     namespace, token = _name("account", account), _name("public_key", public_key)
     if not isinstance(policy, Policy) or not isinstance(retry, RetryPolicy):
         raise ConfigurationError("policy has to be a Policy, and retry a RetryPolicy")
-    spoken = _dialect(dialect, token, key, is_klaviyo=target.is_klaviyo)
+    spoken = _dialect(dialect, token, key, asked, is_klaviyo=target.is_klaviyo)
     return Wiring(target, spoken, policy, retry, namespace or token, sha256(key.encode()).hexdigest()[:16])
 
 
@@ -110,9 +111,13 @@ def _key(api_key: object) -> str:
     return key
 
 
-def _headers(key: str, revision: object) -> dict[str, str]:
+def _revision(revision: object) -> str:
     if not isinstance(revision, str) or not _REVISION.fullmatch(revision):
         raise ConfigurationError("revision has to be a date such as 2026-10-15")
+    return revision
+
+
+def _headers(key: str, revision: str) -> dict[str, str]:
     return {
         "Authorization": f"Klaviyo-API-Key {key}",
         "revision": revision,
@@ -122,9 +127,11 @@ def _headers(key: str, revision: object) -> dict[str, str]:
     }
 
 
-def _dialect(dialect: object, public_key: str | None, key: str, *, is_klaviyo: bool) -> CurrentDialect | LegacyDialect:
+def _dialect(
+    dialect: object, public_key: str | None, key: str, revision: str, *, is_klaviyo: bool
+) -> CurrentDialect | LegacyDialect:
     if dialect == "current":
-        return CurrentDialect()
+        return CurrentDialect(revision)
     if dialect != "legacy":
         raise ConfigurationError('dialect has to be "current" or "legacy"')
     if is_klaviyo:

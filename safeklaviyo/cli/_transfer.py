@@ -100,6 +100,8 @@ class _Report:
         self.unchanged += report.unchanged
         reasons = {row.line: row.problem for row in part if row.values is None}
         reasons |= {readable[number].line: reason for number, reason in report.refused}
+        for number, warning in report.warnings:
+            complain(f"line {readable[number].line}: {warning}")
         for row in part:
             if row.line in reasons:
                 self._refuse(row, reasons[row.line])
