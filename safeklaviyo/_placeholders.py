@@ -32,6 +32,7 @@ _ZERO_CHARACTERS: Final = "0.-+{}"
 _TEMPLATE: Final = re.compile(r"\{\{.*\}\}|\{%.*%\}|\$\{.*\}|<%.*%>|%\w+%")
 _HEX: Final = r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}"  # a UUID, which .NET also writes in {} or ()
 
+_PLACEHOLDER: Final = "is a placeholder or a blocked value, which would make strangers one customer"
 # In lower case. The reason completes the sentence "the external_id ...".
 _SPOILT: Final = tuple((re.compile(pattern), reason) for pattern, reason in (
     # PostgreSQL's COPY, MySQL's OUTFILE, Hive.
@@ -72,8 +73,7 @@ _ORDINARY: Final = re.compile(r"[A-Za-z0-9_-]+")
 def is_placeholder(text: str, blocked: frozenset[str] = frozenset()) -> bool:
     """Tell whether a value is a placeholder rather than an identifier, in any case and however often quoted."""
     if _ORDINARY.fullmatch(text):
-        word = text.lower()
-        return word in _WORDS or word in blocked or not word.strip("0-")
+        return _is_word(text, blocked)
     # NFKC first: full-width letters and digits are read as the plain ones that they look like.
     bare = unicodedata.normalize("NFKC", text).strip(_WRAPPING).lower()
     if bare in _WORDS or bare in blocked or text.lower() in blocked:
@@ -85,9 +85,17 @@ def is_placeholder(text: str, blocked: frozenset[str] = frozenset()) -> bool:
     return is_zero or bool(_TEMPLATE.fullmatch(bare))
 
 
-def spoilt(text: str) -> str | None:
-    """Return why a text is no id but what an export or a conversion has made of one, or None."""
+def why_no_id(text: str, blocked: frozenset[str] = frozenset()) -> str | None:
+    """Return why a text is no id: a placeholder, or what an export or a conversion has made of an id; else None."""
     if _ORDINARY.fullmatch(text):
-        return None
+        return _PLACEHOLDER if _is_word(text, blocked) else None
+    if is_placeholder(text, blocked):
+        return _PLACEHOLDER
     folded = unicodedata.normalize("NFKC", text).lower()
-    return next((reason for pattern, reason in _SPOILT if pattern.fullmatch(folded)), None)
+    reason = next((reason for pattern, reason in _SPOILT if pattern.fullmatch(folded)), None)
+    return None if reason is None else f"{reason}; give the id as your database has it"
+
+
+def _is_word(text: str, blocked: frozenset[str]) -> bool:
+    word = text.lower()
+    return word in _WORDS or word in blocked or not word.strip("0-")

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
-from safeklaviyo._placeholders import is_placeholder, spoilt
+from safeklaviyo._placeholders import is_placeholder, why_no_id
 from safeklaviyo.errors import InvalidIdentifierError
 
 MAX_EMAIL_LENGTH = 100  # Klaviyo's Profiles API overview
@@ -166,13 +166,11 @@ def normalise_external_id(
     text = text_of(value).strip()
     if len(text) > max_length:
         raise _refused(Kind.EXTERNAL_ID, f"is longer than {max_length} characters")
-    if is_placeholder(text, blocked):
-        raise _refused(Kind.EXTERNAL_ID, "is a placeholder or a blocked value, which would make strangers one customer")
+    reason = why_no_id(text, blocked)
+    if reason is not None:
+        raise _refused(Kind.EXTERNAL_ID, reason)
     if not text.isprintable():
         raise _refused(Kind.EXTERNAL_ID, "has characters that cannot be printed")
-    reason = spoilt(text)
-    if reason is not None:
-        raise _refused(Kind.EXTERNAL_ID, f"{reason}; give the id as your database has it")
     return text
 
 

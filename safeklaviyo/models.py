@@ -26,11 +26,11 @@ NoticeCode: TypeAlias = Literal[
 ]  # fmt: skip
 """The words by which programs tell notices apart.
 
-- A phone number (R14) is ``phone_invalid``, ``phone_taken`` (by another profile), ``phone_differs`` from the customer's,
-  which was kept, or ``phone_not_attached`` this time; ``sms_consent`` may have gone with the former number.
+- A phone number (R14) is ``phone_invalid``, ``phone_taken`` (by another profile), ``phone_differs`` (from the one that
+  was kept) or ``phone_not_attached`` this time; ``sms_consent`` may have gone with the former number.
 - ``email_kept`` (R6), ``put_back_repaired`` and ``drift_adopted`` (R15), ``not_visible_yet`` in Klaviyo's search.
-- What was given: ``property_dropped``, ``value_taken`` from a text or a property, ``name_trimmed``, ``key_unknown`` (sent
-  as it is), ``unique_id_of_customer`` (Klaviyo records one event with it).
+- What was given: ``property_dropped``, ``value_taken`` from a text or a property, ``name_trimmed``, ``key_unknown``
+  (sent as it is), ``unique_id_of_customer`` (Klaviyo records one event with it).
 - The call was ``superseded`` by a later change; its answer was ``answer_unreadable``.
 """
 

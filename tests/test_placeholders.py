@@ -61,7 +61,8 @@ def test_r1_f37_what_an_export_has_spoilt_is_no_id(text: str) -> None:
     "text",
     ["7", "007", "cust-1", "cust 12", "1.2.3", "a.b", "12.5x", "1e5", "12e45", "0x1f", "ann@shop.ch", "O'Hara", "x'",
      "gid://shopify/Customer/901",
-     "{12345678-1234-1234-1234-123456789abc}", "(12345678123412341234123456789abc)", "Ünal", "漢字", "user:7", "7#a", "A/7",
+     "{12345678-1234-1234-1234-123456789abc}", "(12345678123412341234123456789abc)", "Ünal", "漢字", "user:7", "7#a",
+     "A/7",
      "auth0|507f1f77", "just-in", "System", "n", "N", "array1", "a=b", "-7", "+7", "a,b", "12-5", "eyJhbGciOi=="],
 )  # fmt: skip
 def test_r1_ids_as_shops_have_them_stay(text: str) -> None:

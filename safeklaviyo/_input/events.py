@@ -15,17 +15,18 @@ from math import floor
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import UUID
 
-from safeklaviyo._input.fields import Given, once
+from safeklaviyo._input.fields import once
 from safeklaviyo._input.findings import refused
 from safeklaviyo._input.properties import UNKNOWN_KEY
-from safeklaviyo._input.reserved_keys import Role, meaning_of_event_key
-from safeklaviyo._input.values import UnsendableError, leaf, mapping_of, sendable, shown
-from safeklaviyo._input.worth import currency_of, value_of
+from safeklaviyo._input.reserved_keys import SENT, Role, meaning_of_event_key
+from safeklaviyo._input.values import UnsendableError, is_plain, leaf, mapping_of, sendable, shown
+from safeklaviyo._input.worth import currency_of, possible, value_of
 from safeklaviyo.identity import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from safeklaviyo._input.fields import Found
     from safeklaviyo._input.findings import Findings
 
 MAX_NAME_LENGTH: Final = 127
@@ -86,31 +87,33 @@ def event_from(
         unique_id: 1 to 255 characters; else `new_id`.
         now: Unix seconds.
     """
-    given = Given({
-        "value": value, "value_currency": value_currency, "time": time, "unique_id": unique_id,
-        "backfill": None if backfill is False else backfill,
-    })  # fmt: skip
-    others = _sorted(properties, given, findings)
+    others, found = _sorted(properties, findings)
+    asked_backfill = None if backfill is False else backfill
     return Event(
         name=_name(name, findings),
         properties=others,
-        value=value_of(given, findings),
-        value_currency=currency_of(given, findings),
-        time=_time(given, findings, now),
-        unique_id=once("unique_id", _unique_id, given, findings, fixes=True) or new_id,
-        backfill=bool(once("backfill", _backfill, given, findings, fixes=True)),
+        value=value_of(value, found, findings),
+        value_currency=currency_of(value_currency, found, findings),
+        time=_time(time, found, findings, now),
+        unique_id=once("unique_id", unique_id, _unique_id, found, findings, fixes=True) or new_id,
+        backfill=bool(once("backfill", asked_backfill, _backfill, found, findings, fixes=True)),
     )
 
 
-def _sorted(properties: object, given: Given, findings: Findings) -> dict[str, Any]:
-    """Note the properties that mean a field of the event, and return those of the shop's own."""
+def _sorted(properties: object, findings: Findings) -> tuple[dict[str, Any], Found]:
+    """Return the properties of the shop's own, and those that mean a field of the event."""
     where = "properties"
-    own = {} if properties is None else mapping_of(properties, where, findings) or {}
+    own = None if properties is None else mapping_of(properties, where, findings)
+    if not own:
+        return {}, {}
+    found: Found = {}
     inner = own.get("properties")
     if isinstance(inner, dict) and own.keys() <= _OF_ATTRIBUTES:
-        _note_attributes(own, where, given, findings)
+        _note_attributes(own, where, found, findings)
         own, where = cast("dict[Any, object]", inner), f"{where}.properties"
-    taken = [key for key in own if isinstance(key, str) and _is_taken(key, own[key], where, given, findings)]
+    # Most keys are the shop's own, and cost one look-up. The others are few.
+    odd = [key for key in own if type(key) is str and meaning_of_event_key(key).role is not Role.CUSTOM]
+    taken = [key for key in odd if _is_taken(key, own[key], where, found, findings)]
     if taken:
         own = {key: item for key, item in own.items() if key not in taken}
     if len(own) > MAX_EVENT_PROPERTIES:
@@ -118,39 +121,34 @@ def _sorted(properties: object, given: Given, findings: Findings) -> dict[str, A
             why = f"comes after {MAX_EVENT_PROPERTIES} others, which is all that Klaviyo takes"
             findings.leave_out(f"{where}.{shown(key)}", why)
         own = dict(islice(own.items(), MAX_EVENT_PROPERTIES))
-    return sendable(own, where, findings, of_person=False)
+    return sendable(own, where, findings, of_person=False), found
 
 
-def _note_attributes(attributes: dict[Any, Any], where: str, given: Given, findings: Findings) -> None:
+def _note_attributes(attributes: dict[Any, Any], where: str, found: Found, findings: Findings) -> None:
     """Note the fields of an event that was given as Klaviyo's Create Event has it, one level further out (F-38)."""
-    for name in given.names():
-        if name in attributes:
-            given.add(name, f"{where}.{name}", attributes[name])
-    for name in ("metric", "profile"):
-        if name in attributes:
-            why = "is no property; the metric's name and the customer are arguments of track"
-            findings.leave_out(f"{where}.{name}", why)
+    for name, value in attributes.items():
+        path = f"{where}.{name}"
+        if name in ("metric", "profile"):
+            findings.leave_out(path, "is no property; the metric's name and the customer are arguments of track")
+        elif name != "properties":
+            found[name] = [(path, value)]
 
 
-def _is_taken(key: str, value: object, where: str, given: Given, findings: Findings) -> bool:
+def _is_taken(key: str, value: object, where: str, found: Found, findings: Findings) -> bool:
     """Tell whether a key is no property of the shop's own, and note what it is instead."""
     role, name = meaning_of_event_key(key)
-    if role is Role.CUSTOM:
-        return False
     path = f"{where}.{shown(key)}"
     if role is Role.WORTH:
-        given.add_possible(name, path, value)
-        return False
-    if role is Role.UNKNOWN:
+        found[possible(name)] = [(path, value)]
+    elif role is Role.UNKNOWN:
         findings.take("key_unknown", path, UNKNOWN_KEY)
-        return False
-    if role is Role.EVENT:
-        given.add(name, path, value)
+    elif role is Role.EVENT:
+        found.setdefault(name, []).append((path, value))
     elif role is Role.FIXING:
         findings.refuse(path, name)
     else:
         findings.leave_out(path, name)
-    return True
+    return role not in SENT
 
 
 def _name(name: object, findings: Findings) -> str:
@@ -167,7 +165,7 @@ def _name(name: object, findings: Findings) -> str:
         findings.refuse("event", "is not a name")
     elif len(plain) > MAX_NAME_LENGTH:
         findings.refuse("event", f"is longer than {MAX_NAME_LENGTH} characters")
-    else:
+    elif not is_plain(plain):
         _check(plain, "event", findings)
     if plain and plain != text:
         findings.take("name_trimmed", "event", "has blanks around it or in other forms; they were made plain")
@@ -225,15 +223,18 @@ def _moment(time: object) -> float:
     return float(time)
 
 
-def _time(given: Given, findings: Findings, now: float) -> datetime:
-    def within(time: object) -> int:
+def _time(time: object, found: Found, findings: Findings, now: float) -> datetime:
+    if time is None and "time" not in found:
+        return datetime.fromtimestamp(floor(now), UTC)
+
+    def within(given: object) -> int:
         # Refused here, so that the caller learns of it from this call.
-        seconds = _moment(time)
+        seconds = _moment(given)
         if not _EARLIEST <= seconds <= now + _YEAR:
             raise UnsendableError("is before the year 2000 or more than a year ahead, which Klaviyo refuses")
         return floor(seconds)
 
-    seconds = once("time", within, given, findings, fixes=True)
+    seconds = once("time", time, within, found, findings, fixes=True)
     return datetime.fromtimestamp(floor(now) if seconds is None else seconds, UTC)
 
 

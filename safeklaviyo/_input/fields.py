@@ -2,60 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from safeklaviyo._input.values import UnsendableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from safeklaviyo._input.findings import Findings
 
 T = TypeVar("T")
 
-
-class Given:
-    """What was given for each field of one event, in the order in which it counts."""
-
-    __slots__ = ("_arguments", "_found", "_possible")
-
-    def __init__(self, arguments: dict[str, object]) -> None:
-        self._arguments = arguments
-        self._found: dict[str, list[tuple[str, object]]] = {}
-        self._possible: dict[str, tuple[str, object]] = {}
-
-    def add(self, name: str, path: str, value: object) -> None:
-        """Note a key that means this field and nothing else."""
-        self._found.setdefault(name, []).append((path, value))
-
-    def add_possible(self, name: str, path: str, value: object) -> None:
-        """Note a property of the shop's own that may also mean this field."""
-        self._possible[name] = (path, value)
-
-    def names(self) -> Iterable[str]:
-        """Return the names of the fields."""
-        return self._arguments
-
-    def of(self, name: str) -> list[tuple[str, object]]:
-        """Return where the field was given, and what."""
-        argument = self._arguments[name]
-        found = self._found.get(name, [])
-        return found if argument is None else [(name, argument), *found]
-
-    def possible(self, name: str) -> tuple[str, object] | None:
-        """Return the property that may mean the field."""
-        return self._possible.get(name)
+Found: TypeAlias = "dict[str, list[tuple[str, object]]]"
+"""What was found among the properties for each field of one event, with its path, in the order in which it counts."""
 
 
-def once(name: str, check: Callable[[object], T], given: Given, findings: Findings, *, fixes: bool) -> T | None:
-    """Check a field wherever it was given, and return the one value of it.
+def once(
+    name: str, argument: object, check: Callable[[object], T], found: Found, findings: Findings, *, fixes: bool
+) -> T | None:
+    """Check a field wherever it was given, and return the one value of it. An argument goes first.
 
     Args:
         fixes: Without the field it would be another event, so what is unusable is refused.
     """
-    chosen: T | None = None
+    if argument is None and name not in found:
+        return None
     note = findings.refuse if fixes else findings.leave_out
-    for path, raw in given.of(name):
+    chosen: T | None = None
+    for path, raw in ((name, argument), *found.get(name, ())):
         if raw is None:
             continue
         try:

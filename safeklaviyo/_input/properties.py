@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import UUID
 
 from safeklaviyo._input.reserved_keys import LOCATION, SENT, Meaning, Role, meaning_of_person_key
-from safeklaviyo._input.values import LEFT_OUT, mapping_of, sendable, sendable_value, shown
+from safeklaviyo._input.values import LEFT_OUT, is_plain, mapping_of, sendable, sendable_value, shown
 from safeklaviyo.identity import PHONE_PUNCTUATION, text_of
 from safeklaviyo.models import CLEAR
 
@@ -179,7 +179,8 @@ class _Sorting:
         else:
             self.properties = read
         for key, value, meaning in others:
-            self._place(value, meaning, f"{where}.{shown(key)}")
+            # Klaviyo's own names are shown as they are; one that is refused may be anything.
+            self._place(value, meaning, f"{where}.{shown(key) if meaning.role is Role.REFUSED else key}")
 
     def _place(self, value: Any, meaning: Meaning, path: str) -> None:
         role, name = meaning
@@ -264,6 +265,7 @@ class _Sorting:
 
     def person(self) -> Person:
         # Klaviyo does not say in which order it works through them, so that of two changes the first one counts.
+        append, unappend = self.patches.values()
         for key in [key for key in self.unset if key in self.properties]:
             self.findings.leave_out(f"unset.{shown(key)}", _CHANGED_TWICE)
             del self.unset[key]
@@ -272,13 +274,14 @@ class _Sorting:
                 self.findings.leave_out(f"{name}.{shown(key)}", _CHANGED_TWICE)
                 del patch[key]
         attributes = {**self.attributes, "location": self.location} if self.location else self.attributes
-        append, unappend = self.patches.values()
         return Person(attributes, self.properties, append, unappend, tuple(self.unset))
 
     def _refuse_identifier(self, name: str, path: str) -> None:
         self.findings.refuse(path, f"is an identifier, which is changed by {_VERBS[name]}")
 
     def _text(self, value: Any, path: str) -> Any:
+        if type(value) is str and is_plain(value):
+            return value
         sent = sendable_value(value, path, self.findings, of_person=True)
         if sent is None or sent is LEFT_OUT or isinstance(sent, str):
             return sent

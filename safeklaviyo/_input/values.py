@@ -106,13 +106,25 @@ def shown(key: object) -> str:
     return text if len(text) <= _MAX_SHOWN_KEY else f"{text[:_MAX_SHOWN_KEY]}…"
 
 
+def is_plain(item: Any) -> bool:
+    """Tell whether a value surely is JSON and within the limits; most values are, and this is all they cost (F-32)."""
+    kind: type = type(item)  # pyright: ignore[reportUnknownVariableType] - it is the type of anything
+    if kind is str:
+        return len(item) <= _SAFE_LENGTH and str.isascii(item)
+    if kind is int:
+        return bool(MIN_INT <= item <= MAX_INT)
+    return isfinite(item) if kind is float else kind is bool
+
+
 def leaf(value: object) -> str | int | float | bool:
     """Return one value that is neither a list nor a mapping as JSON can say it.
 
     Raises:
         UnsendableError: It cannot be sent.
     """
-    plain = value if type(value) in (str, int, float, bool) else _plain(value)
+    if is_plain(value):
+        return cast("str | int | float | bool", value)
+    plain = value if type(value) in (str, int, float) else _plain(value)
     why = _limits(plain)
     if why is not None:
         raise UnsendableError(why)
@@ -142,7 +154,9 @@ class _Reader:
         changed: dict[str, Any] | None = None
         for key, item in result.items():
             name = key if type(key) is str and key.isascii() else self._key(key, path, result)
-            sent = LEFT_OUT if name is None else self.value(item, depth, path, name)
+            if name is key and is_plain(item):
+                continue
+            sent = LEFT_OUT if name is None else self._read(item, depth, path, name)
             if sent is item and name is key:
                 continue
             if changed is None:
@@ -156,18 +170,16 @@ class _Reader:
         return changed or LEFT_OUT
 
     def value(self, item: Any, depth: int, path: Path | None, step: Any) -> Any:
-        # By exact type, the commonest first. A subclass goes through `_converted`, which makes a plain value of it.
+        return item if is_plain(item) else self._read(item, depth, path, step)
+
+    def _read(self, item: Any, depth: int, path: Path | None, step: Any) -> Any:
         kind = type(item)  # pyright: ignore[reportUnknownVariableType] - it is the type of anything
-        if kind is str:
-            if len(item) <= _SAFE_LENGTH and item.isascii():
-                return item
-        elif kind is bool:
-            return item
-        elif kind is dict:
+        # By exact type. A subclass goes through `_converted`, which makes a plain value of it.
+        if kind is dict:
             return self.mapping(item, depth + 1, (path, step))
-        elif kind is list or kind is tuple:
+        if kind is list or kind is tuple:
             return self._array(item, depth + 1, (path, step))
-        elif kind is not int and kind is not float:
+        if kind is not str and kind is not int and kind is not float:
             return self._converted(item, depth, (path, step))
         why = _limits(item)
         return item if why is None else self._leave_out((path, step), why)
@@ -179,7 +191,7 @@ class _Reader:
             return self._leave_out(path, f"has more than {MAX_ITEMS} items")
         changed: list[Any] | None = None
         for index, item in enumerate(value):
-            sent = self.value(item, depth, path, index)
+            sent = item if is_plain(item) else self._read(item, depth, path, index)
             if sent is not item and changed is None:
                 changed = list(value[:index])
             if changed is not None and sent is not LEFT_OUT:

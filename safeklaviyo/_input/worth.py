@@ -10,15 +10,15 @@ from decimal import Decimal
 from enum import Enum
 from math import isfinite
 from numbers import Real
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from safeklaviyo._input.fields import once
-from safeklaviyo._input.values import UnsendableError, leaf
+from safeklaviyo._input.values import UnsendableError, is_plain, leaf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from safeklaviyo._input.fields import Given
+    from safeklaviyo._input.fields import Found
     from safeklaviyo._input.findings import Findings
 
 T = TypeVar("T")
@@ -28,37 +28,41 @@ _NUMERAL: Final = re.compile(r"[+-]?\d{1,30}(?:\.\d{1,30})?", re.ASCII)
 _TWO_NUMBERS: Final = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
 
 
-def value_of(given: Given, findings: Findings) -> int | float | None:
+def value_of(argument: object, found: Found, findings: Findings) -> int | float | None:
     """Return the event's value, from an argument or a legacy key, else from the property ``value``."""
-
-    def check(raw: object) -> int | float:
-        number = _number(raw)
+    if not found and (argument is None or (type(argument) in (int, float) and is_plain(argument))):
+        return cast("int | float | None", argument)
+    chosen = once("value", argument, _number, found, findings, fixes=False)
+    if chosen is None:
+        return _possibly("value", _number, found, findings)
+    for path, raw in (("value", argument), *found.get("value", ())):
         if isinstance(raw, str):
-            findings.take("value_taken", "value", "is a text, and was taken for the number that it is")
-        return number
-
-    chosen = once("value", check, given, findings, fixes=False)
-    return _possibly("value", _number, given, findings) if chosen is None else chosen
+            findings.take("value_taken", path, "is a text, and was taken for the number that it is")
+            break
+    return chosen
 
 
-def currency_of(given: Given, findings: Findings) -> str | None:
+def currency_of(argument: object, found: Found, findings: Findings) -> str | None:
     """Return the value's currency, from an argument or a legacy key, else from the property ``value_currency``."""
-    chosen = once("value_currency", _currency, given, findings, fixes=False)
-    return _possibly("value_currency", _currency, given, findings) if chosen is None else chosen
+    chosen = once("value_currency", argument, _currency, found, findings, fixes=False)
+    return _possibly("value_currency", _currency, found, findings) if chosen is None else chosen
 
 
-def _possibly(name: str, check: Callable[[object], T], given: Given, findings: Findings) -> T | None:
+def _possibly(name: str, check: Callable[[object], T], found: Found, findings: Findings) -> T | None:
     """Take a property of the shop's own for a field of the event, where it can be one. It stays a property too."""
-    found = given.possible(name)
-    if found is None or found[1] is None:
-        return None
-    path, raw = found
-    try:
-        value = check(raw)
-    except UnsendableError:
-        return None  # an ordinary property that has this name
-    findings.take("value_taken", path, f"stands among the properties, and was taken for the event's {name} too")
-    return value
+    for path, raw in found.get(possible(name), ()) if found else ():
+        try:
+            value = check(raw)
+        except UnsendableError:
+            return None  # an ordinary property that has this name
+        findings.take("value_taken", path, f"stands among the properties, and was taken for the event's {name} too")
+        return value
+    return None
+
+
+def possible(name: str) -> str:
+    """Return where `Found` keeps a property of the shop's own that may also mean a field."""
+    return f"maybe {name}"
 
 
 def _number(raw: object) -> int | float:
