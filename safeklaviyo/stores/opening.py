@@ -115,6 +115,10 @@ def _file_path(rest: str) -> str:
     """Return the path after ``sqlite:``."""
     path = unquote(rest.removeprefix("///"))
     names_a_file = rest.startswith("///") and path.strip("/") != "" and not path.endswith("/") and "\0" not in path
+    try:
+        path.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        names_a_file = False
     if not names_a_file or path.startswith(("~", ":")):
         raise ConfigurationError(f"the store's URL names no file; {_ACCEPTED}")
     return path

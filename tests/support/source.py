@@ -34,9 +34,13 @@ TRACK = "_flows/verbs/track.py"
 ANSWERS = "_api/responses.py"
 DIALECTS = "_api/dialects.py"
 EVENT = "_input/events.py"
+EVENTS_OF_API = "_api/events.py"
 EVIDENCE = "_rules/evidence.py"
 SHOWN = "_rules/shown.py"
 BODIES = "_api/bodies.py"
+FINDINGS = "_input/findings.py"
+IDENTITY = "identity.py"
+PLACEHOLDERS = "_placeholders.py"
 HTTP = "_runtime/senders/http.py"
 SENDERS = "_runtime/senders/"
 """The folder of the modules that know an HTTP library."""
@@ -49,7 +53,7 @@ VALUES = "_input/values.py"
 VERSION = "_version.py"
 WIRE = "_api/profiles.py"
 WIRE_LEGACY = "_api/legacy.py"
-REQUESTS = {"_api/accounts.py", "_api/events.py", WIRE, WIRE_LEGACY}
+REQUESTS = {"_api/accounts.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
 """The modules that make requests."""
 
 ROOMS = (

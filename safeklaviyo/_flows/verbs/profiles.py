@@ -12,6 +12,7 @@ from safeklaviyo._flows.identity.reads import not_visible, read_profile, search,
 from safeklaviyo._input.findings import Findings
 from safeklaviyo._input.phones import phone_number_from
 from safeklaviyo._input.properties import person_from
+from safeklaviyo._input.values import UnsendableError, leaf
 from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
 from safeklaviyo.identity import (
     Identifier,
@@ -66,7 +67,7 @@ def update_profile(
 
 
 def list_profiles(
-    setup: Setup, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None
+    setup: Setup, *, filter: object, sort: object, page_size: object, cursor: str | None
 ) -> Flow[ProfilePage]:
     """Fetch one page for `Profiles.iterate`."""
     return run(
@@ -137,13 +138,26 @@ def _with_warnings(call: Call, profile: Profile) -> Profile:
     return profile.model_copy(update={"warnings": tuple(call.notices)}) if call.notices else profile
 
 
-def _list(call: Call, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None) -> Flow[ProfilePage]:
+def _text(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        leaf(value)
+    except UnsendableError:
+        value = None
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} has to be a text")
+    return value
+
+
+def _list(call: Call, *, filter: object, sort: object, page_size: object, cursor: str | None) -> Flow[ProfilePage]:
     """Read one page of all profiles."""
     if not call.dialect.verifies:
         raise ConfigurationError("the legacy API cannot list profiles")
-    if not 1 <= page_size <= 100:
+    if not isinstance(page_size, int) or not 1 <= page_size <= 100:
         raise ConfigurationError("page_size has to be from 1 to 100")
-    request = requests.list_profiles(filter=filter, sort=sort, page_size=page_size, cursor_url=cursor)
+    wanted, order = _text("filter", filter), _text("sort", sort)
+    request = requests.list_profiles(filter=wanted, sort=order, page_size=page_size, cursor_url=cursor)
     response = yield from send(call, request)
     page = understood(read_profiles, response)
     return ProfilePage(page.profiles, page.next_path)

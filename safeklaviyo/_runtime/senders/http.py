@@ -86,6 +86,9 @@ class Phases(Mapping[str, float]):
             raise httpx.ReadTimeout("the answer took too long")
 
 
+_LONGEST = 1e9  # seconds; no clock waits for more
+
+
 def limits(timeout: object) -> tuple[dict[str, float], float]:
     """Return how long each phase may take, and all together: as many seconds, or those of connecting and reading.
 
@@ -97,7 +100,7 @@ def limits(timeout: object) -> tuple[dict[str, float], float]:
         if min(phases.values()) <= 0:
             raise ConfigurationError("each part of timeout has to be positive")
         return phases, phases["connect"] + phases["read"]
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= _LONGEST:
         raise ConfigurationError("timeout has to be a positive number of seconds, or an httpx.Timeout")
     return dict.fromkeys(("connect", "read", "write", "pool"), float(timeout)), float(timeout)
 
