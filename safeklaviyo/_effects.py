@@ -1,15 +1,19 @@
-"""Flows and effects: how an operation says what is to be done, without doing it.
+"""Flows and effects: an operation yields what is to be done, and its driver does it.
 
-A *flow* is a generator that yields effects and is sent their results; a failed effect is thrown into it. The shells
-(`_runtime`), the schedules of `safeklaviyo.testing` and plain tests drive flows, each in its own way, so that the same
-code runs synchronously, asynchronously, and step by step through every interleaving and every crash.
+A *flow* is a generator. It yields effects and is sent their results; the error of a failed effect is thrown into it.
+The shells (`_runtime`), the schedules of `safeklaviyo.testing` and plain tests drive flows, each in its own way. So the
+same code runs synchronously, asynchronously, and step by step through every interleaving and every crash.
 
 `response = yield from Send(request)` is fully typed: an effect's iteration yields the effect and returns its result.
-A flow sends and receives `object`, so a forgotten ``from`` is a type error. The calls of a store (`stores.calls`) are
+A flow yields and is sent `object`, so a forgotten ``from`` is a type error. The calls of a store (`stores.calls`) are
 effects too.
 
-Rules of flows: no ``yield`` inside ``finally`` or ``except BaseException`` (a cancelled flow is closed, never resumed;
-what it held expires), no I/O, and an effect is carried out at most once for each time it is yielded.
+Rules of flows:
+
+- no ``yield`` inside ``finally`` or ``except BaseException``: a cancelled flow is closed, never resumed, and the leases
+  that it held expire;
+- no I/O;
+- a driver carries an effect out at most once for each time that it is yielded.
 """
 
 from __future__ import annotations
@@ -27,19 +31,25 @@ Flow = Generator["Effect[object]", object, T]
 
 
 class Effect(Generic[R_co]):
-    """Something that the driver of the flow is to do, and the type of its result."""
+    """Something that the flow's driver does, with a result of type `R_co`."""
 
     __slots__ = ()
 
     def __iter__(self) -> Generator[Effect[object], object, R_co]:
+        # The only cast: a driver has to send each effect a result of its type.
         return cast("R_co", (yield self))
 
 
 @dataclass(frozen=True, slots=True)
 class Send(Effect[Response]):
-    """Send one request, once. Throws `NotSentError` or `NoResponseError`."""
+    """Send one request, once. Throws `NotSentError` or `NoResponseError`.
+
+    Attributes:
+        within: Seconds that the attempt may take, where that is less than the client's timeout; None for no less.
+    """
 
     request: Request
+    within: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +65,23 @@ class Sleep(Effect[None]):
 
 @dataclass(frozen=True, slots=True)
 class Now(Effect[float]):
-    """The wall clock, in unix seconds: for what is written down."""
+    """The wall clock, in unix seconds: for times that are stored or sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Monotonic(Effect[float]):
-    """A clock that never jumps, in seconds from an unknown start: for measuring how long something took."""
+    """A clock that never jumps, in seconds from an arbitrary start: for measuring how long something took."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartDeadline(Effect[float]):
+    """Start the time that the work which follows may take, the store's too. Returns the time of `Monotonic`.
+
+    Attributes:
+        seconds: How long; None for no limit.
+    """
+
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)

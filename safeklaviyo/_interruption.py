@@ -1,9 +1,11 @@
-"""What a signal handler raises, told apart from what a connection raises.
+"""Distinguishing an exception of a signal handler from an exception of a connection (F-45).
 
-Decided here: whether a signal handler raised a failure. Python runs a handler in the middle of other code, so the limit
-of a task queue, or of `signal.alarm`, can be raised inside of a socket's `recv`. A transport takes a handler's
-`TimeoutError` for one of its own there: it raises an error of its own class, with the handler's as cause or context.
-A handler is known by its second argument, which is the frame that it interrupted, and so the frame that called it.
+Decided here: whether a signal handler raised a failure. Python runs a handler in the middle of other code. So the time
+limit of a task queue, or of `signal.alarm`, can be raised inside a socket's `recv`. There a transport takes a handler's
+`TimeoutError` for one of its own, and raises an error of its own class, with the handler's as cause or context.
+
+A handler's frame can be recognised: Python passes a handler, as its second argument, the frame that it interrupts, and
+that frame is also the one that calls the handler.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
 
 
 def let_through(failure: BaseException, outer: BaseException | None = None) -> None:
-    """Raise what a signal handler has raised, where that is behind a failure.
+    """Raise the exception of a signal handler, if the failure came of one.
 
     Args:
-        failure: What was caught.
-        outer: What the caller was handling when the work began, `sys.exception()`: that is older than the failure.
+        failure: The failure that was caught.
+        outer: The exception that the caller was handling when the work began, `sys.exception()`. It is older than the
+            failure, so it is not looked at.
 
     Raises:
         BaseException: The handler's own exception, as it was.
@@ -33,9 +36,10 @@ def let_through(failure: BaseException, outer: BaseException | None = None) -> N
     try:
         raise interruption
     finally:
-        # Raising it here put the failure behind it, which may quote what was sent.
+        # `raise` made the failure its context, and the failure may quote what was sent (P8).
         interruption.__context__ = context
-        del interruption, context, failure, outer  # else the exception and this frame keep each other alive
+        # Otherwise the exception's traceback and this frame keep each other alive (F-32).
+        del interruption, context, failure, outer
 
 
 def _interruption(failure: BaseException, outer: BaseException | None) -> BaseException | None:
@@ -43,7 +47,8 @@ def _interruption(failure: BaseException, outer: BaseException | None) -> BaseEx
 
 
 def _chain(failure: BaseException, outer: BaseException | None) -> Iterator[BaseException]:
-    """Yield a failure and all that it came from, up to what the caller was handling before."""
+    """Yield a failure and all its causes and contexts, up to the exception that the caller was handling before."""
+    # Chains may have cycles. A list, compared by identity, because an exception need not be hashable.
     seen: list[BaseException] = []
     ahead: list[BaseException | None] = [failure]
     while ahead:
@@ -65,6 +70,7 @@ def _was_raised_by_handler(failure: BaseException) -> bool:
 
 
 def _is_handler(frame: FrameType) -> bool:
+    """Tell whether one of a frame's arguments is its own caller's frame, also inside the tuple of an ``*args``."""
     code = frame.f_code
     count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & CO_VARARGS)
     given = [frame.f_locals.get(name) for name in code.co_varnames[:count]]

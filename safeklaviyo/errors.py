@@ -1,4 +1,4 @@
-"""What can go wrong, and whether Klaviyo changed.
+"""The errors of this library. Each says whether the call changed Klaviyo, and whether it may be repeated.
 
     SafeKlaviyoError
       ConfigurationError
@@ -32,8 +32,8 @@
         RateLimitError              429 (Retryable)
         ServerError                 5xx
 
-A message holds no personal data and no secret. All else that a program needs is an attribute. Every error can be
-pickled, because each takes its message first and every attribute as an optional keyword.
+A message has no personal data and no secret (P8). All else that a program needs is an attribute. Every error can be
+pickled, because each class takes its message first and every attribute as an optional keyword.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class SafeKlaviyoError(Exception):
         self.time: datetime | None = None
 
     def __repr__(self) -> str:
+        # Not the other attributes: identifiers are among them, and a `repr` ends in logs (P8).
         rule = f", rule={self.rule!r}" if self.rule else ""
         return f"{type(self).__name__}({str(self)!r}, outcome={self.outcome!r}{rule})"
 
@@ -132,10 +133,10 @@ class IdOnlyError(RetryableError, IdentityError):
 
 
 class EmailMismatchError(IdentityError):
-    """The external id is known with another email; `change_email` is the verb that changes it (R6).
+    """The external id is bound to another email; use `change_email` to change it (R6).
 
     Attributes:
-        current_email: The address the external id is known by.
+        current_email: The email that the external id is bound to.
     """
 
     def __init__(self, message: str = "", *, current_email: str | None = None, **common: Any) -> None:
@@ -144,10 +145,10 @@ class EmailMismatchError(IdentityError):
 
 
 class ExternalIdMismatchError(IdentityError):
-    """The email is known with another external id (R7).
+    """The email is bound to another external id (R7).
 
     Attributes:
-        current_external_id: The external id the address is known by.
+        current_external_id: The external id that the email is bound to.
     """
 
     def __init__(self, message: str = "", *, current_external_id: str | None = None, **common: Any) -> None:
@@ -159,7 +160,7 @@ class EmailTakenError(IdentityError):
     """The new address of `change_email` is on another profile.
 
     Attributes:
-        profile_id: The profile that holds the address, where it is known.
+        profile_id: The profile that has the address, if Klaviyo or the map names it.
     """
 
     def __init__(self, message: str = "", *, profile_id: str | None = None, **common: Any) -> None:
@@ -168,7 +169,7 @@ class EmailTakenError(IdentityError):
 
 
 class AmbiguousIdentityError(IdentityError):
-    """Several profiles answer to one identifier, or to the two given.
+    """Several profiles have one identifier, or the identifiers given belong to different profiles.
 
     Attributes:
         profile_ids: The profiles found.
@@ -244,7 +245,7 @@ class StoreError(SafeKlaviyoError):
 
 
 class StoreUnavailableError(RetryableError, StoreError):
-    """The identity map cannot answer now; nothing is written without it (P6)."""
+    """The identity map cannot answer now. Nothing is written to Klaviyo without the map's answer (P6)."""
 
 
 class StoreIncompatibleError(StoreError):
@@ -256,14 +257,14 @@ class APIConnectionError(SafeKlaviyoError):
 
 
 class NotSentError(RetryableError, APIConnectionError):
-    """The request never left: no connection could be made."""
+    """The request was not sent: no connection could be made."""
 
 
 class NoResponseError(APIConnectionError):
-    """The request left and no whole answer of Klaviyo's own came back: what Klaviyo did is unknown.
+    """The request was sent, and no complete answer of Klaviyo's came back: what Klaviyo did is unknown.
 
-    A web page, a challenge, a redirect or half a body is no answer with any status. A proxy or a firewall between
-    Klaviyo and this host may have sent it (F-34).
+    A web page, a challenge, a redirect or half a body is not Klaviyo's answer, with any status. A proxy or a firewall
+    between Klaviyo and this host may have sent it (F-34).
     """
 
     def __init__(self, message: str = "", *, outcome: Outcome = "unknown", **common: Any) -> None:
@@ -341,7 +342,7 @@ class ProfileConflictError(IdentityError, APIStatusError):
     """409: Klaviyo says that another profile has one of the identifiers (R17).
 
     Attributes:
-        identifier: The kind of identifier that collides, where the profiles read show it.
+        identifier: The kind of identifier that collides, if reading the profiles has shown it.
         profile_id: The profile that has it, where Klaviyo named one.
     """
 

@@ -15,7 +15,7 @@ from safeklaviyo.stores.base import IdentityStore
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
 from support.clients import ACCOUNT, Awaited, NewClient, OpenClient, QuickAsyncShell, QuickShell, usual
-from support.stores import Twin
+from support.stores import AsyncAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def client(request: pytest.FixtureRequest, simulator: KlaviyoSimulator, store: M
         def awaited(**arguments: Any) -> Klaviyo:
             given = usual(store) | arguments
             if isinstance(given["store"], IdentityStore):
-                given["store"] = Twin(given["store"])
+                given["store"] = AsyncAdapter(given["store"])
             made = AsyncKlaviyo(**given)
             opened.callback(lambda: runner.run(made.aclose()))
             made._shell = QuickAsyncShell(made._shell, simulator)

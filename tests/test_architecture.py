@@ -139,7 +139,7 @@ class TestImports:
         """Another HTTP library stays a change of the senders."""
         if not name.startswith((source.SENDERS, "testing/", "demo/")):
             assert [] == [
-                each for each in imported(tree(name)) if is_part(each, {"httpx", "httpx_aiohttp", "httpcore"})
+                each for each in imported(tree(name)) if is_part(each, {"h11", "httpx", "httpx_aiohttp", "httpcore"})
             ]
 
     def test_every_module_has_a_room(self) -> None:

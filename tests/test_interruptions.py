@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import respx
+from httpx_aiohttp import AiohttpTransport
 
 from safeklaviyo import AsyncKlaviyo, Klaviyo, NotFoundError, NotSentError, RetryPolicy
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
 from support.flows import Held, Send
-from support.stores import Twin
+from support.stores import AsyncAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,35 +153,25 @@ class TestBlocking:
                 with pytest.raises(NotSentError):
                     k.profiles.get("P1")
 
-    def test_own_transport_is_left(self, host: tuple[Host, str]) -> None:
-        """The transport that was cut off is closed, once no other thread waits for an answer on it."""
+    def test_the_connection_is_closed(self, host: tuple[Host, str]) -> None:
+        """The connection that was cut off is closed, and no other."""
         one, base = host
         with Klaviyo(KEY, account=ACCOUNT, store=MemoryStore(), base_url=base) as k:
             sender: Any = k._shell._start().sender
-            with pytest.raises(Soft), alarm(0.1, Soft()):
-                k.profiles.get("P1")
-            (left,) = sender._left
-            assert sender._transport is not left
-            left.busy.add("another thread")
             one.is_silent = False
             with pytest.raises(NotFoundError):
                 k.profiles.get("P1")
-            assert [left] == sender._left
-            left.busy.clear()
+            (kept,) = sender._kept
+            sender._kept.clear()
+            one.is_silent = True
+            with pytest.raises(Soft), alarm(0.1, Soft()):
+                k.profiles.get("P1")
+            assert [] == sender._kept
+            one.is_silent = False
+            sender._kept.append(kept)
             with pytest.raises(NotFoundError):
                 k.profiles.get("P1")
-            assert [] == sender._left
-            assert [] == left._pool.connections
-
-    def test_lock_of_the_pool_cannot_stay_taken(self) -> None:
-        """The lock is one that no Python code takes: a handler cannot raise between taking it and noting that."""
-        from support.wire import http, targets, transports
-
-        sender = transports.TransportSender(targets.target("https://a.klaviyo.com", {}, *http.limits(1.0)))
-        pool: Any = sender._transport._pool
-        fresh: Any = httpx.HTTPTransport()._pool
-        assert hasattr(fresh, "_optional_thread_lock"), "httpcore has renamed its lock"
-        assert type(pool._optional_thread_lock).__module__ == "_thread"
+            assert [kept] == sender._kept
 
     def test_mock_that_knows_no_route(self) -> None:
         """That a test has forgotten a route is said at once, and is no failure of the connection."""
@@ -195,12 +186,13 @@ class TestBlocking:
             assert time.monotonic() - begun < PROMPT
 
 
-@pytest.fixture(params=["aiohttp", "shards", "http_client"])
-def arguments(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+@pytest.fixture(params=["own", "http_client", "http_client over aiohttp"])
+def arguments(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What makes each kind of asynchronous sender."""
-    if request.param == "shards":
-        monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
-    return {"http_client": httpx.AsyncClient(trust_env=False)} if request.param == "http_client" else {}
+    if request.param == "own":
+        return {}
+    transport = AiohttpTransport() if "aiohttp" in request.param else None
+    return {"http_client": httpx.AsyncClient(transport=transport, trust_env=False)}
 
 
 class TestAwaited:
@@ -420,7 +412,7 @@ async def test_lease_that_is_granted_after_the_cancellation() -> None:
     assert None is lease_of(inner)
 
 
-class Tardy(Twin):
+class Tardy(AsyncAdapter):
     """A map that grants a lease although nobody waits for it any more, as a thread or a server does."""
 
     def __init__(self, store: MemoryStore) -> None:
@@ -443,7 +435,7 @@ class Tardy(Twin):
         return await lease
 
 
-class Slow(Twin):
+class Slow(AsyncAdapter):
     """A map that is waited for before and after each operation."""
 
     async def perform(self, call: Any) -> Any:

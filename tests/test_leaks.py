@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
-import sys
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,7 @@ from safeklaviyo import (
 )
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.stores.memory import MemoryStore
-from support.stores import Twin
+from support.stores import AsyncAdapter
 from support.wire import Response
 
 if TYPE_CHECKING:
@@ -218,7 +217,7 @@ def bad_time(simulator: KlaviyoSimulator, k: Klaviyo) -> None:
 def closed_map(simulator: KlaviyoSimulator, k: Klaviyo) -> None:
     """Use a map that is closed."""
     store: Any = k._shell.store
-    (store._store if isinstance(store, Twin) else store).close()
+    (store._store if isinstance(store, AsyncAdapter) else store).close()
     k.identify({"a": 1}, **ANN)
 
 
@@ -305,17 +304,8 @@ class TestLogs:
         assert [] == [record for record in records if record.name == "httpx"]
         check_records(records)
 
-    @pytest.mark.parametrize("hidden", [False, True], ids=["aiohttp", "shards"])
-    def test_awaited(
-        self,
-        simulator: KlaviyoSimulator,
-        caplog: pytest.LogCaptureFixture,
-        monkeypatch: pytest.MonkeyPatch,
-        hidden: bool,
-    ) -> None:
-        """So does what aiohttp and asyncio say."""
-        if hidden:
-            monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
+    def test_awaited(self, simulator: KlaviyoSimulator, caplog: pytest.LogCaptureFixture) -> None:
+        """So does what httpcore and asyncio say of awaited requests."""
 
         async def use(base: str) -> None:
             async with AsyncKlaviyo(KEY, store="memory://", base_url=base, retry=ONCE) as k:

@@ -92,7 +92,6 @@ def klaviyos_host(monkeypatch, tmp_path):
     """A user's environment, with a pretend Klaviyo in place of Klaviyo's host."""
     monkeypatch.setenv("KLAVIYO_API_KEY", "pk_readme")
     monkeypatch.setenv("SAFEKLAVIYO_STORE", f"sqlite:///{tmp_path}/identity.db")
-    monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)  # respx sees httpx's own transports alone
     simulator = KlaviyoSimulator()
     with simulator.mock() as router:
         router.route(host="127.0.0.1").pass_through()  # where a block serves a simulator of its own

@@ -21,7 +21,7 @@ from safeklaviyo.models import TrackResult
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
-from support.flows import Line, Recall, Setup, operations
+from support.flows import Line, Recall, Setup, Shared, operations
 from support.simulator import Limits, Point, VirtualClock, World, explore
 from support.wire import CurrentDialect
 
@@ -46,7 +46,7 @@ def setup(naming: str = "profile_id") -> Setup:
     """Return the state of one process."""
     policy = Policy(lease=1, wait=60, visible_wait=0, merge_wait=0, event_naming=naming)
     line = Line(RetryPolicy(max_attempts=1), random=lambda: 0.5, attempt=1.0, published=False)
-    return Setup(CurrentDialect("2026-10-15"), policy, line, ACCOUNT, "key", 1.0, drops_test_addresses=False)
+    return Setup(CurrentDialect("2026-10-15"), policy, line, Shared(ACCOUNT), "key", 1.0, drops_test_addresses=False)
 
 
 def identify(external_id: str | None, email: str | None) -> Callable[[Setup], Flow[Any]]:

@@ -19,8 +19,8 @@ import pytest
 from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, NotSentError, RetryPolicy, StoreUnavailableError
 from safeklaviyo.stores.memory import AsyncMemoryStore, MemoryStore
 from safeklaviyo.stores.sqlite import SqliteStore
-from support.flows import Effect, Monotonic, NewId, Now, Recall, Sleep
-from support.stores import Twin
+from support.flows import Effect, Monotonic, NewId, Now, Recall, Sleep, StartDeadline
+from support.stores import AsyncAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +48,14 @@ def asks_the_clock(setup: Setup, effect: Effect[Any]) -> Flow[Any]:
 class TestEffects:
     @pytest.mark.parametrize(
         ("effect", "kind"),
-        [(Now(), float), (Monotonic(), float), (NewId(), str), (Sleep(0.0), type(None)), (Recall("", "a"), type(None))],
+        [
+            (Now(), float),
+            (Monotonic(), float),
+            (NewId(), str),
+            (StartDeadline(5.0), float),
+            (Sleep(0.0), type(None)),
+            (Recall("", "a"), type(None)),
+        ],
     )
     async def test_results(self, effect: Effect[Any], kind: type) -> None:
         """Each effect that needs no Klaviyo gives the same kind of result on both shells."""
@@ -114,9 +121,10 @@ class TestClosing:
         with Klaviyo(KEY, store="memory://", account="A", base_url=server) as k:
             k.identify(email="ann@shop.dev")
             assert k._shell._process is not None
-            pool: Any = k._shell._process.sender
-            assert 1 == len(pool._transport._pool.connections)
-        assert [] == pool._transport._pool.connections
+            sender: Any = k._shell._process.sender
+            (kept,) = sender._kept
+        assert [] == sender._kept
+        assert -1 == kept.wire._socket.fileno()
 
     def test_given_store_stays_open(self, client: NewClient, store: MemoryStore) -> None:
         """A store that the user handed in is the user's to close; one named by its URL is closed."""
@@ -126,7 +134,7 @@ class TestClosing:
         opened: Any = k._shell.store
         k.close()
         with pytest.raises(StoreUnavailableError):
-            (opened._store if isinstance(opened, Twin) else opened).count("A")
+            (opened._store if isinstance(opened, AsyncAdapter) else opened).count("A")
 
 
 class TestThreads:
@@ -176,7 +184,7 @@ class TestFork:
             assert k._shell._process is not None
             inherited: Any = k._shell._process.sender
             k.close()
-            assert 1 == len(inherited._transport._pool.connections)
+            assert 1 == len(inherited._kept)
 
         process = multiprocessing.get_context("fork").Process(target=child)
         process.start()
@@ -258,7 +266,7 @@ class TestLoops:
             asyncio.run(k.aclose())
             first.run(asyncio.sleep(0))
             first.run(asyncio.sleep(0))
-            assert sender._shards.transports[0].client.closed
+            assert [] == sender._places.kept
 
 
 async def _only(k: AsyncKlaviyo) -> None:
@@ -267,8 +275,6 @@ async def _only(k: AsyncKlaviyo) -> None:
 
 PROGRAM = """
 import asyncio, gc, sys
-if {hidden!r}:
-    sys.modules["httpx_aiohttp"] = None
 from safeklaviyo import AsyncKlaviyo, Klaviyo
 given = dict(store="sqlite:///" + {path!r}, account="A", base_url={base!r})
 with Klaviyo({key!r}, **given) as k:
@@ -281,10 +287,9 @@ gc.collect()
 """
 
 
-@pytest.mark.parametrize("hidden", [False, True], ids=["aiohttp", "shards"])
-def test_nothing_is_left_open(server: str, tmp_path: Path, hidden: bool) -> None:
+def test_nothing_is_left_open(server: str, tmp_path: Path) -> None:
     """A program that closes its clients gets no warning from Python's development mode."""
-    program = PROGRAM.format(hidden=hidden, path=str(tmp_path / "map.db"), base=server, key=KEY)
+    program = PROGRAM.format(path=str(tmp_path / "map.db"), base=server, key=KEY)
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", program],
         check=False,
@@ -333,11 +338,8 @@ class TestNoConnection:
 
             assert [] == frames_left(call)
 
-    @pytest.mark.parametrize("hidden", [False, True], ids=["aiohttp", "shards"])
-    def test_leaves_no_cycle_awaited(self, closed: str, monkeypatch: pytest.MonkeyPatch, hidden: bool) -> None:
-        """F-32: nor does one that is awaited, over either transport."""
-        if hidden:
-            monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
+    def test_leaves_no_cycle_awaited(self, closed: str) -> None:
+        """F-32: nor does one that is awaited."""
         with asyncio.Runner() as runner:
             k = AsyncKlaviyo(KEY, base_url=closed, **self.GIVEN)
 

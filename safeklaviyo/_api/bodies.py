@@ -16,7 +16,8 @@ MAX_PROFILE_BYTES: Final = 100 * KB
 MAX_EVENT_PROFILE_BYTES: Final = 95 * KB
 MAX_BODY_BYTES: Final = 5000 * KB
 
-# Without the check for cycles: `_input.values` refuses what is nested too deep, so there are none.
+# Without the check for cycles, which costs time: `_input.values` refuses values that are nested too deep, so there are
+# no cycles.
 encoded_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 
 
@@ -61,5 +62,5 @@ def profile_data(person: Person) -> dict[str, Any]:
 
 
 def repeat_of(person: Person, otherwise: Repeat) -> Repeat:
-    # Klaviyo does not say whether it appends a value that is there already.
+    # Klaviyo does not say whether it appends a value that the list already has, so a repeat may append it twice (F-19).
     return Repeat.ONCE if person.append or person.unappend else otherwise

@@ -43,9 +43,9 @@ def create_event(
     person: Person = NOTHING,
     form: EventForm = EventForm(),  # noqa: B008 - immutable
 ) -> Request:
-    """Record an event. It never carries a phone number, by which Klaviyo could take it for another customer's.
+    """Record an event. The request has no phone number, by which Klaviyo could find another customer (R14).
 
-    Repeated, the event counts once; a list that `person` appends to along with it may then hold a value twice.
+    If the request is repeated, the event counts once. But a list to which `person` appends may then have a value twice.
 
     Raises:
         InvalidPropertyError: The body is larger than 5 MB, its profile larger than 95 KB, or the event a backfill that
@@ -54,7 +54,7 @@ def create_event(
     if event.backfill and not form.has_backfill:
         raise refused("backfill", "is not known to this revision, which would run flows; use 2026-07-15 or later")
     data = profile_data(person)
-    # The profile id outranks the pair (P2), which goes along unless `Policy.event_naming` leaves it out.
+    # Klaviyo finds the profile by its id first (P2). The pair is sent too, unless `Policy.event_naming` leaves it out.
     if profile_id is not None:
         data["id"] = profile_id
     who = data["attributes"]
@@ -78,7 +78,7 @@ def create_event(
     if event.backfill:
         attributes["backfill"] = True
     body = encoded({"data": {"type": "event", "attributes": attributes}})
-    # Only a body that could hold such a profile is encoded again to weigh it.
+    # The profile is encoded again to measure it, which only a body of that size is worth.
     if len(body) > MAX_EVENT_PROFILE_BYTES and len(encoded(data)) > MAX_EVENT_PROFILE_BYTES:
         raise refused("customer_properties", "are larger than the 95 KB that Klaviyo accepts with an event")
     # The key makes the event count once. Klaviyo does not say that it also makes an appended value count once.

@@ -1,8 +1,9 @@
 """The legacy dialect: Klaviyo's retired Track, Identify and People endpoints, as requests and answers.
 
-Decided here: paths, bodies and special keys of the v1 and v2 API. What these endpoints cannot say is refused before
+Decided here: paths, bodies and special keys of the v1 and v2 API. What these endpoints cannot express is refused before
 anything is sent. Klaviyo's own host answers 410 to all of them (Klaviyo's API retirement FAQ). The dialect is for
-stand-ins of that API, and for proving a migration. Not here: who a customer is (`_rules`), the current dialect.
+servers that still offer that API, and for testing a migration. Not here: who a customer is (`_rules`), the current
+dialect.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from safeklaviyo._input.properties import Person
     from safeklaviyo.models import Profile
 
-# Klaviyo publishes no limits for retired endpoints. Track and Identify are given those of what replaced them; the
-# People endpoints a lower tier, because their 429 could ask for most of a minute.
+# Klaviyo publishes no limits for retired endpoints. Track and Identify get those of the endpoints that replaced them.
+# The People endpoints get a lower tier, because their 429 could ask to wait for most of a minute.
 GET_PERSON: Final = Endpoint("legacy_get_person", burst=10, steady=150, answer=Answer.LEGACY_OBJECT)
 IDENTIFY: Final = Endpoint("legacy_identify", burst=75, steady=750, answer=Answer.LEGACY_RECEIPT)
 SEARCH_PERSON: Final = Endpoint("legacy_search_person", burst=10, steady=150, answer=Answer.LEGACY_OBJECT)
@@ -39,7 +40,7 @@ ENDPOINTS: Final = (GET_PERSON, IDENTIFY, SEARCH_PERSON, TRACK, UPDATE_PERSON)
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _PERSON: Final = "/api/v1/person"
-# The rest of the current API's fields has no special key: whether Klaviyo would keep it under one is not known.
+# The other fields of the current API have no special key in the reference, so Klaviyo may not keep them under one.
 _SPECIAL: Final = frozenset({*ATTRIBUTES, *LOCATION} - {"locale", "ip"})
 _ALSO_BARE: Final = frozenset({"email", "first_name", "last_name"})
 
@@ -48,7 +49,7 @@ def identify(public_key: str, identity: Identity, person: Person) -> Request:
     """Create or update a person, some time after the answer.
 
     Raises:
-        InvalidPropertyError: The endpoint has no way to say it: clearing, changing lists, or a newer field.
+        InvalidPropertyError: The endpoint cannot express it: clearing, changing lists, or a newer field.
     """
     document = {"token": public_key, "properties": _customer(identity, person, "properties")}
     return _form("/api/identify", document, IDENTIFY, Repeat.IDEMPOTENT)
@@ -58,7 +59,7 @@ def track(public_key: str, event: Event, identity: Identity, person: Person) -> 
     """Record an event, some time after the answer; of several with one ``$event_id`` the first counts.
 
     Raises:
-        InvalidPropertyError: The endpoint has no way to say it: a backfill, clearing, changing lists, or a newer field.
+        InvalidPropertyError: The endpoint cannot express it: a backfill, clearing, changing lists, or a newer field.
     """
     if event.backfill:
         raise refused("backfill", 'cannot be asked of the legacy API, which would run flows; use dialect="current"')
@@ -66,7 +67,7 @@ def track(public_key: str, event: Event, identity: Identity, person: Person) -> 
     if event.value is not None:
         properties["$value"] = event.value
     if event.value_currency is not None:
-        # The name under which the current API keeps it.
+        # The reference has no key for it. This is the name under which the current API keeps it.
         properties["$value_currency"] = event.value_currency
     document = {
         "token": public_key,
@@ -108,7 +109,7 @@ def update_person(
     email: str | None = None,
     phone_number: str | Clear | None = None,
 ) -> Request:
-    """Change the identifiers of a known person. Only what is given is sent, as the reference has it: in the query.
+    """Change the identifiers of one person by id. Only what is given is sent, in the query, as the reference says.
 
     Raises:
         InvalidIdentifierError: The profile id is not made of letters and digits.
@@ -128,17 +129,17 @@ def check_accepted(response: Response) -> None:
     """Refuse a successful answer of Track or Identify that is not ``1``.
 
     Raises:
-        BadRequestError: It is ``0``: the data was not understood, and nothing was done.
+        BadRequestError: The answer is ``0``: Klaviyo could not read the data, and did nothing.
     """
     if response.body.strip() == b"0":
         raise BadRequestError("Klaviyo did not understand the request", status_code=response.status)
 
 
 def read_search(response: Response) -> str | None:
-    """Return the id of the person that a search has found; None if Klaviyo says that there is none.
+    """Return the id of the person that a search has found; None if Klaviyo answers that there is none.
 
     Raises:
-        UnreadableAnswer: The answer says neither. A 404 that is not in Klaviyo's form may be a proxy's (F-34).
+        UnreadableAnswer: The answer is neither. A 404 that is not in Klaviyo's form may be a proxy's (F-34).
     """
     body = _object(response)
     if response.status == 404 and isinstance(body.get("detail"), str):
@@ -173,8 +174,8 @@ def read_person(response: Response) -> Profile:
 def _customer(identity: Identity, person: Person, where: str) -> dict[str, Any]:
     """Return a person in special keys.
 
-    Clearing is refused because Klaviyo's reference of these endpoints does not say what null does; changing lists,
-    because it is known to ``PUT /api/v1/person`` alone.
+    Two things are refused: clearing, because Klaviyo's reference of these endpoints does not say what null does; and
+    changing lists, because only ``PUT /api/v1/person`` can do that.
     """
     if person.append or person.unappend or person.unset:
         raise refused(where, 'cannot append, unappend or unset in the legacy API; use dialect="current"')
@@ -199,7 +200,7 @@ def _refuse_clearing(path: str) -> NoReturn:
 
 
 def _form(path: str, document: dict[str, Any], endpoint: Endpoint, repeat: Repeat) -> Request:
-    # Klaviyo's reference allows raw JSON too; the form is what it describes first, with the answers 1 and 0.
+    # Klaviyo's reference also allows JSON. It describes the form first, and documents the answers 1 and 0 for it.
     body = urlencode({"data": encoded(document)}).encode()
     return Request("POST", path, endpoint, repeat, body, _FORM)
 
@@ -215,7 +216,7 @@ def _object(response: Response) -> dict[str, Any]:
 
 
 def _filled(*values: object) -> object:
-    """Return the first value that is neither missing nor an empty text, which these endpoints give for missing."""
+    """Return the first value that is neither None nor an empty text. These endpoints use both for "missing"."""
     return next((value for value in values if value is not None and value != ""), None)
 
 

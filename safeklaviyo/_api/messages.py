@@ -1,4 +1,4 @@
-"""Requests and answers as this library speaks of them: no host, no key, no HTTP library."""
+"""Requests and answers, without a host, a key or an HTTP library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Answer(Enum):
-    """What an endpoint is documented to answer. All else does not come from Klaviyo (`responses.is_from_klaviyo`)."""
+    """What an endpoint is documented to answer. Any other answer is not Klaviyo's (`responses.is_from_klaviyo`)."""
 
     DOCUMENT = "a JSON:API document with data"
     RECEIPT = "202 or 204 without a body, or a document"
@@ -22,7 +22,7 @@ class Answer(Enum):
 
 
 class Repeat(Enum):
-    """What repeating a request after a failure can do, which decides whether it is repeated (`_sending`)."""
+    """What repeating a request can do. `_sending.retry` decides by it whether a failed request is repeated."""
 
     READ = "read"
     IDEMPOTENT = "idempotent write"
@@ -37,7 +37,7 @@ class Endpoint:
     Attributes:
         burst: Requests in a second.
         steady: Requests in a minute.
-        answer: What a success of it looks like.
+        answer: The form of a successful answer.
     """
 
     name: str

@@ -38,7 +38,8 @@ _FILTER_NAMES: Final = {
 
 def search_profiles(kind: Kind, value: str) -> Request:
     """Ask for the profiles that one identifier names. Several may answer in old accounts."""
-    # A JSON string: the quotes and backslashes of the value are escaped, so that it cannot end and go on as a clause.
+    # A JSON string: quotes and backslashes in the value are escaped, so that it cannot end the string and add a clause
+    # (F-6).
     wanted = f"equals({_FILTER_NAMES[kind]},{encoded_text(value)})"
     return Request("GET", f"{PROFILES_PATH}?filter={quote(wanted, safe='')}", GET_PROFILES, Repeat.READ)
 
@@ -76,7 +77,7 @@ def get_profile(profile_id: str, *, subscriptions: bool = False) -> Request:
 
 
 def create_profile(identity: Identity, person: Person) -> Request:
-    """Create a profile, unless one of its identifiers is another's: then Klaviyo answers 409 and changes nothing.
+    """Create a profile. If another profile has one of the identifiers, Klaviyo answers 409 and changes nothing.
 
     A new profile has no lists to append to and nothing to clear, so ``append`` gives its first values, and clearing
     is left out.
@@ -109,7 +110,7 @@ def update_profile(
     email: str | None = None,
     phone_number: str | Clear | None = None,
 ) -> Request:
-    """Change a known profile. Only what is given is sent; `CLEAR` is sent as null.
+    """Change one profile by its id. Only what is given is sent; `CLEAR` is sent as null.
 
     Raises:
         InvalidIdentifierError: The profile id is not made of letters and digits.

@@ -1,7 +1,8 @@
-"""Answers: what Klaviyo said, read with tolerance, and which error it stands for.
+"""Reading Klaviyo's answers: profiles with tolerance, identifiers strictly, and refusals as errors.
 
-Decided here: how a body becomes a `Profile` or an error, in both dialects. An answer that cannot be read is reported as
-unreadable; the flow that sent the request decides what follows. Not here: building requests (`profiles`, `events`).
+Decided here: how a body becomes a `Profile` or an error, in both dialects. An answer that cannot be read raises
+`UnreadableAnswer`; the flow that sent the request decides what follows. Not here: building requests (`profiles`,
+`events`).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ ERRORS: Final[dict[int, type[APIStatusError]]] = {
     422: BadRequestError,
     429: RateLimitError,
 }
-"""The error of each status; every other one from 500 on is a `ServerError`, the rest a plain `APIStatusError`."""
+"""The error of each status. Any other from 500 on is a `ServerError`, and all the rest are an `APIStatusError`."""
 
 _ADVICE: Final = {
     400: "Klaviyo does not accept the request; see the error's errors",
@@ -75,7 +76,7 @@ _IDENTIFYING: Final = ("external_id", "email", "phone_number")
 
 
 class UnreadableAnswer(Exception):  # noqa: N818 - an answer is no error: the request may well have succeeded
-    """Klaviyo answered with success, and the body does not say what was asked."""
+    """Klaviyo answered with success, but the body does not have what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Page:
     """One page of profiles.
 
     Attributes:
-        next_path: Where the next page is, as `list_profiles` takes it; None after the last one.
+        next_path: The path of the next page, for `list_profiles`; None after the last page.
     """
 
     profiles: tuple[Profile, ...]
@@ -91,7 +92,7 @@ class Page:
 
 
 def is_success(status: int) -> bool:
-    """Tell whether the status says that Klaviyo did, or accepted, what was asked."""
+    """Tell whether a status means that Klaviyo carried the request out, or accepted it for later."""
     return 200 <= status < 300
 
 
@@ -103,8 +104,8 @@ def is_from_klaviyo(endpoint: Endpoint, response: Response) -> bool:
     - what the endpoint is documented to answer on success;
     - an error document, which names a code (`error_from`).
 
-    All else is no answer with any status: a web page, a challenge, a redirect, half a body. Sources: Klaviyo's OpenAPI
-    description; its guide on errors; recorded answers.
+    A web page, a challenge, a redirect or half a body is none, with any status. Sources: Klaviyo's OpenAPI description;
+    its guide on errors; recorded answers.
     """
     # The status alone proves nothing: a proxy can give any.
     if is_success(response.status):
@@ -143,21 +144,21 @@ def read_profile(response: Response) -> Profile:
     """Read one profile.
 
     Raises:
-        UnreadableAnswer: There is none in the body, or its identifiers are no text.
+        UnreadableAnswer: The body has no profile, or its identifiers are not text.
     """
     return _profile(_fields(response.json).get("data"))
 
 
 def read_profiles(response: Response) -> Page:
-    """Read a page of profiles. A row that is no profile is left out and logged: one odd row is one odd row.
+    """Read a page of profiles. A row that is not a profile is left out and logged.
 
     Raises:
-        UnreadableAnswer: There is no list in the body, or its link leads elsewhere.
+        UnreadableAnswer: The body has no list, or its link leads to another endpoint.
     """
     profiles: list[Profile] = []
     rows = _rows(response)
     for row in rows:
-        # A list is for iterating over customers; one odd row must not end it (F-36).
+        # One row that cannot be read must not end an iteration over all customers (F-36).
         try:
             profiles.append(_profile(row))
         except UnreadableAnswer:
@@ -170,13 +171,13 @@ def read_profile_ids(response: Response) -> tuple[str, ...]:
     """Read the ids of the profiles that a search has found. What a profile holds is then read by its id (H7).
 
     Raises:
-        UnreadableAnswer: There is no list in the body, or something in it has no id: to leave it out could hide an
-            owner.
+        UnreadableAnswer: The body has no list, or a row of it has no id.
     """
-    # Stricter than `read_profiles`: here a row that is left out could be the owner of the address (F-3).
+    # Stricter than `read_profiles`: a row that is left out here could be the address's owner, and a duplicate would be
+    # created (F-3).
     ids = [_fields(row).get("id") for row in _rows(response)]
     if not all(map(is_profile_id, ids)):
-        raise UnreadableAnswer("something that was found has no id")
+        raise UnreadableAnswer("a row of the search has no id")
     return tuple(map(str, ids))
 
 
@@ -188,10 +189,10 @@ def _rows(response: Response) -> list[object]:
 
 
 def next_path(link: object) -> str:
-    """Return the path of a next page. Its host is left out, so the key never goes to another one.
+    """Return the path of a link to the next page, without the link's host: the key must not go to another host.
 
     Raises:
-        UnreadableAnswer: It is no link to a list of profiles.
+        UnreadableAnswer: The link does not lead to a list of profiles.
     """
     if isinstance(link, str) and link.isascii() and link.isprintable() and " " not in link:
         try:
@@ -219,7 +220,7 @@ def read_account_id(response: Response) -> str:
 
 
 def duplicate_profile_id(response: Response) -> str | None:
-    """Return the profile that a 409 names as the owner of an identifier; Klaviyo may leave it out."""
+    """Return the id of the profile that a 409 names as the owner of an identifier; Klaviyo may leave the id out."""
     for error in _errors(response.json):
         owner = _fields(error.get("meta")).get("duplicate_profile_id")
         if is_profile_id(owner):
@@ -228,12 +229,12 @@ def duplicate_profile_id(response: Response) -> str | None:
 
 
 def error_from(response: Response, *, outcome: Outcome, now: float | None = None) -> APIStatusError:
-    """Return the error that an answer stands for.
+    """Return the error for an answer.
 
-    Its message holds no personal data: what Klaviyo says in words may quote what was sent, and is in `errors` only.
+    The error's message has no personal data (P8). Klaviyo's own text may quote what was sent, and is in `errors` only.
 
     Args:
-        now: Unix seconds, to understand a ``Retry-After`` that is a date.
+        now: Unix seconds, for a ``Retry-After`` that is a date.
     """
     status = response.status
     errors = _errors(response.json)
@@ -253,17 +254,18 @@ def error_from(response: Response, *, outcome: Outcome, now: float | None = None
 
 
 def error_class(status: int) -> type[APIStatusError]:
-    """Return the class of the error that a status stands for."""
+    """Return the class of the error for a status."""
     return ERRORS.get(status, ServerError if status >= 500 else APIStatusError)
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Return how many seconds to wait, or None where the header says nothing sensible.
+    """Return how many seconds to wait; None if the header is missing or cannot be read.
 
     Args:
         headers: By lower-case name.
-        now: Unix seconds; without it a date says nothing.
+        now: Unix seconds; without it a date cannot be read.
     """
+    # In seconds, with decimals, or as a date (F-20).
     text = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(text):
         return float(text)
@@ -277,29 +279,29 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
 
 
 def profile_of(attributes: dict[str, Any]) -> Profile:
-    """Return the profile, without the fields that Klaviyo fills with something unexpected.
+    """Return the profile, without the fields in which Klaviyo has an unexpected value.
 
     Raises:
-        UnreadableAnswer: An identifier is no text. To take it for missing could give a customer's profile away.
+        UnreadableAnswer: An identifier is not text.
     """
-    known = {name: value for name, value in attributes.items() if value is not None}
-    # Identifiers first and strictly, all other fields with tolerance (F-23): a profile that seems to have no external
-    # id could be given to another customer.
-    known.update((name, _identifier(attributes.get(name))) for name in _IDENTIFYING)
+    filled = {name: value for name, value in attributes.items() if value is not None}
+    # Identifiers strictly, all other fields with tolerance (F-23): if an external id that cannot be read were taken for
+    # missing, the profile could be given to another customer.
+    filled.update((name, _identifier(attributes.get(name))) for name in _IDENTIFYING)
     try:
-        return Profile.model_validate(known)
+        return Profile.model_validate(filled)
     except ValidationError as exc:
         odd = {each["loc"][0] for each in exc.errors(include_input=False, include_url=False, include_context=False)}
-    return Profile.model_validate({name: value for name, value in known.items() if name not in odd})
+    return Profile.model_validate({name: value for name, value in filled.items() if name not in odd})
 
 
 def _identifier(value: object) -> str | None:
-    """Return an identifier of an answer: a number as its text, blanks as none. Klaviyo has answered with both (F-36).
+    """Return an identifier of an answer: a number as text, blanks as None. Klaviyo has answered with both (F-36).
 
     Raises:
-        UnreadableAnswer: It is neither.
+        UnreadableAnswer: The value is neither text, a number nor null.
     """
-    # A bool is a number to Python, and no identifier.
+    # To Python a bool is a number too.
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if value is None or isinstance(value, str):
@@ -312,6 +314,7 @@ def _profile(data: object) -> Profile:
     profile_id = record.get("id")
     if not is_profile_id(profile_id):
         raise UnreadableAnswer("the answer names no profile")
+    # The id last: the attributes may not replace it.
     return profile_of({**_fields(record.get("attributes")), "id": profile_id})
 
 
@@ -347,7 +350,7 @@ def _particulars(errors: tuple[dict[str, Any], ...]) -> Iterator[str]:
         if isinstance(code, str) and _CODE.fullmatch(code):
             yield code
         pointer = _fields(error.get("source")).get("pointer")
-        # A longer number or a capital could be part of what was sent.
+        # `_POINTER` takes no longer number and no capital, because these could be part of a value that was sent (P8).
         if isinstance(pointer, str) and _POINTER.fullmatch(pointer):
             yield f"at {pointer}"
 
@@ -355,7 +358,7 @@ def _particulars(errors: tuple[dict[str, Any], ...]) -> Iterator[str]:
 def _request_id(response: Response, errors: tuple[dict[str, Any], ...]) -> str | None:
     named = errors[0].get("id") if errors else None
     for candidate in (named, response.headers.get("x-klaviyo-request-id"), response.headers.get("cf-ray")):
-        # It is logged: anything longer could be something else.
+        # It is logged, so it must look like an id: a longer text could have personal data in it (P8).
         if isinstance(candidate, str) and _REQUEST_ID.fullmatch(candidate):
             return candidate
     return None
@@ -364,7 +367,7 @@ def _request_id(response: Response, errors: tuple[dict[str, Any], ...]) -> str |
 def _wait(response: Response, errors: tuple[dict[str, Any], ...], now: float | None) -> float | None:
     seconds = retry_after(response.headers, now)
     if seconds is None and response.status == HTTPStatus.TOO_MANY_REQUESTS and errors:
-        # The legacy API says it in words only.
+        # The legacy API has the seconds in its text only.
         said = _EXPECTED.search(str(errors[0].get("detail")))
         return float(said[1]) if said else None
     return seconds

@@ -1,4 +1,4 @@
-"""``k.bindings``: the identity map as its owner sees it, synchronous and asynchronous."""
+"""``k.bindings``: the shop's access to its identity map, synchronous and asynchronous."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Bindings:
-    """The identity map. Iterate over it with ``for``: a cursor, never a list."""
+    """The identity map. Iterate over it with ``for``, which reads a part at a time."""
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
@@ -31,13 +31,13 @@ class Bindings:
         return self._shell.run(get_binding, external_id=external_id, email=email)
 
     def add(self, rows: Iterable[Binding | Mapping[str, object]], *, trusted: bool = False) -> ImportReport:
-        """Add what the shop knows already, each row on its own merits; nothing is sent to Klaviyo.
+        """Add the shop's customers. Each row is checked by itself, and nothing is sent to Klaviyo.
 
         Args:
-            rows: Mappings with ``email``, and ``external_id``, ``profile_id`` and ``phone_number`` where they are
-                known; or bindings. Read a thousand at a time, each thousand in one transaction. A row is refused for
-                an identifier that an export has spoilt (R1); an unusable phone number is left out (R14).
-            trusted: Take the rows as checked with Klaviyo just now. Otherwise each is checked at its first use (R16).
+            rows: Bindings, or mappings with ``email`` and, if the shop has them, ``external_id``, ``profile_id`` and
+                ``phone_number``. Read a thousand at a time, each thousand in one transaction. A row is refused for an
+                identifier that an export has spoilt (R1); an unusable phone number is left out (R14).
+            trusted: The rows were checked with Klaviyo just now. Otherwise each is checked at its first use (R16).
 
         Raises:
             StoreError: The identity map cannot answer.
@@ -45,7 +45,7 @@ class Bindings:
         return self._shell.run(add_bindings, rows, trusted=trusted)
 
     def remove(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> bool:
-        """Forget a binding with its former identifiers; False if there is none. Klaviyo's profile stays.
+        """Remove a binding and its former identifiers; False if there is none. Klaviyo's profile stays.
 
         Raises:
             InvalidIdentifierError: It is unusable, or not exactly one was given.
@@ -54,10 +54,10 @@ class Bindings:
         return self._shell.run(remove_binding, external_id=external_id, email=email)
 
     def release_email(self, email: str) -> bool:
-        """Forget that an address is a former one, or that its owner was erased; False if the map knows neither.
+        """Forget that an address is a former one, or that its owner was erased; False if the map has neither.
 
         Raises:
-            InvalidIdentifierError: It is no address.
+            InvalidIdentifierError: The text is not an address.
             StoreError: The identity map cannot answer.
         """
         return self._shell.run(release_email, email)

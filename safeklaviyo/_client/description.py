@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Described:
-    """What the two clients have in common."""
+    """The `repr` of both clients."""
 
     _wiring: Wiring
 

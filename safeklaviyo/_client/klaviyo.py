@@ -1,7 +1,7 @@
-"""`Klaviyo`: the client with blocking calls. Its twin with awaited ones, under the same names, is in `async_klaviyo`.
+"""`Klaviyo`: the client with blocking calls. `async_klaviyo` has the same calls, awaited.
 
-Nothing is decided here: a method hands its arguments to the flow of the same name (`_flows`) and to a shell that
-carries it out (`_runtime.shell`). What the arguments of a client mean is in `_runtime.config`.
+Nothing is decided here: a method hands its arguments to the flow of the same name (`_flows`), which a shell carries out
+(`_runtime.shell`). What the arguments of a client mean is in `_runtime.config`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo._client.bindings import Bindings
 from safeklaviyo._client.description import Described
+from safeklaviyo._client.identity_verbs import IdentityVerbs
 from safeklaviyo._client.profiles import Profiles
-from safeklaviyo._flows.verbs.change_email import change_email
-from safeklaviyo._flows.verbs.change_external_id import change_external_id
-from safeklaviyo._flows.verbs.change_phone_number import change_phone_number
-from safeklaviyo._flows.verbs.erase import erase
-from safeklaviyo._flows.verbs.explain import explain
 from safeklaviyo._flows.verbs.identify import identify
-from safeklaviyo._flows.verbs.recheck_changes import recheck_changes
-from safeklaviyo._flows.verbs.recover import recover
-from safeklaviyo._flows.verbs.resolve import resolve
 from safeklaviyo._flows.verbs.track import track
-from safeklaviyo._runtime.config import BASE_URL, REVISION, DialectName, OnTaken, store_url, wiring
+from safeklaviyo._runtime.config import (
+    BASE_URL,
+    DEADLINE,
+    REVISION,
+    SAME,
+    DialectName,
+    Same,
+    store_url,
+    wiring,
+)
 from safeklaviyo._runtime.shell import Shell
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores import open_store
@@ -29,36 +31,28 @@ from safeklaviyo.stores.base import IdentityStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from decimal import Decimal
     from enum import Enum
     from uuid import UUID
 
-    from safeklaviyo._runtime.senders.http import SyncClient, Timeout
+    from safeklaviyo._runtime.senders.client import SyncClient
+    from safeklaviyo._runtime.senders.timeouts import Timeout
     from safeklaviyo.models import (
-        ChangeReview,
-        Clear,
-        Decision,
-        EmailChange,
-        Erasure,
-        ExternalIdChange,
         IdentifyResult,
-        PhoneChange,
-        Recovery,
-        Resolution,
         TrackResult,
     )
 
 
-class Klaviyo(Described):
+class Klaviyo(IdentityVerbs, Described):
     """The identity-safe client for Klaviyo. Safe between threads; after a fork the child gets its own connections.
 
     Constructing it does no I/O. Close it, or use it as a context manager, when the program ends.
 
     Args:
         api_key: Klaviyo's private key; else the environment's ``KLAVIYO_API_KEY``.
-        store: The identity map: a URL (``sqlite:///path``, ``memory://``) or an instance, which is then never closed
-            here; else the environment's ``SAFEKLAVIYO_STORE``; else an SQLite file in the user's state folder.
+        store: The identity map: a URL (``sqlite:///path``, ``memory://``) or a store, which this client then never
+            closes; else the environment's ``SAFEKLAVIYO_STORE``; else an SQLite file in the user's state folder.
         account: The namespace of the map: Klaviyo's account id, which is the six-character public key; else
             `public_key`; else Klaviyo is asked once and the answer remembered. A new key keeps the map.
         public_key: The account's public key, which the legacy dialect sends as its token.
@@ -66,10 +60,12 @@ class Klaviyo(Described):
         retry: How long one request is tried.
         timeout: Seconds for one attempt in all, or an `httpx.Timeout`, of which connecting and reading make up the
             whole. It holds for an `http_client` too; the timeout of that client is not used.
+        deadline: Seconds, or a timedelta, that one call about one person may take in all: leases, pacing, retries,
+            requests and the map; None for no limit. `recover` and `recheck_changes` apply it to each person.
         base_url: A scheme and a host; plain http only to loopback.
         revision: Klaviyo's API revision.
-        dialect: ``"current"``, or ``"legacy"`` for a server that still speaks Track, Identify and People; Klaviyo's own
-            answers 410 there. Legacy *keys* such as ``$email`` are understood under both.
+        dialect: ``"current"``, or ``"legacy"`` for a server that still has the Track, Identify and People endpoints,
+            for which Klaviyo's own host answers 410. Legacy *keys* such as ``$email`` work in both dialects.
         http_client: Send through this client, so that its hooks, auth, headers and proxies are honoured; redirects are
             never followed, and it is never closed here. httpx then logs URLs at INFO, and some hold addresses.
 
@@ -87,6 +83,7 @@ class Klaviyo(Described):
         policy: Policy = Policy(),  # noqa: B008 - frozen
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         timeout: Timeout = 10.0,
+        deadline: float | timedelta | None = DEADLINE,
         base_url: str = BASE_URL,
         revision: str = REVISION,
         dialect: DialectName = "current",
@@ -99,6 +96,7 @@ class Klaviyo(Described):
             policy=policy,
             retry=retry,
             timeout=timeout,
+            deadline=deadline,
             base_url=base_url,
             revision=revision,
             dialect=dialect,
@@ -106,6 +104,27 @@ class Klaviyo(Described):
         self._owns_store = not isinstance(store, IdentityStore)
         opened = store if isinstance(store, IdentityStore) else open_store(store_url(store))
         self._shell = Shell(self._wiring, opened, http_client)
+
+    def with_options(
+        self,
+        *,
+        timeout: Timeout | Same = SAME,
+        deadline: float | timedelta | Same | None = SAME,
+        policy: Policy | Same = SAME,
+        retry: RetryPolicy | Same = SAME,
+    ) -> Self:
+        """Return a view of this client with other options.
+
+        It shares everything with this client: connections, map, pacing and retry budget. Closing it closes nothing, and
+        it ends with this client. An option that is not given stays as it is; None for `deadline` means no limit.
+
+        Raises:
+            ConfigurationError: An option makes no sense.
+        """
+        view = type(self).__new__(type(self))
+        wiring = self._wiring.with_options(timeout, deadline, policy, retry)
+        view.__dict__ |= {"_wiring": wiring, "_shell": self._shell.view(wiring), "_owns_store": False}
+        return view
 
     @property
     def profiles(self) -> Profiles:
@@ -128,7 +147,7 @@ class Klaviyo(Described):
         unappend: Mapping[str, Any] | None = None,
         unset: str | Collection[str] | None = None,
     ) -> IdentifyResult:
-        """Write properties onto the profile of one customer, who is made known to Klaviyo if need be.
+        """Write properties onto the profile of one customer, and create the profile if there is none.
 
         Sends at most one create, even when called concurrently; never changes who owns an identifier.
 
@@ -137,9 +156,9 @@ class Klaviyo(Described):
                 API. `CLEAR` erases a property; None never does. What cannot be sent is left out, with a notice in
                 `warnings`, or refused (`Policy.properties`).
             external_id: The shop's own id of the customer.
-            email: The customer's address. With an `external_id` that is known, it may be left out.
-            phone_number: In E.164 form, or of `Policy.phone_region`. Attached where the customer has none; never
-                decides who it is.
+            email: The customer's address. It may be left out with an `external_id` that the map or Klaviyo has.
+            phone_number: In E.164 form, or of `Policy.phone_region`. Attached if the customer has none. Never decides
+                who the customer is.
             append: Values to add to list properties.
             unappend: Values to take out of list properties.
             unset: Properties to remove.
@@ -149,7 +168,7 @@ class Klaviyo(Described):
             InvalidPropertyError: An identifier is given twice, or `Policy.properties` refuses what cannot be sent.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer; nothing was sent.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(
@@ -178,7 +197,7 @@ class Klaviyo(Described):
         unique_id: str | int | UUID | None = None,
         backfill: bool = False,
     ) -> TrackResult:
-        """Record one event about one customer, who is made known to Klaviyo if need be.
+        """Record one event about one customer, and create the profile if there is none.
 
         The event's `unique_id` and `time` are fixed before the first attempt and repeated by every retry; every error
         carries them, so that a task queue's retry can repeat the same event.
@@ -201,7 +220,7 @@ class Klaviyo(Described):
             InvalidPropertyError: The name, `time` or `unique_id` is unusable, or as for `identify`; nothing was sent.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer; nothing was sent.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused.
         """
         return self._shell.run(
@@ -219,162 +238,8 @@ class Klaviyo(Described):
             backfill=backfill,
         )
 
-    def change_email(
-        self,
-        new_email: str,
-        *,
-        external_id: str | int | UUID | None = None,
-        old_email: str | None = None,
-        on_taken: OnTaken = "refuse",
-    ) -> EmailChange:
-        """Change a customer's email on their own profile: search, read, decide, PATCH by profile id, check, write down.
-
-        Every step can be repeated: if the process dies, the next call about this customer finishes the change. Calls
-        with the old address go to the new one from then on.
-
-        Args:
-            new_email: The address from now on; going back to a former one is allowed.
-            external_id: The customer's id.
-            old_email: The address until now; either this or `external_id` may be left out.
-            on_taken: What to do if the new address is on a profile without a customer, such as a newsletter form makes:
-                ``"refuse"``, or ``"merge"`` it into the customer's. Merging cannot be undone, happens some time later,
-                and is refused where it would cost the customer a consent.
-
-        Raises:
-            EmailTakenError: The new address is on another profile; nothing was written.
-            IdentityError: Who this is, is in doubt; nothing was written.
-            LeaseHeldError: Another call is writing about this customer.
-            StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
-            APIStatusError: Klaviyo refused.
-        """
-        return self._shell.run(change_email, new_email, external_id=external_id, old_email=old_email, on_taken=on_taken)
-
-    def change_external_id(
-        self,
-        new_external_id: str | int | UUID | Clear,
-        *,
-        old_external_id: str | int | UUID | None = None,
-        email: str | None = None,
-    ) -> ExternalIdChange:
-        """Give a customer another external id, or with `CLEAR` none: the account is closed, the profile kept.
-
-        Durable as `change_email` is. Calls with the old id go to the new one from then on.
-
-        Args:
-            new_external_id: The id from now on.
-            old_external_id: The id until now; either this or `email` may be left out.
-            email: The customer's address.
-
-        Raises:
-            ExternalIdMismatchError: The new id is another customer's; nothing was written.
-            IdentityError: Who this is, is in doubt; nothing was written.
-            LeaseHeldError: Another call is writing about this customer.
-            StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
-            APIStatusError: Klaviyo refused.
-        """
-        return self._shell.run(change_external_id, new_external_id, old_external_id=old_external_id, email=email)
-
-    def change_phone_number(
-        self, new_phone_number: str | Clear, *, external_id: str | int | UUID | None = None, email: str | None = None
-    ) -> PhoneChange:
-        """Give a customer another phone number, or with `CLEAR` none.
-
-        Klaviyo may drop the consent to text messages that was given for a number that is replaced; `warnings` says so.
-
-        Args:
-            new_phone_number: In E.164 form.
-            external_id: The customer's id; either this or `email` may be left out.
-            email: The customer's address.
-
-        Raises:
-            ProfileConflictError: The number is another profile's; nothing was written.
-            IdentityError: Who this is, is in doubt; nothing was written.
-            LeaseHeldError: Another call is writing about this customer.
-            StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
-            APIStatusError: Klaviyo refused.
-        """
-        return self._shell.run(change_phone_number, new_phone_number, external_id=external_id, email=email)
-
-    def resolve(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> Resolution:
-        """Return the customer's identity and profile, by the map or else by Klaviyo. Reads only.
-
-        Raises:
-            IdentityError: The identifiers are different customers', or several profiles answer.
-            ErasedError: They were erased.
-            StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached.
-            APIStatusError: Klaviyo refused.
-        """
-        return self._shell.run(resolve, external_id=external_id, email=email)
-
-    def erase(
-        self, *, external_id: str | int | UUID | None = None, email: str | None = None, profile_id: str | None = None
-    ) -> Erasure:
-        """Ask Klaviyo to delete a customer's profile, by its id, and forget them here.
-
-        What stays is a keyed hash of their identifiers, by which a late call is refused instead of making them known
-        again. `bindings.release_email` lets a customer come back. Klaviyo deletes some time later.
-
-        Raises:
-            AmbiguousIdentityError: The identifiers are different customers', or several profiles answer.
-            LeaseHeldError: Another call is writing about this customer.
-            StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
-            APIStatusError: Klaviyo refused.
-        """
-        return self._shell.run(erase, external_id=external_id, email=email, profile_id=profile_id)
-
-    def recover(self, limit: int | None = None) -> list[Recovery]:
-        """Complete what a process that died has left unfinished, oldest first. Schedule it, every few minutes.
-
-        The next call about a customer does so too; this is for customers without a next call. One failure does not hide
-        the others.
-
-        Args:
-            limit: How many at most.
-
-        Raises:
-            StoreError: The identity map cannot answer.
-        """
-        return self._shell.run(recover, limit)
-
-    def recheck_changes(
-        self, since: datetime | float | str | None = None, *, repair: bool = False
-    ) -> list[ChangeReview]:
-        """Compare Klaviyo with the map for every customer with lately changed identifiers. Schedule it, every hour.
-
-        An event that was queued before a change can put the old address back, and a browser's own call with it makes a
-        profile of its own. The first is repaired on request; everything else is reported only.
-
-        Args:
-            since: How far back to look; else seven days.
-            repair: Put former addresses that were put back right.
-
-        Raises:
-            StoreError: The identity map cannot answer.
-            APIConnectionError: Klaviyo cannot be reached.
-            APIStatusError: Klaviyo refused.
-        """
-        return self._shell.run(recheck_changes, since, repair=repair)
-
-    def explain(
-        self, *, external_id: str | int | UUID | None = None, email: str | None = None, phone_number: str | None = None
-    ) -> Decision:
-        """Say what a call about this person would do, and by which rule. Reads the map only, sends nothing.
-
-        Only where no `account` was given, Klaviyo is asked once for the key's account, as by every other call.
-
-        Raises:
-            InvalidIdentifierError: An identifier is unusable, or there is none.
-            StoreError: The identity map cannot answer.
-        """
-        return self._shell.run(explain, external_id=external_id, email=email, phone_number=phone_number)
-
     def close(self) -> None:
-        """Close connections, and the store if it was opened here. May be called twice."""
+        """Close the connections, and the store if this client opened it. May be called twice."""
         self._shell.close()
         if self._owns_store:
             self._shell.store.close()

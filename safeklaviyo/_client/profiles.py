@@ -65,7 +65,7 @@ class Profiles:
             InvalidPropertyError: One is an identifier, which has a verb of its own, or `Policy.properties` refuses what
                 cannot be sent.
             NotFoundError: There is no such profile.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused otherwise.
         """
         return self._shell.run(update_profile, profile_id, properties, append=append, unappend=unappend, unset=unset)
@@ -95,7 +95,7 @@ class Profiles:
             AmbiguousIdentityError: The source may be another customer's, or a consent would be lost; nothing was done.
             NotFoundError: One of them is not there.
             LeaseHeldError: Another call is writing about one of them.
-            APIConnectionError: Klaviyo cannot be reached; `outcome` says what is known.
+            APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused otherwise.
         """
         return self._shell.run(merge_profiles, source, into, allow_suppressed=allow_suppressed)

@@ -42,25 +42,42 @@ logger = logging.getLogger("safeklaviyo")
 
 
 @dataclass(slots=True)
-class Setup:
-    """What all calls of one client share.
+class Shared:
+    """What all calls of a client and of its views share.
 
     Attributes:
         account: The namespace of the map; None until it is known.
+        in_flight: The calls on their way.
+    """
+
+    account: str | None
+    in_flight: InFlight = field(default_factory=InFlight)
+
+
+@dataclass(slots=True)
+class Setup:
+    """What all calls of one client, or of one view of it, share.
+
+    Attributes:
         fingerprint: A digest of the key, under which the account is remembered in the store.
         attempt: How long one attempt of a request may take, in seconds; leases outlive it.
         drops_test_addresses: The host is Klaviyo's own, which drops events for test addresses.
-        in_flight: The calls on their way.
+        deadline: Seconds that a call about one person may take in all; None for no limit.
     """
 
     dialect: Dialect
     policy: Policy
     line: Line
-    account: str | None
+    shared: Shared
     fingerprint: str
     attempt: float
     drops_test_addresses: bool
-    in_flight: InFlight = field(default_factory=InFlight)
+    deadline: float | None = None
+
+    @property
+    def in_flight(self) -> InFlight:
+        """The calls on their way."""
+        return self.shared.in_flight
 
 
 @dataclass(slots=True)
@@ -232,10 +249,10 @@ def give_up(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[bool]:
 
 def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T]:
     """Run one public operation: find out the account, and see to the error's outcome and the log."""
-    call = Call(setup, operation, setup.account or "")
+    call = Call(setup, operation, setup.shared.account or "")
     try:
-        if setup.account is None:
-            call.account = setup.account = yield from _account(call)
+        if setup.shared.account is None:
+            call.account = setup.shared.account = yield from _account(call)
         result = yield from body(call)
     except SafeKlaviyoError as error:
         # The outcome of the whole operation replaces that of the request that failed (P7).

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import getpid
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from safeklaviyo._effects import Effect, Flow, Send, Sleep
 from safeklaviyo._runtime.held_leases import PROMPT, Held
-from safeklaviyo._runtime.senders.http import AsyncClient, AsyncClientSender, check_client
-from safeklaviyo._runtime.senders.own import AsyncTransportSender
+from safeklaviyo._runtime.senders.awaited import AsyncOwnSender
+from safeklaviyo._runtime.senders.client import AsyncClient, AsyncClientSender, check_client
 from safeklaviyo._runtime.shell import ambient, check_open, check_process
 from safeklaviyo.errors import SafeKlaviyoError
+from safeklaviyo.stores import patience
 from safeklaviyo.stores.calls import Acquire
 from safeklaviyo.stores.calls import Call as StoreEffect
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._runtime.config import Wiring
-    from safeklaviyo._runtime.senders.own import AsyncSender
+    from safeklaviyo._runtime.senders.contract import AsyncSender
     from safeklaviyo.stores.base import AsyncIdentityStore
 
 P = ParamSpec("P")
@@ -82,20 +83,28 @@ class _Held(Held):
 class AsyncShell:
     """Carries out flows with awaited calls, in one event loop after another. Each loop gets its own connections."""
 
-    def __init__(self, wiring: Wiring, store: AsyncIdentityStore, client: AsyncClient | None) -> None:
+    def __init__(
+        self, wiring: Wiring, store: AsyncIdentityStore, client: AsyncClient | None, root: AsyncShell | None = None
+    ) -> None:
         check_client(client, AsyncClient)
         self._wiring = wiring
         self._client = client
         self._home: _Home | None = None
         self._leaving: set[asyncio.Task[None]] = set()
-        self._is_closed = False
+        self.is_closed = False
+        self._root = root or self
         self.store = store
+
+    def view(self, wiring: Wiring) -> AsyncShell:
+        """Same as `Shell.view`."""
+        return AsyncShell(wiring, self.store, self._client, self._root)
 
     async def run(self, operation: Callable[Concatenate[Setup, P], Flow[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Same as `Shell.run`."""
         home, loop = self._home, asyncio.get_running_loop()
-        if home is None or home.loop is not loop or home.pid != getpid():
+        if home is None or home.loop is not loop or home.pid != getpid() or self._root.is_closed:
             home = await self._start(loop)
+        before = patience.current()
         flow, held = operation(home.setup, *args, **kwargs), None
         try:
             effect = next(flow)
@@ -122,6 +131,8 @@ class AsyncShell:
             if held is not None and not isinstance(error, SafeKlaviyoError | GeneratorExit):
                 await self._let_go(home.sender, held)
             raise
+        finally:
+            patience.restore(before)
 
     async def _let_go(self, sender: AsyncSender, held: _Held) -> None:
         """Same as `Shell._let_go`, in a task that no further cancellation of the call's reaches."""
@@ -143,10 +154,16 @@ class AsyncShell:
             await asyncio.wait({task}, timeout=PROMPT)
 
     async def _start(self, loop: AbstractEventLoop) -> _Home:
-        check_open(is_closed=self._is_closed)
+        if self._root is not self:
+            shared = self._root._home  # noqa: SLF001 - a shell, too
+            if shared is None or shared.loop is not loop or shared.pid != getpid():
+                shared = await self._root._start(loop)  # noqa: SLF001 - as above
+            self._home = home = replace(shared, setup=self._wiring.view_of(shared.setup))
+            return home
+        check_open(is_closed=self.is_closed)
         target, client = self._wiring.target, self._client
         check_process(client, None if self._home is None else self._home.pid)
-        sender: AsyncSender = AsyncTransportSender(target) if client is None else AsyncClientSender(target, client)
+        sender: AsyncSender = AsyncOwnSender(target) if client is None else AsyncClientSender(target, client)
         keeper = _keep(sender)
         await anext(keeper)
         self._home = home = _Home(getpid(), loop, self._wiring.setup(), sender, keeper)
@@ -154,7 +171,7 @@ class AsyncShell:
 
     async def _perform(self, sender: AsyncSender, effect: Effect[object]) -> Any:
         if isinstance(effect, Send):
-            return await sender.send(effect.request)
+            return await sender.send(effect.request, self._wiring.timeouts.within(effect.within))
         if isinstance(effect, StoreEffect):
             return await effect.on(self.store)
         if isinstance(effect, Sleep):
@@ -163,7 +180,9 @@ class AsyncShell:
 
     async def aclose(self) -> None:
         """Same as `Shell.close`."""
-        self._is_closed = True
+        if self._root is not self:
+            return
+        self.is_closed = True
         home, self._home = self._home, None
         # Connections of another loop are closed by that loop, once the keeper has no reference left.
         if home is not None and home.loop is asyncio.get_running_loop() and home.pid == getpid():

@@ -6,14 +6,16 @@ import logging
 import os
 import re
 from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
 from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 from safeklaviyo._api.dialects import CurrentDialect, LegacyDialect
-from safeklaviyo._flows.call import Setup
+from safeklaviyo._flows.call import Setup, Shared
 from safeklaviyo._runtime import server as _target
-from safeklaviyo._runtime.senders import http as _http
+from safeklaviyo._runtime.senders.timeouts import LONGEST, timeouts
 from safeklaviyo._sending.retry import Line
 from safeklaviyo._version import VERSION
 from safeklaviyo.errors import ConfigurationError
@@ -22,11 +24,29 @@ from safeklaviyo.stores import default_url
 
 if TYPE_CHECKING:
     from safeklaviyo._api.dialects import Dialect
+    from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
 
 DialectName: TypeAlias = Literal["current", "legacy"]
 OnTaken: TypeAlias = Literal["refuse", "merge"]
 
+
+T = TypeVar("T")
+
+
+class Same(Enum):
+    """The type of `SAME`."""
+
+    SAME = "as it is"
+
+    def __repr__(self) -> str:
+        return "SAME"
+
+
+SAME: Final = Same.SAME
+"""Stands for an option that a view does not change. None cannot: it means no limit."""
+
+DEADLINE: Final = 30.0
 BASE_URL: Final = "https://a.klaviyo.com"
 REVISION: Final = "2026-10-15"
 
@@ -41,28 +61,65 @@ class Wiring:
     """What follows from a client's arguments; constructing it does no I/O.
 
     Attributes:
+        deadline: Seconds that a call about one person may take; None for no limit.
         account: The namespace of the map; None if Klaviyo has to be asked.
         fingerprint: A digest of the key, under which the account is remembered.
     """
 
     target: Target
+    timeouts: Timeouts
     dialect: Dialect
     policy: Policy
     retry: RetryPolicy
+    deadline: float | None
     account: str | None
     fingerprint: str
 
     def setup(self) -> Setup:
         """Return a new state for the calls of one client in one process."""
-        seconds, is_klaviyo = self.target.seconds, self.target.is_klaviyo
+        seconds, is_klaviyo = self.timeouts.longest, self.target.is_klaviyo
         return Setup(
             dialect=self.dialect,
             policy=self.policy,
             line=Line(self.retry, attempt=seconds, published=is_klaviyo),
-            account=self.account,
+            shared=Shared(self.account),
             fingerprint=self.fingerprint,
             attempt=seconds,
             drops_test_addresses=is_klaviyo and not self.policy.allow_test_addresses,
+            deadline=self.deadline,
+        )
+
+    def view_of(self, setup: Setup) -> Setup:
+        """Return a state for the calls of a view, which shares pacing, retry budget, account and calls in flight."""
+        seconds, line = self.timeouts.longest, setup.line
+        if seconds != line.attempt or self.retry is not line.policy:
+            line = line.view(self.retry, attempt=seconds)
+        return Setup(
+            dialect=self.dialect,
+            policy=self.policy,
+            line=line,
+            shared=setup.shared,
+            fingerprint=self.fingerprint,
+            attempt=seconds,
+            drops_test_addresses=self.target.is_klaviyo and not self.policy.allow_test_addresses,
+            deadline=self.deadline,
+        )
+
+    def with_options(self, timeout: object, deadline: object, policy: object, retry: object) -> Wiring:
+        """Return the same, but for what is not `SAME`.
+
+        Raises:
+            ConfigurationError: An option makes no sense.
+        """
+        return Wiring(
+            self.target,
+            self.timeouts if timeout is SAME else timeouts(timeout),
+            self.dialect,
+            self.policy if policy is SAME else _checked(policy, Policy),
+            self.retry if retry is SAME else _checked(retry, RetryPolicy),
+            self.deadline if deadline is SAME else _deadline(deadline),
+            self.account,
+            self.fingerprint,
         )
 
 
@@ -74,6 +131,7 @@ def wiring(
     policy: object,
     retry: object,
     timeout: object,
+    deadline: object,
     base_url: object,
     revision: object,
     dialect: object,
@@ -86,12 +144,28 @@ def wiring(
     # The key first: the headers hold it, and the map's account is remembered under its digest.
     key = _key(api_key)
     asked = _revision(revision)
-    target = _target.target(base_url, _headers(key, asked), *_http.limits(timeout))
+    target, limits = _target.target(base_url, _headers(key, asked)), timeouts(timeout)
     namespace, token = _name("account", account), _name("public_key", public_key)
-    if not isinstance(policy, Policy) or not isinstance(retry, RetryPolicy):
-        raise ConfigurationError("policy has to be a Policy, and retry a RetryPolicy")
+    decided, tried = _checked(policy, Policy), _checked(retry, RetryPolicy)
     spoken = _dialect(dialect, token, key, asked, is_klaviyo=target.is_klaviyo)
-    return Wiring(target, spoken, policy, retry, namespace or token, sha256(key.encode()).hexdigest()[:16])
+    digest = sha256(key.encode()).hexdigest()[:16]
+    return Wiring(target, limits, spoken, decided, tried, _deadline(deadline), namespace or token, digest)
+
+
+def _checked(given: object, kind: type[T]) -> T:
+    if not isinstance(given, kind):
+        raise ConfigurationError("policy has to be a Policy, and retry a RetryPolicy")
+    return given
+
+
+def _deadline(deadline: object) -> float | None:
+    if deadline is None:
+        return None
+    if isinstance(deadline, timedelta):
+        deadline = deadline.total_seconds()
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not 0 < deadline <= LONGEST:
+        raise ConfigurationError("deadline has to be a positive number of seconds, or None for no limit")
+    return float(deadline)
 
 
 def _name(argument: str, value: object) -> str | None:

@@ -1,6 +1,6 @@
-"""Where requests go: the host, the headers of every request, and how long an attempt may take.
+"""Where requests go: the host, and the headers of every request.
 
-Decided here: which hosts a key may be sent to. How requests travel is in `senders.http`.
+Decided here: which hosts a key may be sent to. How requests travel is in `senders`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from safeklaviyo.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KLAVIYO: Final = "a.klaviyo.com"
+    from safeklaviyo._api.messages import Request
 
-ROUNDING: Final = 1.25
-"""Seconds by which an attempt may outlast its limit: aiohttp rounds its timeouts up to whole seconds."""
+KLAVIYO: Final = "a.klaviyo.com"
 
 _BASE: Final = re.compile(r"(https?)://([a-z0-9._-]{1,253}|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.ASCII | re.IGNORECASE)
 
@@ -31,15 +30,11 @@ class Target:
     Attributes:
         base: The scheme and the host, with the port if there is one.
         headers: Those of every request, as they stand on the wire; the key is among them.
-        phases: How long each phase of an attempt may take, in seconds: ``connect``, ``read``, ``write``, ``pool``.
-        limit: How long all of them together may.
     """
 
     base: str
     host: str
     headers: tuple[tuple[bytes, bytes], ...]
-    phases: Mapping[str, float]
-    limit: float
 
     def __repr__(self) -> str:
         return f"Target({self.base!r})"
@@ -49,13 +44,19 @@ class Target:
         """Whether this is Klaviyo's own host."""
         return self.host.rstrip(".") == KLAVIYO
 
-    @property
-    def seconds(self) -> float:
-        """How long one attempt takes at the very most."""
-        return self.limit + ROUNDING
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether requests travel without TLS, on this machine."""
+        return not self.base.startswith("https:")
+
+    def headers_of(self, request: Request) -> list[tuple[bytes, bytes]]:
+        """Return the headers of a request, but for the length of its body."""
+        if request.body is None:
+            return list(self.headers)
+        return [*self.headers, (b"Content-Type", request.content_type.encode())]
 
 
-def target(base_url: object, headers: Mapping[str, str], phases: Mapping[str, float], limit: float) -> Target:
+def target(base_url: object, headers: Mapping[str, str]) -> Target:
     """Return where requests go.
 
     Raises:
@@ -71,7 +72,7 @@ def target(base_url: object, headers: Mapping[str, str], phases: Mapping[str, fl
     # As bytes, once for all requests of the client: this is on the path of every call (F-32).
     sent = {"Host": host + port, **headers}
     wire = tuple((name.encode(), value.encode()) for name, value in sent.items())
-    return Target(f"{scheme}://{host}{port}", host, wire, phases, limit)
+    return Target(f"{scheme}://{host}{port}", host, wire)
 
 
 def is_loopback(host: str) -> bool:

@@ -13,11 +13,12 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
 
-from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep
+from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep, StartDeadline
 from safeklaviyo._runtime.held_leases import PROMPT, Held
-from safeklaviyo._runtime.senders.http import ClientSender, SyncClient, check_client
-from safeklaviyo._runtime.senders.own import TransportSender
+from safeklaviyo._runtime.senders.client import ClientSender, SyncClient, check_client
+from safeklaviyo._runtime.senders.own import OwnSender
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
+from safeklaviyo.stores import patience
 from safeklaviyo.stores.calls import Acquire
 from safeklaviyo.stores.calls import Call as StoreEffect
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._runtime.config import Wiring
-    from safeklaviyo._runtime.senders.own import Sender
+    from safeklaviyo._runtime.senders.contract import Sender
     from safeklaviyo.stores.base import IdentityStore
 
 P = ParamSpec("P")
@@ -43,16 +44,27 @@ class _Process:
 
 
 class Shell:
-    """Carries out flows with blocking calls. Safe between threads; after a fork the child gets its own connections."""
+    """Carries out flows with blocking calls. Safe between threads; after a fork the child gets its own connections.
 
-    def __init__(self, wiring: Wiring, store: IdentityStore, client: SyncClient | None) -> None:
+    Args:
+        root: The shell whose connections, pacing and account this one shares; it has those of its own if None is given.
+    """
+
+    def __init__(
+        self, wiring: Wiring, store: IdentityStore, client: SyncClient | None, root: Shell | None = None
+    ) -> None:
         check_client(client, SyncClient)
         self._wiring = wiring
         self._client = client
         self._process: _Process | None = None
         self._locks: dict[int, Lock] = {}
-        self._is_closed = False
+        self.is_closed = False
+        self._root = root or self
         self.store = store
+
+    def view(self, wiring: Wiring) -> Shell:
+        """Return a shell that shares everything with this one, but for what the wiring says otherwise."""
+        return Shell(wiring, self.store, self._client, self._root)
 
     def run(self, operation: Callable[Concatenate[Setup, P], Flow[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Carry out an operation's flow, and return what it returns.
@@ -61,8 +73,9 @@ class Shell:
             ConfigurationError: The client is closed.
         """
         process = self._process
-        if process is None or process.pid != getpid():
+        if process is None or process.pid != getpid() or self._root.is_closed:
             process = self._start()
+        before = patience.current()
         flow, held = operation(process.setup, *args, **kwargs), None
         try:
             effect = next(flow)
@@ -87,6 +100,8 @@ class Shell:
             if held is not None and not isinstance(error, SafeKlaviyoError):
                 self._let_go(process.sender, held)
             raise
+        finally:
+            patience.restore(before)
 
     def _let_go(self, sender: Sender, held: Held) -> None:
         """Release the leases of a run that was cut off, if the map answers within `PROMPT` seconds.
@@ -109,20 +124,25 @@ class Shell:
             thread.join(PROMPT)
 
     def _start(self) -> _Process:
+        if self._root is not self:
+            shared = self._root._start()  # noqa: SLF001 - a shell, too
+            viewed = _Process(getpid(), self._wiring.view_of(shared.setup), shared.sender)
+            self._process = viewed
+            return viewed
         # A lock for each process: one that another thread held at the fork would never be released in the child.
         with self._locks.setdefault(getpid(), Lock()):
             process = self._process
             if process is None or process.pid != getpid():
-                check_open(is_closed=self._is_closed)
+                check_open(is_closed=self.is_closed)
                 target, client = self._wiring.target, self._client
                 check_process(client, None if process is None else process.pid)
-                sender: Sender = TransportSender(target) if client is None else ClientSender(target, client)
+                sender: Sender = OwnSender(target) if client is None else ClientSender(target, client)
                 self._process = process = _Process(getpid(), self._wiring.setup(), sender)
             return process
 
     def _perform(self, sender: Sender, effect: Effect[object]) -> Any:
         if isinstance(effect, Send):
-            return sender.send(effect.request)
+            return sender.send(effect.request, self._wiring.timeouts.within(effect.within))
         if isinstance(effect, StoreEffect):
             return effect.on(self.store)
         if isinstance(effect, Sleep):
@@ -130,8 +150,10 @@ class Shell:
         return ambient(effect)
 
     def close(self) -> None:
-        """Close what was opened here, but for the store. May be called twice."""
-        self._is_closed = True
+        """Close what was opened here, but for the store; a view has opened nothing. May be called twice."""
+        if self._root is not self:
+            return
+        self.is_closed = True
         process, self._process = self._process, None
         # After a fork the connections are the parent's, and closing them takes locks that it may have held.
         if process is not None and process.pid == getpid():
@@ -166,5 +188,8 @@ def ambient(effect: Effect[object]) -> Any:
         return time.monotonic()
     if isinstance(effect, Now):
         return time.time()
+    if isinstance(effect, StartDeadline):
+        patience.begin(effect.seconds)
+        return time.monotonic()
     assert isinstance(effect, NewId)
     return uuid4().hex

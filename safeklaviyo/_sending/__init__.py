@@ -1,1 +1,1 @@
-"""May a request be repeated, when, and how fast."""
+"""When a request is sent, whether it is repeated, and how fast."""

@@ -1,8 +1,8 @@
-"""How much a client may repeat itself, over all its calls.
+"""The retry budget of a client, over all its calls.
 
-Decided here: whether one more retry can be paid for. During an outage every call fails, and retries would multiply
-the load by the number of attempts; with a budget they stop soon, and a success here and there earns them back. The
-numbers are those of botocore's standard retry mode.
+Decided here: whether the budget pays for one more retry. During an outage every call fails, and retries would multiply
+the load by the number of attempts. With a budget they soon stop, and each success pays a little back. The numbers are
+those of botocore's standard retry mode.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Budget:
 
     @property
     def tokens(self) -> int:
-        """What is left."""
+        """The tokens that are left."""
         return self._tokens
 
     def take(self, cost: int) -> bool:
@@ -38,6 +38,7 @@ class Budget:
 
     def give(self, gain: int = SUCCESS_GAIN) -> None:
         """Put tokens back after a success: one, or what its last retry had cost."""
+        # Read without the lock, because the budget is nearly always full. A stale value costs a token at most.
         if self._tokens < self._capacity:
             with self._lock:
                 self._tokens = min(self._capacity, self._tokens + gain)

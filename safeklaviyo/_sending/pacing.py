@@ -1,17 +1,18 @@
 """How fast an endpoint may be called, so that Klaviyo never has to refuse.
 
-Decided here: how long a request waits for its turn. Nothing here sleeps or reads a clock: times come in, waits go out.
+Decided here: the time at which a request may be sent. Nothing here sleeps or reads a clock: the caller gives the time
+and gets a time back.
 
 Klaviyo counts an account's requests per endpoint in fixed windows of a second and of a minute, and does not say where
-a window begins (Klaviyo's *Rate limits and error handling*). A log of the times of sending, kept over a window of the
-same length that slides, holds for every position of Klaviyo's. What Klaviyo says about itself corrects it: its
-``RateLimit-Limit`` replaces the published limits, and ``RateLimit-Remaining: 0`` or a ``Retry-After`` closes the
-endpoint for everybody until then, because other programs draw on the same account.
+a window begins (Klaviyo's *Rate limits and error handling*). So the times of sending are kept in a log, over a sliding
+window of the same length: what fits into every sliding window fits into Klaviyo's. Klaviyo's answers correct the
+limits. A ``RateLimit-Limit`` replaces the published limits. A ``RateLimit-Remaining: 0`` or a ``Retry-After`` closes
+the endpoint for all calls of this client, because other programs may use up the same account's limits.
 
 No library fits. `aiolimiter` has one rate, asyncio's clock and its sleeps. `limits` reads `time.time` itself and says
-yes or no without keeping a place in the queue. `pyrate-limiter`'s in-memory bucket is the nearest: it takes times from
-outside, but in whole milliseconds, gives no place in the queue to what it turns down, so that all waiters wake for the
-same slot, and cannot be closed by a header. None of them learns from an answer.
+yes or no without reserving a slot. `pyrate-limiter`'s in-memory bucket is the nearest: it takes times from outside, but
+in whole milliseconds. It reserves no slot for a request that has to wait, so that all waiters wake for the same slot,
+and no header can close it. None of them learns from an answer.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Pacer:
     """The queues of one client, one for each endpoint. Safe to share between threads and tasks.
 
     Args:
-        published: Whether to begin with Klaviyo's published limits; otherwise an endpoint is free until an answer
-            names its limits, which suits a host that is not Klaviyo's.
+        published: Whether to begin with Klaviyo's published limits. Otherwise an endpoint has no limits until an answer
+            names them, which suits a host that is not Klaviyo's.
     """
 
     def __init__(self, *, published: bool = True) -> None:
@@ -49,29 +50,31 @@ class Pacer:
         self._queues: dict[str, _Queue] = {}
 
     def reserve(self, endpoint: Endpoint, at: float, *, until: float = math.inf, held: float | None = None) -> float:
-        """Take the next free place in an endpoint's queue and return its time; `at` means now.
+        """Reserve the next free slot in an endpoint's queue, and return its time; `at` means "send now".
 
-        Places are given in the order of asking. A place later than `until` is named, but not taken.
+        Slots are given in the order of the calls. A slot later than `until` is returned, but not reserved.
 
         Args:
             at: Now, by the clock that all calls use.
-            until: The latest time that is of use.
-            held: The place taken before and waited for. Asked again with it, the answer is now, unless its time has
-                not come or the endpoint was closed since. A place given up stays counted, which errs on the safe
-                side.
+            until: The latest time at which the caller can use a slot.
+            held: The slot that this request has reserved before and waited for. Then the answer is `at`, unless
+
+                - the slot's time has not come yet: the answer is `held` again;
+                - an answer has closed the endpoint since: the answer is a new slot. The old one stays in the log, which
+                  errs on the safe side.
         """
         return self._queue(endpoint).reserve(at, until, held)
 
     def has_news(self, endpoint: Endpoint, response: Response) -> bool:
-        """Whether an answer says anything that `learn` should know; cheap, and mostly False."""
+        """Whether `learn` would change anything after this answer. Cheap, and nearly always False."""
         headers = response.headers
         limit = headers.get("ratelimit-limit")
-        if limit is not None and limit != self._queue(endpoint).told:
+        if limit is not None and limit != self._queue(endpoint).adopted:
             return True
         return headers.get("ratelimit-remaining") == "0" or response.status == 429
 
     def learn(self, endpoint: Endpoint, response: Response, at: float, *, retry_after: float | None = None) -> None:
-        """Correct an endpoint's limits by what an answer says.
+        """Correct an endpoint's limits by the headers of an answer.
 
         Args:
             at: When the answer came.
@@ -93,16 +96,16 @@ class Pacer:
 
 
 class _Queue:
-    """The places taken at one endpoint: a sorted log as long as the largest limit.
+    """The slots reserved at one endpoint: a sorted log as long as the largest limit.
 
     Attributes:
-        told: The last ``RateLimit-Limit`` adopted, as it stood.
+        adopted: The last ``RateLimit-Limit`` that was adopted, unparsed, to notice another one cheaply.
     """
 
-    __slots__ = ("_closed_until", "_lock", "_log", "_spans", "_windows", "told")
+    __slots__ = ("_closed_until", "_lock", "_log", "_spans", "_windows", "adopted")
 
     def __init__(self, windows: dict[int, int]) -> None:
-        self.told = ""
+        self.adopted = ""
         self._lock = Lock()
         self._closed_until = -math.inf
         self._log: deque[float] = deque()
@@ -111,7 +114,7 @@ class _Queue:
     def _set(self, windows: dict[int, int]) -> None:
         self._windows = windows
         self._spans = tuple((limit, seconds + MARGIN) for seconds, limit in windows.items())
-        # Growing loses nothing: what the smaller log has dropped is already outside its window.
+        # A longer log lacks nothing: the slots that the shorter one has dropped are outside of every window by now.
         self._log = deque(self._log, maxlen=max(windows.values(), default=0))
 
     def reserve(self, at: float, until: float, held: float | None) -> float:
@@ -120,22 +123,24 @@ class _Queue:
                 return held
             if held is not None and self._closed_until <= max(at, held):
                 return at
-            place = max(at, self._closed_until)
+            slot = max(at, self._closed_until)
             log = self._log
             taken = len(log)
-            if taken and log[-1] > place:
-                place = log[-1]
+            # Not before the last reserved slot, so that the log stays sorted and calls are sent in their order.
+            if taken and log[-1] > slot:
+                slot = log[-1]
+            # A window of `limit` requests has room as soon as the slot `limit` places back in the log has left it.
             for limit, span in self._spans:
-                if taken >= limit and (free := log[taken - limit] + span) > place:
-                    place = free
-            if place <= until:
-                log.append(place)
-            return place
+                if taken >= limit and (free := log[taken - limit] + span) > slot:
+                    slot = free
+            if slot <= until:
+                log.append(slot)
+            return slot
 
-    def adopt(self, told: str) -> None:
-        windows = {int(seconds): int(limit) for limit, seconds in _WINDOW.findall(told)}
+    def adopt(self, header: str) -> None:
+        windows = {int(seconds): int(limit) for limit, seconds in _WINDOW.findall(header)}
         with self._lock:
-            self.told = told or self.told
+            self.adopted = header or self.adopted
             if (merged := {**self._windows, **windows}) != self._windows:
                 self._set(merged)
 

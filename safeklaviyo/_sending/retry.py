@@ -1,13 +1,13 @@
-"""Sending one request: in its turn, repeated where that is safe, with the outcome that is known in the end.
+"""Sending one request: in its turn, and repeated where that is safe.
 
-Decided here: whether a failed request may be repeated, when, how often, and what its outcome is. Not here: what is in
-a request or an answer (`_api`), how long an endpoint's queue is (`pacing`), how much may be repeated over all calls
-(`budget`).
+Decided here: whether a failed request may be repeated, when, how often, and whether Klaviyo may have carried it out
+(the outcome). Not here: what is in a request or an answer (`_api`), when an endpoint's queue has a free slot
+(`pacing`), how much may be repeated over all calls (`budget`).
 
 The policy is tenacity's: stop, wait and retry callables, driven through `BaseRetrying.iter`, which does no I/O.
 
-- A call enters it only after a first failure, with that failure as its first attempt. A call that succeeds pays nothing
-  for it (F-33).
+- A call enters the policy only after a first failure, with that failure as the first attempt. A call that succeeds at
+  once does not pay for the policy (F-33).
 - tenacity reads `time.monotonic` itself. The deadline is therefore counted here, on the `Monotonic` effect.
 """
 
@@ -85,12 +85,13 @@ class Exchange:
 
 
 class Line:
-    """What all calls of one client share: pacing, retry budget and retry policy. Safe between threads and tasks.
+    """The pacer, the retry budget and the retry policy of one client. Safe between threads and tasks.
 
     Args:
         random: Returns a number from 0 up to, and without, 1.
         attempt: The seconds that one attempt can take, from its sending to its answer or timeout.
         published: Whether Klaviyo's published limits hold for this host; see `Pacer`.
+        shared: The line whose pacer and budget this one shares; it has its own if None is given.
     """
 
     def __init__(
@@ -100,16 +101,18 @@ class Line:
         random: Callable[[], float] = _random.random,
         attempt: float = 10.0,
         published: bool = True,
+        shared: Line | None = None,
     ) -> None:
         self.policy = policy
         self.attempt = attempt
-        self.pacer: Pacer = Pacer(published=published)
-        self.budget: Budget = Budget()
+        self.pacer: Pacer = Pacer(published=published) if shared is None else shared.pacer
+        self.budget: Budget = Budget() if shared is None else shared.budget
+        self._random = random
         self._are_all_made = stop_after_attempt(policy.max_attempts)
         ceiling = wait_exponential(multiplier=FIRST_BACKOFF, max=policy.max_delay)
 
         def wait(state: RetryCallState) -> float:
-            # Random, so that many callers that failed together do not come back together. A ``Retry-After`` is a floor.
+            # Random, so that many calls that failed together are not repeated together. A ``Retry-After`` is a floor.
             asked = _failed(state).error.retry_after
             return random() * ceiling(state) if asked is None else asked + random()
 
@@ -120,11 +123,15 @@ class Line:
             retry_error_callback=_failed,
         )
 
+    def view(self, policy: RetryPolicy, *, attempt: float) -> Line:
+        """Return a line with another policy, which shares the pacer and the budget."""
+        return Line(policy, random=self._random, attempt=attempt, shared=self)
+
     def _is_over(self, state: RetryCallState) -> bool:
         failed = _failed(state)
         is_too_long = (failed.error.retry_after or 0.0) > self.policy.max_delay
         is_too_late = failed.at + state.upcoming_sleep > failed.deadline
-        # The budget comes last, because asking it takes from it: a repeat that another limit forbids must cost nothing.
+        # The budget last, because `take` pays: a repeat that another limit forbids must cost nothing.
         return self._are_all_made(state) or is_too_long or is_too_late or not self.budget.take(failed.cost)
 
 
@@ -189,7 +196,7 @@ def transmit(
     In all these errors
 
     - `outcome` is ``"unknown"`` if Klaviyo may have carried out any attempt of a write;
-    - `may_retry` says whether the same call is safe, and of any use, later.
+    - `may_retry` says whether the same call is safe later, and can succeed.
     """
     # The first attempt is made outside the retry policy, so that a call that succeeds does not pay for it (F-33).
     sender = _Sender(line, request, accept, again, before)
@@ -208,8 +215,8 @@ def transmit(
 
 def _patience(state: RetryCallState) -> float | None:
     """Return the seconds to wait after a failure before the next attempt; None if there is to be none."""
-    # One controller serves all calls of a client. `begin` clears what it keeps of the step before, which may have been
-    # another call's or in another thread. What belongs to this call is in `state`.
+    # One `Retrying` serves all calls of a client. `begin` clears what it keeps of its last step, which may have been
+    # another call's. It keeps that for each thread, and everything that belongs to this call is in `state`.
     state.retry_object.begin()
     step = state.retry_object.iter(state)
     return float(step) if isinstance(step, DoSleep) else None
@@ -217,7 +224,7 @@ def _patience(state: RetryCallState) -> float | None:
 
 def _persist(sender: _Sender, failed: _Failed) -> Flow[Exchange | SafeKlaviyoError]:
     """Repeat after a first failure, as long as the policy says so; return the answer, or the error to raise."""
-    # A doubt never goes away: a later attempt that Klaviyo refuses says nothing about an earlier one.
+    # A doubt stays: if Klaviyo refuses a later attempt, an earlier one may still have been carried out (P7).
     doubt = False
     state = RetryCallState(sender.line.retrying, None, (), {})
     while True:
@@ -236,7 +243,7 @@ def _persist(sender: _Sender, failed: _Failed) -> Flow[Exchange | SafeKlaviyoErr
         if isinstance(result, Response):
             sender.line.budget.give(failed.cost)
             return Exchange(result, doubt=doubt)
-        # No attempt was made this time. The failure before says more to the caller than the length of the queue.
+        # No attempt was made this time. The failure before it is what the caller has to know of, not the long queue.
         if result.failure is Failure.CROWDED:
             return _verdict(failed, doubt=doubt)
         failed = result
@@ -292,36 +299,36 @@ class _Sender:
         return response
 
     def pause(self, seconds: float) -> Flow[None]:
-        """Wait, and note that what the request says may be out of date afterwards."""
-        # The lease has to outlive the wait and the attempt after it, or another call takes it over in between.
+        """Wait, and note that the request has to be built again, because its content may be out of date then."""
+        # The lease has to outlive the wait and the attempt after it. Otherwise another call takes it over in between.
         if self._before is not None:
             yield from self._before(seconds + self.line.attempt)
         yield from Sleep(seconds)
         self._has_waited = True
 
     def _turn(self) -> Flow[_Failed | None]:
-        """Wait for this request's place in the queue; return a failure if the place would come after the deadline."""
-        place: float | None = None
-        # In a loop, because an answer to another call can move the places while this one waits.
+        """Wait for a free slot in the endpoint's queue; return a failure if there is none before the deadline."""
+        slot: float | None = None
+        # In a loop, because an answer to another call can close the endpoint while this one waits.
         while True:
             if self._has_waited and self._again is not None:
                 self._request = yield from self._again()
             at = yield from _CLOCK
             if self._deadline is None:
                 self._deadline = at + self.line.policy.deadline
-            place = self.line.pacer.reserve(self._request.endpoint, at, until=self._deadline, held=place)
-            if place > self._deadline:
-                return _Failed(self._request.repeat, Failure.CROWDED, _crowded(place - at), at, self._deadline)
-            if place <= at:
+            slot = self.line.pacer.reserve(self._request.endpoint, at, until=self._deadline, held=slot)
+            if slot > self._deadline:
+                return _Failed(self._request.repeat, Failure.CROWDED, _crowded(slot - at), at, self._deadline)
+            if slot <= at:
                 break
-            yield from self.pause(place - at)
+            yield from self.pause(slot - at)
         # The last step before the request leaves: a lease that was taken over stops it here (P4).
         if self._before is not None:
             yield from self._before(self.line.attempt)
         return None
 
     def _distrust(self, response: Response) -> Flow[_Failed]:
-        """Make a failure of an answer that is not Klaviyo's: nothing is concluded from its status or body (F-34)."""
+        """Return the failure for an answer that is not Klaviyo's: what Klaviyo did is unknown (F-34)."""
         if response.status == 429 or response.status >= 500:
             # A proxy's 429 or 5xx means "later", as Klaviyo's does, so the caller gets the same error for both.
             return (yield from self._examine(response, Failure.FOREIGN))
@@ -330,8 +337,8 @@ class _Sender:
         return (yield from self._failed(Failure.FOREIGN, error))
 
     def _examine(self, response: Response, failure: Failure | None = None) -> Flow[_Failed]:
-        """Make a failure of an answer, and let the pacer learn from it."""
-        # The time of day is asked for only where the header is a date, which nothing else can read (F-20).
+        """Return the failure for an answer, and let the pacer learn from the answer."""
+        # The wall clock is read only for a ``Retry-After`` that is a date (F-20).
         is_date = "retry-after" in response.headers and retry_after(response.headers) is None
         now = (yield from Now()) if is_date else None
         error = error_from(response, outcome="not_applied", now=now)
@@ -342,8 +349,8 @@ class _Sender:
     def _failed(self, failure: Failure, error: SafeKlaviyoError) -> Flow[_Failed]:
         at = yield from _CLOCK
         assert self._deadline is not None
-        # From Python 3.12 on the traceback's frames hold the frames of this flow, and those hold the error: a cycle
-        # (F-32). What the transport met stays reachable as the error's cause.
+        # Without its traceback: from Python 3.12 on the traceback's frames hold the frames of this flow, which hold the
+        # error, and this reference cycle would outlive the call (F-32). The transport's own error stays the cause.
         failed = _Failed(self._request.repeat, failure, error.with_traceback(None), at, self._deadline)
         error.outcome = "unknown" if failed.leaves_doubt else "not_applied"
         return failed

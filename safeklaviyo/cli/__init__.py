@@ -1,7 +1,7 @@
-"""The command line: what becomes of a command, and of what goes wrong in it.
+"""The command line: runs a command, and turns its failures into exit codes.
 
-Decided here: the exit codes. A failure that was foreseen is one line on stderr, never a traceback, and holds no secret
-(P8). What the commands are called is in `_arguments`; each stands in a module beside.
+Decided here: the exit codes. An expected failure is one line on stderr, without a traceback and without a secret (P8).
+The commands' names are in `_arguments`; each command is a function in one of the modules beside.
 """
 
 from __future__ import annotations
@@ -34,12 +34,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; else those of the process.
 
     Returns:
-        0 if it did what was asked; 1 if it could not, or found something amiss; 2 if it was called wrongly or needs a
-        package that is not installed; 130 after Ctrl-C; 141 if nobody reads its output any more.
+        One of
+
+        - 0: the command did what was asked;
+        - 1: it could not, or found something wrong;
+        - 2: it was called wrongly, or needs a package that is not installed;
+        - 130: Ctrl-C;
+        - 141: the reader of its output has gone.
     """
     cast("TextIOWrapper", sys.stdout).reconfigure(encoding="utf-8", errors="backslashreplace")
     arguments = parser().parse_args(argv)
     try:
+        # Imported by name, so that a command loads only what it needs itself.
         command = getattr(import_module(f"safeklaviyo.cli.{arguments.module}"), arguments.function)
         status: int = command(arguments)
         sys.stdout.flush()
@@ -47,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more when it ends.
+        # Python flushes stdout once more when it ends, which would fail again, with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except MissingExtraError as error:

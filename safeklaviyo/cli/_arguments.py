@@ -1,4 +1,4 @@
-"""The commands' names, arguments and help. What they do is in the module that each names; none is imported here."""
+"""The commands' names, arguments and help. Each names the function that runs it; none of these is imported here."""
 
 from __future__ import annotations
 
@@ -16,48 +16,56 @@ if TYPE_CHECKING:
 _EPILOG = """\
 exit codes:
   0    done
-  1    it could not be done, or something is amiss (a row refused, a check failed, no such binding)
+  1    it could not be done, or something is wrong (a row refused, a check failed, no such binding)
   2    called wrongly, or a package is missing
   130  Ctrl-C
-  141  nobody reads the output any more
+  141  the reader of the output has gone
 
 environment: KLAVIYO_API_KEY is the private key, SAFEKLAVIYO_STORE the identity map's URL."""
 
 _IMPORT = """\
-Add to the identity map what the shop knows already. Nothing is sent to Klaviyo.
+Add the shop's customers to the identity map. Nothing is sent to Klaviyo.
 
-CSV has a header of external_id, email, profile_id and phone_number, of which email has to be there; JSON lines are
-objects with these names. Each row is taken on its own merits, a thousand in one transaction. One that is there already
-counts as unchanged, so an import that was interrupted may simply be run again; --resume also spares it the rows that
-were done. One that is refused is reported on stderr by its line, with the reason; the others are added.
-Of a cell that begins with ' and then = + - @ or another ' the first ' is left out, as `bindings export` puts it there.
+CSV has a header of external_id, email, profile_id and phone_number; email has to be there. JSON lines are objects with
+these names. A thousand rows are one transaction, and each row is checked by itself:
+
+  added      it is new, or completes a customer
+  unchanged  the map has it already. So an interrupted import may simply be run again; --resume skips what was done
+  refused    its line and the reason are reported on stderr; the other rows are added
+
+If a cell begins with ' and then = + - @ or another ', the first ' is left out, because `bindings export` adds it.
 """
 
 _EXPORT = """\
-Write the customers of the identity map, as `bindings import` reads them; their former addresses are not among them.
+Write the customers of the identity map as `bindings import` reads them, without their former addresses.
 
-A file is replaced when all is written, not before, and may be read by its owner only. In CSV a cell that a spreadsheet
-would take for a formula gets a ' before it, phone numbers included; JSON lines have everything as it is.
+An existing file is replaced only when all is written. The file may be read by its owner only. In CSV, a cell that a
+spreadsheet would take for a formula, such as a phone number, gets a ' before it; JSON lines have everything as it is.
 """
 
 _MIGRATE = """\
-Make the tables of an identity map in PostgreSQL, where they are missing; nothing else ever does. Other stores need no
-such thing. The schema is the URL's parameter schema, as in postgresql://host/shop?schema=klaviyo, or else safeklaviyo.
+Create the tables of an identity map in PostgreSQL, where they are missing. No other command and no client creates them.
+Other stores need no migration. The schema is the URL's parameter schema, as in postgresql://host/shop?schema=klaviyo,
+or else safeklaviyo.
 """
 
 _COPY = """\
 Copy an account's identity map from one store to another, and compare the two at the end, by count and by checksum.
 
-FROM and TO have to be idle: stop whatever uses FROM, call recover() of a client on it, and let nobody use TO before the
-copy is done. Where somebody writes to one of them, or a change was interrupted, nothing is copied; what changes in FROM
-while it is copied makes the comparison fail.
+FROM and TO have to be idle. Stop all programs that use FROM, call recover() of a client on it, and use TO only after
+the copy is done. Nothing is copied while a call writes to one of them, or while an interrupted change is left in one. A
+change in FROM during the copy makes the comparison fail.
 
-Carried are the customers, their former identifiers with their times, the journal of what changed about them, by which
-recheck_changes() knows whom to look at, and the notes, which say who was erased. Not carried are leases and intents,
-and what the journal says of customers who are not in the map any more.
+What is copied:
 
-TO is empty, or has what an earlier run left there: what is there counts as copied, so that a copy may simply be run
-again; --resume also spares it what was done. A customer of whom TO says otherwise is refused.
+  - the customers, and their former identifiers with the times;
+  - the journal of their changes, from which recheck_changes() takes the customers to check;
+  - the notes, which have the tombstones of erased customers.
+
+What is not: leases and intents, and the journal's rows about customers who are not in the map any more.
+
+TO is empty, or has what an earlier run copied, which counts as copied. So an interrupted copy may simply be run again;
+--resume skips what was done. A customer that contradicts one in TO is refused.
 """
 
 
@@ -78,6 +86,7 @@ class _Parser(ArgumentParser):
     """A parser that leaves the lines of its texts as they are."""
 
     def __init__(self, **settings: Any) -> None:
+        # No abbreviations: a later option could make a script's abbreviation ambiguous.
         super().__init__(formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
 
 
@@ -85,9 +94,9 @@ def _command(commands: Commands, name: str, does: str, runs: str, more: str | No
     """Add a command.
 
     Args:
-        does: One sentence for the list of commands.
-        runs: The module and the function.
-        more: What its own help says instead.
+        does: One sentence, for the list of commands.
+        runs: The module and the function, such as ``"_map.get"``.
+        more: The text of the command's own help; else the sentence.
     """
     module, _, function = runs.partition(".")
     command = commands.add_parser(name, help=does, description=more or does)
@@ -100,7 +109,7 @@ def _add_simulation(commands: Commands) -> None:
         "Run a shop's day against a pretend Klaviyo, once with plain HTTP calls and once with safeklaviyo, and compare."
     )
     demo = _command(commands, "demo", does, "_simulation.demo", f"{does}\nNeeds neither a key nor the network.")
-    demo.add_argument("--customers", type=_customers, default=20, metavar="N", help="how many the shop has (20)")
+    demo.add_argument("--customers", type=_customers, default=20, metavar="N", help="the number of customers (20)")
     demo.add_argument("--json", action="store_true", help="print the numbers as JSON")
     simulate = _command(
         commands, "simulate", "Serve a pretend Klaviyo on this machine until Ctrl-C.", "_simulation.simulate"
@@ -112,13 +121,11 @@ def _add_simulation(commands: Commands) -> None:
         default="gone",
         help="how the retired Track, Identify and People endpoints answer: as they did, or 410 (gone)",
     )
-    simulate.add_argument(
-        "--rate-limits", action="store_true", help="refuse what is more than Klaviyo allows, with 429"
-    )
+    simulate.add_argument("--rate-limits", action="store_true", help="answer 429 to more requests than Klaviyo allows")
 
 
 def _add_explain(commands: Commands) -> None:
-    does = "Say what a call about this person would do, and by which rule; reads the identity map only."
+    does = "Print what a call about this person would do, and by which rule; reads the identity map only."
     explain = _command(commands, "explain", does, "_map.explain")
     _add_person(explain)
     explain.add_argument("--phone", help="a phone number, which never decides")
@@ -126,16 +133,16 @@ def _add_explain(commands: Commands) -> None:
 
 
 def _add_bindings(commands: Commands) -> None:
-    group = commands.add_parser("bindings", help="Look into the identity map, fill it, copy it.")
+    group = commands.add_parser("bindings", help="Read, fill and export the identity map.")
     verbs = group.add_subparsers(metavar="COMMAND", required=True)
     _add_import(verbs)
     export = _command(
         verbs, "export", "Write the map's customers as CSV or JSON lines.", "_transfer.export_file", _EXPORT
     )
-    _add_file(export, "where to; - for stdout")
+    _add_file(export, "the file to write; - for stdout")
     _add_map(export)
     get = _command(verbs, "get", "Print one customer of the map as JSON.", "_map.get")
-    does = "Forget one customer of the map, former addresses included; the profile in Klaviyo stays."
+    does = "Remove one customer from the map, former addresses included; the profile in Klaviyo stays."
     for verb in (get, _command(verbs, "remove", does, "_map.remove")):
         _add_person(verb)
         _add_map(verb)
@@ -143,33 +150,33 @@ def _add_bindings(commands: Commands) -> None:
 
 def _add_import(verbs: Commands) -> None:
     command = _command(verbs, "import", "Add customers from CSV or JSON lines.", "_transfer.import_file", _IMPORT)
-    _add_file(command, "where from; - for stdin")
+    _add_file(command, "the file to read; - for stdin")
     command.add_argument(
         "--trusted",
         action="store_true",
-        help="take the rows as checked with Klaviyo just now; otherwise each is checked when it is first used",
+        help="the rows were checked with Klaviyo just now; otherwise each is checked when it is first used",
     )
     command.add_argument(
         "--resume",
         action="store_true",
-        help="keep in FILE.progress how far it got, and go on from there if that file is there",
+        help="save the progress in FILE.progress, and go on from there if that file exists",
     )
-    command.add_argument("--refused", metavar="FILE", help="keep the refused rows there, as they stand")
+    command.add_argument("--refused", metavar="FILE", help="write the refused rows to this file, unchanged")
     _add_map(command)
 
 
 def _add_store(commands: Commands) -> None:
-    group = commands.add_parser("store", help="Make the identity map's tables, move it to another store.")
+    group = commands.add_parser("store", help="Create the identity map's tables, or copy the map to another store.")
     verbs = group.add_subparsers(metavar="COMMAND", required=True)
-    migrate = _command(verbs, "migrate", "Make the tables in PostgreSQL.", "_store.migrate", _MIGRATE)
+    migrate = _command(verbs, "migrate", "Create the tables in PostgreSQL.", "_store.migrate", _MIGRATE)
     migrate.add_argument("--store", metavar="URL", help="the identity map; else SAFEKLAVIYO_STORE")
-    migrate.add_argument("--schema", metavar="NAME", help="another schema than the URL's")
-    migrate.add_argument("--sql", action="store_true", help="only print the SQL, for those who run their migrations")
+    migrate.add_argument("--schema", metavar="NAME", help="a schema, in place of the URL's")
+    migrate.add_argument("--sql", action="store_true", help="only print the SQL, for a migration of your own")
     copy = _command(verbs, "copy", "Copy an account's map from one store to another.", "_store.copy", _COPY)
     copy.add_argument("source", metavar="FROM", help="the URL of the store that has the map")
     copy.add_argument("target", metavar="TO", help="the URL of the store that gets it")
-    copy.add_argument("--account", metavar="ID", required=True, help="whose map: the six-character public key")
-    copy.add_argument("--resume", action="store_true", help="go on where an earlier run from the same FROM stopped")
+    copy.add_argument("--account", metavar="ID", required=True, help="the map's account: the six-character public key")
+    copy.add_argument("--resume", action="store_true", help="go on where an earlier copy from the same FROM stopped")
 
 
 def _add_doctor(commands: Commands) -> None:
@@ -184,9 +191,7 @@ def _add_person(command: ArgumentParser) -> None:
 
 def _add_file(command: ArgumentParser, help_text: str) -> None:
     command.add_argument("file", metavar="FILE", help=help_text)
-    command.add_argument(
-        "--format", choices=("csv", "jsonl"), help="otherwise by the file's name; CSV where it says nothing"
-    )
+    command.add_argument("--format", choices=("csv", "jsonl"), help="else by the ending of the file's name, or CSV")
 
 
 def _add_map(command: ArgumentParser) -> None:
@@ -196,10 +201,10 @@ def _add_map(command: ArgumentParser) -> None:
     command.add_argument(
         "--account",
         metavar="ID",
-        help="whose map: the six-character public key; else Klaviyo is asked once, with KLAVIYO_API_KEY",
+        help="the map's account: the six-character public key; else Klaviyo is asked, with KLAVIYO_API_KEY",
     )
     command.add_argument(
-        "--base-url", metavar="URL", default="https://a.klaviyo.com", help="another host than Klaviyo's"
+        "--base-url", metavar="URL", default="https://a.klaviyo.com", help="a host in place of Klaviyo's"
     )
 
 

@@ -1,6 +1,6 @@
-"""How far an import got: a small file beside the one that is imported.
+"""The progress of an import: a small file beside the one that is imported.
 
-It is written after each thousand rows that the map has taken, so that it may be behind but never ahead.
+The file is written after each thousand rows, when the map has them. So it may be behind the map, but never ahead.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Checkpoint:
-    """How far one import got.
+    """The progress of one import.
 
     Attributes:
-        path: Where that is kept.
-        subject: A digest of what is imported and where to: another import does not go on from here.
+        path: The progress file.
+        subject: A digest of the imported file, the store and the options: another import must not go on from here.
     """
 
     path: Path
@@ -36,20 +36,21 @@ class Checkpoint:
         """Return the checkpoint of an import.
 
         Raises:
-            ConfigurationError: It comes from stdin.
+            ConfigurationError: The import reads stdin, which cannot be read again.
         """
         if arguments.file == "-":
             raise ConfigurationError("stdin cannot be resumed; give a file")
         stat = Path(arguments.file).stat()
-        whose = arguments.account or os.environ["KLAVIYO_API_KEY"]
-        subject = (stat.st_size, stat.st_mtime_ns, store_url(arguments), whose, arguments.format, arguments.trusted)
+        # The key stands for the account where none is given; only the digest of both is written.
+        account = arguments.account or os.environ["KLAVIYO_API_KEY"]
+        subject = (stat.st_size, stat.st_mtime_ns, store_url(arguments), account, arguments.format, arguments.trusted)
         return cls(Path(f"{arguments.file}.progress"), sha256(json.dumps(subject).encode()).hexdigest())
 
     def rows(self) -> int:
         """Return how many rows are done.
 
         Raises:
-            ConfigurationError: The file is of another import.
+            ConfigurationError: The file belongs to another import.
         """
         try:
             subject, rows = self.path.read_text("ascii").split()
@@ -58,11 +59,12 @@ class Checkpoint:
         except ValueError:
             subject, rows = "", "0"
         if subject != self.subject:
-            raise ConfigurationError("the .progress file beside is of another import; remove it to begin anew")
+            raise ConfigurationError("the .progress file beside is of another import; remove it to start again")
         return int(rows)
 
     def save(self, rows: int) -> None:
-        """Write down how many rows are done."""
+        """Write how many rows are done."""
+        # Replaced in one step: a process that is killed here leaves the old file or the new one, whole.
         new = self.path.with_name(self.path.name + ".new")
         new.write_text(f"{self.subject} {rows}\n", "ascii")
         new.replace(self.path)

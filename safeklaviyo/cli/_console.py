@@ -1,4 +1,4 @@
-"""What the commands share to talk to people: lines, progress, and the packages that this needs."""
+"""The commands' output: lines, progress bars, and the message for a package that is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class MissingExtraError(Exception):
 
 
 def require(*packages: str, extra: str) -> None:
-    """Check that optional packages are there.
+    """Check that optional packages are installed.
 
     Raises:
         MissingExtraError: One is not.
@@ -41,10 +41,10 @@ def progress(what: str, total: int | None) -> Generator[Callable[[int], None]]:
     """Show a progress bar, if stderr is a terminal and rich is installed.
 
     Args:
-        total: What there is to do; None if that is not known.
+        total: How much there is to do; None if that cannot be said.
 
     Yields:
-        What to call with how much is done by now.
+        A function to call with how much is done by now.
     """
     if not sys.stderr.isatty() or find_spec("rich") is None:
         yield lambda _: None

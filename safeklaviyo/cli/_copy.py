@@ -1,10 +1,13 @@
-"""A copy of an account's map on its way from one store to another, and the comparison at its end.
+"""Copying an account's map from one store to another, and the comparison at the end.
 
-Decided here: what a copy carries, and when it counts as done. Carried are the customers, their former identifiers with
-the times at which they became so, the journal of what changed about them, and the notes, among them the marks of those
-who were erased; leases and intents are not, so that both maps have to be idle. Everything is read and written part by
-part, so that memory does not grow with the map, and what is there already counts as written. How far a copy got is a
-note in the map that is written to, so that it vanishes with that map.
+Decided here:
+
+- what is copied: the customers, their former identifiers with the times of retirement, the journal of their changes,
+  and the notes, which include the tombstones of erased customers. Leases and intents are not copied, so both maps have
+  to be idle;
+- everything is read and written part by part, so that memory does not grow with the map;
+- rows that the target has already count as copied, so that a copy can be repeated;
+- the progress of a copy is a note in the target, so that it disappears with the target.
 """
 
 from __future__ import annotations
@@ -24,13 +27,13 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.base import IdentityStore, JournalRow, Match
 
     Phase: TypeAlias = Literal["customers", "journal rows", "notes"]
-    Told: TypeAlias = tuple[Binding, JournalRow]
+    RowOfBinding: TypeAlias = tuple[Binding, JournalRow]
 
 AT_ONCE: Final = 1000
-"""Customers to a transaction, rows of the journal to one, and notes to a part."""
+"""Customers, or rows of the journal, in one transaction; notes in one part."""
 
-PLACE: Final = "copied up to"
-"""The name of the note that says how far a copy got."""
+PROGRESS: Final = "copied up to"
+"""The name of the note with the progress of a copy."""
 
 _MODULUS: Final = 2**256
 
@@ -40,7 +43,7 @@ class Map:
     """One account's map in a store, read part by part.
 
     Attributes:
-        name: What the command calls it.
+        name: ``"FROM"`` or ``"TO"``, for messages.
     """
 
     store: IdentityStore
@@ -48,7 +51,7 @@ class Map:
     name: str
 
     def customers(self, after: str | None = None) -> Iterator[tuple[tuple[Binding, ...], str | None]]:
-        """Yield the customers behind a place, each part with the place behind it; None after the last."""
+        """Yield parts of the customers, each with the cursor after it, which is None after the last part."""
         while True:
             page = self.store.page(self.account, after=after, limit=AT_ONCE)
             yield page.bindings, page.next
@@ -60,49 +63,51 @@ class Map:
         """Return what is retired from these customers."""
         return self.store.former(self.account, bindings)
 
-    def journal(self, after: str | None = None) -> Iterator[tuple[list[Told], str | None]]:
-        """Yield the journal's rows behind a place with whom they are about, but for those about somebody who is gone.
+    def journal(self, after: str | None = None) -> Iterator[tuple[list[RowOfBinding], str | None]]:
+        """Yield parts of the journal, each with the cursor after it. Each row comes with the binding that it is about.
 
-        Each part comes with the place behind it.
+        Rows about bindings that were removed are left out.
         """
+        # Here the cursor is a row's number.
         number = int(after or 0)
         while rows := self.store.journal(self.account, since=0.0, after=number, limit=AT_ONCE):
             keys = list({row.key for row in rows})
-            known = {binding.key: binding for binding in self.store.bindings(self.account, keys)}
+            by_key = {binding.key: binding for binding in self.store.bindings(self.account, keys)}
             number = rows[-1].number
-            yield [(known[row.key], row) for row in rows if row.key in known], str(number)
+            yield [(by_key[row.key], row) for row in rows if row.key in by_key], str(number)
 
     def notes(self, after: str | None = None) -> Iterator[tuple[list[tuple[str, str]], str | None]]:
-        """Yield the notes behind a place, each part with the place behind it, but not what is a map's own."""
+        """Yield parts of the notes, each with the cursor after it, without the progress of a copy to this map."""
         while True:
             part = self.store.notes(self.account, after=after, limit=AT_ONCE)
-            yield [note for note in part.notes if note[0] != PLACE], part.next
+            yield [note for note in part.notes if note[0] != PROGRESS], part.next
             after = part.next
             if after is None:
                 return
 
     def refuse_writers(self) -> None:
-        """Refuse a map in which somebody writes, or has died while writing.
+        """Refuse a map in which a call is writing, or in which a process died while it wrote.
 
         Raises:
             ConfigurationError: There is a lease.
         """
+        # Expired leases first: their message says what to do about them, while all others end by themselves.
         if self.store.expired(self.account, 1):
             raise ConfigurationError(
-                f"a change in {self.name} was interrupted, and would be forgotten: call recover() of a client on it"
+                f"a change in {self.name} was interrupted, and would be lost: call recover() of a client on it"
             )
         if self.store.leases(self.account, 1):
-            raise ConfigurationError(f"somebody is writing to {self.name}: stop whatever uses it, and copy then")
+            raise ConfigurationError(f"a call is writing to {self.name}: stop all programs that use it, and copy then")
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """How far a copy got.
+class _Progress:
+    """The progress of a copy.
 
     Attributes:
-        subject: A digest of where it is from: a copy from elsewhere does not go on from here.
-        after: The place in the source behind which the phase goes on.
-        done: How many of the phase are copied.
+        subject: A digest of the source's address: a copy from another source must not go on from here.
+        after: The cursor in the source after which the phase goes on.
+        done: How many items of the phase are copied.
     """
 
     subject: str
@@ -111,30 +116,30 @@ class _Place:
     done: int = 0
 
     def written(self) -> str:
-        """Return it as a note says it."""
+        """Return the value of the note."""
         return json.dumps([self.subject, self.phase, self.after, self.done])
 
 
 class Copy:
-    """A copy on its way.
+    """One run of the copying.
 
     Args:
-        source: What is copied.
-        target: Where to.
-        subject: A digest of where it is from.
+        source: The map to copy.
+        target: The map to write to.
+        subject: A digest of the source's address.
     """
 
     def __init__(self, source: Map, target: Map, subject: str) -> None:
         self._source = source
         self._target = target
-        self._place = _Place(subject)
+        self._progress = _Progress(subject)
 
-    def go_on(self) -> None:
-        """Begin where an earlier run stopped, if there was one from the same store."""
-        noted = self._target.store.recall(self._target.account, PLACE)
-        place = self._place if noted is None else _Place(*json.loads(noted))
-        if place.subject == self._place.subject:
-            self._place = place
+    def resume(self) -> None:
+        """Begin where an earlier run stopped, if it copied from the same store."""
+        noted = self._target.store.recall(self._target.account, PROGRESS)
+        earlier = self._progress if noted is None else _Progress(*json.loads(noted))
+        if earlier.subject == self._progress.subject:
+            self._progress = earlier
 
     def run(self, total: int) -> None:
         """Copy everything.
@@ -146,19 +151,19 @@ class Copy:
             StoreError: One of the stores cannot be used.
         """
         try:
-            if self._place.phase == "customers":
+            # The customers first: the journal's rows are attached to them.
+            if self._progress.phase == "customers":
                 self._phase(self._source.customers, self._add, total)
                 self._begin("journal rows")
-            if self._place.phase == "journal rows":
-                self._phase(self._source.journal, self._tell, None)
+            if self._progress.phase == "journal rows":
+                self._phase(self._source.journal, self._add_rows, None)
                 self._begin("notes")
             self._phase(self._source.notes, self._remember, None)
         except (KeyboardInterrupt, SafeKlaviyoError):
-            complain(
-                f"stopped after {self._place.done} {self._place.phase}; run it again, with --resume to go on there"
-            )
+            reached = self._progress
+            complain(f"stopped after {reached.done} {reached.phase}; run it again, with --resume to go on there")
             raise
-        self._target.store.remember(self._target.account, PLACE, None)
+        self._target.store.remember(self._target.account, PROGRESS, None)
 
     def _phase(
         self,
@@ -166,19 +171,20 @@ class Copy:
         write: Callable[[Any], None],
         total: int | None,
     ) -> None:
-        with progress(f"copying {self._place.phase}", total) as show:
-            show(self._place.done)
-            for part, after in read(self._place.after):
+        with progress(f"copying {self._progress.phase}", total) as show:
+            show(self._progress.done)
+            for part, after in read(self._progress.after):
+                # The part first, then the note: a run that is killed in between copies a part again, which is harmless.
                 write(part)
-                self._note(replace(self._place, after=after, done=self._place.done + len(part)))
-                show(self._place.done)
+                self._note(replace(self._progress, after=after, done=self._progress.done + len(part)))
+                show(self._progress.done)
 
     def _begin(self, phase: Phase) -> None:
-        self._note(_Place(self._place.subject, phase))
+        self._note(_Progress(self._progress.subject, phase))
 
-    def _note(self, place: _Place) -> None:
-        self._place = place
-        self._target.store.remember(self._target.account, PLACE, place.written())
+    def _note(self, reached: _Progress) -> None:
+        self._progress = reached
+        self._target.store.remember(self._target.account, PROGRESS, reached.written())
 
     def _add(self, bindings: tuple[Binding, ...]) -> None:
         store, account = self._target.store, self._target.account
@@ -188,10 +194,11 @@ class Copy:
             if status != "conflict":
                 kept.append(binding)
             else:
-                complain(f"customer {binding.key} of FROM: TO says otherwise, or is being written to")
+                # By its key: an address or id must not be printed (P8).
+                complain(f"customer {binding.key} of FROM: TO contradicts it, or is being written to")
         store.restore(account, self._source.former(kept))
 
-    def _tell(self, rows: list[Told]) -> None:
+    def _add_rows(self, rows: list[RowOfBinding]) -> None:
         self._target.store.restore_journal(self._target.account, rows)
 
     def _remember(self, notes: list[tuple[str, str]]) -> None:
@@ -201,12 +208,12 @@ class Copy:
 
 @dataclass(slots=True)
 class _Sum:
-    """What was read of a map. When Klaviyo last confirmed a customer is left out.
+    """The counts and the checksum of a map. The time when Klaviyo last confirmed a customer is left out.
 
     Attributes:
-        former: How many identifiers that were retired from the customers.
-        rows: How many rows of the journal about them.
-        checksum: The same in whatever order all is read.
+        former: How many identifiers are retired from the customers.
+        rows: How many rows of the journal are about them.
+        checksum: A sum of digests, so that it does not depend on the order of reading.
     """
 
     customers: int = 0
@@ -224,10 +231,11 @@ class _Sum:
             assert match.retired_at is not None
             self._count("former", *match.identifier, _micro(match.retired_at), *_all_of(match.binding))
 
-    def tell(self, told: Sequence[Told]) -> None:
+    def add_rows(self, rows: Sequence[RowOfBinding]) -> None:
         """Count rows of the journal in."""
-        self.rows += len(told)
-        for binding, row in told:
+        self.rows += len(rows)
+        # Keys and numbers are left out: each store gives its own.
+        for binding, row in rows:
             entry = row.entry
             says = (_micro(row.at), row.profile_id, row.external_id, entry.verb, entry.old, entry.new)
             self._count("row", *says, *_all_of(binding))
@@ -241,10 +249,10 @@ class _Sum:
 
 
 def compare(source: Map, target: Map) -> int:
-    """Read both maps, and say whether they are the same; 1 if they are not.
+    """Read both maps, and print whether they are the same; 1 if they are not.
 
     Raises:
-        ConfigurationError: Somebody is writing to one of them.
+        ConfigurationError: A call is writing to one of them.
     """
     ours, theirs = _Sum(), _Sum()
     with progress("comparing customers", 2 * source.store.count(source.account)) as show:
@@ -254,19 +262,20 @@ def compare(source: Map, target: Map) -> int:
                 show(ours.customers + theirs.customers)
     with progress("comparing journal rows", None) as show:
         for one, total in ((source, ours), (target, theirs)):
-            for told, _ in one.journal():
-                total.tell(told)
+            for rows, _ in one.journal():
+                total.add_rows(rows)
                 show(ours.rows + theirs.rows)
     notes, carried = 0, 0
     for part, _ in source.notes():
         notes += len(part)
         carried += sum(target.store.recall(target.account, name) == value for name, value in part)
+    # Again: a call that wrote during the copy may have changed what was read already.
     source.refuse_writers()
     target.refuse_writers()
     say(f"FROM  {ours}, {notes} notes")
     say(f"TO    {theirs}, {carried} of these notes")
     if ours == theirs and notes == carried:
-        say("counts and checksums agree")
+        say("counts and checksums are the same")
         return 0
     complain("the two differ: one is in use, or TO was not empty; stop what uses them, and copy to an empty store")
     return 1

@@ -1,6 +1,6 @@
-"""The command that checks whether the client can work here: one line for each thing that can be wrong.
+"""The command that checks whether the client can work here, one line for each check.
 
-Decided here: what is a failure and what only a warning. Nothing of the key is printed, nor the store's URL (P8).
+Decided here: which findings are failures and which only warnings. Neither the key nor the store's URL is printed (P8).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from safeklaviyo._api.accounts import get_account
 from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_account_id
-from safeklaviyo._runtime.config import REVISION, wiring
+from safeklaviyo._runtime.config import DEADLINE, REVISION, wiring
 from safeklaviyo._runtime.shell import Shell
 from safeklaviyo._sending.retry import transmit
 from safeklaviyo._version import VERSION
@@ -41,7 +41,6 @@ _DEPENDENCIES: Final = ("httpx", "pydantic", "tenacity")
 _EXTRAS: Final = {
     "rich": "cli",
     "uvicorn": "server",
-    "httpx-aiohttp": "aiohttp",
     "psycopg": "postgres",
     "redis": "redis",
 }
@@ -90,6 +89,7 @@ def _check_klaviyo(arguments: Namespace) -> Iterator[Check]:
     if not os.environ.get("KLAVIYO_API_KEY"):
         yield Check("fail", "key", "there is none: set KLAVIYO_API_KEY")
         return
+    # One attempt: a doctor has to say at once that the host does not answer.
     retry = RetryPolicy(max_attempts=1)
     try:
         wired = wiring(
@@ -99,6 +99,7 @@ def _check_klaviyo(arguments: Namespace) -> Iterator[Check]:
             policy=Policy(),
             retry=retry,
             timeout=10.0,
+            deadline=DEADLINE,
             base_url=arguments.base_url,
             revision=REVISION,
             dialect="current",
@@ -119,7 +120,7 @@ def _check_klaviyo(arguments: Namespace) -> Iterator[Check]:
 
 
 def _ask(setup: Setup) -> Flow[Response]:
-    """Ask whose key this is; a refusal is an answer."""
+    """Ask for the key's account; a refusal is an answer too, for `_check_key` to read."""
     exchange = yield from transmit(setup.line, get_account(), accept=_REFUSALS)
     return exchange.response
 
@@ -166,6 +167,7 @@ def _check_store(url: str) -> Iterator[Check]:
         return
     with closing(store):
         try:
+            # A note of the account "", which no shop has: the check leaves every map as it was.
             store.recall("", _NOTE)
             yield Check("ok", "store", "opens, and is of this version")
             store.remember("", _NOTE, VERSION)

@@ -1,6 +1,6 @@
-"""The commands that look at one customer of the identity map, and how a command opens the map.
+"""The commands about one customer of the identity map, and how a command opens the map.
 
-Decided here: an operation of the map needs no key where the account is given, because it sends nothing then.
+Decided here: with an account given, these commands need no key, because they send nothing to Klaviyo.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def get(arguments: Namespace) -> int:
 
 
 def remove(arguments: Namespace) -> int:
-    """Forget one binding."""
+    """Remove one binding."""
     with open_client(arguments) as klaviyo:
         removed = klaviyo.bindings.remove(external_id=arguments.external_id, email=arguments.email)
     if not removed:
@@ -61,11 +61,11 @@ def open_client(arguments: Namespace) -> Klaviyo:
     """Return a client for operations of the map.
 
     Raises:
-        ConfigurationError: Nobody says whose map it is, or an argument makes no sense.
+        ConfigurationError: There is neither an account nor a key to ask Klaviyo with, or an argument makes no sense.
     """
     key = os.environ.get("KLAVIYO_API_KEY")
     if arguments.account is None and not key:
-        raise ConfigurationError("whose map? pass --account (the six-character public key), or set KLAVIYO_API_KEY")
+        raise ConfigurationError("which account? pass --account (the six-character public key), or set KLAVIYO_API_KEY")
     return Klaviyo(key or _NO_KEY, store=store_url(arguments), account=arguments.account, base_url=arguments.base_url)
 
 

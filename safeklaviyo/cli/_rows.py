@@ -1,7 +1,7 @@
 """Bindings as text: CSV and JSON lines, read and written a row at a time.
 
-Decided here: what a cell looks like where a spreadsheet would take it for a formula, and which lines are no rows.
-Whether a row is acceptable is the map's own decision (`_flows.verbs.bindings`). A reason never quotes the row (P8).
+Decided here: how a cell is written that a spreadsheet would take for a formula, and which lines are not rows. Whether
+the map accepts a row is decided in `_flows.verbs.bindings`. The reason of a refusal never quotes the row (P8).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo.models import Binding
 
-# OWASP's "CSV Injection": what makes a cell a formula, in full width too.
+# The beginnings that make a cell a formula (OWASP's "CSV Injection"), full-width characters included.
 _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _GUARD: Final = "'"
 _GUARDED: Final = (*_FORMULA, _GUARD)
@@ -30,10 +30,10 @@ class Row:
     """One row of a file.
 
     Attributes:
-        line: Where it begins, from 1.
-        text: As it stands there.
-        values: What it says; None where it cannot be read.
-        problem: Why it cannot be read.
+        line: The number of its first line, from 1.
+        text: The row as it is in the file.
+        values: Its values by name; None if the row cannot be read.
+        problem: The reason why it cannot be read.
     """
 
     line: int
@@ -43,7 +43,7 @@ class Row:
 
 
 class Lines:
-    """The lines of a file, kept until they are asked for.
+    """The lines of a file. They are kept until `take`, because one row of CSV may have several lines.
 
     Attributes:
         size: How many characters were read.
@@ -65,7 +65,7 @@ class Lines:
         return line
 
     def take(self) -> tuple[int, str]:
-        """Return the number of the first line read since the last time, and the text since then."""
+        """Return the number of the first line since the last `take`, and the text of all lines since then."""
         first, text = self._first, "".join(self._kept)
         self._first += len(self._kept)
         self._kept.clear()
@@ -76,12 +76,12 @@ def read_csv(lines: Lines) -> tuple[str, Iterator[Row]]:
     """Return the header's text, and the rows.
 
     Raises:
-        ConfigurationError: The header is none.
+        ConfigurationError: The first line is no header.
     """
     reader = csv.reader(lines)
     header = [cell.strip() for cell in next(reader, list[str]())]
     if "email" not in header or not set(COLUMNS).issuperset(header) or len(set(header)) < len(header):
-        # Not quoted: a file without a header begins with a customer.
+        # The message does not quote the line: in a file without a header it is a customer (P8).
         raise ConfigurationError(f"the first line has to be a header: email, and of {', '.join(COLUMNS)} what there is")
     return lines.take()[1], _csv_rows(lines, reader, header)
 
@@ -141,7 +141,7 @@ def _jsonl_rows(lines: Lines) -> Iterator[Row]:
 
 
 def _guarded(cell: str | None) -> str:
-    """Return a cell that a spreadsheet takes for text."""
+    """Return the cell in a form that a spreadsheet takes for text."""
     return _GUARD + cell if cell is not None and cell.startswith(_GUARDED) else cell or ""
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from safeklaviyo.demo import Outcome
-    from safeklaviyo.demo.interruption import Interruption, Places
+    from safeklaviyo.demo.interruption import Interruption, State
 
 _QUEUE_LAG: Final = 0.5
 
@@ -34,7 +34,7 @@ _ROWS: Final = {
 
 
 def demo(arguments: Namespace) -> int:
-    """Run the shop's day twice, then a change of email that a kill interrupts, and print what each left behind."""
+    """Run the shop's day twice, then a change of email that a kill interrupts, and print what is in Klaviyo then."""
     require("uvicorn", *(() if arguments.json else ("rich",)), extra="server")
     from safeklaviyo.demo import run  # noqa: PLC0415 - loaded where it is used
     from safeklaviyo.demo.interruption import run as interrupted  # noqa: PLC0415 - as above
@@ -43,7 +43,7 @@ def demo(arguments: Namespace) -> int:
 
 
 def report(outcome: Outcome, interrupted: Interruption, *, as_json: bool) -> int:
-    """Print what the runs left behind; 1 if `Klaviyo` left what it should not have."""
+    """Print the results of the runs; 1 if the run through `Klaviyo` has a fault."""
     is_clean = outcome.safe.is_clean(outcome.customers) and interrupted.is_clean
     if as_json:
         say(json.dumps({**asdict(outcome), "interruption": asdict(interrupted), "clean": is_clean}))
@@ -67,9 +67,9 @@ def simulate(arguments: Namespace) -> int:
         say(f"a pretend Klaviyo listens on {url} until Ctrl-C")
         say(f'Klaviyo("pk_test", base_url="{url}")   # any key that begins with pk_')
         say(f"KLAVIYO_API_KEY=pk_test safeklaviyo doctor --base-url {url}")
-        # Whoever starts this in the background waits for the address.
+        # A script that starts the simulator in the background waits for the address.
         sys.stdout.flush()
-        return int(Event().wait())  # which only Ctrl-C ends
+        return int(Event().wait())  # for ever, until Ctrl-C
 
 
 def _print_table(outcome: Outcome) -> None:
@@ -99,7 +99,7 @@ def _print_interruption(interrupted: Interruption) -> None:
     say(f"  a late call with the old email was recorded on {landed}.")
 
 
-def _words(places: Places) -> str:
+def _words(state: State) -> str:
     new, old = "the new email", "the old email"
-    shown, known = (new if places.is_in_klaviyo else old), (new if places.is_in_map else old)
-    return f"Klaviyo shows {shown}, the map says {known}, {places.profiles} profile"
+    shown, mapped = (new if state.is_in_klaviyo else old), (new if state.is_in_map else old)
+    return f"Klaviyo shows {shown}, the map says {mapped}, {state.profiles} profile"

@@ -1,6 +1,6 @@
-"""The commands about where the identity map is: making its tables, and moving it to another store.
+"""The commands about a whole identity map: creating its tables, and copying it to another store.
 
-Decided here: what is refused before anything is copied, and what makes two copies the same one. The rest is in `_copy`.
+Decided here: what is refused before anything is copied, and when two URLs name the same source. The rest is in `_copy`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from safeklaviyo.stores import opening
 if TYPE_CHECKING:
     from argparse import Namespace
 
-_PLACES: Final = ("schema=", "host=", "port=", "dbname=")
-"""The parameters of a URL that tell where a map is, rather than how to get there."""
+_NAMING: Final = ("schema=", "host=", "port=", "dbname=")
+"""The parameters of a URL that name the map, while all others say how to connect."""
 
 
 def migrate(arguments: Namespace) -> int:
-    """Make the tables of a map in PostgreSQL, or print the SQL that makes them."""
+    """Create the tables of a map in PostgreSQL, or print the SQL that creates them."""
     url = store_url(arguments)
     if arguments.sql:
         require("psycopg", extra="postgres")
@@ -32,7 +32,8 @@ def migrate(arguments: Namespace) -> int:
 
         say(migration_sql(arguments.schema or named(url)[1]))
         return 0
-    with closing(opening.open_store(url)):  # which refuses a URL that names no store
+    # Opened for any kind of store, because that refuses a URL that names none.
+    with closing(opening.open_store(url)):
         if not opening.is_postgres(url):
             say("there is nothing to do: only PostgreSQL has to be told to make the tables")
             return 0
@@ -51,20 +52,21 @@ def copy(arguments: Namespace) -> int:
             Map(opened.enter_context(opening.open_store(url)), arguments.account, name)
             for url, name in ((arguments.source, "FROM"), (arguments.target, "TO"))
         )
+        # Leases and intents are not copied, so a change that is under way would be lost.
         source.refuse_writers()
         target.refuse_writers()
         total = source.store.count(source.account)
         if not total:
-            raise ConfigurationError("FROM knows no customer of this account")
-        moving = Copy(source, target, _subject(arguments.source))
+            raise ConfigurationError("FROM has no customer of this account")
+        copying = Copy(source, target, _subject(arguments.source))
         if arguments.resume:
-            moving.go_on()
-        moving.run(total)
+            copying.resume()
+        copying.run(total)
         return compare(source, target)
 
 
 def _subject(url: str) -> str:
-    """Return a digest of where a store is, without whoever uses it and with what password."""
-    place, _, query = re.sub(r"//[^/]*@", "//", url).partition("?")
-    where = sorted(each for each in query.split("&") if each.startswith(_PLACES))
-    return sha256("&".join((place, *where)).encode()).hexdigest()
+    """Return a digest of a store's address. The user and password are left out: they may change before a resume."""
+    address, _, query = re.sub(r"//[^/]*@", "//", url).partition("?")
+    naming = sorted(each for each in query.split("&") if each.startswith(_NAMING))
+    return sha256("&".join((address, *naming)).encode()).hexdigest()

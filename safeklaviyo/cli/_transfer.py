@@ -1,7 +1,7 @@
 """The commands that copy the identity map from and to files.
 
-Decided here: how an import goes on where it stopped, and that a file is there wholly or not at all. Memory does not
-grow with the file.
+Decided here: how an import goes on after an interruption, and that an exported file is complete or does not appear.
+Memory does not grow with the file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from safeklaviyo.cli._rows import Row
 
 AT_ONCE: Final = 1000
-"""Rows to a transaction, which is what `Bindings.add` takes at once."""
+"""Rows in one transaction: as many as `Bindings.add` adds at once, so that a checkpoint is never ahead of the map."""
 
 _STANDARD: Final = "-"
 
@@ -81,10 +81,10 @@ def export_file(arguments: Namespace) -> int:
 
 @dataclass(slots=True)
 class _Report:
-    """What became of an import's rows so far.
+    """The result of an import so far.
 
     Attributes:
-        kept: Where the refused ones are kept, if they are.
+        kept: The file for refused rows, if there is one.
     """
 
     kept: IO[str] | None
@@ -93,7 +93,7 @@ class _Report:
     refused: int = 0
 
     def add(self, klaviyo: Klaviyo, part: list[Row], *, trusted: bool) -> None:
-        """Add rows to the map, and tell which are refused."""
+        """Add rows to the map, and report those that are refused."""
         readable = [row for row in part if row.values is not None]
         report = klaviyo.bindings.add([row.values for row in readable if row.values is not None], trusted=trusted)
         self.added += report.added
@@ -102,6 +102,7 @@ class _Report:
         reasons |= {readable[number].line: reason for number, reason in report.refused}
         for number, warning in report.warnings:
             complain(f"line {readable[number].line}: {warning}")
+        # In the order of the file, which mixes rows that cannot be read with those that the map refuses.
         for row in part:
             if row.line in reasons:
                 self._refuse(row, reasons[row.line])
@@ -126,7 +127,7 @@ def _parts(rows: Iterator[Row], *, skip: int) -> Iterator[list[Row]]:
 
 @contextmanager
 def _source(name: str) -> Generator[IO[str]]:
-    """Open a file or stdin. Bytes that are no UTF-8 survive, so that only their row is refused."""
+    """Open a file or stdin. Bytes that are not UTF-8 are kept, so that only the row with them is refused."""
     if name != _STANDARD:
         with open(name, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # noqa: PTH123 - as given
             yield file
@@ -135,12 +136,12 @@ def _source(name: str) -> Generator[IO[str]]:
     try:
         yield file
     finally:
-        file.detach()
+        file.detach()  # or its end would close stdin
 
 
 @contextmanager
 def _keeping(name: str | None, header: str, *, goes_on: bool) -> Generator[IO[str] | None]:
-    """Open the file for refused rows: a new one, or behind those of the import that is resumed."""
+    """Open the file for refused rows: a new file, or, if an import is resumed, the end of the existing one."""
     if name is None:
         yield None
         return
@@ -157,10 +158,10 @@ def _private(path: str, flags: int) -> int:
 
 @contextmanager
 def _destination(name: str) -> Generator[IO[str]]:
-    """Open stdout, or a new file that takes the place of the old one at the end.
+    """Open stdout, or a new file that replaces the old one when all is written.
 
     Raises:
-        ConfigurationError: Something else than a file is there.
+        ConfigurationError: The path leads to something else than a file.
     """
     if name == _STANDARD:
         yield sys.stdout
@@ -169,14 +170,15 @@ def _destination(name: str) -> Generator[IO[str]]:
     path = Path(name).resolve()
     if path.exists() and not path.is_file():
         raise ConfigurationError("there is something else than a file at this path; for stdout give -")
-    # A temporary file may be read by its owner only.
+    # In the same folder, because a file can be replaced in one step only within a file system. A temporary file may be
+    # read by its owner only.
     with NamedTemporaryFile(
         "w", encoding="utf-8", newline="", dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as file:
         try:
             yield file.file
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # before the replacement, or a power cut could leave an empty file
             Path(file.name).replace(path)
         except BaseException:
             Path(file.name).unlink()

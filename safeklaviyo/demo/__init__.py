@@ -1,7 +1,8 @@
 """A shop's day, run twice over real HTTP against two pretend Klaviyos: with plain calls, and through `Klaviyo`.
 
-Decided here: what both runs share, which is everything but the shop's own code: the script (`script`), the faults, the
-time that passes, and how what is left behind is counted (`counts`). The two ways to write a shop are in `shops`.
+Decided here: what both runs share, so that the shop's own code is the only difference: the script (`script`), the
+faults, the time that passes, and the counting of profiles and events at the end (`counts`). The two shops are in
+`shops`.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ _BETWEEN_MOMENTS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the day left behind in each of the two Klaviyos.
+    """What is in each of the two Klaviyos after the day.
 
     Attributes:
-        customers: How many the shop has.
+        customers: The number of the shop's customers.
         raw: After plain HTTP calls.
         safe: After the same day through `Klaviyo`.
-        postponed: Events that `Klaviyo` refused because only an unknown external id was given, and that the shop
-            repeated once the customer was known.
+        postponed: Events that `Klaviyo` refused because they had only an external id that neither the map nor Klaviyo
+            had yet, and that the shop repeated after the customer's first contact.
     """
 
     customers: int
@@ -55,7 +56,7 @@ def run(customers: int) -> Outcome:
     """Run the day twice, and count.
 
     Args:
-        customers: How many the shop has; with six each kind of day occurs.
+        customers: The number of the shop's customers; with six each kind of day occurs.
 
     Raises:
         RuntimeError: uvicorn is not installed.
@@ -99,13 +100,15 @@ def _live(shop: Shop, simulator: KlaviyoSimulator, moments: Sequence[Moment]) ->
             else:
                 for call in moment.calls:
                     shop.perform(call)
+            # The queue is drained before the next moment: the demo shows the faults of the shop's code, not those that
+            # come of Klaviyo's lag (H1).
             _let_time_pass(simulator)
             shop.catch_up()
             _let_time_pass(simulator)
 
 
 def _race(shop: Shop, moment: Moment, threads: ThreadPoolExecutor) -> None:
-    start = Barrier(len(moment.calls))
+    start = Barrier(len(moment.calls))  # without it the first call would be done before the second begins
 
     def work(worker: int) -> None:
         start.wait()

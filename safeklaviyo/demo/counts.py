@@ -1,6 +1,7 @@
-"""What the day left behind: counted from the simulator's profiles and events, with the script as the truth.
+"""What is in Klaviyo after the day: counted from the simulator's profiles and events, and compared with the script.
 
-The script knows whose each identifier and each event is; a profile is the customer's whose identifiers it carries.
+The script says which customer each identifier and each event belongs to. A profile belongs to the customer who has the
+external id on it; without one, to the customer who has the address on it.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ class Counts:
     """What is in Klaviyo in the evening.
 
     Attributes:
-        requests: What it took.
-        profiles: All of them.
+        requests: Requests of the whole day.
+        profiles: All profiles.
         complete: Customers with a profile that carries both their id and their current address.
         duplicates: Profiles beyond each customer's first.
         id_only: Profiles without an address.
         mixed: Profiles that carry identifiers or events of several customers.
         sent: Events that happened in the shop.
         recorded: Events in Klaviyo.
-        lost: Events that are not there.
-        doubled: Events that are there once more than they happened.
+        lost: Events of the shop that Klaviyo did not record.
+        doubled: Events that Klaviyo recorded once more than they happened.
         misplaced: Events that are on another customer's profile.
     """
 
@@ -47,7 +48,7 @@ class Counts:
     misplaced: int
 
     def is_clean(self, customers: int) -> bool:
-        """Whether each customer has one whole profile, and each event is there once, where it belongs."""
+        """Whether each customer has one complete profile, and each event is recorded once, on the right profile."""
         one_each = self.profiles == self.complete == customers and self.sent == self.recorded
         return one_each and not any(
             (self.duplicates, self.id_only, self.mixed, self.lost, self.doubled, self.misplaced)
@@ -55,25 +56,26 @@ class Counts:
 
 
 def count(simulator: KlaviyoSimulator, people: Sequence[Customer], moments: Sequence[Moment]) -> Counts:
-    """Count what there is."""
+    """Count the profiles and events of a simulator."""
     truth = _Truth(people, moments)
     happened = truth.customers_of_events
     references = [str(event.properties["reference"]) for event in simulator.events]
     recorded = Counter(references)
-    places = {profile.id: truth.customer_of(profile) for profile in simulator.profiles}
-    visitors: dict[str, set[int]] = {profile.id: truth.owners(profile) for profile in simulator.profiles}
+    customers = {profile.id: truth.customer_of(profile) for profile in simulator.profiles}
+    # The customers with an identifier or an event on a profile: more than one is a mix-up.
+    found_on: dict[str, set[int]] = {profile.id: truth.owners(profile) for profile in simulator.profiles}
     misplaced = 0
     for event, reference in zip(simulator.events, references, strict=True):
         assert event.profile_id is not None
-        visitors[event.profile_id].add(happened[reference])
-        misplaced += places[event.profile_id] != happened[reference]
+        found_on[event.profile_id].add(happened[reference])
+        misplaced += customers[event.profile_id] != happened[reference]
     return Counts(
         requests=len(simulator.journal),
         profiles=len(simulator.profiles),
         complete=len({truth.customer_of(profile) for profile in simulator.profiles if truth.is_whole(profile)}),
         duplicates=simulator.duplicates(truth.customer_of),
         id_only=simulator.id_only_profiles(),
-        mixed=sum(len(each) > 1 for each in visitors.values()),
+        mixed=sum(len(each) > 1 for each in found_on.values()),
         sent=len(happened),
         recorded=len(references),
         lost=len(happened.keys() - recorded.keys()),
@@ -83,7 +85,7 @@ def count(simulator: KlaviyoSimulator, people: Sequence[Customer], moments: Sequ
 
 
 class _Truth:
-    """Whose what is, by the script."""
+    """Which customer an identifier, a profile or an event belongs to, by the script."""
 
     def __init__(self, people: Sequence[Customer], moments: Sequence[Moment]) -> None:
         self._people = people

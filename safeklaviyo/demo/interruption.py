@@ -1,7 +1,7 @@
-"""A change of email whose process is killed while Klaviyo makes it, and that another process completes.
+"""A change of email that is interrupted by a kill while Klaviyo makes it, and that another process completes.
 
-Decided here: when the process dies, which is when nobody can know what Klaviyo has done: it has the request, and the
-answer never arrives. The killed process is this module, run as a program.
+Decided here: the process dies at the worst moment, when Klaviyo has the request and the answer has not arrived.
+The killed process is this module, run as a program.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _LEASE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where the customer's address stands as the new one, and whether a late call finds the customer.
+class State:
+    """How far the change has come.
 
     Attributes:
-        is_in_map: The identity map says the new address.
-        is_in_klaviyo: The customer's profile shows it.
+        is_in_map: The identity map has the new address.
+        is_in_klaviyo: The customer's profile shows the new address.
         profiles: How many profiles Klaviyo has.
     """
 
@@ -51,23 +51,23 @@ class Interruption:
     """What became of the change.
 
     Attributes:
-        exit_code: Of the process that was to make it.
-        after_kill: How things stood then.
-        recovered: What `recover` said, in another process.
-        after_recovery: How things stand in the end.
+        exit_code: The exit code of the killed process.
+        after_kill: The state after the kill.
+        recovered: The statuses that `recover` returned, in another process.
+        after_recovery: The state after that.
         is_late_call_right: An event with the old address was recorded on the customer's one profile.
     """
 
     exit_code: int
-    after_kill: Places
+    after_kill: State
     recovered: tuple[str, ...]
-    after_recovery: Places
+    after_recovery: State
     is_late_call_right: bool
 
     @property
     def is_clean(self) -> bool:
-        """Whether the process died, and nothing of it is left."""
-        is_recovered = self.recovered == ("completed",) and self.after_recovery == Places(True, True, 1)
+        """Whether the process was killed, and the change was then completed without a trace of the kill."""
+        is_recovered = self.recovered == ("completed",) and self.after_recovery == State(True, True, 1)
         return self.exit_code == -signal.SIGKILL and is_recovered and self.is_late_call_right
 
 
@@ -83,9 +83,9 @@ def run() -> Interruption:
         with _opened(url, store) as klaviyo:
             klaviyo.identify(external_id=CUSTOMER, email=OLD)
             exit_code = _killed(simulator, url, store)
-            after_kill = _places(simulator, klaviyo)
+            after_kill = _state(simulator, klaviyo)
             recovered = _recovered(klaviyo)
-            after_recovery = _places(simulator, klaviyo)
+            after_recovery = _state(simulator, klaviyo)
             late = klaviyo.track("Opened Invoice", email=OLD)
         simulator.drain()
         landed = [event.profile_id for event in simulator.events] == [late.profile_id]
@@ -93,7 +93,7 @@ def run() -> Interruption:
 
 
 def change(url: str, store: str) -> None:
-    """Change the customer's email, as the process does that will not live to see the answer."""
+    """Change the customer's email: the work of the process that is killed."""
     with _opened(url, store) as klaviyo:
         klaviyo.change_email(NEW, external_id=CUSTOMER)
 
@@ -103,12 +103,17 @@ def _opened(url: str, store: str) -> Klaviyo:
 
 
 def _killed(simulator: KlaviyoSimulator, url: str, store: str) -> int:
-    """Run the change in another process that is killed while Klaviyo has the PATCH, which is done all the same."""
+    """Run the change in another process, kill it while Klaviyo has the PATCH, and let Klaviyo carry out the PATCH.
+
+    Returns:
+        The exit code of the process.
+    """
+    # The simulator serves the request in a thread, perhaps before `Popen` has returned: hence a future.
     victim: Future[subprocess.Popen[bytes]] = Future()
 
     def kill(_asked: Asked) -> bool:
         victim.result(_PATIENCE).kill()
-        return False
+        return False  # this request does not fail: it is carried out
 
     simulator.fail_next("update_profile", match=kill)
     with subprocess.Popen([sys.executable, "-m", __name__, url, store]) as process:  # noqa: S603 - this very module
@@ -117,17 +122,17 @@ def _killed(simulator: KlaviyoSimulator, url: str, store: str) -> int:
 
 
 def _recovered(klaviyo: Klaviyo) -> tuple[str, ...]:
-    """Recover what was left behind, once the lease of the process that died has expired."""
+    """Complete the change, as soon as the lease of the killed process has expired."""
     end = time.monotonic() + _PATIENCE
     while not (recoveries := klaviyo.recover()) and time.monotonic() < end:
         time.sleep(_LEASE)
     return tuple(recovery.status for recovery in recoveries)
 
 
-def _places(simulator: KlaviyoSimulator, klaviyo: Klaviyo) -> Places:
+def _state(simulator: KlaviyoSimulator, klaviyo: Klaviyo) -> State:
     binding = klaviyo.bindings.get(external_id=CUSTOMER)
     profile = simulator.find(external_id=CUSTOMER)
-    return Places(
+    return State(
         is_in_map=binding is not None and binding.email == NEW,
         is_in_klaviyo=profile is not None and profile.email == NEW,
         profiles=len(simulator.profiles),

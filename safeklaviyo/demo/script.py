@@ -1,7 +1,7 @@
-"""The script of the shop's day: who its customers are, what its systems call when, and what each of them knows.
+"""The script of the shop's day: its customers, and the calls that its systems make, in order.
 
-Nothing here is about either way to write a shop: a call carries the identifiers that the calling system has at hand.
-A web shop knows the visitor's email, a warehouse the customer's id, a sign-up form both.
+Both ways to write a shop play the same script. A call carries the identifiers that the calling system has: a web shop
+has the visitor's email, a warehouse the customer's id, a sign-up form both.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 KINDS = 6
-"""How many kinds of day there are; customers have them in turn."""
+"""The number of kinds of day. The first customer has the first kind, and so on, and then again from the first."""
 
 _PLAIN, _MOVER, _RACER, _LENDER, _BORROWER, _THROTTLED = range(KINDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """One customer, and the identifiers that are theirs by the end of the day.
+    """One customer, and the identifiers that the customer has by the end of the day.
 
     Attributes:
-        kind: Which kind of day they have.
+        kind: The customer's kind of day.
         email: The address in the morning.
         new_email: The address from the afternoon on, if it changes.
-        phone_number: The one they give when they sign up.
+        phone_number: The phone number that the customer gives at sign-up.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Call:
 
     Attributes:
         event: The metric's name, for ``"track"``.
-        reference: Tells this event from every other, also to whoever counts what was recorded.
+        reference: A name that no other event has, by which recorded events are counted.
     """
 
     verb: Literal["identify", "track", "change_email"]
@@ -63,7 +63,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What Klaviyo answers to the next event instead, before it is accepted or after."""
+    """A failure of the next event, before Klaviyo accepts it or after."""
 
     status: Literal[429, 503]
     when: Literal["before", "after"]
@@ -74,8 +74,8 @@ class Moment:
     """Calls within one second.
 
     Attributes:
-        is_race: Each is made by a worker of its own, all at once.
-        fault: What happens to the first event of it.
+        is_race: A worker of its own makes each call, all at once.
+        fault: The failure of the first event, if any.
     """
 
     calls: tuple[Call, ...]
@@ -95,7 +95,7 @@ def day(people: Sequence[Customer]) -> list[Moment]:
 
 def _customer(index: int) -> Customer:
     kind = index % KINDS
-    # Somebody signs up with the phone number of whoever signed up before: a couple, or a mistyped digit.
+    # A borrower signs up with the phone number of the customer before, the lender: a couple, or a mistyped digit.
     phone = {_LENDER: index, _BORROWER: index - 1}.get(kind)
     return Customer(
         number=index,
@@ -108,7 +108,7 @@ def _customer(index: int) -> Customer:
 
 
 class _Script:
-    """Writes the day down; numbers its events."""
+    """Makes the moments of the day, and numbers the events."""
 
     def __init__(self) -> None:
         self._numbers = count()
@@ -118,17 +118,20 @@ class _Script:
         borrowers = [each for each in people if each.kind == _BORROWER]
         others = [each for each in people if each.kind != _BORROWER]
         movers = [each for each in people if each.new_email is not None]
+        # The first contacts come before any sign-up: a race needs a customer whom Klaviyo does not have.
         yield from (self._first_contact(each) for each in racers)
         yield from (Moment((_sign_up(each),)) for each in others)
         yield from (Moment((self._browse(each, each.email),)) for each in others)
+        # Later than all others, so that the lender's profile has the phone number by now (F-16).
         yield from (Moment((_sign_up(each),)) for each in borrowers)
         yield from (self._order(each, is_first=each.number == _PLAIN) for each in people)
         yield from (Moment((_change_email(each),)) for each in movers)
+        # After the change: the address that these calls name is a former one (F-13).
         yield from (Moment((self._late_call(each),)) for each in movers)
         yield from (self._evening(each, is_first=each.number == _THROTTLED) for each in people)
 
     def _first_contact(self, customer: Customer) -> Moment:
-        """The web shop knows the address, the till the id; Klaviyo knows neither."""
+        """Two calls at once: the web shop has the address, the till the id, and Klaviyo has neither yet."""
         order = self._track("Placed Order", customer, external_id=customer.external_id)
         return Moment((order, self._browse(customer, customer.email)), is_race=True)
 
@@ -136,14 +139,15 @@ class _Script:
         return self._track("Viewed Product", customer, email=email)
 
     def _order(self, customer: Customer, *, is_first: bool) -> Moment:
-        """An order, told by a system that knows ids only: one event for it, and one for each of its articles."""
+        """An order, from a system that has ids only: one event for the order, and one for each of its articles."""
+        # Two articles in one second are one event, if the caller sends no unique_id (F-17).
         articles = 2 if customer.kind == _PLAIN else 1
         names = ("Placed Order", *["Ordered Product"] * articles)
         calls = tuple(self._track(name, customer, external_id=customer.external_id) for name in names)
         return Moment(calls, fault=Fault(503, "after") if is_first else None)
 
     def _late_call(self, customer: Customer) -> Call:
-        """A system that has not heard of the new address."""
+        """A call of a system that still has the former address."""
         return self._track("Opened Invoice", customer, email=customer.email)
 
     def _evening(self, customer: Customer, *, is_first: bool) -> Moment:

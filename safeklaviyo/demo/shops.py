@@ -1,7 +1,7 @@
 """The same shop written twice: with plain HTTP calls, and with `Klaviyo`.
 
-`RawShop` is what Klaviyo's reference shows and published integrations do, call by call: it retries as Klaviyo asks, and
-nothing in it is worse than it is found there.
+`RawShop` does, call by call, what Klaviyo's reference shows and what published integrations do. It retries as Klaviyo
+asks, and is in no point worse than they are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Shop(Protocol):
         ...
 
     def catch_up(self) -> None:
-        """Do again what had to wait."""
+        """Repeat the calls that had to wait."""
         ...
 
 
@@ -38,8 +38,8 @@ class RawShop:
     """A shop that calls Klaviyo's endpoints itself.
 
     Args:
-        http: Knows the host and the key.
-        wait: How to wait so many seconds before another attempt.
+        http: A client with the host and the key.
+        wait: Waits, given the seconds, before another attempt.
     """
 
     def __init__(self, http: httpx.Client, wait: Callable[[float], object]) -> None:
@@ -54,11 +54,12 @@ class RawShop:
             self._import(call)
 
     def catch_up(self) -> None:
-        """Nothing waits: whatever was answered counts as done."""
+        """Nothing waits here: every call counts as done once it was answered."""
 
     def _track(self, call: Call) -> None:
-        # The reference of Create Event requires no unique_id, and integrations leave it out: two events of one metric
-        # in a second are then one (F-17), and one that is repeated after an unknown outcome is two (F-19).
+        # The reference of Create Event requires no unique_id, and integrations leave it out. Then two events of one
+        # metric in a second count once (F-17), and an event that is repeated after an unknown outcome counts twice
+        # (F-19).
         attributes = {
             "properties": {"reference": call.reference},
             "metric": {"data": {"type": "metric", "attributes": {"name": call.event}}},
@@ -67,12 +68,12 @@ class RawShop:
         self._send("POST", "/api/events", {"type": "event", "attributes": attributes})
 
     def _import(self, call: Call) -> None:
-        # Create or Update Profile is what Klaviyo's Profiles API overview recommends, a changed address included.
+        # Klaviyo's Profiles API overview recommends Create or Update Profile, for a changed address too.
         attributes = _identifiers(call)
         answer = self._send("POST", "/api/profile-import", {"type": "profile", "attributes": attributes})
         if answer.status_code == 409:
-            # Write to the profile that the conflict names, whoever's it is (F-1); if that is refused too, the data is
-            # given up in silence (F-2).
+            # As integrations do: write to the profile that the conflict names, which may be another customer's (F-1).
+            # If that is refused too, the data is lost without a word (F-2).
             owner = answer.json()["errors"][0]["meta"]["duplicate_profile_id"]
             data = {"type": "profile", "id": owner, "attributes": attributes}
             self._send("PATCH", f"/api/profiles/{owner}", data)
@@ -91,7 +92,7 @@ class RawShop:
 
 
 class SafeShop:
-    """A shop that uses `Klaviyo`, with a queue for what has to wait until its customer is known.
+    """A shop that uses `Klaviyo`, with a queue for events that have to wait until the customer has a profile.
 
     Args:
         workers: A client for each worker.
@@ -117,7 +118,7 @@ class SafeShop:
             self._track(klaviyo, call)
 
     def catch_up(self) -> None:
-        """Repeat the same events: the errors carry their keys and times."""
+        """Repeat the events that had to wait, with the `unique_id` and `time` that their errors carry (P5)."""
         waiting, self._queue = self._queue, []
         for call, error in waiting:
             self._track(self._workers[0], call, unique_id=error.unique_id, time=error.time)

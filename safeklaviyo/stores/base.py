@@ -1,11 +1,16 @@
 """The contract of the identity map: what a store keeps, and what each of its operations must do at once.
 
-A store keeps, for each account apart: *bindings* (who is who now), *retired* identifiers (who was who before),
-*leases* (who is writing, and what), a *journal* of changes, and a few *notes*. It decides nothing about identities;
-the rules are in `_rules`.
+A store keeps, separately for each account:
 
-Every operation is atomic, also between threads, processes and hosts that share the store: all of it happens or none,
-and no other operation comes in between. The rules that a store keeps:
+- *bindings*: which external id, email and profile id belong together now;
+- *retired* identifiers: which binding an identifier belonged to before;
+- *leases*: which identifiers a call is writing about, and what it is about to write (its intent);
+- a *journal* of changes, and a few *notes*.
+
+A store decides nothing about identities; the rules are in `_rules`.
+
+Every operation is atomic, also between threads, processes and hosts that share the store: the whole operation happens
+or nothing does, and no other operation runs in between. The rules that a store keeps:
 
 1. Among the bindings of an account an external id, an email and a profile id each occur at most once.
 2. An identifier is current or retired, never both, and retired from one binding at most. Binding it un-retires it.
@@ -13,15 +18,15 @@ and no other operation comes in between. The rules that a store keeps:
    intent, until a call takes it over or releases it.
 4. Tokens only rise. A token is valid until its lease is released or taken over. Expiry alone does not end it, so a
    clock that jumps cannot fence a holder that no other call has replaced.
-5. Times come from the store's own clock, so hosts that share a store need not agree on theirs.
+5. Times come from the store's own clock, so the clocks of hosts that share a store may differ.
 
 A store raises, with its first use at the earliest:
 
-- `StoreUnavailableError`: it cannot answer. It never answers "nothing known" because of a failure (P6).
-- `StoreIncompatibleError`: the data that it finds is not a map of this version.
-- `ConfigurationError`: it cannot work as it is set up.
+- `StoreUnavailableError`: the store cannot answer. A store never answers "nothing found" because of a failure (P6).
+- `StoreIncompatibleError`: the data that the store finds is not a map of this version.
+- `ConfigurationError`: the store cannot work as it is set up.
 
-``safeklaviyo.testing.contract`` holds the tests of all this.
+``safeklaviyo.testing.contract`` tests each sentence of this contract.
 """
 
 from __future__ import annotations
@@ -87,7 +92,10 @@ class IdentityStore(ABC):
         """
 
     def find(self, account: str, identifiers: Sequence[Identifier]) -> Found:
-        """Return what the map knows about these identifiers: one round trip, no write. This is the warm path."""
+        """Return the bindings and the lease that these identifiers lead to.
+
+        One round trip, no write: this is all that a call about a bound customer asks of the store.
+        """
         return self.perform(calls.Find(account, identifiers))
 
     def acquire(self, account: str, identifiers: frozenset[Identifier], *, intent: str, ttl: float) -> Lease | None:
@@ -111,7 +119,7 @@ class IdentityStore(ABC):
         return self.perform(calls.Acquire(account, identifiers, intent, ttl))
 
     def renew(self, account: str, token: int, *, ttl: float, intent: str | None = None) -> bool:
-        """Let the lease live for `ttl` from now, with another intent if given; False if the token is not valid."""
+        """Extend the lease to `ttl` from now, and replace its intent if given; False if the token is not valid."""
         return self.perform(calls.Renew(account, token, ttl, intent))
 
     def release(self, account: str, token: int) -> bool:
@@ -119,11 +127,11 @@ class IdentityStore(ABC):
         return self.perform(calls.Release(account, token))
 
     def bind(self, account: str, change: Change) -> BindOutcome:
-        """Carry out one change: see `Change` and `BindOutcome`. The token is judged first, then version, uniqueness."""
+        """Carry out one change: see `Change` and `BindOutcome`. Checks the token, then the version, then uniqueness."""
         return self.perform(calls.Bind(account, change))
 
     def add(self, account: str, bindings: Sequence[Binding]) -> tuple[AddStatus, ...]:
-        """Add many bindings in one transaction, each on its own merits, in the order given.
+        """Add many bindings in one transaction, in the order given. A row that is refused stops no other row.
 
         A row's `key` and `version` are ignored. What becomes of it:
 
@@ -137,7 +145,9 @@ class IdentityStore(ABC):
         return self.perform(calls.Add(account, bindings))
 
     def remove(self, account: str, identifier: Identifier, *, token: int | None = None) -> bool:
-        """Forget the binding on which the identifier is current, with all that is retired from it; the journal keeps.
+        """Remove the binding on which the identifier is current, and all that is retired from that binding.
+
+        The journal keeps its rows.
 
         Args:
             account: The account.
@@ -173,7 +183,7 @@ class IdentityStore(ABC):
         return self.perform(calls.ForgetJournal(account, key))
 
     def page(self, account: str, *, after: str | None = None, limit: int = 1000) -> Page:
-        """Return the bindings behind the given place: the cursor under every iteration.
+        """Return one part of the bindings, in the order of their keys.
 
         Args:
             account: The account.
@@ -181,8 +191,8 @@ class IdentityStore(ABC):
             limit: How many at most.
 
         Returns:
-            A part. A caller that follows `Page.next` to the end gets each binding that exists all that time exactly
-            once, also while others are added or removed.
+            A part. A caller that follows `Page.next` to the end gets each binding that exists from the first part to
+            the last exactly once, also while others are added or removed.
         """
         return self.perform(calls.ListBindings(account, after, limit))
 
@@ -191,15 +201,19 @@ class IdentityStore(ABC):
         return self.perform(calls.ReadBindings(account, keys))
 
     def former(self, account: str, bindings: Sequence[Binding]) -> tuple[Match, ...]:
-        """Return what is retired from these bindings, in any order; each is known by its key."""
+        """Return what is retired from these bindings, in any order. Only the `key` of each binding is used."""
         return self.perform(calls.Former(account, bindings))
 
     def restore(self, account: str, former: Sequence[Match]) -> int:
         """Retire identifiers of another map here, as of the time that each match says, in one transaction.
 
-        Each is retired from the local binding that has the same current external id as the match's binding; the same
-        email, if that binding has no external id; or else the same profile id. An identifier is skipped where there is
-        no such binding, and where it is current or retired here already.
+        Each identifier is retired from the local binding that has, as the match's binding has,
+
+        - the same current external id;
+        - the same current email, where the match's binding has no external id;
+        - the same current profile id, where the match's binding has neither.
+
+        An identifier is skipped if there is no such binding, or if it is current or retired here already.
 
         Returns:
             How many were retired.
@@ -227,19 +241,20 @@ class IdentityStore(ABC):
         return self.perform(calls.Recall(account, name))
 
     def remember(self, account: str, name: str, value: str | None, *, token: int | None = None) -> bool:
-        """Write a note, or with None forget it; with a token, only while that is valid. False if it is not."""
+        """Write a note, or with None delete it; False, and nothing is done, if a token is given and not valid."""
         return self.perform(calls.Remember(account, name, value, token))
 
     def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
-        """Return notes behind the given place, about as many as `limit` says.
+        """Return one part of the notes, about as many as `limit` says.
 
-        A caller that follows `Notes.next` to the end gets each note that exists all that time at least once.
+        A caller that follows `Notes.next` to the end gets each note that exists from the first part to the last at
+        least once.
         """
         return self.perform(calls.ListNotes(account, after, limit))
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what was opened. May be called twice; a closed store raises `StoreUnavailableError`."""
+        """Close files and connections. May be called twice; a closed store raises `StoreUnavailableError`."""
 
     def __enter__(self) -> Self:
         return self
@@ -249,7 +264,7 @@ class IdentityStore(ABC):
 
 
 class AsyncIdentityStore(ABC):
-    """The identity map, asynchronous. The same contract as `IdentityStore`, awaited; only `aclose` is named apart."""
+    """The identity map, asynchronous: the contract of `IdentityStore`, awaited. `aclose` is its `close`."""
 
     @abstractmethod
     async def perform(self, call: Call[T]) -> T:

@@ -1,8 +1,10 @@
 """Each operation of a store once, as data: what is asked, and the type of the answer.
 
-What an operation means is said by the method of `IdentityStore` that makes the call. A store carries calls out in
-`IdentityStore.perform`; a flow yields them as effects. One more operation is one more class here, a method on both
-contracts in `base`, and what it does: in `semantics` for the maps of one host, and in each server's own words.
+The method of `IdentityStore` that makes a call says what the operation means. A store carries calls out in
+`IdentityStore.perform`; a flow yields them as effects. To add an operation, write
+
+- a class here, and a method on both contracts in `base`;
+- its steps in `semantics`, in ``postgres/version_1.sql`` and in one of the Lua scripts of `redis`.
 """
 
 from __future__ import annotations
@@ -68,6 +70,7 @@ class Call(Effect[R_co]):
         Returns:
             The answer of a synchronous store; of an asynchronous one an awaitable of it.
         """
+        # `__match_args__` are the names of the fields, inherited ones included, as `dataclass` sets them.
         return getattr(store, self.method)(**{name: getattr(self, name) for name in self.__match_args__})
 
 

@@ -1,7 +1,7 @@
-"""The identity map in memory: for tests, and for one process that may forget everything when it ends.
+"""The identity map in memory: for tests, and for one process that may lose its map when it ends.
 
-Decided here: that the rows are dictionaries under one lock, and that an operation is done whole or not at all, also
-where a signal handler raises in the middle of it. The contract is in `base`, its logic in `semantics`.
+Decided here: the rows are dictionaries under one lock, and an undo log makes an operation whole or nothing, also where
+a signal handler raises in the middle of it. The contract is in `base`, its logic in `semantics`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from safeklaviyo.errors import StoreUnavailableError
 from safeklaviyo.stores import semantics
+from safeklaviyo.stores.adapter import AsyncAdapter
 from safeklaviyo.stores.base import IdentityStore, Notes, Page
-from safeklaviyo.stores.rows import LeaseRow, Place, Rows
-from safeklaviyo.stores.twin import Twin
+from safeklaviyo.stores.rows import LeaseRow, Owner, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Last:
-    """The numbers given last, in all accounts: what one account was given means nothing in another."""
+    """The numbers given last. All accounts share them, so that a token or key of one account is none in another."""
 
     key: int = 0
     token: int = 0
@@ -42,15 +42,15 @@ class _Last:
 
 @dataclass
 class _Account:
-    """What is kept of one account. What the containers hold never changes, so that copying them copies the account.
+    """The rows of one account. The values in the containers are immutable, so a shallow copy copies the account.
 
     Attributes:
         covered: The token of the lease that covers an identifier.
-        written: The journal's rows, with the number 0.
+        written: The journal's rows, each with the number 0, to find out whether a row is written already.
     """
 
     last: _Last
-    places: dict[Identifier, Place] = field(default_factory=dict["Identifier", Place])
+    owners: dict[Identifier, Owner] = field(default_factory=dict["Identifier", Owner])
     bindings: dict[str, Binding] = field(default_factory=dict["str", "Binding"])
     leases: dict[int, LeaseRow] = field(default_factory=dict[int, LeaseRow])
     covered: dict[Identifier, int] = field(default_factory=dict["Identifier", int])
@@ -59,17 +59,18 @@ class _Account:
     notes: dict[str, str] = field(default_factory=dict[str, str])
 
     def copy(self, last: _Last) -> _Account:
-        """Return an account that changes apart from this one."""
+        """Return a copy; a change of either account does not show in the other."""
         return _Account(last, *[getattr(self, each.name).copy() for each in fields(self)[1:]])
 
 
 class _Rows(Rows):
-    """One operation on an account, as a context: what was changed in it is undone if it raises."""
+    """One operation on an account, as a context manager: an operation that raises is undone."""
 
     def __init__(self, account: _Account, now: float) -> None:
         self.now = now
         self._of = account
-        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []  # what was changed, and what stood there
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []  # each entry changed: table, name, value before
+        # The journal needs no undo log: it only grows, or is replaced by a new list, which leaves this one as it is.
         self._journal, self._written = account.journal, len(account.journal)
 
     def __enter__(self) -> Self:
@@ -78,6 +79,7 @@ class _Rows(Rows):
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             return
+        # Last change first: of an entry that was changed twice, the oldest value has to win.
         while self._undo:
             table, name, value = self._undo.pop()
             _put(table, name, value)
@@ -85,29 +87,30 @@ class _Rows(Rows):
             self._keep(self._journal[: self._written])
 
     def _set(self, table: dict[K, V], name: K, value: V | None) -> None:
-        """Let an entry have this value, or with None be gone; what it was is kept until the operation is done."""
+        """Set an entry, or with None delete it, and note its value before in the undo log."""
+        # The note comes first: a signal handler that raises in between finds an undo step that changes nothing.
         self._undo.append((table, name, table.get(name)))
         _put(table, name, value)
 
-    def place(self, identifier: Identifier) -> Place | None:
-        """See `Rows.place`."""
-        return self._of.places.get(identifier)
+    def owner(self, identifier: Identifier) -> Owner | None:
+        """See `Rows.owner`."""
+        return self._of.owners.get(identifier)
 
-    def put(self, identifier: Identifier, place: Place) -> None:
+    def put(self, identifier: Identifier, owner: Owner) -> None:
         """See `Rows.put`."""
-        self._set(self._of.places, identifier, place)
+        self._set(self._of.owners, identifier, owner)
 
     def forget(self, identifier: Identifier) -> None:
         """See `Rows.forget`."""
-        self._set(self._of.places, identifier, None)
+        self._set(self._of.owners, identifier, None)
 
     def retired(self, keys: Iterable[str]) -> Iterable[tuple[str, Identifier, float]]:
         """See `Rows.retired`."""
         asked = frozenset(keys)
         return [
-            (place.key, identifier, place.retired_at)
-            for identifier, place in self._of.places.items()
-            if place.key in asked and place.retired_at is not None
+            (owner.key, identifier, owner.retired_at)
+            for identifier, owner in self._of.owners.items()
+            if owner.key in asked and owner.retired_at is not None
         ]
 
     def binding(self, key: str) -> Binding | None:
@@ -131,6 +134,7 @@ class _Rows(Rows):
         """See `Rows.save`."""
         if not binding.key:
             self._of.last.key += 1
+            # Twelve digits: `page` sorts keys as texts, which has to be the order in which they were given.
             binding = replace(binding, key=f"{self._of.last.key:012d}")
         self._set(self._of.bindings, binding.key, binding)
         return binding
@@ -149,7 +153,7 @@ class _Rows(Rows):
 
     def leases(self, limit: int, *, expired: bool) -> Iterable[LeaseRow]:
         """See `Rows.leases`."""
-        rows = [row for _, row in sorted(self._of.leases.items()) if not expired or row.expires <= self.now]
+        rows = [row for _, row in sorted(self._of.leases.items()) if not expired or row.left(self.now) <= 0]
         return rows[:limit]
 
     def grant(self, identifiers: frozenset[Identifier], intent: str, expires: float) -> LeaseRow:
@@ -237,18 +241,19 @@ class MemoryStore(IdentityStore):
         self._accounts: dict[str, _Account] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        twin = type(self)(clock=copy.deepcopy(self._clock, memo))
-        memo[id(self)] = twin
+        # By hand, because a lock cannot be copied.
+        snapshot = type(self)(clock=copy.deepcopy(self._clock, memo))
+        memo[id(self)] = snapshot
         with self._lock:
             last = replace(self._last)
             accounts = {name: account.copy(last) for name, account in self._accounts.items()}
-            vars(twin).update(_accounts=accounts, _last=last, _is_closed=self._is_closed)
-        return twin
+            vars(snapshot).update(_accounts=accounts, _last=last, _is_closed=self._is_closed)
+        return snapshot
 
     def perform(self, call: Call[T]) -> T:
         """See `IdentityStore.perform`."""
-        # The lock is taken here: where Python code took it, a signal handler that raises in between would leave it
-        # taken.
+        # A `with` on the lock itself. A context manager written in Python could be interrupted by a signal handler
+        # between taking the lock and entering the block, and would leave the lock taken.
         with self._lock:
             if self._is_closed:
                 raise StoreUnavailableError("the identity map has been closed; open it again")
@@ -264,8 +269,8 @@ class MemoryStore(IdentityStore):
             self._is_closed = True
 
 
-class AsyncMemoryStore(Twin):
-    """The asynchronous twin of `MemoryStore`, which never waits.
+class AsyncMemoryStore(AsyncAdapter):
+    """Same as `MemoryStore`, awaited. No call blocks the event loop for long, because nothing does I/O.
 
     Args:
         clock: The store's clock, in unix seconds.

@@ -1,6 +1,6 @@
 """The URLs by which a store is named.
 
-Decided here: what a store's URL may say. Opening one reads and writes nothing; its first use does.
+Decided here: what a store's URL may say. Opening a store reads and writes nothing; its first use does.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def open_async_store(url: str) -> AsyncIdentityStore:
 
 
 def _opened(url: str, prefix: str) -> Any:
-    """Return a store of the class with that prefix; only the module of the store that is wanted is loaded."""
+    """Return a store of the class with that prefix.
+
+    Only the module of the store that is wanted is loaded, because a driver may not be installed.
+    """
     arguments: tuple[str, ...] = (url,)
     if is_redis(url):
         kind = "redis"
@@ -92,11 +95,12 @@ def sqlite_path(url: str) -> str | None:
     """Return the path of a SQLite store's URL; None for a store in memory or on a server.
 
     Raises:
-        ConfigurationError: The URL names neither. It is not quoted, because it may hold a password.
+        ConfigurationError: The URL names no store. The message does not quote it, because it may hold a password.
     """
     try:
         parts = urlsplit(url)
     except ValueError:
+        # Not chained: the parser's message quotes the URL, which may hold a password (P8).
         raise ConfigurationError(f"the store's URL cannot be read; {_ACCEPTED}") from None
     if parts.scheme in _REDIS | _POSTGRES:
         return None
@@ -114,6 +118,7 @@ def sqlite_path(url: str) -> str | None:
 def _file_path(rest: str) -> str:
     """Return the path after ``sqlite:``."""
     path = unquote(rest.removeprefix("///"))
+    # A user who writes "~" or ":memory:" means a home folder or a map in memory, and would get a file of that name.
     names_a_file = rest.startswith("///") and path.strip("/") != "" and not path.endswith("/") and "\0" not in path
     try:
         path.encode(errors="surrogateescape")

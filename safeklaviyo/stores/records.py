@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A binding that one of the identifiers asked for belongs to, or belonged to.
+    """An identifier that was asked for, and the binding on which it is current or from which it is retired.
 
     Attributes:
         retired_at: When the identifier ceased to be current, in unix seconds; None while it is current.
@@ -25,13 +25,13 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to act on a set of identifiers, and what is about to be done with it.
+    """The expiring, fenced right to write about some identifiers, and what its holder is about to write.
 
     Attributes:
-        token: Rises with each lease of the account.
+        token: The fencing token, which rises with each lease of the account.
         intent: What is about to be written, as the flow encoded it.
-        remaining: Seconds until it expires; zero or less once it has.
-        taken_over: This call took an expired lease over: finish its intent first.
+        remaining: Seconds until the lease expires; zero or less once it has expired.
+        taken_over: This call took an expired lease over, and has to finish that lease's intent first.
     """
 
     token: int
@@ -64,7 +64,7 @@ class Found:
         return None
 
     def retired(self, kind: Kind) -> Match | None:
-        """Return the match by which the identifier of that kind is a former one."""
+        """Return the match of the identifier of that kind, if the identifier is retired."""
         for match in self.matches:
             if match.identifier.kind is kind and match.retired_at is not None:
                 return match
@@ -109,18 +109,18 @@ class Change:
     """One change of the map.
 
     Attributes:
-        binding: What is to stand in the map. With an empty `key` it is a new binding; otherwise it replaces the
-            binding of that key, provided its `version` is still that one. The store counts the version up itself.
+        binding: The binding as it shall be. With an empty `key` it is a new one. Otherwise it replaces the binding of
+            that key, if that binding still has this `version`. The store raises the version itself.
         verified: Klaviyo has just confirmed the pair: `verified_at` becomes the store's clock (otherwise the
             binding's own `verified_at` is kept as it stands).
-        token: The lease under which this is done: must still be valid; the lease is released in the same step.
-            None for a change that only the version protects.
+        token: The lease under which this is done. It has to be valid still, and is released in the same step. None
+            for a change that only the version protects.
         retire: Further identifiers to retire to this binding, as of now, except those that are current somewhere. An
             external id or email that the change replaces is retired anyway; a profile id is forgotten.
-        absorb: Keys of bindings that become one with this one: they are removed, and what was theirs, current or
-            retired, is retired to this binding, and their rows of the journal become this binding's. A key that is gone
-            is passed over, and so is this binding's own.
-        journal: What to write down.
+        absorb: Keys of bindings that become one with this binding. They are removed, their current and retired
+            identifiers are retired from this binding, and their rows of the journal become this binding's. A key
+            without a binding is skipped, and so is this binding's own.
+        journal: The change, for the journal.
     """
 
     binding: Binding
@@ -136,11 +136,14 @@ class BindOutcome:
     """What became of a change.
 
     Attributes:
-        status: ``"bound"``; ``"fenced"``: the token is no longer valid; ``"stale"``: the binding's version is another
-            one by now, or it is gone, or, for a new binding, one stands there already for the same pair;
-            ``"conflict"``: its external id, email or profile id is current on another binding that it does not absorb.
-            In all but the first nothing was changed.
-        binding: What stands in the map now (``"bound"``), or the binding in the way (where there is one).
+        status: One of these, and nothing was changed unless it is the first:
+
+            - ``"bound"``: the change was made;
+            - ``"fenced"``: the token is no longer valid;
+            - ``"stale"``: the binding has another version by now, or is gone; or there is a binding with the pair that
+              a new binding was to have;
+            - ``"conflict"``: the external id, email or profile id is current on a binding that is not absorbed.
+        binding: The binding as it is now (``"bound"``), or the one that prevented the change, if there is one.
     """
 
     status: Literal["bound", "fenced", "stale", "conflict"]
@@ -152,7 +155,7 @@ class Page:
     """A part of the bindings, in the order of their keys.
 
     Attributes:
-        next: Where the next part begins; None after the last.
+        next: The cursor for the next part; None after the last.
     """
 
     bindings: tuple[Binding, ...]
@@ -164,8 +167,8 @@ class Notes:
     """A part of the notes, in any order.
 
     Attributes:
-        notes: Names and values; there may be none even where more follow.
-        next: Where the next part begins; None after the last.
+        notes: Names and values. A part may be empty even if more follow.
+        next: The cursor for the next part; None after the last.
     """
 
     notes: tuple[tuple[str, str], ...]

@@ -1,6 +1,6 @@
-"""The rows of one account: what a store that carries calls out by `semantics` must know how to keep.
+"""The rows of one account, as `semantics` reads and writes them: an interface for the stores of one host.
 
-Decided here: what there is to keep. How rows are stored, locked and made durable is the store's own. Read next:
+Decided here: which rows there are. Each store decides how rows are stored, locked and made durable. Read next:
 `memory`, where the rows are dictionaries.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.records import Lease
@@ -23,14 +23,14 @@ _OWNED = (Kind.EXTERNAL_ID, Kind.EMAIL, Kind.PROFILE_ID)
 
 
 def owned(binding: Binding) -> tuple[Identifier, ...]:
-    """Return the identifiers that are current on a binding: the phone number is not one, because people share it."""
+    """Return the identifiers that are current on a binding. The phone number is none: people share phone numbers."""
     values = (binding.external_id, binding.email, binding.profile_id)
     return tuple([Identifier(kind, value) for kind, value in zip(_OWNED, values, strict=True) if value is not None])
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The binding on which an identifier is current, or from which it is retired.
+class Owner:
+    """The binding that an identifier belongs to, or, once the identifier is retired, belonged to.
 
     Attributes:
         key: The binding's key.
@@ -39,6 +39,10 @@ class Place:
 
     key: str
     retired_at: float | None = None
+
+
+LONGEST: Final = 600.0
+"""Seconds for which a lease is granted at most, from each renewal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,21 @@ class LeaseRow:
     expires: float
 
     def seen_at(self, now: float, *, taken_over: bool = False) -> Lease:
-        """Return the lease as it looks at that time; it has expired when nothing remains."""
-        return Lease(self.token, self.identifiers, self.intent, self.expires - now, taken_over)
+        """Return the lease with the time that remains of it, which is zero or less once it has expired."""
+        return Lease(self.token, self.identifiers, self.intent, self.left(now), taken_over)
+
+    def left(self, now: float) -> float:
+        """Return the seconds for which the lease lives on, zero or less once it has expired.
+
+        A lease that would live longer than any is granted for was granted before the clock was set back, so it counts
+        as expired: its customer would be refused for as long as the clock was set back.
+        """
+        left = self.expires - now
+        return left if left <= LONGEST else 0.0
 
 
 class Rows(ABC):
-    """The rows of one account, inside one transaction. An identifier has one place, which is rule 2 of the contract.
+    """The rows of one account, inside one transaction. An identifier has one owner: rule 2 of the contract.
 
     Attributes:
         now: The store's clock, read inside the transaction.
@@ -69,20 +82,20 @@ class Rows(ABC):
     now: float
 
     @abstractmethod
-    def place(self, identifier: Identifier) -> Place | None:
-        """Return where the identifier is current or retired; None if it is neither."""
+    def owner(self, identifier: Identifier) -> Owner | None:
+        """Return the binding on which the identifier is current or from which it is retired, if there is one."""
 
     @abstractmethod
-    def put(self, identifier: Identifier, place: Place) -> None:
-        """Give the identifier this place; a place that it had before is lost."""
+    def put(self, identifier: Identifier, owner: Owner) -> None:
+        """Give the identifier this owner, in place of the one before."""
 
     @abstractmethod
     def forget(self, identifier: Identifier) -> None:
-        """Take the identifier's place away, if it has one."""
+        """Delete the identifier's row, if there is one: it is neither current nor retired then."""
 
     @abstractmethod
     def retired(self, keys: Iterable[str]) -> Iterable[tuple[str, Identifier, float]]:
-        """Return what is retired from bindings: the key of each, the identifier, and since when."""
+        """Return what is retired from bindings: the binding's key, the identifier, and since when."""
 
     @abstractmethod
     def binding(self, key: str) -> Binding | None:
@@ -90,7 +103,7 @@ class Rows(ABC):
 
     @abstractmethod
     def bindings(self, keys: Sequence[str]) -> tuple[Binding, ...]:
-        """Return the bindings of these keys, each once; a key that is gone is passed over."""
+        """Return the bindings of these keys, each once; a key without a binding is skipped."""
 
     @abstractmethod
     def page(self, after: str | None, limit: int) -> Page:
@@ -102,11 +115,11 @@ class Rows(ABC):
 
     @abstractmethod
     def save(self, binding: Binding) -> Binding:
-        """Write a binding and return it; one without a key is given one that no binding has ever had."""
+        """Write a binding and return it. A binding without a key gets one that no binding has ever had."""
 
     @abstractmethod
     def drop(self, key: str) -> None:
-        """Remove a binding, but not the places that point to it."""
+        """Remove a binding, but not the identifiers' rows that name it as their owner."""
 
     @abstractmethod
     def token(self, identifier: Identifier) -> int | None:
@@ -138,15 +151,15 @@ class Rows(ABC):
 
     @abstractmethod
     def write_down(self, row: JournalRow) -> None:
-        """Add a row to the journal, under a number of its own."""
+        """Add a row to the journal, under a new number that is higher than all before."""
 
     @abstractmethod
     def is_written_down(self, row: JournalRow) -> bool:
-        """Tell whether the journal has that row, under any number."""
+        """Tell whether the journal has a row that differs in its number at most."""
 
     @abstractmethod
     def inherit(self, key: str, heir: str) -> None:
-        """Let the journal's rows about one binding become rows about another."""
+        """Change the journal's rows about one binding into rows about another, its heir."""
 
     @abstractmethod
     def forget_journal(self, key: str) -> int:
@@ -158,8 +171,8 @@ class Rows(ABC):
 
     @abstractmethod
     def remember(self, name: str, value: str | None) -> None:
-        """Write a note, or with None forget it."""
+        """Write a note, or with None delete it."""
 
     @abstractmethod
     def notes(self, after: str | None, limit: int) -> Notes:
-        """Return notes behind the given place."""
+        """Return notes after the given cursor."""

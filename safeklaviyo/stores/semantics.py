@@ -1,8 +1,8 @@
-"""What each call means, step by step, over the few things that a store of one host must know how to do.
+"""What each call does, step by step, over the rows of one account (`rows`).
 
 Decided here: what is checked, in which order, and what changes. Not here: how rows are kept, locked and made durable.
-That is the store's part; it calls `perform` inside one transaction. Each server has the same steps in its own language
-(``postgres/version_1.sql``, ``redis/writes.lua``); the tests of agreement compare all three.
+That is the store's part; the store calls `perform` inside one transaction. Each server has the same steps in its own
+language (``postgres/version_1.sql``, ``redis/writes.lua``); the agreement tests of ``tests/stores`` compare all three.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from safeklaviyo.models import Binding
 from safeklaviyo.stores import calls
 from safeklaviyo.stores.records import BindOutcome, Found, JournalRow, Match
-from safeklaviyo.stores.rows import Place, owned
+from safeklaviyo.stores.rows import LONGEST, Owner, owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,7 +37,7 @@ _MEANINGS: Final[dict[type, Callable[[Rows, Any], Any]]] = {
     calls.Recall: lambda rows, call: rows.recall(call.name),
     calls.ListNotes: lambda rows, call: rows.notes(call.after, call.limit),
 }
-"""Those that take one step; the others follow."""
+"""What carries out each kind of call. Those of one step stand here; `_means` adds the others below."""
 
 
 def perform(rows: Rows, call: Call[T]) -> T:
@@ -56,14 +56,15 @@ def _means(kind: type[C]) -> Callable[[_Meaning[C, T]], _Meaning[C, T]]:
 
 @_means(calls.Find)
 def _find(rows: Rows, call: calls.Find) -> Found:
-    # A lease on any identifier of a binding found counts, not only on those asked for: its call may write them all.
+    # A lease on any identifier of a binding that is found counts, not only on those asked for: the lease's holder may
+    # be about to change them all (H6).
     matches: list[Match] = []
     concerned = set(call.identifiers)
     for identifier in call.identifiers:
-        place = rows.place(identifier)
-        binding = None if place is None else rows.binding(place.key)
-        if place is not None and binding is not None:
-            matches.append(Match(identifier, binding, place.retired_at))
+        owner = rows.owner(identifier)
+        binding = None if owner is None else rows.binding(owner.key)
+        if owner is not None and binding is not None:
+            matches.append(Match(identifier, binding, owner.retired_at))
             concerned.update(owned(binding))
     tokens = [token for each in concerned if (token := rows.token(each)) is not None]
     lease = rows.lease(min(tokens)) if tokens else None
@@ -72,13 +73,14 @@ def _find(rows: Rows, call: calls.Find) -> Found:
 
 @_means(calls.Acquire)
 def _acquire(rows: Rows, call: calls.Acquire) -> Lease | None:
-    expires = rows.now + call.ttl
+    expires = rows.now + min(call.ttl, LONGEST)
     held = {token for each in call.identifiers if (token := rows.token(each)) is not None}
-    # The expired lease with the lowest token is handed over as it is, because its write has to be finished first (H6).
+    # An expired lease is handed over with its own identifiers and intent, because its write has to be finished first
+    # (H6). The lowest token first: of several unfinished writes the oldest is finished first.
     for token in sorted(held):
         row = rows.lease(token)
         assert row is not None
-        if row.expires <= rows.now:
+        if row.left(rows.now) <= 0:
             rows.revoke(token)
             return rows.grant(row.identifiers, row.intent, expires).seen_at(rows.now, taken_over=True)
     return None if held else rows.grant(call.identifiers, call.intent, expires).seen_at(rows.now)
@@ -86,11 +88,11 @@ def _acquire(rows: Rows, call: calls.Acquire) -> Lease | None:
 
 @_means(calls.Renew)
 def _renew(rows: Rows, call: calls.Renew) -> bool:
-    # Expiry is not asked for: a lease that no call has taken over still fences, so its holder may go on (rule 4).
+    # Expiry is not checked: while no call has taken the lease over, its holder is the only writer (rule 4).
     row = rows.lease(call.token)
     if row is None:
         return False
-    rows.extend(call.token, row.intent if call.intent is None else call.intent, rows.now + call.ttl)
+    rows.extend(call.token, row.intent if call.intent is None else call.intent, rows.now + min(call.ttl, LONGEST))
     return True
 
 
@@ -105,21 +107,22 @@ def _release(rows: Rows, call: calls.Release) -> bool:
 @_means(calls.Bind)
 def _bind(rows: Rows, call: calls.Bind) -> BindOutcome:
     change = call.change
-    # First the token: a fenced caller learns no more than that, because it must not write on (P4).
+    # First the token: a fenced caller has to stop, even if the change is stale or in conflict too (P4).
     if _is_fenced(rows, change.token):
         return BindOutcome("fenced")
-    # Then the version: compare-and-set, so that what the caller read long ago does not win (H5).
+    # Then the version: compare-and-set, so that a caller that read the binding before another change cannot undo that
+    # change (H5). A new binding has no version; it is stale if another call has bound the same pair.
     wanted = change.binding
-    stands = rows.binding(wanted.key) if wanted.key else _same_pair(rows, wanted)
-    is_expected = stands is not None and stands.version == wanted.version if wanted.key else stands is None
+    current = rows.binding(wanted.key) if wanted.key else _same_pair(rows, wanted)
+    is_expected = current is not None and current.version == wanted.version if wanted.key else current is None
     if not is_expected:
-        return BindOutcome("stale", stands)
+        return BindOutcome("stale", current)
     # Last the uniqueness: an identifier that is current on a binding outside this change stays there (P3).
     for identifier in owned(wanted):
-        place = rows.place(identifier)
-        if place is not None and place.retired_at is None and place.key not in {wanted.key, *change.absorb}:
-            return BindOutcome("conflict", rows.binding(place.key))
-    return BindOutcome("bound", _carry_out(rows, change, stands))
+        owner = rows.owner(identifier)
+        if owner is not None and owner.retired_at is None and owner.key not in {wanted.key, *change.absorb}:
+            return BindOutcome("conflict", rows.binding(owner.key))
+    return BindOutcome("bound", _carry_out(rows, change, current))
 
 
 @_means(calls.Add)
@@ -128,17 +131,19 @@ def _add(rows: Rows, call: calls.Add) -> tuple[AddStatus, ...]:
 
 
 def _add_one(rows: Rows, binding: Binding) -> AddStatus:
-    places = [place for each in owned(binding) if (place := rows.place(each)) is not None and place.retired_at is None]
-    keys = {place.key for place in places}
+    owners = [owner for each in owned(binding) if (owner := rows.owner(each)) is not None and owner.retired_at is None]
+    keys = {owner.key for owner in owners}
     if len(keys) > 1:
         return "conflict"
-    stands = rows.binding(keys.pop()) if keys else None
-    whole = replace(binding, key="", version=0) if stands is None else _completed(stands, binding)
+    # The key and version of a row are ignored: they are those of another map, or of an export.
+    current = rows.binding(keys.pop()) if keys else None
+    whole = replace(binding, key="", version=0) if current is None else _completed(current, binding)
     if whole is None:
         return "conflict"
-    if whole == stands:
+    # Before the leases: a row that changes nothing disturbs no call, so an import can be repeated while calls run.
+    if whole == current:
         return "unchanged"
-    # A lease means that a call is writing about this customer; an import must not change what it relies on.
+    # A lease means that a call is writing about this customer; an import must not change what that call relies on.
     if any(rows.token(each) is not None for each in owned(whole)):
         return "conflict"
     _save_current(rows, replace(whole, version=whole.version + 1, verified_at=binding.verified_at))
@@ -147,17 +152,18 @@ def _add_one(rows: Rows, binding: Binding) -> AddStatus:
 
 @_means(calls.Remove)
 def _remove(rows: Rows, call: calls.Remove) -> bool:
-    place = rows.place(call.identifier)
-    if place is None or place.retired_at is not None or _is_fenced(rows, call.token):
+    owner = rows.owner(call.identifier)
+    # By a retired identifier, a late caller could remove a customer who only had that identifier once.
+    if owner is None or owner.retired_at is not None or _is_fenced(rows, call.token):
         return False
-    _dissolve(rows, place.key)
+    _dissolve(rows, owner.key)
     return True
 
 
 @_means(calls.ReleaseIdentifier)
 def _release_identifier(rows: Rows, call: calls.ReleaseIdentifier) -> bool:
-    place = rows.place(call.identifier)
-    if place is None or place.retired_at is None:
+    owner = rows.owner(call.identifier)
+    if owner is None or owner.retired_at is None:
         return False
     rows.forget(call.identifier)
     return True
@@ -186,11 +192,13 @@ def _restore(rows: Rows, call: calls.Restore) -> int:
 
 def _restore_one(rows: Rows, match: Match) -> bool:
     assert match.retired_at is not None
+    # `owned` begins with the external id, then the email: the first identifier of the other map's binding that exists.
     names = owned(match.binding)
-    owner = rows.place(names[0]) if names else None
-    if owner is None or owner.retired_at is not None or rows.place(match.identifier) is not None:
+    owner = rows.owner(names[0]) if names else None
+    # An identifier that has an owner here already keeps that owner, so a copy that is repeated changes nothing.
+    if owner is None or owner.retired_at is not None or rows.owner(match.identifier) is not None:
         return False
-    rows.put(match.identifier, Place(owner.key, match.retired_at))
+    rows.put(match.identifier, Owner(owner.key, match.retired_at))
     return True
 
 
@@ -200,11 +208,12 @@ def _restore_journal(rows: Rows, call: calls.RestoreJournal) -> int:
 
 
 def _restore_row(rows: Rows, binding: Binding, row: JournalRow) -> bool:
-    places = {rows.place(name) for name in owned(binding)}
-    place = places.pop() if len(places) == 1 else None
-    if place is None or place.retired_at is not None:
+    # All identifiers have to be current on one binding here: a row about one customer must not become another's.
+    owners = {rows.owner(name) for name in owned(binding)}
+    owner = owners.pop() if len(owners) == 1 else None
+    if owner is None or owner.retired_at is not None:
         return False
-    row = replace(row, number=0, key=place.key)
+    row = replace(row, number=0, key=owner.key)
     if rows.is_written_down(row):
         return False
     rows.write_down(row)
@@ -225,39 +234,40 @@ def _is_fenced(rows: Rows, token: int | None) -> bool:
 
 
 def _same_pair(rows: Rows, wanted: Binding) -> Binding | None:
-    """Return the binding that has the pair already, if there is a pair to speak of."""
+    """Return the binding that has the same external id and the same email, if there is one."""
     for identifier in owned(replace(wanted, profile_id=None)):
-        place = rows.place(identifier)
-        stands = None if place is None or place.retired_at is not None else rows.binding(place.key)
-        if stands is not None and stands.identity == wanted.identity:
-            return stands
+        owner = rows.owner(identifier)
+        current = None if owner is None or owner.retired_at is not None else rows.binding(owner.key)
+        if current is not None and current.identity == wanted.identity:
+            return current
     return None
 
 
-def _carry_out(rows: Rows, change: Change, stands: Binding | None) -> Binding:
+def _carry_out(rows: Rows, change: Change, before: Binding | None) -> Binding:
     """Make a change that passed all checks, and return the binding as it is then."""
     now = rows.now
     former: dict[Identifier, float] = {}
-    # What is absorbed goes first, so that its identifiers are free for the binding that absorbs it.
+    # Absorbed bindings go first, so that their identifiers are free for the binding that absorbs them.
     absorbed = [key for key in change.absorb if key != change.binding.key]
     for key in absorbed:
         former |= _dissolve(rows, key)
     # Only emails and external ids are retired: a former profile id must not resolve to this customer.
-    if stands is not None:
-        for identifier in owned(stands):
+    if before is not None:
+        for identifier in owned(before):
             rows.forget(identifier)
-        former |= _all(owned(replace(stands, profile_id=None)), now)
+        former |= _all(owned(replace(before, profile_id=None)), now)
     former |= _all(change.retire, now)
-    version = 1 if stands is None else stands.version + 1
+    version = 1 if before is None else before.version + 1
     verified_at = now if change.verified else change.binding.verified_at
     bound = _save_current(rows, replace(change.binding, version=version, verified_at=verified_at))
+    # Not before: a new binding has its key only now.
     for key in absorbed:
         rows.inherit(key, bound.key)
-    # After the binding was saved: an identifier that it keeps is current by now, and is not retired here.
+    # After the binding was saved: an identifier that the binding keeps is current by now, and must not be retired.
     for identifier, retired_at in former.items():
-        place = rows.place(identifier)
-        if place is None or place.retired_at is not None:  # ownership beats retirement
-            rows.put(identifier, Place(bound.key, retired_at))
+        owner = rows.owner(identifier)
+        if owner is None or owner.retired_at is not None:
+            rows.put(identifier, Owner(bound.key, retired_at))
     # The lease ends in the same transaction as the change, so that no process can be killed between the two.
     if change.token is not None:
         rows.revoke(change.token)
@@ -270,12 +280,12 @@ def _save_current(rows: Rows, binding: Binding) -> Binding:
     """Write a binding, and make its identifiers current on it."""
     saved = rows.save(binding)
     for identifier in owned(saved):
-        rows.put(identifier, Place(saved.key))
+        rows.put(identifier, Owner(saved.key))
     return saved
 
 
 def _dissolve(rows: Rows, key: str) -> dict[Identifier, float]:
-    """Remove a binding with all that is or was its, and return that, with the times of retirement."""
+    """Remove a binding and its current and retired identifiers; return these, with the times of retirement."""
     binding = rows.binding(key)
     if binding is None:
         return {}
@@ -290,9 +300,9 @@ def _all(identifiers: Iterable[Identifier], at: float) -> dict[Identifier, float
     return dict.fromkeys(identifiers, at)
 
 
-def _completed(stands: Binding, row: Binding) -> Binding | None:
-    """Return the binding with what it lacks filled in; None where the row contradicts it."""
+def _completed(current: Binding, row: Binding) -> Binding | None:
+    """Return the binding, its missing values filled in from the row; None if the row contradicts the binding."""
     given = {name: value for name in _ENTRIES if (value := getattr(row, name)) is not None}
-    if any(getattr(stands, name) not in {None, value} for name, value in given.items()):
+    if any(getattr(current, name) not in {None, value} for name, value in given.items()):
         return None
-    return replace(stands, **given)
+    return replace(current, **given)

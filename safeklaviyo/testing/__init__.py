@@ -1,7 +1,7 @@
 """Testing without Klaviyo: what a shop's own tests import. Nothing is loaded before it is used.
 
-`KlaviyoSimulator` is a pretend Klaviyo; `Readings` says how to read what Klaviyo has not confirmed. With this package
-installed, pytest has the fixture `klaviyo_simulator`.
+`KlaviyoSimulator` is a pretend Klaviyo. `Readings` has one answer for each question that Klaviyo's documentation leaves
+open. With this package installed, pytest has the fixture `klaviyo_simulator`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # The pytest plugin is imported in every run of every shop's tests, and this package with it.
+    # Loaded on demand: pytest imports the plugin, and with it this package, in every test run of every shop.
     if name in __all__:
         return getattr(import_module("safeklaviyo.testing.simulator"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

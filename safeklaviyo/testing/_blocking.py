@@ -1,4 +1,4 @@
-"""A synchronous face for an asynchronous store, so that one suite of tests serves both."""
+"""An adapter that offers an asynchronous store under the synchronous contract: one suite of tests serves both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class BlockingStore(IdentityStore):
-    """An asynchronous store, called from any thread; it runs on an event loop of its own.
+    """An asynchronous store that any thread may call. The store runs in an event loop of its own, in a thread.
 
     Args:
         store: The asynchronous store; closed with this one.
@@ -38,7 +38,7 @@ class BlockingStore(IdentityStore):
         self._loop.close()
 
     def perform(self, call: Call[T]) -> T:
-        """See `IdentityStore.perform`; calls the store's method, which is tested with it."""
+        """See `IdentityStore.perform`. Calls the asynchronous store's own method, so that the tests cover it too."""
         result: T = self._run(call.on(self._store))
         return result
 

@@ -1,4 +1,4 @@
-"""The tests of `IdentityStore.add`: what becomes of rows that come from elsewhere."""
+"""The tests of `IdentityStore.add`: which rows of an import are added, unchanged or in conflict."""
 
 # ruff: noqa: SIM300 - what is expected stands first, as in every test of this project
 
@@ -36,7 +36,7 @@ class AddRules(StoreFixtures):
     """What `IdentityStore.add` makes of each row."""
 
     def test_new_rows_are_added_as_given(self, store: IdentityStore) -> None:
-        """A row about whom nothing is known becomes a binding, with `verified_at` as given."""
+        """A row with identifiers that the map does not have becomes a binding, with `verified_at` as given."""
         rows = [
             Binding("ann", "ann@shop.org", "PANN", "+12025550123", 1_234.5, version=9, key="no key"),
             Binding(None, "guest@shop.org"),
@@ -75,7 +75,7 @@ class AddRules(StoreFixtures):
         assert stands.version < filled.version
 
     def test_a_guest_takes_an_external_id(self, store: IdentityStore) -> None:
-        """A row whose email stands on a binding without an external id gives it its own."""
+        """A row with the email of a binding without an external id gives that binding the row's external id."""
         guest = bound(store, Change(Binding(None, "ann@shop.org", "PANN")))
         assert ("added",) == store.add(SHOP, [Binding("ann", "ann@shop.org")])
         customer = owner(store, external_id("ann"))
@@ -95,7 +95,7 @@ class AddRules(StoreFixtures):
         ],
     )
     def test_a_row_that_contradicts_is_a_conflict(self, store: IdentityStore, row: Binding) -> None:
-        """A row that says otherwise than a binding, or belongs to two, changes nothing."""
+        """A row that contradicts a binding, or has identifiers of two bindings, changes nothing."""
         ben(store)
         bound(store, Change(Binding("ann", "ann@shop.org", "PANN", "+12025550123")))
         before = everything(store)
@@ -106,7 +106,7 @@ class AddRules(StoreFixtures):
     def test_a_new_row_under_a_lease_is_a_conflict(
         self, store: IdentityStore, clock: StoreClock, covered: Identifier
     ) -> None:
-        """While somebody writes about an identifier, or has left that unfinished, no row about it is added."""
+        """While a lease covers an identifier, expired or not, no row with that identifier is added."""
         leased(store, covered, ttl=clock.moment)
         row = Binding("ann", "ann@shop.org", "PANN")
         assert ("conflict",) == store.add(SHOP, [row])
@@ -122,7 +122,7 @@ class AddRules(StoreFixtures):
         assert ("conflict",) == store.add(SHOP, [row])
 
     def test_rows_are_judged_in_their_order(self, store: IdentityStore) -> None:
-        """A row sees what the rows before it have added, and one that is refused stops no other."""
+        """A row sees what the rows before it have added, and a row that is refused stops no other."""
         rows = [
             Binding("ann", "ann@shop.org"),
             Binding("ann", "other@shop.org"),
@@ -133,7 +133,7 @@ class AddRules(StoreFixtures):
         assert 2 == store.count(SHOP)
 
     def test_adding_makes_a_retired_identifier_current(self, store: IdentityStore) -> None:
-        """An address that is retired from another counts as free, and is then the row's own."""
+        """An address that is retired from another binding counts as free, and becomes the row's own."""
         renamed(store, ann(store), "new@shop.org")
         assert ("added",) == store.add(SHOP, [Binding("ben", "ann@shop.org")])
         stands = owner(store, email("ann@shop.org"))
@@ -141,5 +141,5 @@ class AddRules(StoreFixtures):
         assert "ben" == stands.external_id
 
     def test_adding_nothing_adds_nothing(self, store: IdentityStore) -> None:
-        """No row has no answer."""
+        """Without rows there is nothing in the answer."""
         assert () == store.add(SHOP, [])

@@ -25,8 +25,8 @@ class StoreClock(Protocol):
     """How a test lets time pass for a store.
 
     Attributes:
-        moment: A short while, in seconds, that the clock is certain to tell apart from none.
-        is_exact: Time stands still unless a test lets it pass.
+        moment: The shortest time, in seconds, that a test can rely on the clock to show.
+        is_exact: Time stands still unless a test advances it.
     """
 
     moment: float
@@ -55,7 +55,7 @@ class ManualClock:
 
 
 class SystemClock:
-    """The clock of a store whose time no test can set, such as a server's: time passes by waiting."""
+    """The clock of a store for which no test can set the time, such as a server's: time passes by waiting."""
 
     moment = 0.01
     is_exact = False
@@ -76,7 +76,7 @@ class StoreFixtures:
     @pytest.fixture
     @abstractmethod
     def store(self, clock: StoreClock) -> IdentityStore:
-        """A store with nothing in it, closed when the test has ended."""
+        """An empty store, closed when the test has ended."""
         raise NotImplementedError
 
 
@@ -96,7 +96,7 @@ def profile_id(value: str) -> Identifier:
 
 
 def bound(store: IdentityStore, change: Change) -> Binding:
-    """Make a change that nothing speaks against, and return what stands then."""
+    """Make a change that the store must accept, and return the binding as it is then."""
     outcome = store.bind(SHOP, change)
     assert outcome.status == "bound"
     assert outcome.binding is not None
@@ -114,20 +114,20 @@ def ben(store: IdentityStore) -> Binding:
 
 
 def leased(store: IdentityStore, *identifiers: Identifier, intent: str = "an intent", ttl: float = LONG) -> Lease:
-    """Take a lease that nothing stands in the way of."""
+    """Take a lease that the store must grant."""
     lease = store.acquire(SHOP, frozenset(identifiers), intent=intent, ttl=ttl)
     assert lease is not None
     return lease
 
 
 def renamed(store: IdentityStore, binding: Binding, address: str) -> Binding:
-    """Change an address, and write it down."""
+    """Change an address, with a row in the journal."""
     change = Change(replace(binding, email=address), journal=JournalEntry("change_email", binding.email, address))
     return bound(store, change)
 
 
 def match_of(store: IdentityStore, identifier: Identifier) -> Match | None:
-    """Return what the map knows of one identifier."""
+    """Return the match of one identifier, if there is one."""
     matches = store.find(SHOP, (identifier,)).matches
     assert len(matches) <= 1
     return matches[0] if matches else None
@@ -151,10 +151,11 @@ def now(store: IdentityStore) -> float:
 
 
 def everything(store: IdentityStore) -> tuple[object, ...]:
-    """Return all that can be seen of the bindings, the leases and the journal, to tell whether anything changed."""
+    """Return all that the contract shows of bindings, leases and journal, to check that nothing has changed."""
     page = store.page(SHOP)
     names = [Identifier(kind, f"{who}{tail}") for who in ("ann", "ben", "PANN", "PBEN") for kind, tail in _SPELLINGS]
     matches = tuple(match_of(store, name) for name in names)
+    # Without the time that remains, which passes by itself.
     leases = tuple(
         None if lease is None else (lease.token, lease.identifiers, lease.intent)
         for lease in (store.find(SHOP, (name,)).lease for name in names)

@@ -43,7 +43,7 @@ class BindingRules(StoreFixtures):
         assert Found((), None, found.now) == found
 
     def test_a_find_of_nothing_finds_nothing(self, store: IdentityStore) -> None:
-        """A find without identifiers has no match, whoever is bound."""
+        """A find without identifiers has no match, even if there are bindings."""
         ann(store)
         assert () == store.find(SHOP, ()).matches
 
@@ -64,13 +64,13 @@ class BindingRules(StoreFixtures):
         assert (Match(asked[0], one), Match(asked[1], other)) == store.find(SHOP, asked).matches
 
     def test_an_unknown_identifier_beside_a_known_one(self, store: IdentityStore) -> None:
-        """Only what is known has a match."""
+        """Only an identifier that the map has is matched."""
         binding = ann(store)
         matches = store.find(SHOP, (email("nobody@shop.org"), external_id("ann"), profile_id("NONE"))).matches
         assert (Match(external_id("ann"), binding),) == matches
 
     def test_a_phone_number_leads_to_nobody(self, store: IdentityStore) -> None:
-        """A phone number is kept with the binding and identifies nobody, not even beside an identifier."""
+        """A phone number is kept with the binding but leads to no binding, not even beside an identifier."""
         binding = bound(store, Change(Binding("ann", "ann@shop.org", phone_number="+12025550123")))
         phone = Identifier(Kind.PHONE_NUMBER, "+12025550123")
         assert "+12025550123" == binding.phone_number
@@ -113,7 +113,7 @@ class BindingRules(StoreFixtures):
         assert verified_at == bound(store, Change(binding, verified=False)).verified_at
 
     def test_another_version_is_stale(self, store: IdentityStore) -> None:
-        """A change to a version that is no longer that one is refused, and told what stands."""
+        """A change to an older version is refused, and the outcome has the binding as it is now."""
         first = ann(store)
         second = bound(store, Change(replace(first, phone_number="+12025550123")))
         before = everything(store)
@@ -131,14 +131,14 @@ class BindingRules(StoreFixtures):
         assert BindOutcome("stale") == store.bind(SHOP, Change(gone))
 
     def test_a_key_that_never_was_is_stale(self, store: IdentityStore) -> None:
-        """A key that this store never gave stands for nothing."""
+        """A key that this store never gave leads to no binding."""
         assert BindOutcome("stale") == store.bind(SHOP, Change(Binding("ann", None, key="no key", version=1)))
 
     @pytest.mark.parametrize(
         "pair", [Binding("eve", "eve@shop.org"), Binding("eve", None), Binding(None, "eve@shop.org")]
     )
     def test_a_new_binding_of_the_same_pair_is_stale(self, store: IdentityStore, pair: Binding) -> None:
-        """Of two that bind the same new pair one is told what the other has bound."""
+        """Of two calls that bind the same new pair, the second gets the first one's binding."""
         stands = bound(store, Change(pair))
         assert BindOutcome("stale", stands) == store.bind(SHOP, Change(replace(pair, profile_id="PNEW")))
 
@@ -161,7 +161,7 @@ class BindingRules(StoreFixtures):
 
     @pytest.mark.parametrize("taken", [{"external_id": "ann"}, {"email": "ann@shop.org"}, {"profile_id": "PANN"}])
     def test_a_changed_binding_takes_nothing_away(self, store: IdentityStore, taken: dict[str, str]) -> None:
-        """The same for a binding that stands already, and its lease stays."""
+        """The same holds for a change of an existing binding, and the lease stays."""
         stands, other = ann(store), ben(store)
         lease = leased(store, email("ben@shop.org"))
         before = everything(store)
@@ -195,7 +195,7 @@ class BindingRules(StoreFixtures):
     def test_what_a_change_replaces_is_retired(
         self, store: IdentityStore, clock: StoreClock, new: dict[str, str | None], old: Identifier
     ) -> None:
-        """The former email or external id leads to the binding that had it, as a retired one, from then on."""
+        """From then on the former email or external id leads to the binding that had it, as a retired one."""
         first, before = ann(store), now(store)
         clock.advance(clock.moment)
         changed = bound(store, Change(replace(first, **new)))  # type: ignore[arg-type]  # each is a field of text
@@ -206,12 +206,12 @@ class BindingRules(StoreFixtures):
         assert Match(old, changed, match.retired_at) == match
 
     def test_a_replaced_profile_id_is_forgotten(self, store: IdentityStore) -> None:
-        """A profile id that a change replaces leads to nobody."""
+        """A profile id that a change replaces leads to no binding."""
         bound(store, Change(replace(ann(store), profile_id="PNEW")))
         assert match_of(store, profile_id("PANN")) is None
 
     def test_one_find_tells_current_from_retired(self, store: IdentityStore) -> None:
-        """A pair of which one is a former one has one match of each sort, on the same binding."""
+        """A pair of a current and a retired identifier has one match of each sort, on the same binding."""
         changed = bound(store, Change(replace(ann(store), email="new@shop.org")))
         found = store.find(SHOP, (external_id("ann"), email("ann@shop.org")))
         assert changed == found.current(Kind.EXTERNAL_ID)
@@ -228,14 +228,14 @@ class BindingRules(StoreFixtures):
         assert [binding] * 3 == [former_owner(store, name) for name in names]
 
     def test_ownership_beats_retirement(self, store: IdentityStore) -> None:
-        """What is current, here or on another binding, is not retired by request."""
+        """An identifier that is current on any binding is not retired by request."""
         one, other = ann(store), ben(store)
         names = frozenset({email("ann@shop.org"), email("ben@shop.org"), profile_id("PANN")})
         changed = bound(store, Change(other, retire=names))
         assert [one, changed, one] == [owner(store, name) for name in sorted(names)]
 
     def test_binding_a_retired_identifier_makes_it_current(self, store: IdentityStore) -> None:
-        """A former address of one customer that is bound to another is theirs alone."""
+        """A former address of one customer that is bound to another belongs to the other alone."""
         bound(store, Change(replace(ann(store), email="new@shop.org")))
         other = bound(store, Change(Binding("ben", "ann@shop.org")))
         assert other == owner(store, email("ann@shop.org"))
@@ -254,7 +254,7 @@ class BindingRules(StoreFixtures):
         assert changed != other == former_owner(store, email("ann@shop.org"))
 
     def test_a_thousand_retired_addresses_all_lead_home(self, store: IdentityStore) -> None:
-        """However many addresses a customer had, each still speaks for them."""
+        """Each of a customer's many former addresses leads to the customer's binding."""
         names = tuple(email(f"ann{number}@old.org") for number in range(1000))
         binding = bound(store, Change(ann(store), retire=frozenset(names)))
         found = store.find(SHOP, names)
@@ -262,7 +262,7 @@ class BindingRules(StoreFixtures):
         assert {binding} == {match.binding for match in found.matches}
 
     def test_absorbing_unites_two_bindings(self, store: IdentityStore) -> None:
-        """What is current on the absorbed binding is retired to the other, which may also take it as its own."""
+        """The absorbed binding's identifiers are retired from the other, which may also make them current."""
         one, other = ann(store), ben(store)
         united = bound(store, Change(replace(one, email="ben@shop.org"), absorb=(other.key,)))
         assert 1 == store.count(SHOP)
@@ -271,14 +271,14 @@ class BindingRules(StoreFixtures):
         assert [united] * 3 == [former_owner(store, name) for name in names]
 
     def test_a_new_binding_may_absorb(self, store: IdentityStore) -> None:
-        """A binding that is new may take over what others were."""
+        """A new binding may absorb others too."""
         one, other = ann(store), ben(store)
         united = bound(store, Change(Binding("ann", "ben@shop.org"), absorb=(one.key, other.key)))
         assert 1 == store.count(SHOP)
         assert united == owner(store, external_id("ann")) == former_owner(store, external_id("ben"))
 
     def test_absorbing_keeps_the_times_of_what_was_retired(self, store: IdentityStore, clock: StoreClock) -> None:
-        """What was retired from the absorbed binding stays retired since the same time."""
+        """An identifier that was retired from the absorbed binding keeps its time of retirement."""
         one, other = ann(store), bound(store, Change(replace(ben(store), email="new@shop.org")))
         before = match_of(store, email("ben@shop.org"))
         assert before is not None
@@ -290,7 +290,7 @@ class BindingRules(StoreFixtures):
         assert (before.retired_at or 0.0) < (current_until_now.retired_at or 0.0) <= now(store)
 
     def test_absorbing_what_is_gone_or_itself_is_passed_over(self, store: IdentityStore) -> None:
-        """Neither a key that is gone nor the binding's own does harm."""
+        """A key without a binding, or the binding's own key, is skipped."""
         one, other = ann(store), ben(store)
         store.remove(SHOP, email("ben@shop.org"))
         united = bound(store, Change(replace(one, profile_id="PNEW"), absorb=(other.key, one.key)))

@@ -1,4 +1,4 @@
-"""The tests of leases: who may write, what about, and who finishes it."""
+"""The tests of leases: which call may write about an identifier, and which call finishes an intent."""
 
 # ruff: noqa: SIM300 - what is expected stands first, as in every test of this project
 
@@ -54,7 +54,7 @@ class LeaseRules(StoreFixtures):
         assert lease.remaining == pytest.approx(60.0)
 
     def test_a_lease_is_found_by_what_it_covers(self, store: IdentityStore) -> None:
-        """A find reports the lease on any identifier asked for, known or not, and how long it has left."""
+        """A find reports the lease on any identifier asked for, bound or not, and the time that remains of it."""
         lease = leased(store, *ANN, intent="create", ttl=LONG)
         for asked in (ANN, ANN[:1], (email("nobody@shop.org"), ANN[1])):
             seen = lease_on(store, *asked)
@@ -63,7 +63,7 @@ class LeaseRules(StoreFixtures):
             assert 0 < seen.remaining <= LONG
 
     def test_other_leases_are_not_reported(self, store: IdentityStore) -> None:
-        """A find does not report a lease on somebody else."""
+        """A find does not report a lease on another customer."""
         ann(store)
         leased(store, email("ben@shop.org"))
         assert lease_on(store, *ANN) is None
@@ -73,7 +73,7 @@ class LeaseRules(StoreFixtures):
     def test_a_lease_on_a_binding_is_found_by_all_that_is_current_on_it(
         self, store: IdentityStore, covered: Identifier, asked: Identifier
     ) -> None:
-        """Whichever identifier of a binding is leased, whoever asks for another one learns of it."""
+        """A find by any current identifier of a binding reports a lease on any other one."""
         ann(store)
         lease = leased(store, covered)
         seen = lease_on(store, asked)
@@ -84,7 +84,7 @@ class LeaseRules(StoreFixtures):
     def test_a_lease_on_a_binding_is_found_by_a_former_identifier(
         self, store: IdentityStore, covered: Identifier
     ) -> None:
-        """The same for whoever comes with a retired identifier, alone or beside one that is unknown."""
+        """The same holds for a find by a retired identifier, alone or beside one that the map does not have."""
         bound(store, Change(replace(ann(store), email="new@shop.org")))
         lease = leased(store, covered)
         for asked in ((email("ann@shop.org"),), (external_id("unknown"), email("ann@shop.org"))):
@@ -93,7 +93,7 @@ class LeaseRules(StoreFixtures):
             assert lease.token == seen.token
 
     def test_of_several_leases_the_lowest_token_is_reported(self, store: IdentityStore) -> None:
-        """A find that touches several leases reports the one taken first, whether it was asked for them or not."""
+        """A find that meets several leases reports the one that was taken first."""
         first, _ = leased(store, email("ann@shop.org")), leased(store, external_id("ann"))
         by_both = lease_on(store, *ANN)
         ann(store)
@@ -117,7 +117,7 @@ class LeaseRules(StoreFixtures):
         leased(store, external_id("ann"), profile_id("PANN"))
 
     def test_leases_apart_do_not_meet(self, store: IdentityStore) -> None:
-        """Leases without a common identifier stand beside each other."""
+        """Leases without a common identifier do not affect each other."""
         first, second = leased(store, *ANN), leased(store, email("ben@shop.org"))
         assert first.token < second.token
         assert store.renew(SHOP, first.token, ttl=LONG)
@@ -158,7 +158,7 @@ class LeaseRules(StoreFixtures):
         assert seen.remaining <= 0
 
     def test_taking_over_keeps_what_was_to_be_done(self, store: IdentityStore, clock: StoreClock) -> None:
-        """Whoever meets an expired lease gets it with its own identifiers and intent, for the time asked for."""
+        """A call that meets an expired lease gets it with its own identifiers and intent, for the time asked for."""
         old = expired_lease(store, clock, *ANN, intent="create")
         taken = store.acquire(SHOP, frozenset({ANN[0], profile_id("PNEW")}), intent="another", ttl=60.0)
         assert taken is not None
@@ -169,7 +169,7 @@ class LeaseRules(StoreFixtures):
         assert store.acquire(SHOP, frozenset({ANN[1]}), intent="x", ttl=LONG) is None
 
     def test_whoever_was_replaced_is_fenced(self, store: IdentityStore, clock: StoreClock) -> None:
-        """The token of a lease that was taken over is good for nothing, and changes nothing."""
+        """With the token of a lease that was taken over, no operation changes anything."""
         binding = ann(store)
         old = expired_lease(store, clock, *ANN)
         taken = leased(store, *ANN)
@@ -181,23 +181,23 @@ class LeaseRules(StoreFixtures):
         assert store.renew(SHOP, taken.token, ttl=LONG)
 
     def test_expiry_alone_fences_nobody(self, store: IdentityStore, clock: StoreClock) -> None:
-        """A holder whom nobody has replaced may still bind, and with that releases the lease."""
+        """The holder of an expired lease that no call has taken over may bind, which releases the lease."""
         lease = expired_lease(store, clock, *ANN)
         change = Change(replace(ann(store), email="new@shop.org"), token=lease.token)
         assert "bound" == store.bind(SHOP, change).status
         assert () == store.expired(SHOP, 10)
 
     def test_all_leases_are_told_of(self, store: IdentityStore, clock: StoreClock) -> None:
-        """Leases that have expired and such that have not are told of, as they are, the oldest first; no others."""
+        """`leases` returns the leases, expired or not, the oldest first, and none that was released."""
         assert () == store.leases(SHOP, 9)
         living = leased(store, email("new@shop.org"), intent="living")
         expired = expired_lease(store, clock, *ANN, intent="expired")
         store.release(SHOP, leased(store, email("gone@shop.org")).token)
-        told = store.leases(SHOP, 9)
+        listed = store.leases(SHOP, 9)
         assert [replace(each, remaining=0.0) for each in (living, expired)] == [
-            replace(each, remaining=0.0) for each in told
+            replace(each, remaining=0.0) for each in listed
         ]
-        assert [True, False] == [each.remaining > 0 for each in told]
+        assert [True, False] == [each.remaining > 0 for each in listed]
         assert (living.token,) == tuple(each.token for each in store.leases(SHOP, 1))
         assert () == store.leases("another", 9)
 
@@ -212,7 +212,7 @@ class LeaseRules(StoreFixtures):
         assert store.acquire(SHOP, frozenset(ANN), intent="x", ttl=LONG) is None
 
     def test_an_expired_lease_is_taken_over_beside_a_living_one(self, store: IdentityStore, clock: StoreClock) -> None:
-        """A lease that has not expired does not keep anybody from finishing what another one left."""
+        """A lease that has not expired does not keep a call from taking over one that has."""
         leased(store, ANN[0])
         expired_lease(store, clock, ANN[1], intent="left")
         taken = store.acquire(SHOP, frozenset(ANN), intent="x", ttl=LONG)
@@ -220,7 +220,7 @@ class LeaseRules(StoreFixtures):
         assert ("left", frozenset({ANN[1]}), True) == (taken.intent, taken.identifiers, taken.taken_over)
 
     def test_renewing_lets_a_lease_live(self, store: IdentityStore, clock: StoreClock) -> None:
-        """A renewed lease lives from then, with the same token, identifiers and intent."""
+        """A renewed lease lasts for the new time, with the same token, identifiers and intent."""
         lease = leased(store, *ANN, intent="create", ttl=clock.moment)
         assert store.renew(SHOP, lease.token, ttl=LONG) is True
         clock.advance(2 * clock.moment)
@@ -240,13 +240,13 @@ class LeaseRules(StoreFixtures):
             assert intent == seen.intent
 
     def test_an_expired_lease_can_be_renewed(self, store: IdentityStore, clock: StoreClock) -> None:
-        """A holder who comes late, but whom nobody has replaced, goes on."""
+        """The holder of an expired lease that no call has taken over may renew it."""
         lease = expired_lease(store, clock, *ANN)
         assert store.renew(SHOP, lease.token, ttl=LONG) is True
         assert store.acquire(SHOP, frozenset(ANN), intent="x", ttl=LONG) is None
 
     def test_releasing_ends_a_lease_for_good(self, store: IdentityStore) -> None:
-        """A released lease is free to be taken, its intent is forgotten, and its token is worth nothing."""
+        """After a release the identifiers are free, the intent is gone, and the token is not valid."""
         lease = leased(store, *ANN, intent="first")
         assert store.release(SHOP, lease.token) is True
         assert lease_on(store, *ANN) is None
@@ -256,7 +256,7 @@ class LeaseRules(StoreFixtures):
         assert ("second", False) == (again.intent, again.taken_over)
 
     def test_a_token_that_never_was_is_not_valid(self, store: IdentityStore) -> None:
-        """Neither renewing nor releasing an unknown token does anything."""
+        """Renewing or releasing with a token that was never given returns False."""
         assert (False, False) == (store.renew(SHOP, 4_711, ttl=LONG), store.release(SHOP, 4_711))
 
     def test_binding_under_a_lease_releases_it(self, store: IdentityStore) -> None:
@@ -299,7 +299,7 @@ class LeaseRules(StoreFixtures):
 
     @pytest.mark.parametrize("end", ["released", "taken over", "never", "another account's"])
     def test_forgetting_is_fenced(self, store: IdentityStore, clock: StoreClock, end: str) -> None:
-        """With a token that is not valid, `remove` and `remember` say so and change nothing."""
+        """With a token that is not valid, `remove` and `remember` return False and change nothing."""
         ann(store)
         store.remember(SHOP, "name", "value")
         lease = expired_lease(store, clock, *ANN)
@@ -321,7 +321,7 @@ class LeaseRules(StoreFixtures):
         assert (before, "value") == (everything(store), store.recall(SHOP, "name"))
 
     def test_expired_leases_are_listed_oldest_first(self, store: IdentityStore, clock: StoreClock) -> None:
-        """`expired` lists those that have expired, lowest token first, no more than asked, and leaves them be."""
+        """`expired` lists expired leases, lowest token first, no more than asked, and does not take them over."""
         living = leased(store, email("living@shop.org"))
         names = [email(f"dead{number}@shop.org") for number in range(3)]
         ttls = (clock.moment / 2, clock.moment, clock.moment / 4)
@@ -336,7 +336,7 @@ class LeaseRules(StoreFixtures):
         assert living.token not in {lease.token for lease in store.expired(SHOP, 10)}
 
     def test_a_lease_may_last_ten_years(self, store: IdentityStore) -> None:
-        """A lease as long as a tombstone's keeps its time."""
+        """A lease may be as long as an erased customer's tombstone, and keeps its time."""
         years = 10 * 365 * 86_400.0
         lease = leased(store, *ANN, ttl=years)
         assert lease.remaining == pytest.approx(years)
@@ -346,7 +346,7 @@ class LeaseRules(StoreFixtures):
         assert () == store.expired(SHOP, 10)
 
     def test_times_come_from_the_stores_clock(self, store: IdentityStore, clock: StoreClock) -> None:
-        """The time that a find tells passes as the clock does."""
+        """The time that a find returns passes with the store's clock."""
         before = now(store)
         clock.advance(clock.moment)
         assert before < now(store)

@@ -1,4 +1,4 @@
-"""The tests of all that is kept beside bindings and leases, and of how a store behaves as a whole."""
+"""The tests of the journal, the pages and the notes, and of what holds for every operation."""
 
 # ruff: noqa: SIM300 - what is expected stands first, as in every test of this project
 
@@ -64,6 +64,7 @@ def pages(store: IdentityStore, limit: int) -> Iterator[Page]:
 
 def at_once(work: Callable[[int], T]) -> list[T]:
     """Run the same work in several threads that begin together."""
+    # A barrier: without it the first thread would often be done before the last begins.
     barrier = threading.Barrier(THREADS)
 
     def begin(number: int) -> T:
@@ -95,7 +96,7 @@ class RecordRules(StoreFixtures):
         assert (JournalEntry("adopt"), None, None) == (row.entry, row.profile_id, row.external_id)
 
     def test_the_journal_forgets_one_binding(self, store: IdentityStore) -> None:
-        """The rows of one binding go, also when it is gone itself; the others stay, and no number comes twice."""
+        """The rows of one binding are deleted, even if it was removed; others stay, and no number is given twice."""
         ann_binding = bound(store, Change(Binding("1", "ann@shop.org"), journal=JournalEntry("adopt", new="1")))
         ben_binding = bound(store, Change(Binding("2", "ben@shop.org"), journal=JournalEntry("adopt", new="2")))
         bound(store, Change(ann_binding, journal=JournalEntry("adopt", new="3")))
@@ -108,7 +109,7 @@ class RecordRules(StoreFixtures):
         assert before[-1].number < store.journal(SHOP, since=0)[-1].number
 
     def test_the_journal_of_an_absorbed_binding_is_its_survivors(self, store: IdentityStore) -> None:
-        """What was written about a binding that became one with another is about that one from then on."""
+        """The journal's rows about an absorbed binding become rows about the one that absorbs it."""
         guest = bound(store, Change(Binding(None, "guest@shop.org"), journal=JournalEntry("adopt", new="1")))
         other = bound(store, Change(Binding("2", "ben@shop.org"), journal=JournalEntry("adopt", new="2")))
         whole = bound(store, Change(Binding("1", "ann@shop.org"), absorb=(guest.key,), journal=JournalEntry("merge")))
@@ -124,10 +125,10 @@ class RecordRules(StoreFixtures):
             binding = renamed(store, binding, f"ann{number}@shop.org")
         rows = store.journal(SHOP, since=0)
 
-        def told(journal: tuple[JournalRow, ...]) -> list[str | None]:
+        def new_values(journal: tuple[JournalRow, ...]) -> list[str | None]:
             return [row.entry.new for row in journal]
 
-        assert ["ann0@shop.org", "ann1@shop.org", "ann2@shop.org", "ann3@shop.org"] == told(rows)
+        assert ["ann0@shop.org", "ann1@shop.org", "ann2@shop.org", "ann3@shop.org"] == new_values(rows)
         assert sorted({row.number for row in rows}) == [row.number for row in rows]
         assert rows[2:] == store.journal(SHOP, since=rows[2].at)
         assert rows[1:] == store.journal(SHOP, since=0, after=rows[0].number)
@@ -148,7 +149,7 @@ class RecordRules(StoreFixtures):
         assert Page((), None) == store.page(SHOP)
 
     def test_pages_survive_changes(self, store: IdentityStore) -> None:
-        """What is there all the while is met once, whatever is added, changed or removed in between."""
+        """A binding that exists from the first part to the last is met once, even if others come, change or go."""
         store.add(SHOP, [Binding(str(number), None) for number in range(1, 9)])
         met: list[str | None] = []
         for turn, part in enumerate(pages(store, 2)):
@@ -162,14 +163,14 @@ class RecordRules(StoreFixtures):
         assert [*map(str, range(1, 9))] == sorted(each for each in met if each is not None and each != "late")
 
     def test_bindings_are_counted(self, store: IdentityStore) -> None:
-        """The count is of bindings, not of identifiers or of what was retired."""
+        """Bindings are counted, not identifiers, current or retired."""
         assert 0 == store.count(SHOP)
         renamed(store, ann(store), "new@shop.org")
         ben(store)
         assert 2 == store.count(SHOP)
 
     def test_notes_are_kept_and_forgotten(self, store: IdentityStore) -> None:
-        """A note is what was last written, and None forgets it, even where there is none."""
+        """A note has the value that was last written, and None deletes it, even if there is none."""
         assert store.recall(SHOP, "name") is None
         store.remember(SHOP, "name", None)
         for value in ("first", "second", ""):
@@ -180,10 +181,10 @@ class RecordRules(StoreFixtures):
 
 
 class WholeRules(StoreFixtures):
-    """What holds for all that a store does."""
+    """What holds for every operation."""
 
     def test_accounts_never_meet(self, store: IdentityStore, clock: StoreClock) -> None:
-        """Nothing of one account is seen, taken or changed from another."""
+        """No operation on one account reads or changes anything of another."""
         changed = renamed(store, ann(store), "new@shop.org")
         lease = leased(store, external_id("ann"), ttl=clock.moment)
         clock.advance(2 * clock.moment)
@@ -277,7 +278,7 @@ class WholeRules(StoreFixtures):
             store.count(SHOP)
 
     def test_of_racing_threads_one_gets_the_lease(self, store: IdentityStore) -> None:
-        """Exactly one of several that want one of two identifiers is let in, and nothing is left of the others."""
+        """Exactly one of several calls gets the lease on a shared identifier; the others leave no lease behind."""
 
         def want(number: int) -> bool:
             names = frozenset({external_id("ann"), email(f"ann{number}@shop.org")})

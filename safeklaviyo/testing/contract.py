@@ -1,4 +1,4 @@
-"""The tests that every identity map has to pass, for whoever writes a store of their own.
+"""The tests that every identity map has to pass, for authors of stores.
 
 Subclass `StoreContract` in a test module and override its fixtures::
 
@@ -12,9 +12,14 @@ Subclass `StoreContract` in a test module and override its fixtures::
             with MyStore(clock=clock) as store:
                 yield store
 
-A store that goes by a server's clock leaves the fixture `clock` as it is, and the tests wait a few hundredths of a
-second where time has to pass; where the server's clock can be set, give an object with `advance`, `moment` and
-`is_exact`. An asynchronous store is tested through `BlockingStore`, which is stopped when the test has ended.
+The fixture `clock`:
+
+- a store that takes its clock as an argument gets a `ManualClock`;
+- for a store that uses its server's clock, do not override the fixture. The tests then wait a few hundredths of a
+  second where time has to pass;
+- if tests can set the server's clock, return an object with `advance`, `moment` and `is_exact` (`StoreClock`).
+
+Test an asynchronous store through `BlockingStore`, and call its `stop` when the test has ended.
 """
 
 from __future__ import annotations

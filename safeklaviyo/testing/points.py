@@ -1,8 +1,8 @@
-"""Points: what an operation asks for next, after each history of what it was told.
+"""Points: where an operation is after each sequence of results, and the effect that it yields there.
 
-A generator cannot be copied, and to run it anew for each schedule took most of the time of an exploration. What an
-operation does depends only on what it was told, so its histories form a tree, and each edge of the tree is run once.
-Read next: `schedule`, whose worlds share these trees.
+A generator cannot be copied, and starting it again for each schedule took most of the time of an exploration. But what
+an operation does depends only on the results that it was sent. So these sequences form a tree, and each edge of the
+tree is run once. Read next: `schedule`, in which the copies of a world share these trees.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class Point:
-    """An operation after one history.
+    """An operation after one sequence of results.
 
     Args:
-        begin: Starts the operation from the beginning; the same each time.
-        past: What the operation was told: results, and the errors that were thrown into it.
-        flow: The generator that was told all of `past` but the last; None to begin one.
+        begin: Starts the operation from the beginning; the same operation each time.
+        past: The results that the operation was sent, and the errors that were thrown into it, in order.
+        flow: The generator that was sent all of `past` except the last; None to begin one.
 
     Attributes:
-        effect: What the operation asks for next; None once it has ended.
+        effect: The effect that the operation yields next; None once it has ended.
         ended: How it ended.
         result: What it returned.
         error: What it raised.
@@ -49,36 +49,39 @@ class Point:
         self.error: SafeKlaviyoError | None = None
         self._flow: Flow[Any] | None = flow or begin()
         try:
-            self.effect = _tell(self._flow, past[-1])
+            self.effect = _resume(self._flow, past[-1])
         except StopIteration as stop:
             self.ended, self.result = "returned", stop.value
         except SafeKlaviyoError as error:
             self.ended, self.error = "raised", error
 
-    def after(self, told: object) -> Point:
-        """Return the point that one more answer leads to."""
-        key = pickle.dumps(told)
+    def after(self, result: object) -> Point:
+        """Return the point that one more result leads to."""
+        # Pickled, because results such as a response cannot be hashed, and equal pickles are equal results.
+        key = pickle.dumps(result)
         found = self._next.get(key)
         if found is None:
-            found = self._next[key] = Point(self._begin, (*self._past, told), self._standing())
+            found = self._next[key] = Point(self._begin, (*self._past, result), self._take_flow())
         return found
 
     def die(self) -> None:
         """Close the operation here, as its process does when it ends."""
         if not self._has_died:
-            self._standing().close()
+            self._take_flow().close()
             self._has_died = True
 
-    def _standing(self) -> Flow[Any]:
-        """Take the generator that stands here. Once it has gone on, bring a new one here."""
+    def _take_flow(self) -> Flow[Any]:
+        """Return a generator that is at this point, for the caller to resume or close."""
         flow, self._flow = self._flow, None
+        # The first branch takes the generator that made this point. For each further branch a new generator is started
+        # and sent the same results.
         if flow is None:
             flow = self._begin()
-            for told in self._past:
-                _tell(flow, told)
+            for result in self._past:
+                _resume(flow, result)
         return flow
 
 
-def _tell(flow: Flow[Any], told: object) -> Effect[object]:
-    # An operation writes on an error that it lets through, so each generator is thrown a copy of its own.
-    return flow.throw(copy(told)) if isinstance(told, SafeKlaviyoError) else flow.send(told)
+def _resume(flow: Flow[Any], result: object) -> Effect[object]:
+    # A copy, because an operation sets attributes of an error that passes through it, and other branches throw it too.
+    return flow.throw(copy(result)) if isinstance(result, SafeKlaviyoError) else flow.send(result)

@@ -1,10 +1,10 @@
 """Schedules: every interleaving of some operations, every crash point, every lost answer, each run deterministic.
 
-An operation is a flow, so it can be driven one effect at a time. `explore` drives several of them over one simulator
-and one store, tries every order in which their visible effects can happen, and calls a check wherever all has come to
-rest. States that were reached before are not explored again, which changes nothing: a flow's future depends only on
-what it was told, and that is part of the state. Where two schedules part, the world is copied, with its operations
-(`points`).
+An operation is a flow, so it can be driven one effect at a time. `explore` drives several operations over one simulator
+and one store. It tries every order of their visible effects, and calls a check at each end, when no operation can go
+on. A state that was reached before is not explored again. That loses nothing: a flow's future depends only on the
+results that it was sent, and these are part of the state. Where two schedules part, the world is copied, and the copies
+share the tree of each operation (`points`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from safeklaviyo._api.messages import Repeat, Request, Response
-from safeklaviyo._effects import Monotonic, NewId, Now, Send, Sleep
+from safeklaviyo._effects import Monotonic, NewId, Now, Send, Sleep, StartDeadline
 from safeklaviyo.errors import NoResponseError, NotSentError, SafeKlaviyoError
 from safeklaviyo.stores.base import Found
 from safeklaviyo.stores.calls import Call as StoreEffect
@@ -34,16 +34,24 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["step", "crash", "lose", "refuse", "delay", "land", "expire", "apply"]
 Move: TypeAlias = tuple[Kind, int]
-"""What happens next: a flow's effect is carried out; its process dies; its request is carried out and the answer lost;
-its request is lost; its request is given up and still on its way; such a request lands; time passes until every lease
-has expired; one of Klaviyo's queued tasks is done."""
+"""What happens next, and the index of the operation, the late request or the queued task that it happens to:
+
+- ``step``: the operation's effect is carried out;
+- ``crash``: its process dies;
+- ``lose``: its request is carried out, and the answer is lost;
+- ``refuse``: its request is lost;
+- ``delay``: it waits no longer for the answer, and the request is still on its way;
+- ``land``: such a late request arrives at Klaviyo;
+- ``expire``: time passes until every lease has expired;
+- ``apply``: Klaviyo does one of its queued tasks.
+"""
 
 _HEADERS = {"authorization": "Klaviyo-API-Key pk_schedule", "revision": "2026-10-15"}
 _LONG = 3600.0
 
 
 class VirtualClock:
-    """A clock that stands until it is told to move."""
+    """A clock that stands until a move advances it."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
@@ -62,20 +70,22 @@ class Actor:
         point: How far it has come.
         has_crashed: Whether its process has died.
         wake: Until when it sleeps, if it does.
-        told: A digest of all it was told so far.
+        past: A digest of all results that it was sent.
+        ids: How many unique ids it was given.
+        slept_at: `World.changes` when it fell asleep.
     """
 
     name: str
     point: Point
     has_crashed: bool = False
     wake: float | None = None
-    told: bytes = b""
+    past: bytes = b""
     ids: int = 0
     slept_at: int = -1
 
     @property
     def effect(self) -> Effect[object] | None:
-        """What it asks for next; None once it has ended."""
+        """The effect that it yields next; None once it has ended."""
         return None if self.has_crashed else self.point.effect
 
     @property
@@ -101,8 +111,8 @@ class Limits:
     Attributes:
         crashes: Processes that die.
         losses: Requests or answers that are lost.
-        delays: Writes whose answer is not waited for any longer, and which land at any time later.
-        expiries: Times that every lease expires, whoever still holds it.
+        delays: Writes that their sender has given up and that land at any time later.
+        expiries: Times that every lease expires, although its holder may still be at work.
         applies: Whether Klaviyo's queued tasks are done at any time, or only at the end.
     """
 
@@ -118,11 +128,11 @@ class World:
     """Everything there is in one run.
 
     Attributes:
-        store: The map that all share.
+        store: The map that all operations share.
         moves: What has happened so far.
-        changes: How often the map may have changed for those who wait.
-        late: Requests that have not landed yet.
-        digest: One of the pretend Klaviyo; empty once it may have changed.
+        changes: How often the map may have changed, or a lease expired: a sleeping operation may see something new.
+        late: Requests that were given up and have not landed yet.
+        digest: The digest of the pretend Klaviyo; empty if it may have changed since.
     """
 
     simulator: KlaviyoSimulator
@@ -138,8 +148,8 @@ class World:
         """Let an operation take part, in a process of its own.
 
         Args:
-            begin: Starts the operation from the beginning, in a process of its own; the same each time. One that shares
-                its process cannot be started twice, so a world that it is in is not to be copied.
+            begin: Starts the operation from the beginning; the same operation each time. It must share nothing with
+                other operations. If it does, the world must not be copied, because a copy starts it again.
         """
         actor = Actor(name, Point(begin))
         self.actors.append(actor)
@@ -156,23 +166,26 @@ class World:
         return alone.result
 
     def copy(self) -> World:
-        """Return a world that goes its own way from here, where all is as it is here."""
+        """Return a copy; what happens in one of the two worlds does not show in the other."""
+        # In one call, so that the copied store goes by the copied clock.
         simulator, store, clock = copy.deepcopy((self.simulator, self.store, self.clock))
-        twin = replace(
+        copied = replace(
             self, simulator=simulator, store=store, clock=clock, actors=[], moves=[*self.moves], late=[*self.late]
         )
-        twin.actors.extend(replace(actor) for actor in self.actors)
-        return twin
+        copied.actors.extend(replace(actor) for actor in self.actors)
+        return copied
 
     def options(self, limits: Limits) -> Iterator[Move]:
         """Yield everything that could happen next."""
         awake = [index for index, actor in enumerate(self.actors) if self._can_move(actor)]
-        if not awake:  # everybody sleeps: the first to wake goes on
+        # All sleep, and none would see anything new: time passes until the first wakes.
+        if not awake:
             sleeping = [(a.wake, i) for i, a in enumerate(self.actors) if a.ended == "running" and a.wake is not None]
             awake = [min(sleeping)[1]] if sleeping else []
         spent: Counter[Kind] = Counter(kind for kind, _ in self.moves)
         for index in awake:
             yield from self._options_of(index, spent, limits)
+        # The end: what is still late or queued is for the check to land or drain.
         if not awake:
             return
         if spent["expire"] < limits.expiries and self._leases():
@@ -189,13 +202,15 @@ class World:
             if spent["lose"] + spent["refuse"] < limits.losses:
                 yield "lose", index
                 yield "refuse", index
+            # A read that lands late changes nothing.
             if spent["delay"] < limits.delays and actor.effect.request.repeat is not Repeat.READ:
                 yield "delay", index
-        if spent["crash"] < limits.crashes and actor.told:
+        # A process that dies before its first visible effect has changed nothing.
+        if spent["crash"] < limits.crashes and actor.past:
             yield "crash", index
 
     def move(self, move: Move) -> None:
-        """Let something happen."""
+        """Make a move."""
         kind, index = move
         self.moves.append(move)
         if kind == "expire":
@@ -213,17 +228,18 @@ class World:
             self._carry_out(self.actors[index], kind)
 
     def land(self, index: int) -> None:
-        """Let a request that is late land. Those that have not done so when all has come to rest are the check's."""
+        """Let a late request arrive at Klaviyo. The check decides about those that are late still at the end."""
         self._arrive(self.late.pop(index))
 
     def state(self) -> bytes:
         """Return a digest of all that the future depends on."""
-        actors = tuple((actor.ended, actor.told, actor.wake is not None) for actor in self.actors)
+        actors = tuple((actor.ended, actor.past, actor.wake is not None) for actor in self.actors)
+        # How many faults are left is part of the state, because it limits what can still happen.
         spent = tuple(kind for kind, _ in self.moves if kind not in {"step", "land", "apply"})
         return _digest(self.shared(), (actors, len(spent), sorted(spent)))
 
     def shared(self) -> bytes:
-        """Return a digest of all that is not some operation's own: Klaviyo, the map, the time, what is on its way."""
+        """Return a digest of all that the operations share: Klaviyo, the map, the time, the late requests."""
         if not self.digest:
             self.digest = _digest(b"", self.simulator._account)  # noqa: SLF001 - its whole state, without its journal
         return _digest(self.digest, (self.store._accounts, self.clock.now, self.late))  # noqa: SLF001 - likewise
@@ -232,31 +248,34 @@ class World:
         return any(account.leases for account in self.store._accounts.values())  # noqa: SLF001 - as above
 
     def _can_move(self, actor: Actor) -> bool:
-        # Whoever waits for somebody looks again once the map has changed; otherwise it would see the same.
+        # A sleeping operation waits for another one. It wakes early only if the map has changed since: without a change
+        # it would see the same and sleep again.
         return actor.ended == "running" and (actor.wake is None or actor.slept_at < self.changes)
 
     def _carry_out(self, actor: Actor, kind: Kind = "step") -> None:
         effect = actor.effect
         assert effect is not None
         if isinstance(effect, Sleep):
-            # Time passes only where nobody can do anything else: whoever is woken by a change is woken at once.
+            # An operation that a change wakes goes on at once. Otherwise every operation sleeps, and time passes.
             if actor.slept_at == self.changes:
                 self.clock.now = max(self.clock.now, actor.wake or 0.0)
             actor.wake = None
-            self._tell(actor, None)
+            self._resume(actor, None)
             return
         try:
             result = self._result(effect, kind)
         except SafeKlaviyoError as error:
-            actor.told = _digest(actor.told, type(error).__name__)
+            # The class alone: apart from their class, the errors that are thrown here differ in their texts only.
+            actor.past = _digest(actor.past, type(error).__name__)
             self._go_on(actor, error)
         else:
-            self._tell(actor, result)
+            self._resume(actor, result)
 
     def _result(self, effect: Effect[object], kind: Kind) -> object:
         if isinstance(effect, Send):
             return self._send(effect, kind)
         assert isinstance(effect, StoreEffect)
+        # These change nothing that another operation waits for.
         if not isinstance(effect, Find | Recall | Renew):
             self.changes += 1
         return effect.on(self.store)
@@ -283,21 +302,26 @@ class World:
         headers = {**_HEADERS, "content-type": request.content_type}
         return self.simulator.handle(request.method, request.path, headers, request.body or b"")
 
-    def _tell(self, actor: Actor, result: object) -> None:
-        actor.told = _digest(actor.told, result)
+    def _resume(self, actor: Actor, result: object) -> None:
+        actor.past = _digest(actor.past, result)
         self._go_on(actor, result)
 
-    def _go_on(self, actor: Actor, *told: object) -> None:
-        """Tell an operation something, and answer what nobody else can see until it asks for what others can."""
-        for each in told:
-            actor.point = actor.point.after(each)
-        while (answer := self._ambient(actor)) is not None:
+    def _go_on(self, actor: Actor, *results: object) -> None:
+        """Send an operation a result, if there is one, and drive it to its next visible effect.
+
+        Clocks and ids are invisible to the other operations. So they are answered at once, which spares the exploration
+        the orders that differ in them alone.
+        """
+        for result in results:
+            actor.point = actor.point.after(result)
+        while (answer := self._private(actor)) is not None:
             actor.point = actor.point.after(answer)
         if isinstance(actor.effect, Sleep):
             actor.wake, actor.slept_at = self.clock.now + actor.effect.seconds, self.changes
 
-    def _ambient(self, actor: Actor) -> object:
-        if isinstance(actor.effect, Now | Monotonic):
+    def _private(self, actor: Actor) -> object:
+        """Return the result of an effect that no other operation can see; None for any other effect."""
+        if isinstance(actor.effect, Now | Monotonic | StartDeadline):
             return self.clock.now
         if isinstance(actor.effect, NewId):
             actor.ids += 1
@@ -311,7 +335,7 @@ class Explored:
 
     Attributes:
         states: Different states that were reached.
-        endings: Different states in which all had come to rest.
+        endings: Different states in which no operation could go on.
     """
 
     states: int
@@ -323,11 +347,12 @@ def explore(scene: Callable[[], World], check: Callable[[World], None], limits: 
 
     Args:
         scene: Builds the world.
-        check: Raises if the end is wrong. It may use the world up.
+        check: Raises if the end is wrong. It may change the world.
 
     Raises:
-        AssertionError: An end is wrong; the note says what had happened.
+        AssertionError: An end is wrong; the note has the moves that led to it.
     """
+    # Depth first, without recursion: `branches` has the worlds in which moves are left to try, the latest last.
     seen: set[bytes] = set()
     endings = 0
     world = scene()
@@ -340,6 +365,7 @@ def explore(scene: Callable[[], World], check: Callable[[World], None], limits: 
                 endings += 1
                 _checked(world, check)
                 break
+            # Copied only where there is a choice, because copying is what an exploration spends its time on.
             if others := options[1:]:
                 branches.append((world.copy(), others))
             world.move(options[0])
@@ -347,7 +373,7 @@ def explore(scene: Callable[[], World], check: Callable[[World], None], limits: 
             return Explored(len(seen), endings)
         here, others = branches[-1]
         move = others.pop()
-        world = here.copy() if others else branches.pop()[0]
+        world = here.copy() if others else branches.pop()[0]  # the last move may have the world itself
         world.move(move)
 
 
@@ -364,8 +390,9 @@ def _checked(world: World, check: Callable[[World], None]) -> None:
         raise
 
 
-def _digest(before: bytes, told: object) -> bytes:
-    # How long a lease still lives decides how long somebody sleeps, and nothing else but whether it has expired.
-    if isinstance(told, Found) and told.lease is not None:
-        told = replace(told, now=0.0, lease=replace(told.lease, remaining=float(told.lease.remaining > 0)))
-    return blake2b(before + pickle.dumps(told), digest_size=16).digest()
+def _digest(before: bytes, result: object) -> bytes:
+    # A lease's remaining time decides how long an operation sleeps, which makes no difference here, and whether the
+    # lease has expired. So states that differ in the first alone count as one.
+    if isinstance(result, Found) and result.lease is not None:
+        result = replace(result, now=0.0, lease=replace(result.lease, remaining=float(result.lease.remaining > 0)))
+    return blake2b(before + pickle.dumps(result), digest_size=16).digest()

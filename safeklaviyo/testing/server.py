@@ -1,7 +1,7 @@
 """The simulator behind a socket: an ASGI application, and a server on loopback that runs in a thread.
 
 Decided here: what an injected failure looks like on the wire. A lost or refused connection is closed without an answer,
-a truncated answer ends early, a late one is late in real time. Not here: what is answered (`KlaviyoSimulator.handle`).
+a truncated answer ends early, a late answer is late in real time. `KlaviyoSimulator.handle` makes the answers.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _LOOPBACK = "127.0.0.1"
 class ASGIApp:
     """The simulator as an ASGI application.
 
-    An injected failure of the connection is raised, as `ConnectionLost` or `ConnectionRefused`; what serves the
-    application decides what becomes of that. A truncated answer is begun first.
+    An injected failure of the connection is raised, as `ConnectionLost` or `ConnectionRefused`, for the server to break
+    the connection. A truncated answer is begun before that.
     """
 
     def __init__(self, simulator: KlaviyoSimulator) -> None:
@@ -79,8 +79,8 @@ def serve(simulator: KlaviyoSimulator, port: int = 0) -> Generator[str]:
         raise RuntimeError('serving the simulator needs uvicorn: pip install "safeklaviyo[server]"') from exc
     connections: dict[object, asyncio.Transport] = {}
     with socket.create_server((_LOOPBACK, port)) as listening:
-        # Connections inherit it; asyncio sets it only where the socket names its protocol, and an answer in two parts
-        # would wait 40 ms for its acknowledgement.
+        # Connections inherit this option. Without it, the second part of an answer waits 40 ms until the first part is
+        # acknowledged. asyncio sets it only for sockets that name their protocol, which this one does not.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
             _Breaking(simulator, connections),
@@ -104,7 +104,7 @@ def _protocol(connections: dict[object, asyncio.Transport]) -> type[asyncio.Prot
     from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: PLC0415 - optional
 
     class Protocol(H11Protocol):
-        """Tells which connection a request came by, so that it can be broken."""
+        """Notes the transport of each client's connection, so that the connection can be broken."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -118,7 +118,7 @@ def _protocol(connections: dict[object, asyncio.Transport]) -> type[asyncio.Prot
 
 
 class _Breaking:
-    """The application, with connections that break."""
+    """The application, which breaks the connection when a failure of it was injected."""
 
     def __init__(self, simulator: KlaviyoSimulator, connections: dict[object, asyncio.Transport]) -> None:
         self._app = ASGIApp(simulator)
@@ -132,9 +132,10 @@ class _Breaking:
 
     async def _break(self, scope: Message, receive: Receive) -> None:
         with suppress(KeyError):  # the client may have left first
-            # Closing, not aborting, lets the half of a truncated answer out.
+            # Not aborted, because the first half of a truncated answer still has to be sent.
             self._connections[scope["client"]].close()
-        await receive()  # until the server knows that there is nobody to answer
+        # Wait until the server has noticed that the client is gone; before that it would answer with a 500.
+        await receive()
 
 
 async def _body(receive: Receive) -> bytes:
@@ -147,7 +148,8 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _has_left(receive: Receive, seconds: float) -> bool:
-    """Wait, and tell whether the client lost its patience meanwhile."""
+    """Wait, and tell whether the client has closed the connection before the time was over."""
+    # After the body, `receive` returns only when the client has left.
     try:
         await asyncio.wait_for(receive(), seconds)
     except TimeoutError:
@@ -156,6 +158,7 @@ async def _has_left(receive: Receive, seconds: float) -> bool:
 
 
 def _target(scope: Message) -> str:
+    # Decoding and encoding again could change the path: the raw one is what the client sent, if the server keeps it.
     path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
     query = scope["query_string"]
     return (path + b"?" + query if query else path).decode("ascii")

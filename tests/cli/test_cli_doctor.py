@@ -46,7 +46,7 @@ def test_a_sound_installation_passes(examine):
     assert [("ok", "SiMuLa")] == found["account"]
     assert [("ok", "127.0.0.1 answers")] == found["host"]
     assert ("ok", "its file's mode is 0600") in found["store"]
-    expected = {"python", "safeklaviyo", "httpx", "pydantic", "tenacity", "rich", "uvicorn", "httpx-aiohttp", "clock"}
+    expected = {"python", "safeklaviyo", "httpx", "pydantic", "tenacity", "rich", "uvicorn", "clock"}
     assert expected <= found.keys()
 
 
@@ -172,11 +172,11 @@ def test_a_missing_extra_is_named(examine, monkeypatch):
     from support import commands
 
     def version(name):
-        if name == "httpx-aiohttp":
+        if name == "uvicorn":
             raise PackageNotFoundError
         return "1"
 
     monkeypatch.setattr(commands.doctor, "version", version)
     status, found = examine()
     assert 0 == status
-    assert [("ok", 'not installed, and optional: pip install "safeklaviyo[aiohttp]"')] == found["httpx-aiohttp"]
+    assert [("ok", 'not installed, and optional: pip install "safeklaviyo[server]"')] == found["uvicorn"]

@@ -28,7 +28,7 @@ COMMANDS = {
     ("bindings", "import"): "run again",
     ("bindings", "export"): "owner only",
     ("bindings", "get"): "as JSON",
-    ("bindings", "remove"): "Forget",
+    ("bindings", "remove"): "Remove",
     ("store",): "migrate",
     ("store", "migrate"): "where they are missing",
     ("store", "copy"): "by count and by checksum",

@@ -67,7 +67,7 @@ def test_nobody_says_whose_map_it_is(run, tmp_path):
     """With neither an account nor a key there is nothing to look into."""
     status, _, err = run("explain", "--email", "ada@shop.test", "--store", f"sqlite:///{tmp_path}/identity.db")
     assert 1 == status
-    assert err.startswith("ConfigurationError: whose map? pass --account")
+    assert err.startswith("ConfigurationError: which account? pass --account")
 
 
 def test_the_account_is_asked_of_klaviyo_with_a_key(run, served, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 
 from safeklaviyo import Klaviyo
 from support import commands
-from support.simulator import Counts, Interruption, Places, RawShop, SafeShop, demo, script
+from support.simulator import Counts, Interruption, RawShop, SafeShop, State, demo, script
 
 if TYPE_CHECKING:
     from safeklaviyo.testing import KlaviyoSimulator
@@ -31,7 +31,7 @@ CLEAN = Counts(
     doubled=0,
     misplaced=0,
 )
-DONE = Places(is_in_map=True, is_in_klaviyo=True, profiles=1)
+DONE = State(is_in_map=True, is_in_klaviyo=True, profiles=1)
 COMPLETED = Interruption(-9, replace(DONE, is_in_map=False), ("completed",), DONE, is_late_call_right=True)
 ADA = script.Customer(0, 0, "1815", "ada@shop.test")
 

@@ -172,7 +172,7 @@ def test_a_copy_has_all_that_counts(copy, source, target):
     expected = [
         "FROM  4 customers, 2 former identifiers, 1 journal rows, 1 notes",
         "TO    4 customers, 2 former identifiers, 1 journal rows, 1 of these notes",
-        "counts and checksums agree",
+        "counts and checksums are the same",
     ]
     assert expected == out.splitlines()
 
@@ -264,7 +264,7 @@ def test_any_map_is_copied_as_it_is(history):
 
 @pytest.mark.parametrize("about", ["c0@shop.test", "nobody@shop.test"])
 @pytest.mark.parametrize("place", ["FROM", "TO"])
-@pytest.mark.parametrize(("ttl", "advice"), [(0.0, "recover()"), (60.0, "stop whatever uses it")])
+@pytest.mark.parametrize(("ttl", "advice"), [(0.0, "recover()"), (60.0, "stop all programs that use it")])
 def test_a_map_that_is_not_idle_is_not_copied(copy, source, target, *, about, place, ttl, advice):
     """A lease in either map, of a customer or of somebody new, expired or not, is told of; nothing is copied."""
     source.add(ACCOUNT, people(1))
@@ -295,7 +295,7 @@ def test_a_customer_of_whom_the_other_map_says_otherwise_is_refused(copy, source
     own = target.page(ACCOUNT).bindings
     status, out, err = copy()
     assert 1 == status
-    assert 1 == err.count("TO says otherwise")
+    assert 1 == err.count("TO contradicts it")
     assert "the two differ" in err
     assert "@" not in out + err
     assert () == target.find(ACCOUNT, (email("c1@shop.test"),)).matches
@@ -456,7 +456,7 @@ def test_a_copy_goes_on_where_it_stopped(whole, copy, target, folder, *, table, 
     status, out, _ = copy("--resume")
     assert (1, f"TO    {left}") == (status, out.splitlines()[1])
     assert 0 == copy().status
-    assert commands.copying.PLACE not in dict(target.notes(ACCOUNT, limit=10_000).notes)
+    assert commands.copying.PROGRESS not in dict(target.notes(ACCOUNT, limit=10_000).notes)
 
 
 @pytest.fixture
@@ -504,6 +504,6 @@ def test_how_far_a_copy_got_is_no_part_of_a_map(stopped, copy, target, folder, r
     """An unfinished copy that is copied itself leaves no place behind in the third map."""
     third = f"sqlite:///{folder}/third.db"
     assert 0 == run("store", "copy", f"sqlite:///{folder}/to.db", third, "--account", ACCOUNT).status
-    assert commands.copying.PLACE in dict(target.notes(ACCOUNT).notes)
+    assert commands.copying.PROGRESS in dict(target.notes(ACCOUNT).notes)
     with SqliteStore(folder / "third.db") as store:
         assert () == store.notes(ACCOUNT).notes

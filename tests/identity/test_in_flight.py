@@ -14,7 +14,7 @@ from safeklaviyo.stores.memory import MemoryStore
 from support.flows import Send, Sleep, operations
 from support.scenes import ACCOUNT, ANN, BOB, NEW, asked, pairs, rejected
 from support.simulator import VirtualClock, World
-from support.stores import Twin
+from support.stores import AsyncAdapter
 
 OLD = ANN["email"]
 WRITES = {"create_event", "update_profile"}
@@ -221,7 +221,7 @@ async def test_tasks_of_one_client_wait_for_each_other(simulator, store):
 
     async with (
         httpx.AsyncClient(transport=Slow()) as http,
-        AsyncKlaviyo("pk_test", account=ACCOUNT, store=Twin(store), http_client=http) as k,
+        AsyncKlaviyo("pk_test", account=ACCOUNT, store=AsyncAdapter(store), http_client=http) as k,
     ):
         await k.identify(**ANN)
         signal_at_sleep(k, waits)

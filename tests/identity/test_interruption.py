@@ -6,26 +6,26 @@ import signal
 from dataclasses import replace
 
 from safeklaviyo.testing import KlaviyoSimulator
-from support.simulator import NEW, Interruption, Places, change, run
+from support.simulator import NEW, Interruption, State, change, run
 
 
 def test_the_change_is_completed():
     """Klaviyo had made the change and the map did not know of it; afterwards both know, and nothing is left over."""
     told = run()
-    assert (-signal.SIGKILL, Places(False, True, 1)) == (told.exit_code, told.after_kill)
-    assert (("completed",), Places(True, True, 1)) == (told.recovered, told.after_recovery)
+    assert (-signal.SIGKILL, State(False, True, 1)) == (told.exit_code, told.after_kill)
+    assert (("completed",), State(True, True, 1)) == (told.recovered, told.after_recovery)
     assert (True, True) == (told.is_late_call_right, told.is_clean)
 
 
 def test_what_is_not_clean_is_seen():
     """A process that lived, a change that was not completed, or a call that went astray is not clean."""
-    done = Places(True, True, 1)
-    told = Interruption(-signal.SIGKILL, Places(False, True, 1), ("completed",), done, is_late_call_right=True)
+    done = State(True, True, 1)
+    told = Interruption(-signal.SIGKILL, State(False, True, 1), ("completed",), done, is_late_call_right=True)
     assert told.is_clean
     for change_ in (
         {"exit_code": 0},
         {"recovered": ("failed",)},
-        {"after_recovery": Places(False, True, 1)},
+        {"after_recovery": State(False, True, 1)},
         {"is_late_call_right": False},
     ):
         assert not replace(told, **change_).is_clean

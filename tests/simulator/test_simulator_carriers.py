@@ -54,13 +54,6 @@ def _proxy(request, monkeypatch):
         monkeypatch.setenv("HTTPS_PROXY", request.param)
 
 
-@pytest.fixture(params=["aiohttp", "httpcore"])
-def _way(request, monkeypatch, _proxy):
-    """What an asynchronous client sends over."""
-    if request.param == "httpcore":
-        monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
-
-
 class TestHttpx:
     async def test_one_transport_serves_both_clients(self, simulator):
         """A sync and an async client over the transport reach the same simulator, query and body intact."""
@@ -112,7 +105,7 @@ class TestRespx:
         with simulator.mock(), pytest.raises(respx.models.AllMockedAssertionError):
             httpx.get("https://b.klaviyo.com/")
 
-    @pytest.mark.usefixtures("_way")
+    @pytest.mark.usefixtures("_proxy")
     @pytest.mark.parametrize("kind", [Klaviyo, AsyncKlaviyo])
     def test_no_client_reaches_the_real_host(self, simulator, offline, kind):
         """Whatever a client sends over, and whenever it was made, its requests come here and no connection is tried."""
@@ -130,7 +123,7 @@ class TestRespx:
         assert [] == offline
         assert {"ann-0", "ann-1"} == {profile.external_id for profile in simulator.profiles}
 
-    @pytest.mark.usefixtures("_way")
+    @pytest.mark.usefixtures("_proxy")
     @pytest.mark.parametrize("kind", [Klaviyo, AsyncKlaviyo])
     def test_a_request_without_a_route_is_told_at_once(self, simulator, offline, kind):
         """What respx says of a request that no route meets is an error of the test: the client lets it through."""

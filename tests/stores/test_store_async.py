@@ -59,7 +59,7 @@ async def test_a_find_that_would_have_to_wait_waits_in_the_thread(store, folder)
     """Where SQLite turns a find away nevertheless, the loop goes on, and the answer comes when it can."""
     await store.add("shop", [ROW])
     await store.find("shop", (ANN,))
-    store._store._database._long.vacate()
+    store._store._database._long.disconnect()
     short = store._store._database._short.connection
     assert (0,) == short.execute("PRAGMA busy_timeout").fetchone()
     short.execute("PRAGMA journal_mode = DELETE").fetchall()

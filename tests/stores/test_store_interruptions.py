@@ -130,6 +130,7 @@ def drops(store, error):
     return error is Late and isinstance(store, PostgresStore | RedisStore)
 
 
+@pytest.mark.untraceable
 @pytest.mark.parametrize("error", [Soft, Late])
 def test_storm_over_a_store(store, account, error):
     """After many interrupts each operation is done whole or not at all, and the store is as good as new."""
@@ -174,6 +175,7 @@ class Watched(Shell):
         return super()._perform(sender, effect)
 
 
+@pytest.mark.untraceable
 @pytest.mark.parametrize("error", [Soft, Late])
 def test_storm_over_first_contacts(store, account, simulator, error):
     """After many interrupted first contacts no lease is left but of those whose write had left, and all goes on."""
@@ -243,7 +245,7 @@ def test_memory_does_an_operation_whole_or_not_at_all(account):
 
 def rows(store, account):
     """Return all that the map holds."""
-    names = ("places", "bindings", "leases", "covered", "journal", "written", "notes")
+    names = ("owners", "bindings", "leases", "covered", "journal", "written", "notes")
     return {name: getattr(store._accounts[account], name).copy() for name in names}
 
 

@@ -216,7 +216,7 @@ class TestFork:
         emptied(admin)
         async with AsyncPostgresStore(database) as store:
             await store.add("shop", [Binding("ann", None)])
-            (before,) = [each.info.backend_pid for each in store._to._current.opened]
+            (before,) = [each.info.backend_pid for each in store._to._current.connections]
 
             def work():
                 asyncio.events._set_running_loop(None)
@@ -224,11 +224,11 @@ class TestFork:
 
             assert 0 == await asyncio.to_thread(in_child, work)
             assert 2 == await store.count("shop")
-            assert {before} == {each.info.backend_pid for each in store._to._current.opened}
+            assert {before} == {each.info.backend_pid for each in store._to._current.connections}
 
     async def use(self, store, before):
         await store.add("shop", [Binding("child", None)])
-        backends = {each.info.backend_pid for each in store._to._current.opened}
+        backends = {each.info.backend_pid for each in store._to._current.connections}
         await store.aclose()
         return before not in backends
 

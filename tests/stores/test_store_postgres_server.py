@@ -350,7 +350,7 @@ class TestEnded:
         with ThreadPoolExecutor(4) as pool:
             calls = [pool.submit(self.find_often, store) for _ in range(4)]
             for _ in range(5):
-                store._to._let_go(store._to._pool())
+                store._to._discard(store._to._pool())
             assert [True] * 4 == [call.result() for call in calls]
 
     async def test_other_tasks_go_on_when_the_pool_is_let_go(self, async_store):
@@ -363,20 +363,20 @@ class TestEnded:
         calls = [asyncio.create_task(find_often()) for _ in range(4)]
         for _ in range(5):
             await asyncio.sleep(0.01)
-            home = async_store._to._home()
-            await async_connections._let_go(home, home.pool or await async_store._to._open(home))
+            home = async_store._to._here()
+            await async_connections._discard(home, home.pool or await async_store._to._open(home))
         assert [True] * 4 == await asyncio.gather(*calls)
 
     async def test_a_pool_is_let_go_once(self, store, async_store):
         """Whoever meets the same loss later does not let go of what was opened since."""
         store.count("shop")
         await async_store.count("shop")
-        old, home = store._to._pool(), async_store._to._home()
+        old, home = store._to._pool(), async_store._to._here()
         async_old = home.pool
         opened = []
         for _ in range(2):
-            store._to._let_go(old)
-            await async_connections._let_go(home, async_old)
+            store._to._discard(old)
+            await async_connections._discard(home, async_old)
             store.count("shop")
             await async_store.count("shop")
             opened.append((store._to._current[1], home.pool))
@@ -386,8 +386,8 @@ class TestEnded:
         """A store whose pool was let go closes like any other."""
         async with AsyncPostgresStore(database) as store:
             await store.count("shop")
-            home = store._to._home()
-            await async_connections._let_go(home, home.pool)
+            home = store._to._here()
+            await async_connections._discard(home, home.pool)
         with pytest.raises(StoreUnavailableError):
             await store.count("shop")
 
@@ -395,7 +395,7 @@ class TestEnded:
         """A pool that was inherited is neither used nor closed nor forgotten, which would close it."""
         store.count("shop")
         await async_store.count("shop")
-        pool, home = store._to._pool(), async_store._to._home()
+        pool, home = store._to._pool(), async_store._to._here()
         store._to._current = (0, pool)
         home.pid = 0
         assert (0, 0) == (store.count("shop"), await async_store.count("shop"))
@@ -403,7 +403,7 @@ class TestEnded:
         assert [pool, home] == [each for each in connections.inherited if each in (pool, home)]
         pool.close()
         home.pid = os.getpid()
-        await home.keeper.aclose()
+        await home.closer.aclose()
         connections.inherited.clear()
 
     def find_often(self, store):
@@ -477,7 +477,7 @@ class TestSlow:
             await store.count("shop")
             with writers_held_up(database), told(StoreUnavailableError, failures.MEANINGS["57014"].message):
                 await store.acquire("shop", frozenset({ANN}), **LEASE)
-            assert 1 == len(store._to._home().opened)
+            assert 1 == len(store._to._here().connections)
 
     def test_no_answer_in_time(self, store, database):
         """A server that goes silent is given up after the store's timeout, and asked anew when it speaks again."""

@@ -248,7 +248,7 @@ class TestLoops:
             return await store.count("shop")
 
         assert [1, 2, 3] == [asyncio.run(use(number)) for number in (1, 2, 3)]
-        assert {} == store._loops._keepers
+        assert {} == store._loops._by_loop
         asyncio.run(store.aclose())
         asyncio.run(store.aclose())
 

@@ -131,9 +131,9 @@ class TestFile:
         """Each connection's cache is bounded, in bytes and not in pages."""
         store.add("shop", [ROW])
         store.find("shop", (ANN,))
-        for seat in (store._database._short, store._database._long):
-            assert -4000 == seat.connection.execute("PRAGMA cache_size").fetchone()[0]
-            assert 2 == seat.connection.execute("PRAGMA synchronous").fetchone()[0]
+        for side in (store._database._short, store._database._long):
+            assert -4000 == side.connection.execute("PRAGMA cache_size").fetchone()[0]
+            assert 2 == side.connection.execute("PRAGMA synchronous").fetchone()[0]
 
     def test_finding_a_known_pair_is_one_statement(self, store):
         """The warm path runs one statement, which writes nothing."""
@@ -289,7 +289,7 @@ class TestFailures:
         store.add("shop", [ROW])
         store.find("shop", (ANN,))
         with connected(path) as other:
-            store._database._long.vacate()
+            store._database._long.disconnect()
             store._database._short.connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             other.execute("BEGIN EXCLUSIVE")
             with pytest.raises(StoreUnavailableError):

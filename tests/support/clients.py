@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from safeklaviyo._client.bindings import AsyncBindings, Bindings
 from safeklaviyo._client.profiles import AsyncProfiles, Profiles
-from safeklaviyo._effects import Monotonic, Now, Sleep
+from safeklaviyo._effects import Monotonic, Now, Sleep, StartDeadline
 from safeklaviyo._runtime.async_shell import AsyncShell
 from safeklaviyo._runtime.config import BASE_URL, REVISION, Wiring, store_url, wiring
 from safeklaviyo._runtime.shell import Shell
@@ -103,12 +103,15 @@ class Awaited:
 class QuickShell(Shell):
     """A shell for which the simulator's time passes."""
 
-    def __init__(self, shell: Shell, simulator: KlaviyoSimulator) -> None:
-        super().__init__(shell._wiring, shell.store, shell._client)
+    def __init__(self, shell: Shell, simulator: KlaviyoSimulator, root: Shell | None = None) -> None:
+        super().__init__(shell._wiring, shell.store, shell._client, root)
         self._simulator = simulator
 
+    def view(self, wiring: Any) -> Shell:
+        return QuickShell(super().view(wiring), self._simulator, self._root)
+
     def _perform(self, sender: Any, effect: Effect[object]) -> Any:
-        if isinstance(effect, Sleep | Now | Monotonic):
+        if isinstance(effect, Sleep | Now | Monotonic | StartDeadline):
             return _pass_time(self._simulator, effect)
         return super()._perform(sender, effect)
 
@@ -120,12 +123,15 @@ class QuickShell(Shell):
 class QuickAsyncShell(AsyncShell):
     """Same as `QuickShell`, awaited."""
 
-    def __init__(self, shell: AsyncShell, simulator: KlaviyoSimulator) -> None:
-        super().__init__(shell._wiring, shell.store, shell._client)
+    def __init__(self, shell: AsyncShell, simulator: KlaviyoSimulator, root: AsyncShell | None = None) -> None:
+        super().__init__(shell._wiring, shell.store, shell._client, root)
         self._simulator = simulator
 
+    def view(self, wiring: Any) -> AsyncShell:
+        return QuickAsyncShell(super().view(wiring), self._simulator, self._root)
+
     async def _perform(self, sender: Any, effect: Effect[object]) -> Any:
-        if isinstance(effect, Sleep | Now | Monotonic):
+        if isinstance(effect, Sleep | Now | Monotonic | StartDeadline):
             return _pass_time(self._simulator, effect)
         return await super()._perform(sender, effect)
 
@@ -139,7 +145,7 @@ def _is_dead() -> bool:
     return getattr(sys.exception(), "is_death", False)
 
 
-def _pass_time(simulator: KlaviyoSimulator, effect: Sleep | Now | Monotonic) -> float:
+def _pass_time(simulator: KlaviyoSimulator, effect: Sleep | Now | Monotonic | StartDeadline) -> float:
     if isinstance(effect, Sleep):
         simulator.advance(effect.seconds)
     return simulator.now()

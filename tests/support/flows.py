@@ -3,8 +3,8 @@
 from types import SimpleNamespace
 
 from safeklaviyo._api.messages import Endpoint, Repeat, Request, Response
-from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep
-from safeklaviyo._flows.call import Call, LeaseLostError, Setup
+from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep, StartDeadline
+from safeklaviyo._flows.call import Call, LeaseLostError, Setup, Shared
 from safeklaviyo._flows.known import known
 from safeklaviyo._flows.leased.intents import (
     ChangeIntent,
@@ -94,7 +94,9 @@ __all__ = [
     "Response",
     "Send",
     "Setup",
+    "Shared",
     "Sleep",
+    "StartDeadline",
     "StoreEffect",
     "decode",
     "known",

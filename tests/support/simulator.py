@@ -3,7 +3,7 @@
 from safeklaviyo import demo
 from safeklaviyo.demo import script
 from safeklaviyo.demo.counts import Counts
-from safeklaviyo.demo.interruption import NEW, Interruption, Places, change, run
+from safeklaviyo.demo.interruption import NEW, Interruption, State, change, run
 from safeklaviyo.demo.shops import RawShop, SafeShop
 from safeklaviyo.testing import simulator as package
 from safeklaviyo.testing.points import Point
@@ -16,10 +16,10 @@ __all__ = [
     "Counts",
     "Interruption",
     "Limits",
-    "Places",
     "Point",
     "RawShop",
     "SafeShop",
+    "State",
     "VirtualClock",
     "World",
     "change",

@@ -8,8 +8,8 @@ from safeklaviyo._api.dialects import CurrentDialect, Dialect, LegacyDialect
 from safeklaviyo._api.messages import Answer, Endpoint, Repeat, Request, Response
 from safeklaviyo._api.responses import ERRORS, UnreadableAnswer, error_class, error_from
 from safeklaviyo._runtime import server as targets
-from safeklaviyo._runtime.senders import http
-from safeklaviyo._runtime.senders import own as transports
+from safeklaviyo._runtime.senders import awaited, client, failures, own, proxies, sockets, timeouts
+from safeklaviyo._runtime.senders import bodies as answer_bodies
 from safeklaviyo._runtime.server import Target
 
 current = SimpleNamespace(
@@ -22,8 +22,29 @@ current = SimpleNamespace(
 )
 """All that the current dialect says and reads, wherever it stands."""
 
+senders = SimpleNamespace(
+    **{
+        name: value
+        for module in (awaited, answer_bodies, client, failures, own, proxies, sockets, timeouts)
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+    }
+)
+"""All that the senders bring, wherever it stands."""
+
+
+def target(base: str, key: str = "pk_0123456789abcdef") -> Target:
+    """Return where requests go, with a key."""
+    return targets.target(base, {"Authorization": f"Klaviyo-API-Key {key}"})
+
+
+SECONDS = timeouts.timeouts(5.0)
+"""The time of an attempt that no test waits for."""
+
+
 __all__ = [
     "ERRORS",
+    "SECONDS",
     "Answer",
     "CurrentDialect",
     "Dialect",
@@ -38,8 +59,8 @@ __all__ = [
     "current",
     "error_class",
     "error_from",
-    "http",
     "legacy",
+    "senders",
+    "target",
     "targets",
-    "transports",
 ]

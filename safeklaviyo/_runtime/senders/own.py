@@ -1,218 +1,107 @@
-"""Requests over transports of our own, below `httpx.Client`: which there are, and when new ones are made.
+"""Requests over connections of our own, kept in a list and used by one request at a time.
 
-Decided here: that a request which a signal handler cut off takes its transport with it. The handler may have raised
-between any two steps of the transport, so that a connection is lost from its pool, or still has half an answer to give.
-Read `senders.http` first: what all senders share is there.
+httpcore's connections are used without httpcore's pool: the pool looks through all of its connections under one lock at
+each step, and an exception that a signal handler raises there leaves the lock taken for ever. A connection here belongs
+to one request, or to the list. An exception at any bytecode of a request takes at most that request's connection with
+it: nothing counts connections, and nothing is locked. Python's `append` and `pop` of a list need no lock.
+
+Decided here: which connection a request takes. Read `senders.connections` and `senders.sockets` next.
 """
 
 from __future__ import annotations
 
 import sys
-from functools import partial
-from importlib.util import find_spec
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import httpx
-
-from safeklaviyo._runtime.senders.http import (
-    AsyncClientSender,
-    ClientSender,
-    Phases,
-    explain,
-    outgoing,
-    proxy_for,
-    read,
-    read_async,
-    response,
-)
-from safeklaviyo.errors import APIConnectionError
+from safeklaviyo._runtime.senders.bodies import Body
+from safeklaviyo._runtime.senders.connections import KEPT_FOR, Requests, is_reusable, is_usable, response_of
+from safeklaviyo._runtime.senders.failures import explain
+from safeklaviyo._runtime.senders.sockets import Wire
 
 if TYPE_CHECKING:
-    import ssl
-
-    from aiohttp import ClientSession
-
     from safeklaviyo._api.messages import Request, Response
+    from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
 
-SHARDS: Final = 16
-CONNECTIONS: Final = 256
-KEPT_FOR: Final = 30.0
 
-
-class _Transport(httpx.HTTPTransport):
-    """A transport of our own.
+@dataclass(slots=True, eq=False)
+class Kept:
+    """A connection of httpcore's, and the wire below it, which closes it.
 
     Attributes:
-        busy: A token for each request that is on it.
+        since: When its last request ended, on the monotonic clock.
     """
 
-    def __init__(self, trust: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
-        super().__init__(verify=trust, limits=_pool(CONNECTIONS), proxy=proxy)
-        self.busy: set[object] = set()
-        # httpcore takes its lock in Python code; a signal handler that raises there would leave it taken for ever.
-        cast("Any", self._pool)._optional_thread_lock = Lock()  # noqa: SLF001 - it takes none as an argument
+    http: Any
+    wire: Any
+    since: float = 0.0
 
 
-class TransportSender:
-    """Requests over a transport of our own. Safe between threads.
-
-    A request that a signal handler cut off takes its transport with it: a connection may have been lost there.
-    """
+class OwnSender:
+    """Requests over connections of our own. Safe between threads."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._new = partial(_Transport, httpx.create_ssl_context(), proxy_for(target))
-        self._transport = self._new()
-        self._left: list[_Transport] = []
+        self._requests = Requests(target)
+        self._new = self._requests.connection(is_awaited=False)
+        self._kept: list[Kept] = []
+        self._is_closed = False
 
-    def send(self, request: Request) -> Response:
-        """Send one request, once. What a signal handler raises is not caught.
-
-        Raises:
-            NotSentError: No connection was made.
-            NoResponseError: It left, and no whole answer came back.
-        """
-        if self._left:
-            self._close_left()
-        transport, turn = self._transport, object()
+    def send(self, request: Request, timeouts: Timeouts) -> Response:
+        """Same as `Sender.send`."""
+        outer, connection = sys.exception(), self._connection()
         try:
-            transport.busy.add(turn)
-            return self._exchange(transport, request)
-        except APIConnectionError:
-            raise
+            connection.wire.begin(timeouts.limit)
+            response = _exchange(connection.http, self._requests.outgoing(request, timeouts))
+            self._keep(connection)
+        except Exception as exc:  # noqa: BLE001 - `explain` raises again what no transport raised
+            connection.wire.close()
+            explain(exc, outer, may_have_left=not connection.wire.is_connecting)
         except BaseException:
-            if transport is self._transport:
-                self._transport = self._new()
-                self._left.append(transport)
+            # The wire and not httpcore's connection, which may be in any state, and may have taken locks.
+            connection.wire.close()
             raise
-        finally:
-            transport.busy.discard(turn)
+        return response
 
-    def _exchange(self, transport: _Transport, request: Request) -> Response:
-        outer, phases = sys.exception(), Phases(self._target)
-        try:
-            answer = transport.handle_request(outgoing(self._target, request, phases))
+    def _connection(self) -> Kept:
+        """Return the connection that was used last, if it can be used again, or a new one."""
+        while self._kept:
             try:
-                return response(answer, read(answer, phases))
-            finally:
-                answer.close()
-        except Exception as exc:  # noqa: BLE001 - all but what transports raise is raised again
-            explain(exc, outer)
+                connection = self._kept.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if is_usable(connection.http):
+                return connection
+            connection.wire.close()
+        wire = Wire(self._target)
+        return Kept(self._new(wire), wire)
 
-    def _close_left(self) -> None:
-        """Close the transports that were left, except those on which other threads still wait for an answer."""
-        for transport in [each for each in self._left if not each.busy]:
-            self._left.remove(transport)
-            transport.close()
+    def _keep(self, connection: Kept) -> None:
+        """Keep a connection for the next request, and close those that were not needed for a while."""
+        if not is_reusable(connection.http):
+            connection.wire.close()
+            return
+        now = connection.since = time.monotonic()
+        self._kept.append(connection)
+        # The last ones are taken first, so the first ones are the oldest.
+        while self._kept and (self._is_closed or self._kept[0].since < now - KEPT_FOR):
+            try:
+                oldest = self._kept.pop(0)
+            except IndexError:  # as above
+                return
+            oldest.wire.close()
 
     def close(self) -> None:
-        """Close the connections."""
-        for transport in (self._transport, *self._left):
-            transport.close()
+        """Close the connections. One that another thread's request is using is closed at the end of that request."""
+        self._is_closed = True
+        while self._kept:
+            self._kept.pop().wire.close()
 
 
-class _Shards:
-    """Transports of our own, and how many requests are on each."""
-
-    def __init__(self, trust: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
-        self.transports = _async_transports(trust, proxy)
-        self.busy = [0] * len(self.transports)
-
-    def enter(self) -> int:
-        """Count one more request on the first of the least busy transports, and return which that is."""
-        turn = self.busy.index(min(self.busy))
-        self.busy[turn] += 1
-        return turn
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        for transport in self.transports:
-            await transport.aclose()
-
-
-class AsyncTransportSender:
-    """Requests over transports of our own: aiohttp's, if it is there; otherwise several small pools.
-
-    httpcore's pool looks through all that it has at each step, so one pool with many requests in flight costs their
-    square; several small ones do not (F-31). A request goes to the first of the least busy, and one by one to the same.
-    What a signal handler cut off is left, as `TransportSender` says; a cancelled request cleans up by itself.
-    """
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._new = partial(_Shards, httpx.create_ssl_context(), proxy_for(target))
-        self._shards = self._new()
-        self._left: list[_Shards] = []
-
-    async def send(self, request: Request) -> Response:
-        """Same as `TransportSender.send`."""
-        from asyncio import CancelledError  # noqa: PLC0415 - here asyncio is loaded; blocking programs need not load it
-
-        if self._left:
-            await self._close_left()
-        shards, turn = self._shards, None
-        try:
-            turn = shards.enter()
-            return await self._exchange(shards.transports[turn], request)
-        except (APIConnectionError, CancelledError, GeneratorExit):
-            raise
-        except BaseException:
-            if shards is self._shards:
-                self._shards = self._new()
-                self._left.append(shards)
-            raise
-        finally:
-            if turn is not None:
-                shards.busy[turn] -= 1
-
-    async def _exchange(self, transport: httpx.AsyncBaseTransport, request: Request) -> Response:
-        from asyncio import timeout  # noqa: PLC0415 - as above
-
-        outer, phases = sys.exception(), Phases(self._target)
-        try:
-            async with timeout(self._target.seconds):
-                answer = await transport.handle_async_request(outgoing(self._target, request, phases))
-                try:
-                    return response(answer, await read_async(answer, phases))
-                finally:
-                    await answer.aclose()
-        except Exception as exc:  # noqa: BLE001 - all but what transports raise is raised again
-            explain(exc, outer)
-
-    async def _close_left(self) -> None:
-        for shards in [each for each in self._left if not any(each.busy)]:
-            self._left.remove(shards)
-            await shards.aclose()
-
-    async def aclose(self) -> None:
-        """Same as `TransportSender.close`."""
-        for shards in (self._shards, *self._left):
-            await shards.aclose()
-
-
-Sender: TypeAlias = TransportSender | ClientSender
-AsyncSender: TypeAlias = AsyncTransportSender | AsyncClientSender
-
-
-def _pool(size: int) -> httpx.Limits:
-    return httpx.Limits(max_connections=size, max_keepalive_connections=size, keepalive_expiry=KEPT_FOR)
-
-
-def _async_transports(trust: ssl.SSLContext, proxy: httpx.Proxy | None) -> list[httpx.AsyncBaseTransport]:
-    # aiohttp speaks no SOCKS.
-    if find_spec("httpx_aiohttp") is None or (proxy is not None and proxy.url.scheme.startswith("socks")):
-        pool = _pool(CONNECTIONS // SHARDS)
-        return [httpx.AsyncHTTPTransport(verify=trust, limits=pool, proxy=proxy) for _ in range(SHARDS)]
-    from httpx_aiohttp import AiohttpTransport  # noqa: PLC0415 - an extra, and slow to import
-
-    return [AiohttpTransport(verify=trust, proxy=proxy, client=lambda: _session(trust))]
-
-
-def _session(trust: ssl.SSLContext) -> ClientSession:
-    """Return a session that, unlike httpx-aiohttp's own, keeps no cookies."""
-    from aiohttp import ClientSession, DummyCookieJar, TCPConnector  # noqa: PLC0415 - an extra, and slow to import
-
-    connector = TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEPT_FOR, ssl=trust)
-    return ClientSession(connector=connector, cookie_jar=DummyCookieJar())
+def _exchange(http: Any, request: Any) -> Response:
+    answer = http.handle_request(request)
+    body = Body().read(answer.stream)
+    answer.close()
+    return response_of(answer, body)

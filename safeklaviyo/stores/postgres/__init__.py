@@ -1,20 +1,24 @@
 """The identity map in PostgreSQL: for all processes of all hosts that share a database.
 
-Decided here: nothing but what asks what. The contract is in `base`; each operation is one statement, which calls a
-function that does all of it in one transaction, so that nothing is ever read first and written later from here
-(``version_1.sql``). Writers of one account take turns; a `find` waits for nobody and is one round trip.
+The contract is in `base`. Each operation is one statement, which calls a function of ``version_1.sql``. The function
+does all of the operation in one transaction, so this client never reads first and writes later. Writers of one account
+take turns. A `find` is one round trip and waits for no writer.
 
-Repeating: an operation whose connection is lost may or may not have been done, and raises `StoreUnavailableError`. Each
-may be repeated. Reading changes nothing; `renew` and `remember` do the same again. A repeated `release`, `remove` or
-`release_identifier` returns False, `add` says ``"unchanged"``, and `bind` says ``"fenced"`` or ``"stale"``, with what
-stands where it was not under a lease: the rules then look again, as they do after anybody else's change. An `acquire`
-that was done meets its own lease until it expires, and then takes it over with its own intent.
+**Repeating.** An operation that loses its connection raises `StoreUnavailableError`, and may have been done. Each
+operation may be repeated:
 
-Leases, intents and retired identifiers are as durable as a commit: with ``synchronous_commit`` off, or a failover to a
-standby that lags behind, the last of them can be lost. Their tokens and keys are not given again, because a promoted
-standby begins numbers of its own, where the service lets its timeline be read; so whoever held a lost lease is fenced.
-An old primary that comes back beside the new one has to be kept away by whoever promotes, and a subscriber of logical
-replication needs its sequence set before it takes over.
+- a read changes nothing; `renew` and `remember` write the same again;
+- `release`, `remove` and `release_identifier` return False if the first attempt was done;
+- `add` says ``"unchanged"``;
+- `bind` says ``"fenced"`` under a lease, otherwise ``"stale"`` with the binding as it is now; the flow then decides
+  again, as after another call's change;
+- `acquire` meets its own lease. It returns None until that lease expires, and then takes it over with its own intent.
+
+**Durability.** Leases, intents and retired identifiers are as durable as a commit. With ``synchronous_commit`` off, or
+after a failover to a standby that lags, the newest can be lost. Tokens and keys are not given twice, because a promoted
+standby gives higher numbers, if the service lets its timeline be read. So the holder of a lost lease is fenced. The
+operator who promotes a standby has to keep the old primary away, and has to set the sequence of a subscriber of logical
+replication before it takes over.
 """
 
 from __future__ import annotations
@@ -42,17 +46,20 @@ SIZE = 8
 
 
 class PostgresStore(IdentityStore):
-    """The identity map of as many hosts as there are. Nothing is opened before the first use.
+    """The identity map of any number of hosts. Nothing is opened before the first use.
 
-    The tables are made by `migrate`, and never by anything else. Behind PgBouncer any pooling mode but ``statement``
-    will do. After a fork each process has connections of its own.
+    `migrate` alone creates the tables. Behind PgBouncer every pooling mode except ``statement`` works. After a fork
+    each process has connections of its own.
 
-    With `connection` the store joins a transaction of the caller's: what it changes is committed or rolled back with
-    the caller's own rows, and a refused or failed operation leaves that transaction as it was. Until then nobody else
-    sees the change, and everybody else who writes about the same account waits, for a few seconds at most: so bind
-    near the end of a short transaction, and do not call Klaviyo in one. A lease taken in it is unseen by others and
-    gone with a rollback or a crash, and its intent with it, so that an operation that changes an identity in Klaviyo
-    belongs in a store of its own. The transaction must be READ COMMITTED, and its time limits are the caller's.
+    With `connection` the store joins a transaction of the caller's:
+
+    - its changes are committed or rolled back with the caller's own rows; a refused or failed operation leaves the
+      transaction as it was;
+    - before the commit no other connection sees the changes, and all other writers of the account wait, for a few
+      seconds at most. So bind near the end of a short transaction, and do not call Klaviyo in it;
+    - a lease that is taken in the transaction is invisible to other calls, and a rollback or a crash loses the lease
+      and its intent. So use a store of its own for operations that change an identity in Klaviyo;
+    - the transaction must be READ COMMITTED, and its time limits are the caller's.
 
     Args:
         url: A PostgreSQL URL or connection string, as libpq understands it.
@@ -74,19 +81,19 @@ class PostgresStore(IdentityStore):
         size: int = SIZE,
         timeout: float = PATIENCE,
     ) -> None:
-        place, own_schema = _place(url, connection)
+        server, own_schema = _server(url, connection)
         self._ask = ask = Queries(own_schema if schema is None else schema)
         self._to: Connections | Joined
-        if place is None:
+        if server is None:
             self._to = Joined(connection, ask)
         else:
-            self._to = Connections(place, ask, size, timeout)
+            self._to = Connections(server, ask, size, timeout)
 
     def migrate(self) -> None:
-        """Make the tables where they are missing; changes nothing where they stand.
+        """Create the tables, if the schema has none. Existing tables are left as they are.
 
         Raises:
-            StoreIncompatibleError: The schema holds something else.
+            StoreIncompatibleError: The schema holds something else, or tables of another version.
         """
         self._to.migrate()
 
@@ -100,7 +107,7 @@ class PostgresStore(IdentityStore):
 
 
 class AsyncPostgresStore(AsyncIdentityStore):
-    """The asynchronous twin of `PostgresStore`. May be used in one event loop after another.
+    """Same as `PostgresStore`, awaited. It may be used in one event loop after another.
 
     Args:
         url: As for `PostgresStore`.
@@ -122,13 +129,13 @@ class AsyncPostgresStore(AsyncIdentityStore):
         size: int = SIZE,
         timeout: float = PATIENCE,
     ) -> None:
-        place, own_schema = _place(url, connection)
+        server, own_schema = _server(url, connection)
         self._ask = ask = Queries(own_schema if schema is None else schema)
         self._to: AsyncConnections | AsyncJoined
-        if place is None:
+        if server is None:
             self._to = AsyncJoined(connection, ask)
         else:
-            self._to = AsyncConnections(place, ask, size, timeout)
+            self._to = AsyncConnections(server, ask, size, timeout)
 
     async def migrate(self) -> None:
         """Same as `PostgresStore.migrate`."""
@@ -143,8 +150,8 @@ class AsyncPostgresStore(AsyncIdentityStore):
         await self._to.aclose()
 
 
-def _place(url: str | None, connection: object) -> tuple[str | None, str]:
-    """Return where the map is, None for the connection, and the schema if nobody says otherwise."""
+def _server(url: str | None, connection: object) -> tuple[str | None, str]:
+    """Return the URL of the server, or None to use the connection, and the schema that the URL names."""
     if url is None:
         return None, SCHEMA
     if connection is not None:

@@ -1,6 +1,6 @@
 """The connections of an asynchronous identity map in PostgreSQL: one pool for each event loop of a process.
 
-Read `connections` first: the same is decided here. A loop that ends closes its pool.
+Read `_connections` first; the same is decided here. In addition, an event loop that ends closes its pool.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from safeklaviyo.errors import SafeKlaviyoError, StoreUnavailableError
+from safeklaviyo.stores.patience import in_time_async
 from safeklaviyo.stores.postgres import _failures as failures
 from safeklaviyo.stores.postgres._connections import (
     PATIENCE,
@@ -69,34 +70,36 @@ async def async_fetched(cursor: psycopg.AsyncCursor[tuple[Any, ...]], query: Que
 
 
 @dataclass(slots=True, eq=False)
-class _Home:
+class _Opened:
     """What a store has opened in one event loop of one process.
 
     Attributes:
-        opened: The pool's connections.
-        keeper: Closes the pool when it is closed, which a loop that ends does.
+        connections: The pool's connections.
+        closer: An asynchronous generator that closes the pool when it is closed itself; a loop that ends closes its
+            generators.
     """
 
     pid: int
     loop: AbstractEventLoop
     lock: asyncio.Lock
     pool: AsyncConnectionPool[AsyncConnection] | None = None
-    opened: WeakSet[AsyncConnection] = field(default_factory=WeakSet[AsyncConnection])
-    keeper: AsyncGenerator[None, None] | None = None
+    connections: WeakSet[AsyncConnection] = field(default_factory=WeakSet[AsyncConnection])
+    closer: AsyncGenerator[None, None] | None = None
 
     async def note(self, connection: AsyncConnection) -> None:
-        """Remember a connection of the pool's."""
-        self.opened.add(connection)
+        """Add a connection that the pool has opened."""
+        self.connections.add(connection)
 
     async def close(self) -> None:
         """Close the pool and its connections."""
         pool, self.pool = self.pool, None
         if pool is None:
             return
-        # The pool waits for its tasks before it closes its connections, and an ending loop has cancelled them.
+        # The pool waits for its tasks before it closes its connections. An ending loop has cancelled these tasks, so
+        # the wait raises, and the connections have to be closed here.
         with suppress(asyncio.CancelledError):
             await pool.close()
-        for connection in list(self.opened):
+        for connection in list(self.connections):
             await connection.close()
 
 
@@ -108,17 +111,21 @@ class AsyncConnections:
         self._queries = queries
         self._size = size
         self._timeout = timeout
-        self._current: _Home | None = None
+        self._current: _Opened | None = None
         self._is_closed = False
 
     async def run(self, query: Query[T]) -> T:
         """Same as `Connections.run`."""
-        home, pool, connection = await self._take()
+        return await in_time_async(self._run(query), 3 * self._timeout + query.patience)
+
+    async def _run(self, query: Query[T]) -> T:
+        opened, pool, connection = await self._take()
         try:
             rows = await connection.fetch(query, self._timeout)
         except psycopg.Error as exc:
             if connection.closed or isinstance(exc, psycopg.errors.ReadOnlySqlTransaction):
-                await _let_go(home, pool)
+                await _discard(opened, pool)
+            # Not chained: PostgreSQL quotes the values that it was given.
             raise failures.store_error(exc) from None
         finally:
             await pool.putconn(connection)
@@ -128,53 +135,54 @@ class AsyncConnections:
         """Same as `Connections.migrate`."""
         self._check_open()
         async with await self._connect() as connection:
-            await async_drive(self._queries.migration(), lambda query: _apart(connection, query, self._timeout))
+            await async_drive(self._queries.migration(), lambda query: _execute(connection, query, self._timeout))
 
     async def aclose(self) -> None:
         """Same as `Connections.close`. What another loop opened is closed when that loop ends."""
         self._is_closed = True
-        home, self._current = self._current, None
-        if home is not None and home.keeper is not None and _is_here(home):
-            await home.keeper.aclose()
+        opened, self._current = self._current, None
+        if opened is not None and opened.closer is not None and _is_here(opened):
+            await opened.closer.aclose()
 
-    async def _take(self) -> tuple[_Home, AsyncConnectionPool[AsyncConnection], AsyncConnection]:
+    async def _take(self) -> tuple[_Opened, AsyncConnectionPool[AsyncConnection], AsyncConnection]:
         while True:
-            home = self._home()
-            pool = home.pool or await self._open(home)
+            opened = self._here()
+            pool = opened.pool or await self._open(opened)
             try:
                 connection = await pool.getconn()
             except PoolClosed:
-                continue  # another task has met a loss, or closed the store
+                continue  # another task discarded the pool, or closed the store
             except psycopg.Error as exc:
                 raise StoreUnavailableError(failures.BUSY) from exc
             if is_quiet(connection.fileno()):
-                return home, pool, connection
+                return opened, pool, connection
+            # Also if this task is cancelled in between: the closed pool closes a connection that comes back.
             try:
-                await _let_go(home, pool)
+                await _discard(opened, pool)
             finally:
                 await pool.putconn(connection)
 
-    def _home(self) -> _Home:
-        home = self._current
-        if home is not None and _is_here(home):
-            return home
+    def _here(self) -> _Opened:
+        opened = self._current
+        if opened is not None and _is_here(opened):
+            return opened
         self._check_open()
-        if home is not None and home.pid != getpid():
-            inherited.append(home)
-        self._current = home = _Home(getpid(), asyncio.get_running_loop(), asyncio.Lock())
-        return home
+        if opened is not None and opened.pid != getpid():
+            inherited.append(opened)
+        self._current = opened = _Opened(getpid(), asyncio.get_running_loop(), asyncio.Lock())
+        return opened
 
-    async def _open(self, home: _Home) -> AsyncConnectionPool[AsyncConnection]:
-        async with home.lock:
-            if home.pool is not None:
-                return home.pool
+    async def _open(self, opened: _Opened) -> AsyncConnectionPool[AsyncConnection]:
+        async with opened.lock:
+            if opened.pool is not None:
+                return opened.pool
             self._check_open()
             await self._check_server()
             pool = AsyncConnectionPool(
                 self._conninfo,
                 connection_class=AsyncConnection,
                 kwargs=SETTINGS,
-                configure=home.note,
+                configure=opened.note,
                 min_size=0,
                 max_size=self._size,
                 name="safeklaviyo",
@@ -184,15 +192,16 @@ class AsyncConnections:
                 open=False,
             )
             await pool.open()
-            home.pool = pool
-            if home.keeper is None:
-                home.keeper = _keep(home)
-                await anext(home.keeper)
+            opened.pool = pool
+            # Started here, because the loop closes only the generators that have been started in it.
+            if opened.closer is None:
+                opened.closer = _close_at_end(opened)
+                await anext(opened.closer)
             return pool
 
     async def _check_server(self) -> None:
         async with await self._connect() as connection:
-            is_read_only = await _apart(connection, self._queries.check(), self._timeout)
+            is_read_only = await _execute(connection, self._queries.check(), self._timeout)
         if is_read_only:
             raise StoreUnavailableError(failures.READ_ONLY)
 
@@ -207,25 +216,25 @@ class AsyncConnections:
             raise StoreUnavailableError(failures.CLOSED)
 
 
-def _is_here(home: _Home) -> bool:
-    return home.loop is asyncio.get_running_loop() and home.pid == getpid()
+def _is_here(opened: _Opened) -> bool:
+    return opened.loop is asyncio.get_running_loop() and opened.pid == getpid()
 
 
-async def _let_go(home: _Home, pool: AsyncConnectionPool[AsyncConnection]) -> None:
-    if home.pool is pool:
-        home.pool = None
+async def _discard(opened: _Opened, pool: AsyncConnectionPool[AsyncConnection]) -> None:
+    if opened.pool is pool:
+        opened.pool = None
     await pool.close()
 
 
-async def _keep(home: _Home) -> AsyncGenerator[None, None]:
-    """Close the pool at the end: on `aclose`, or when the loop ends, which closes its generators before itself."""
+async def _close_at_end(opened: _Opened) -> AsyncGenerator[None, None]:
+    """Close the pool at the end: on `aclose`, or when the loop ends, which first closes its generators."""
     try:
         yield
     finally:
-        await home.close()
+        await opened.close()
 
 
-async def _apart(connection: AsyncConnection, query: Query[T], seconds: float) -> T:
+async def _execute(connection: AsyncConnection, query: Query[T], seconds: float) -> T:
     try:
         rows = await connection.fetch(query, seconds)
     except psycopg.Error as exc:

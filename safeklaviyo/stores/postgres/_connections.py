@@ -1,17 +1,17 @@
-"""The connections of an identity map in PostgreSQL, as one process uses them. Their twins are in `async_connections`.
+"""The connections of one process to an identity map in PostgreSQL. `_async_connections` has the same, awaited.
 
 Decided here:
 
-- A pool belongs to one process and is opened by its first use. Before that, and again after a connection was lost, a
-  connection of its own says at once what is wrong, such as a refused password, which a pool would only wait for, and
-  whether the map is of this version and may be written.
-- A connection that has anything to say before it is asked has been ended by the server. It is never used, so that a
-  restarted server is found without a failure. After any loss the whole pool is let go, because what one connection met
-  the others have met too.
-- Each statement is a transaction of its own, in autocommit, and nothing is kept in a session: neither prepared
-  statements nor settings nor locks. So the map works behind PgBouncer in transaction mode.
-- An answer is waited for no longer than the store's timeout, whatever the server or the network does.
-- After a fork the child leaves its parent's pool alone. psycopg closes no connection of another process.
+- A pool belongs to one process, and its first use opens it. Before that, and again after a connection was lost, a
+  separate connection checks the server: a pool would hide an error such as a refused password behind a timeout. The
+  same connection checks that the map is of this version and may be written.
+- A connection that has bytes to read before a statement was sent has been ended by the server. It is never used, so a
+  restarted server costs no failed call. After any loss the whole pool is closed, because the other connections were
+  lost in the same way.
+- Each statement is a transaction of its own, in autocommit. A session keeps no state: no prepared statements, no
+  settings, no locks. So the map works behind PgBouncer in transaction mode.
+- The store waits for an answer no longer than its timeout, even if the server or the network is silent.
+- After a fork the child does not touch its parent's pool. psycopg closes no connection of another process.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import select
 import time
 from contextlib import suppress
+from functools import partial
 from os import getpid
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -29,6 +30,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed
 
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreUnavailableError
+from safeklaviyo.stores.patience import in_time
 from safeklaviyo.stores.postgres import _failures as failures
 
 if TYPE_CHECKING:
@@ -43,24 +45,27 @@ T = TypeVar("T")
 
 SETTINGS: Final[dict[str, Any]] = {"autocommit": True, "prepare_threshold": None}
 PATIENCE: Final = 5.0
-"""Seconds to wait for a connection, and for an answer, before the map counts as unavailable."""
+"""Seconds to wait for a connection, and for an answer, until the store raises `StoreUnavailableError`."""
 _HASTE: Final = 0.1
-"""Seconds to wait for a pool's thread where a signal handler has raised."""
+"""Seconds to wait for a pool's thread after a signal handler has raised: the handler's program is in a hurry."""
 
 inherited: Final[list[object]] = []
-"""Pools of a parent process: never closed here, which would take locks that the parent's threads may have held."""
+"""Pools of a parent process, kept alive for ever. Closing or collecting one takes locks that the parent's threads may
+have held at the fork."""
 
 
 class SlowError(psycopg.OperationalError):
-    """No answer came in the time allowed. Never leaves the stores."""
+    """No answer came in the time allowed. Caught inside the stores."""
 
 
 def bounded(waits: PQGen[T], seconds: float) -> PQGen[T]:
-    """Do as a generator of psycopg's does, but no longer than that.
+    """Run a generator of psycopg's, with a time limit for all of it.
 
     Raises:
-        SlowError: It is not done yet.
+        SlowError: The time is over.
     """
+    # psycopg has no limit for an answer. It resumes this generator at an interval even if nothing has come (`ready` is
+    # 0 then), so the clock can be read here.
     give_up_at = time.monotonic() + seconds
     try:
         wanted = next(waits)
@@ -75,30 +80,31 @@ def bounded(waits: PQGen[T], seconds: float) -> PQGen[T]:
 
 
 def is_quiet(descriptor: int) -> bool:
-    """Tell whether nothing has come from a server that has not been asked."""
+    """Tell whether an idle connection has nothing to read. The server sends only when it ends such a connection."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return not poll.poll(0)
 
 
 def conninfo(url: str, seconds: float) -> str:
-    """Return what libpq is told: the user's own words, and a limit to connecting to each host where they set none.
+    """Return a connection string for libpq: the user's settings, and a time limit for connecting if they set none.
 
     Raises:
-        ConfigurationError: libpq does not understand it. It is not quoted, because it may hold a password.
+        ConfigurationError: libpq does not understand the URL. The message does not quote it: it may hold a password.
     """
     try:
         given = conninfo_to_dict(url)
-        # A host that is silent must leave time for the next one.
+        # libpq tries the hosts in turn, with this limit for each: a silent host must leave time for the next.
         share = seconds / (1 + max(str(given.get(name)).count(",") for name in ("host", "hostaddr")))
         limits: dict[str, Any] = {"connect_timeout": max(1, int(share)), "fallback_application_name": "safeklaviyo"}
         return make_conninfo("", **(limits | given))
     except psycopg.Error:
+        # Not chained: psycopg's message quotes the URL.
         raise ConfigurationError("the PostgreSQL URL of the identity map is none that libpq understands") from None
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that answers in time or fails, with one cursor for its life."""
+    """A connection that answers within its time limit or is closed. It keeps one cursor for all statements."""
 
     patience = PATIENCE
     _asking: psycopg.Cursor[tuple[Any, ...]] | None = None
@@ -108,12 +114,14 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         try:
             return super().wait(bounded(gen, self.patience), *args, **kwargs)
         except SlowError:
+            # The answer may still come, and would be taken for that to the next statement.
             self.close()
             raise
 
     def fetch(self, query: Query[Any], seconds: float) -> Rows:
         """Execute a query, and return the rows of its answer."""
         self.patience = seconds + query.patience
+        # One cursor for all: making one for each statement is a noticeable part of a `find` (F-32).
         if self._asking is None:
             self._asking = psycopg.Cursor(self, row_factory=tuple_row)
         return fetched(self._asking, query)
@@ -121,16 +129,17 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
 def fetched(cursor: psycopg.Cursor[tuple[Any, ...]], query: Query[Any]) -> Rows:
     """Execute a query with a cursor, and return the rows of its answer."""
-    # Binary numbers come back as they were stored, whatever the server's settings; several statements cannot be binary.
+    # Binary, because floats as text would depend on the server's settings. Without parameters it is a text of several
+    # statements, for which PostgreSQL allows no binary answer.
     cursor.execute(query.statement, query.parameters, prepare=False, binary=query.parameters is not None)
     return cursor.fetchall() if query.has_rows else []
 
 
 class Connections:
-    """The connections of one store, for as many processes as inherit it. Safe between threads.
+    """The connections of one store, a pool for each process that uses it. Safe between threads.
 
     Args:
-        url: What libpq understands.
+        url: A PostgreSQL URL or connection string.
         queries: The store's queries.
         size: How many connections a process has at most.
         timeout: Seconds to wait for a connection, and for an answer.
@@ -146,20 +155,24 @@ class Connections:
         self._is_closed = False
 
     def run(self, query: Query[T]) -> T:
-        """Ask one thing.
+        """Execute one query, and return its result.
 
         Raises:
-            StoreUnavailableError: There was no answer, so that what was done is unknown.
+            StoreUnavailableError: There was no answer, so the operation may have been done or not.
         """
+        return in_time(partial(self._ask, query), 3 * self._timeout + query.patience)
+
+    def _ask(self, query: Query[T]) -> T:
         try:
             return self._run(query)
         except SafeKlaviyoError:
             raise
         except BaseException:
-            # A signal handler raised: a connection may have been lost on its way between the pool and here.
+            # A signal handler raised. If it did so after the pool gave a connection out and before `_run` noted it,
+            # that connection will never come back to the pool, which would run out of them. So a new pool is made.
             current = self._current
             if current is not None and current[0] == getpid():
-                self._let_go(current[1], _HASTE)
+                self._discard(current[1], _HASTE)
             raise
 
     def _run(self, query: Query[T]) -> T:
@@ -167,29 +180,32 @@ class Connections:
         try:
             rows = connection.fetch(query, self._timeout)
         except psycopg.Error as exc:
+            # Read-only after a failover: the pool's connections lead to what is a standby now.
             if connection.closed or isinstance(exc, psycopg.errors.ReadOnlySqlTransaction):
-                self._let_go(pool)
+                self._discard(pool)
             # Not chained: PostgreSQL quotes the values that it was given.
             raise failures.store_error(exc) from None
         except BaseException:
-            self._let_go(pool, _HASTE)  # the answer may still come over this connection: it is never used again
+            # A signal handler raised: the answer may still come over this connection, so it must not be used again.
+            self._discard(pool, _HASTE)
             raise
         finally:
             pool.putconn(connection)
         return query.read(rows)
 
     def migrate(self) -> None:
-        """Make the map where it is missing.
+        """Create the map, if there is none.
 
         Raises:
-            StoreIncompatibleError: Something else stands there.
+            StoreIncompatibleError: The schema holds something else.
         """
         self._check_open()
+        # Without a pool: opening the pool checks the tables, which are not there yet.
         with self._connect() as connection:
-            drive(self._queries.migration(), lambda query: apart(connection, query, self._timeout))
+            drive(self._queries.migration(), lambda query: execute(connection, query, self._timeout))
 
     def close(self) -> None:
-        """Close what this process has opened, for good."""
+        """Close the connections of this process, for good."""
         self._is_closed = True
         with self._lock():
             current, self._current = self._current, None
@@ -197,21 +213,23 @@ class Connections:
             current[1].close()
 
     def _take(self) -> tuple[ConnectionPool[Connection], Connection]:
-        """Return a connection that the server has not ended, and the pool that it goes back to."""
+        """Return a connection that the server has not ended, and the pool that it belongs to."""
+        # The loop ends: each turn discards a pool, and opening the next one raises if the server does not answer.
         while True:
             pool = self._pool()
             try:
                 connection = pool.getconn()
             except PoolClosed:
-                continue  # another thread has met a loss, or closed the store
+                continue  # another thread discarded the pool, or closed the store
             except psycopg.Error as exc:
                 raise StoreUnavailableError(failures.BUSY) from exc
             if is_quiet(connection.fileno()):
                 return pool, connection
-            self._let_go(pool)
+            self._discard(pool)
             pool.putconn(connection)
 
     def _pool(self) -> ConnectionPool[Connection]:
+        # First without the lock, for speed; then again with it, because another thread may have opened the pool.
         current = self._current
         if current is not None and current[0] == getpid():
             return current[1]
@@ -221,6 +239,7 @@ class Connections:
                 return current[1]
             self._check_open()
             self._check_server()
+            # The pool of the parent process, after a fork.
             if current is not None:
                 inherited.append(current[1])
             pool = ConnectionPool(
@@ -240,7 +259,7 @@ class Connections:
 
     def _check_server(self) -> None:
         with self._connect() as connection:
-            is_read_only = apart(connection, self._queries.check(), self._timeout)
+            is_read_only = execute(connection, self._queries.check(), self._timeout)
         if is_read_only:
             raise StoreUnavailableError(failures.READ_ONLY)
 
@@ -250,14 +269,15 @@ class Connections:
         except psycopg.Error as exc:
             raise StoreUnavailableError(failures.UNREACHABLE) from exc
 
-    def _let_go(self, pool: ConnectionPool[Connection], patience: float = PATIENCE) -> None:
+    def _discard(self, pool: ConnectionPool[Connection], patience: float = PATIENCE) -> None:
+        # Only if it is the current one still: another thread may have discarded it and opened a new pool.
         with self._lock():
             if self._current is not None and self._current[1] is pool:
                 self._current = None
         pool.close(patience)
 
     def _lock(self) -> Lock:
-        # A lock for each process: one that another thread held at the fork would never be released in the child.
+        # A lock for each process: a lock that another thread held at the fork would stay locked in the child.
         return self._locks.setdefault(getpid(), Lock())
 
     def _check_open(self) -> None:
@@ -265,17 +285,18 @@ class Connections:
             raise StoreUnavailableError(failures.CLOSED)
 
 
-def apart(connection: Connection, query: Query[T], seconds: float) -> T:
-    """Ask one thing over a connection that no pool has."""
+def execute(connection: Connection, query: Query[T], seconds: float) -> T:
+    """Execute one query over a connection that belongs to no pool."""
     try:
         rows = connection.fetch(query, seconds)
     except psycopg.Error as exc:
+        # Not chained: PostgreSQL quotes the values that it was given.
         raise failures.store_error(exc) from None
     return query.read(rows)
 
 
 def drive(queries: Generator[Query[Any], Any, None], run: Callable[[Query[Any]], object]) -> None:
-    """Ask one thing after the other."""
+    """Execute the queries that a generator yields, and send it the results, or throw the errors into it."""
     with suppress(StopIteration):
         query = next(queries)
         while True:

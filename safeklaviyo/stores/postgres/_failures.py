@@ -1,7 +1,7 @@
-"""What a failure of PostgreSQL means to whoever asked the identity map.
+"""Which error a failure of PostgreSQL becomes.
 
-Decided here: which failures are somebody else's data, which are a matter of how things are set up, and which mean that
-the map cannot answer now (P6). A message holds nothing of PostgreSQL's own, which quotes statements and values.
+Decided here: which failures mean that the tables are not a map of this version, which that something is set up wrongly,
+and which that the map cannot answer now (P6). A message quotes nothing of PostgreSQL's, which may repeat values (P8).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ CLOSED: Final = "the identity map has been closed; open it again"
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a failure means.
+    """The error for a failure.
 
     Attributes:
-        may_retry: The same call can succeed later without anybody's doing.
+        may_retry: The same call can succeed later although no person has changed anything.
     """
 
     error: type[SafeKlaviyoError]
@@ -76,12 +76,13 @@ MEANINGS: Final = {
     "SK002": Meaning(ConfigurationError, "the identity map needs a database that is encoded in UTF8"),
     "XX": _DAMAGED,
 }
-"""By SQLSTATE, or by its class (PostgreSQL's *Error Codes*): what can come of the identity map's statements."""
+"""By SQLSTATE, or by its class (PostgreSQL's *Error Codes*): how the identity map's statements can fail."""
 
 
 def store_error(failure: psycopg.Error) -> SafeKlaviyoError:
     """Return the error that says what a failure of a statement means."""
     code = failure.sqlstate
+    # The failure is not the server's: psycopg met it on the connection.
     if code is None:
         return StoreUnavailableError(LOST)
     meaning = MEANINGS.get(code) or MEANINGS.get(code[:2], _UNEXPECTED)

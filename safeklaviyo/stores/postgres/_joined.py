@@ -1,8 +1,8 @@
-"""An identity map in a transaction of the caller's own.
+"""An identity map that joins a transaction of the caller's.
 
-Decided here: each operation has a savepoint, so that one that fails leaves the caller's transaction as it was; where
-there is no transaction, because the connection is in autocommit, an operation is one of its own. Beginning, committing,
-rolling back and closing are the caller's.
+Decided here: each operation has a savepoint, so that an operation that fails leaves the caller's transaction as it was.
+A connection in autocommit has no transaction, and each operation is one of its own there. The caller alone begins,
+commits, rolls back and closes.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _DONE: Final = "RELEASE SAVEPOINT safeklaviyo"
 
 
 def _needs_savepoint(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    # Not idle: in autocommit the caller may still have sent a BEGIN, or use `connection.transaction()`.
     return not connection.autocommit or connection.info.transaction_status != TransactionStatus.IDLE
 
 
@@ -52,7 +53,7 @@ class _Joining:
 
 
 class Joined(_Joining):
-    """Asks over the caller's connection. Safe between threads, as far as they leave that connection alone."""
+    """The caller's connection. Safe between threads, unless one of them uses that connection itself."""
 
     def __init__(self, connection: object, queries: Queries) -> None:
         super().__init__(queries)
@@ -63,6 +64,7 @@ class Joined(_Joining):
 
     def run(self, query: Query[T]) -> T:
         """Same as `Connections.run`."""
+        # The lock keeps the savepoint and the statement of one thread together.
         with self._lock:
             if not self._is_checked:
                 self._accept(is_read_only=self._ask(self._queries.check()))
@@ -74,7 +76,7 @@ class Joined(_Joining):
             drive(self._queries.migration(), self._ask)
 
     def close(self) -> None:
-        """Ask nothing any more."""
+        """Refuse every further operation. The connection stays open: it is the caller's."""
         self._is_closed = True
 
     def _ask(self, query: Query[T]) -> T:
@@ -94,6 +96,7 @@ class Joined(_Joining):
         try:
             rows = fetched(cursor, query)
         except BaseException:
+            # Rolling back to a savepoint keeps it, so it has to be released too.
             cursor.execute(_BACK, prepare=False)
             cursor.execute(_DONE, prepare=False)
             raise
@@ -124,7 +127,7 @@ class AsyncJoined(_Joining):
             await async_drive(self._queries.migration(), self._ask)
 
     async def aclose(self) -> None:
-        """Ask nothing any more."""
+        """Same as `Joined.close`."""
         self._is_closed = True
 
     async def _ask(self, query: Query[T]) -> T:
@@ -132,6 +135,7 @@ class AsyncJoined(_Joining):
         try:
             rows = await self._fetch(query)
         except psycopg.Error as exc:
+            # Not chained, as in `Joined`.
             raise failures.store_error(exc) from None
         return query.read(rows)
 

@@ -1,7 +1,7 @@
-"""What is asked of the identity map in PostgreSQL: for each call its statement, its parameters, and its answer.
+"""For each call of the identity map its statement in PostgreSQL, its parameters, and how its answer is read.
 
-Decided here: that each call is one statement, and so one transaction. What the statements call is in ``version_1.sql``,
-how values travel in `values`; a query is executed by whoever holds a connection.
+Decided here: each call is one statement, and so one transaction. The functions that the statements call are in
+``version_1.sql``, the conversion of values is in `_values`. `_connections` and `_joined` execute the queries.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SCAN: Final = 60.0
+"""Further seconds for a statement that reads many rows."""
 PER_ROW: Final = 0.005
+"""Further seconds for each row that a statement writes."""
 
 _SETTING: Final = "SELECT max(number), current_setting('transaction_read_only') = 'on' FROM {0}.version"
 _BINDING: Final = "id, external_id, email, profile_id, phone_number, verified_at, version"
@@ -61,9 +63,9 @@ class Query(Generic[T]):
 
     Attributes:
         parameters: None for a text of several statements.
-        read: Makes the result of the rows.
-        patience: Seconds that it may take beyond the store's timeout.
-        has_rows: There is an answer to read.
+        read: Turns the rows into the result.
+        patience: Seconds that the statement may take beyond the store's timeout.
+        has_rows: The statement returns rows.
     """
 
     statement: bytes
@@ -82,19 +84,19 @@ class Queries:
         self._statements: dict[str, bytes] = {}
 
     def query(self, call: Call[T]) -> Query[T]:
-        """Return what is asked for a call."""
+        """Return the query that carries out a call."""
         asked = _ASKING[type(call)](written(call.account), call)
         return Query(self._own(asked.statement), asked.parameters, asked.read, asked.patience)
 
     def check(self) -> Query[bool]:
-        """Make sure that the map is of this version; True if it is read-only."""
+        """Return the query that checks the map's version; its result is True if the map is read-only."""
         return Query(self._own(_SETTING), (), _checked)
 
     def migration(self) -> Generator[Query[Any], Any, None]:
-        """Yield what has to be asked, one after the other, to make the map where it is missing.
+        """Yield the queries, one after the other, that create the map if there is none.
 
         Raises:
-            StoreIncompatibleError: Something else stands there.
+            StoreIncompatibleError: The schema holds something else.
         """
         is_there = yield Query(b"SELECT to_regclass(%s) IS NOT NULL", (f"{self._schema}.version",), read_one)
         if not is_there:
@@ -102,7 +104,9 @@ class Queries:
             try:
                 yield Query(text, None, bool, SCAN, has_rows=False)
             except StoreIncompatibleError:
-                pass  # another process may have been faster
+                # Another process may have created the tables since; or something else is in the way, which the check
+                # below finds out.
+                pass
             else:
                 return
         yield self.check()
@@ -110,7 +114,7 @@ class Queries:
     def _own(self, statement: str) -> bytes:
         own = self._statements.get(statement)
         if own is None:
-            # A per cent sign in the schema's name must not look like a parameter.
+            # A per cent sign in the schema's name must not be read as a parameter.
             own = self._statements[statement] = statement.format(self._schema.replace("%", "%%")).encode()
         return own
 
@@ -122,7 +126,7 @@ def _checked(rows: Rows) -> bool:
 
 
 class _Asked(NamedTuple):
-    """A query before it has a schema, which stands as ``{0}`` in its statement."""
+    """A query without its schema, for which the statement has ``{0}``."""
 
     statement: str
     parameters: tuple[object, ...]
@@ -131,6 +135,7 @@ class _Asked(NamedTuple):
 
 
 def _acquire(account: str, call: calls.Acquire) -> _Asked:
+    # Sorted: the stored text of a lease's identifiers is then the same for every order of the set.
     parameters = (account, names_of(sorted(call.identifiers)), written(call.intent), call.ttl)
     return _Asked("SELECT * FROM {0}.acquire(%s, %s, %s, %s)", parameters, read_acquired)
 
@@ -162,11 +167,14 @@ def _forget_journal(account: str, call: calls.ForgetJournal) -> _Asked:
 
 def _page(account: str, call: calls.ListBindings) -> _Asked:
     start = 0 if call.after is None else number_of(call.after)
+    # One more than the limit, which tells whether there is a next part.
     statement = f"SELECT {_BINDING} FROM {{0}}.page(%s, %s, %s)"  # noqa: S608 - own names
     return _Asked(statement, (account, start, call.limit + 1), partial(read_page, limit=call.limit), SCAN)
 
 
 def _bindings(account: str, call: calls.ReadBindings) -> _Asked:
+    # OFFSET 0 keeps PostgreSQL from moving the condition on the account into the inner query, where it could choose the
+    # index on the account, and read all the account's rows.
     keyed = "SELECT * FROM {0}.binding WHERE id = ANY(%s) OFFSET 0"
     statement = f"SELECT {_BINDING} FROM ({keyed}) AS b WHERE account = %s"  # noqa: S608 - own names
     return _Asked(statement, ([number_of(key) for key in call.keys], account), read_bindings, SCAN)
@@ -192,8 +200,8 @@ def _restore(account: str, call: calls.Restore) -> _Asked:
 
 
 def _restore_journal(account: str, call: calls.RestoreJournal) -> _Asked:
-    told = [([name_of(each) for each in owned(binding)], journal_columns_of(row)) for binding, row in call.rows]
-    return _Asked("SELECT {0}.restore_journal(%s, %s)", (account, as_json(told)), read_one, PER_ROW * len(call.rows))
+    rows = [([name_of(each) for each in owned(binding)], journal_columns_of(row)) for binding, row in call.rows]
+    return _Asked("SELECT {0}.restore_journal(%s, %s)", (account, as_json(rows)), read_one, PER_ROW * len(rows))
 
 
 def _remember(account: str, call: calls.Remember) -> _Asked:
@@ -210,11 +218,15 @@ def _remember(account: str, call: calls.Remember) -> _Asked:
 
 
 def _under(account: str, token: int | None) -> tuple[str, tuple[object, ...]]:
-    """Return what names the lease ``held``, so that it stays valid until all is done, and its parameters.
+    """Return the SQL of a table ``held``, and its parameters. ``held`` has one row if the token is valid or not given.
 
-    There is one row in ``held`` if the token is valid or none is given. The account's turn is taken before the row is
-    locked, as every writer does it, here by the release of a lease that never is. Only then does PostgreSQL look at
-    the row as it is by now (its *Read Committed Isolation Level*).
+    With a token, the statement works in these steps:
+
+    1. The condition calls ``release`` for the token 0, which no lease has. The call returns False, but it first takes
+       the account's advisory lock, as every writer does.
+    2. FOR UPDATE locks the lease's row. PostgreSQL then looks at the row as it is by now, not as it was when the
+       statement began (its *Read Committed Isolation Level*), so a lease that another call took over is not found.
+    3. The lock on the row keeps the lease valid until the statement's transaction ends.
     """
     if token is None:
         return "WITH held AS (SELECT)", ()

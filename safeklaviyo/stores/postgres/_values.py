@@ -1,6 +1,6 @@
-"""How values travel to and from PostgreSQL: as parameters, as JSON, and as the rows of an answer.
+"""How values are converted for PostgreSQL and back: parameters, JSON, and the rows of an answer.
 
-PostgreSQL's text holds no NUL, so that character is written as two others.
+PostgreSQL's text cannot contain NUL, so NUL is stored as two other characters.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _ESCAPES: Final = str.maketrans({"\0": "\1" + "0", "\1": "\1" + "1"})
 
 
 def written(text: str) -> str:
-    """Return a text as it is stored: NUL, which PostgreSQL cannot hold, as two other characters."""
+    """Return a text in its stored form, in which NUL is two other characters."""
     return text.translate(_ESCAPES) if "\0" in text or "\1" in text else text
 
 
 def plain(text: str | None) -> str | None:
-    """Return a text that was written."""
+    """Return the text of a stored form: the reverse of `written`."""
     if text is None or "\1" not in text:
         return text
     return text.replace("\1" + "0", "\0").replace("\1" + "1", "\1")
@@ -41,6 +41,7 @@ def name_of(identifier: Identifier) -> tuple[str, str]:
 
 def names_of(identifiers: Sequence[Identifier]) -> str:
     """Return identifiers as JSON, each as its kind and its value."""
+    # The usual case, without NUL or its escape, is one call of the encoder; JSON writes both characters as "\\u000…".
     text = json.dumps(identifiers)
     return as_json([name_of(each) for each in identifiers]) if "\\u000" in text else text
 
@@ -51,12 +52,12 @@ def as_json(value: object) -> str:
 
 
 def number_of(key: str) -> int:
-    """Return the row number that a key stands for; 0, which is no row's, if it is not a key of this store."""
+    """Return the row number that a key stands for; 0, which no row has, if the key is not one of this store's."""
     return int(key) if key.isascii() and key.isdigit() and len(key) <= 18 else 0
 
 
 def columns_of(binding: Binding) -> dict[str, object]:
-    """Return what a binding's row says, but for its key and version."""
+    """Return the columns of a binding's row, without its key and version."""
     texts = {
         "external_id": binding.external_id,
         "email": binding.email,
@@ -67,7 +68,7 @@ def columns_of(binding: Binding) -> dict[str, object]:
 
 
 def journal_columns_of(row: JournalRow) -> dict[str, object]:
-    """Return what a row of the journal says, but for its number and whom it is about."""
+    """Return the columns of a journal's row, without its number and its binding."""
     texts = {
         "profile_id": row.profile_id,
         "external_id": row.external_id,
@@ -83,7 +84,7 @@ def _written(texts: Mapping[str, str | None]) -> dict[str, object]:
 
 
 def change_of(change: Change) -> dict[str, object]:
-    """Return a change as the function that carries it out takes it."""
+    """Return a change as the SQL function ``bind`` takes it."""
     binding, entry = change.binding, change.journal
     columns = {"id": number_of(binding.key) if binding.key else None, "version": binding.version}
     return {
@@ -99,7 +100,8 @@ def change_of(change: Change) -> dict[str, object]:
 
 
 def read_found(rows: Rows, identifiers: Sequence[Identifier]) -> Found:
-    """Read a find: each row has the time, one identifier's place, that place's binding, and a lease."""
+    """Read a find: each row has the time, one identifier's owner, the owner's binding, and a lease."""
+    # There is at least one row, also for no identifier: its columns but the time are NULL then.
     now = rows[0][0]
     bindings: dict[int, Binding] = {}
     matches: list[Match] = []
@@ -107,6 +109,7 @@ def read_found(rows: Rows, identifiers: Sequence[Identifier]) -> Found:
     for row in rows:
         number = row[3]
         if number is not None:
+            # One object for each binding: a pair's two matches are the same binding, which need not be built twice.
             if number not in bindings:
                 bindings[number] = _binding(row[3:10])
             matches.append(Match(identifiers[int(row[1]) - 1], bindings[number], row[2]))
@@ -114,6 +117,7 @@ def read_found(rows: Rows, identifiers: Sequence[Identifier]) -> Found:
             leases.append(row[10:])
     if not leases:
         return Found(tuple(matches), None, now)
+    # The token is the first column, so this is the lease with the lowest token, as the contract wants it.
     token, names, intent, expires = min(leases)
     return Found(tuple(matches), _lease((token, names, intent, expires - now, False)), now)
 

@@ -1,28 +1,35 @@
 -- The identity map of safeklaviyo in PostgreSQL 12 or later, version 1. Run it as one transaction.
 --
--- An identifier has one row in "place", whose primary key keeps an external id, an email and a profile id unique in an
--- account; a lease has each of its identifiers in "leased", whose primary key keeps leases apart. Writers of an account
--- take turns by an advisory lock that ends with their transaction; readers never wait. No session keeps any state.
+-- "place" has one row for each identifier: the binding that owns it, and since when it is retired. Its primary key
+-- keeps an external id, an email and a profile id unique in an account. "leased" has one row for each identifier of a
+-- lease; its primary key keeps two leases from sharing an identifier. Writers of an account take turns by an advisory
+-- lock, which ends with their transaction; readers never wait. No session keeps any state.
 --
--- Plans are kept for as long as a connection, and the first is made for empty tables. So whatever is looked up by its
--- key is looked up apart, behind OFFSET 0 or in a loop, where no other plan is possible.
+-- PostgreSQL keeps a function's plans for the life of a connection, and may make them while the tables are empty, when
+-- a scan looks cheapest. So each lookup by a key stands alone, behind OFFSET 0 or in a loop: then PostgreSQL cannot
+-- join it with the rest of the query, and has no other plan than the index.
+--
+-- The steps of the operations are those of safeklaviyo/stores/semantics.py, which says why each stands where it does.
+-- The functions themselves are as the first version made them, to the letter: maps that exist have no others. So all
+-- comments about them stand before them, and no name in them can change.
 
 DO $$
 BEGIN
     IF current_setting('server_encoding') <> 'UTF8' THEN
         RAISE EXCEPTION 'the database has to be encoded in UTF8' USING ERRCODE = 'SK002';
     END IF;
-    -- Whoever may not make a schema can use one that was made for them.
+    -- Not CREATE SCHEMA IF NOT EXISTS: a role that may not create schemas can then use one that exists.
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {schema_text}) THEN
         CREATE SCHEMA {schema};
     END IF;
 END
 $$;
 
--- A standby that is promoted goes on from what it had received, and its sequences would give numbers that the lost server
--- had given. It begins a new timeline, which is the higher part of each number, so that no token and no key is given
--- twice. Where a service does not let its timeline be read, for which each has an error of its own, the higher part is
--- empty. Numbers are given as whoever made the tables, because others need have no rights on sequences.
+-- Tokens and keys must not be given twice (P4). A standby that is promoted may not have received the newest numbers of
+-- the lost server, and its sequence would give them again. But a promoted standby begins a new timeline, so the
+-- timeline is the higher part of each number. Some services do not let the timeline be read, each with an error of its
+-- own; the higher part is 0 there. "number" runs with the rights of the owner of the tables, so that other roles need
+-- no rights on the sequence.
 DO $$
 BEGIN
     PERFORM pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn());
@@ -117,8 +124,9 @@ AS $$
     ) AS v(number, kind, value) WHERE v.value IS NOT NULL
 $$;
 
--- Wait for the account's other writers, and tell the time at which the turn began. What is read afterwards is read
--- anew, which no other isolation level would do.
+-- Wait for the account's other writers, and return the time at which this writer's turn begins. In READ COMMITTED each
+-- later statement sees what those writers have committed. In a stricter isolation level it would see the map as it was
+-- before the wait, so those are refused.
 CREATE FUNCTION {schema}.enter(_account text) RETURNS double precision LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
@@ -130,6 +138,8 @@ BEGIN
 END
 $$;
 
+-- Return a row for each identifier: its owner's binding, and the lease with the lowest token on the identifier or on
+-- any identifier of that binding. Without identifiers there is one row, for the time alone.
 CREATE FUNCTION {schema}.find(_account text, _identifiers json) RETURNS TABLE(
     now double precision, number bigint, retired_at double precision,
     id bigint, external_id text, email text, profile_id text, phone_number text,
@@ -189,7 +199,7 @@ BEGIN
 END
 $$;
 
--- The first part begins before every name, the empty one included.
+-- Without a cursor the part begins with the first name. That may be the empty text, so an empty cursor is another case.
 CREATE FUNCTION {schema}.note_page(_account text, _after text, _limit bigint) RETURNS SETOF {schema}.note
 LANGUAGE plpgsql STABLE {paging}
 AS $$
@@ -203,6 +213,9 @@ BEGIN
 END
 $$;
 
+-- An expired lease is handed over with its own identifiers and intent, which have to be finished first (H6). Its new
+-- token fences the holder before. The rows of "leased" follow the token by ON UPDATE CASCADE. If leases are in the way
+-- and none has expired, no row is returned.
 CREATE FUNCTION {schema}.acquire(_account text, _identifiers json, _intent text, _ttl double precision)
 RETURNS TABLE(token bigint, identifiers text, intent text, remaining double precision, taken_over boolean)
 LANGUAGE plpgsql VOLATILE {planning} {waiting}
@@ -255,7 +268,7 @@ BEGIN
 END
 $$;
 
--- Make a binding's identifiers current on it.
+-- Make a binding's identifiers current on it. An identifier that was retired is not retired any more.
 CREATE FUNCTION {schema}.settle(_binding {schema}.binding) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -267,7 +280,7 @@ BEGIN
 END
 $$;
 
--- Return whose each identifier of a binding is now.
+-- Return, for each identifier of a binding, the binding on which it is current in the map.
 CREATE FUNCTION {schema}.owners(_account text, _binding {schema}.binding)
 RETURNS TABLE(number integer, kind text, binding bigint) LANGUAGE sql STABLE
 AS $$
@@ -277,7 +290,8 @@ AS $$
     ) AS p
 $$;
 
--- Retire to a binding whatever was another one's, leave it that one's journal, and remove that one.
+-- Merge other bindings into one: their current and retired identifiers are retired from it, their rows of the journal
+-- become its rows, and they are removed. The journal's rows also move for a binding that is gone already.
 CREATE FUNCTION {schema}.absorb(_account text, _others bigint[], _into bigint, _now double precision) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -299,6 +313,16 @@ BEGIN
 END
 $$;
 
+-- Carry out a change. The checks, in this order:
+--
+-- 1. The token: a fenced caller has to stop, even if the change is stale or in conflict too (P4).
+-- 2. The version: compare-and-set (H5). A new binding is stale if the same pair has been bound. "_stands" is the
+--    binding as it is before the change.
+-- 3. Uniqueness: an identifier that is current on a binding outside this change stays there (P3).
+--
+-- Then the change. A former external id or email is retired; a former profile id is deleted, because it must not lead
+-- to this customer. An identifier that is current on a binding is not retired ("ownership beats retirement"). The lease
+-- ends in the same transaction, so that no process can be killed between the two.
 CREATE FUNCTION {schema}.bind(_account text, _change json) RETURNS TABLE(
     status text, id bigint, external_id text, email text, profile_id text, phone_number text,
     verified_at double precision, version bigint
@@ -396,6 +420,8 @@ BEGIN
 END
 $$;
 
+-- For each row: "_stands" is the binding that has its identifiers, "_whole" that binding with its gaps filled in. A
+-- lease on any of the identifiers is a conflict, because an import must not change what the lease's holder relies on.
 CREATE FUNCTION {schema}.add(_account text, _rows json) RETURNS SETOF text
 LANGUAGE plpgsql VOLATILE {planning} {waiting}
 AS $$
@@ -475,6 +501,8 @@ BEGIN
 END
 $$;
 
+-- A row has the kind and value of an identifier that is current on the binding, those of the retired identifier, and
+-- the time of its retirement. ON CONFLICT: an identifier that has an owner here keeps that owner.
 CREATE FUNCTION {schema}.restore(_account text, _rows json) RETURNS bigint
 LANGUAGE plpgsql VOLATILE {planning} {waiting}
 AS $$
@@ -499,6 +527,9 @@ BEGIN
 END
 $$;
 
+-- A row has the identifiers of its binding, and its columns ("_told"). In "_owners" NULL stands for an identifier that
+-- is current nowhere: exactly one binding has to have them all, because a row about one customer must not become
+-- another's.
 CREATE FUNCTION {schema}.restore_journal(_account text, _rows json) RETURNS bigint
 LANGUAGE plpgsql VOLATILE {planning} {waiting}
 AS $$

@@ -1,41 +1,48 @@
 """The identity map in Redis: for many hosts that share a server, a replicated pair behind Sentinel, or a cluster.
 
-Decided here: who executes a call, and what a failure leaves. How the map is kept is in `scripts`. Redis 7 or later, or
-Valkey; redis-py 5 or later (the extra ``redis``). Every operation is one script in one round trip, and the time is the
-server's.
+Decided here: which client executes a call, and what a failure leaves. How the map is kept is in `_scripts`. Redis 7 or
+later, or Valkey; redis-py 5 or later (the extra ``redis``). Every operation is one script in one round trip, and times
+come from the server's clock.
 
-**Repeating.** Nothing is sent twice. `StoreUnavailableError` after a lost connection or a timeout means that the
-operation may have been done, and each can be asked again without harm: a lease that was taken unnoticed is in its
-taker's own way until it expires, and is then taken over with its intent; a change that was made unnoticed is
-``"fenced"`` or ``"stale"`` the second time, with what stands now; a row that was added is ``"unchanged"``; a renewal, a
-note and all that reads is the same again; what was released or removed is no longer there. A client of the caller's own
-keeps its own habits, which are as harmless for the same reasons.
+**Repeating.** The store sends nothing twice. `StoreUnavailableError` after a lost connection or a timeout means that
+the operation may have been done. Each operation may be repeated:
 
-**What Redis may lose.** A server confirms a write before it is on its disk or on a replica. What a crash or a failover
-takes back is gone: the newest bindings (found again by asking Klaviyo), *retired addresses* (so that a late call with
-an old address makes a new profile), *intents* (so that nobody finishes what was interrupted) and *leases* (so that
-another may take one while its holder still writes). Fencing survives it as far as it can: tokens are never below the
-time by the server's clock, so that a token given after a failover is a new one as long as the clocks of the servers
-agree to within the time the failover took, and a holder whose lease was lost is told so when next it renews or binds.
-Set ``appendonly yes``, ``maxmemory-policy noeviction`` and ``min-replicas-to-write``, or use another store where that
-is not enough; `RedisStore.persistence` says what a server does.
+- a read changes nothing; `renew` and `remember` write the same again;
+- `release`, `remove` and `release_identifier` return False if the first attempt was done;
+- `add` says ``"unchanged"``;
+- `bind` says ``"fenced"`` or ``"stale"``, with the binding as it is now;
+- `acquire` meets its own lease. It returns None until that lease expires, and then takes it over with its own intent.
 
-**A map that vanishes** is not taken for one that knows nobody (P6). Each map has a name of its own, which a store
-remembers from its first use; once the map is gone or another stands in its place, each operation raises
-`StoreUnavailableError`, until it is back or the process is started anew. A process that never saw the map cannot know.
+A client that the caller hands in may repeat commands by itself, which is harmless for the same reasons.
 
-**Sentinels** are asked whenever a connection is made, so that the store follows a failover by itself. A primary that
-froze and goes on takes writes until the sentinels have demoted it, and loses them: ``min-replicas-to-write`` makes that
-time short. Sentinels that are spoken to by TLS need a client of the caller's own.
+**What Redis may lose.** A server confirms a write before the write is on its disk or on a replica. So a crash or a
+failover can lose
 
-**TLS.** ``rediss://`` checks the server's certificate and its name. An authority of your own goes into the URL, as
-``?ssl_ca_certs=/path/to/ca.pem``. What OpenSSL is told by ``SSL_CERT_FILE`` counts as well, but for the requests to
-Klaviyo too. A certificate of the client's needs a client of the caller's own.
+- the newest bindings, which the next calls find again by asking Klaviyo;
+- *retired addresses*: a late call with an old address then creates a new profile;
+- *intents*: an interrupted change is then never finished;
+- *leases*: another call may then take one while its holder still writes.
 
-**Clusters.** All keys of an account have one hash tag and so one slot: an account is served by one shard, whatever the
-cluster's size, and moving its slot stops that shard while its one large hash is copied. While a slot is being moved,
-what writes is unavailable. Accounts spread over the shards. Give the store a ``RedisCluster`` client, with a
-``socket_timeout``.
+Fencing survives such a loss if the clocks of the two servers differ by less than the failover took. Tokens are never
+below the time of the server's clock, so the new server gives higher tokens than the old one did, and the holder of a
+lost lease is fenced when it next renews or binds. Set ``appendonly yes``, ``maxmemory-policy noeviction`` and
+``min-replicas-to-write``, or use another store if that is not enough. `RedisStore.persistence` reads these settings.
+
+**A map that vanishes** does not count as an empty map (P6). Each map has a name of its own, its generation, which a
+store keeps from its first use on. If the map is gone, or another map has its keys, each operation raises
+`StoreUnavailableError` until the map is back or the process restarts. A process that never used the map cannot notice.
+
+**Sentinels** are asked for the server with each new connection, so the store follows a failover by itself. A primary
+that froze and goes on accepts writes, and loses them, until the sentinels have demoted it; ``min-replicas-to-write``
+makes that time short. Sentinels that need TLS need a client of the caller's own.
+
+**TLS.** ``rediss://`` checks the server's certificate and its name. Name your own certificate authority in the URL, as
+``?ssl_ca_certs=/path/to/ca.pem``. OpenSSL's ``SSL_CERT_FILE`` works too, but also applies to the requests to Klaviyo. A
+client certificate needs a client of the caller's own.
+
+**Clusters.** All keys of an account have one hash tag and so one slot: one shard serves an account in a cluster of any
+size. Accounts spread over the shards. While a slot is moved, its account cannot be written, and the shard stands still
+while the account's one large hash is copied. Give the store a ``RedisCluster`` client, with a ``socket_timeout``.
 """
 
 from __future__ import annotations
@@ -50,6 +57,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from safeklaviyo._interruption import let_through
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
+from safeklaviyo.stores.patience import in_time, in_time_async
 from safeklaviyo.stores.redis import _persistence as persistence
 from safeklaviyo.stores.redis import _servers as servers
 from safeklaviyo.stores.redis._failures import FAILURES, cause_of, store_error
@@ -69,16 +77,16 @@ __all__ = ["AsyncRedisStore", "Persistence", "RedisClient", "RedisStore"]
 T = TypeVar("T")
 
 PREFIX = "safeklaviyo"
-"""What the names of all keys begin with, unless another prefix is given."""
+"""The beginning of the names of all keys, unless another prefix is given."""
 
 TIMEOUT = 5.0
-"""Seconds to wait for an answer before the map counts as unavailable; for a connection no more than two."""
+"""Seconds to wait for an answer until the store raises `StoreUnavailableError`; for a connection at most two."""
 
-_RAW = {"NEVER_DECODE": True}  # the replies are not text, whatever the settings of a client that is given
+_RAW = {"NEVER_DECODE": True}  # replies are not UTF-8, but a client that is handed in may be set to decode them
 
 
 class RedisClient(Protocol):
-    """What a store needs of a client of redis-py: `Redis` or `RedisCluster`, of ``redis`` or of ``redis.asyncio``."""
+    """What a store uses of a client of redis-py: `Redis` or `RedisCluster`, of ``redis`` or of ``redis.asyncio``."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command and return its reply, or an awaitable of it."""
@@ -86,15 +94,15 @@ class RedisClient(Protocol):
 
 
 class RedisStore(IdentityStore):
-    """The identity map on a Redis server. Connections are made when they are needed, by each process its own.
+    """The identity map on a Redis server. Each process makes its own connections, when it needs them.
 
     Args:
         server: A URL: ``redis://[[user]:password@]host[:port][/database]``, ``rediss://…[?ssl_ca_certs=file]`` for TLS,
             or ``redis+sentinel://[[user]:password@]host[:port][,…]/service[/database]``, where
-            ``?sentinel_password=…`` (and ``sentinel_username``) is for sentinels that want one. Or a client, which is
-            never closed here; its timeouts and retries are its own.
-        prefix: What the names of all keys begin with.
-        timeout: How long to wait for an answer or for a free connection, in seconds. Not for a client.
+            ``?sentinel_password=…`` (and ``sentinel_username``) is for sentinels that want one. Or a client, which the
+            store never closes, and which has its own timeouts and retries.
+        prefix: The beginning of the names of all keys.
+        timeout: Seconds to wait for an answer or for a free connection. Without effect on a client.
 
     Raises:
         ConfigurationError: The URL or the prefix cannot be used.
@@ -112,6 +120,8 @@ class RedisStore(IdentityStore):
         elif iscoroutinefunction(server.execute_command):
             raise ConfigurationError("RedisStore needs a client of redis; AsyncRedisStore takes one of redis.asyncio")
         self._client: Any = server
+        # A client that is given may wait for ever.
+        self._slowest = 3 * timeout if self._own else float("inf")
         self._is_closed = False
 
     def persistence(self) -> Persistence:
@@ -123,6 +133,7 @@ class RedisStore(IdentityStore):
         """
         try:
             written, memory = self._ask("INFO", "persistence"), self._ask("INFO", "memory")
+            # Managed services often forbid CONFIG, which is no failure here.
             try:
                 settings = self._ask("CONFIG GET", "save")
             except ResponseError:
@@ -132,14 +143,19 @@ class RedisStore(IdentityStore):
         return persistence.read(written, memory, settings)
 
     def perform(self, call: Call[T]) -> T:
-        """See `IdentityStore.perform`. The server does nothing else during an `add`: give a few thousand rows."""
+        """See `IdentityStore.perform`. An `add` blocks the server while it runs: give a few thousand rows at most."""
+        return in_time(partial(self._perform, call), self._slowest)
+
+    def _perform(self, call: Call[T]) -> T:
         asked = packed(call)
         try:
             return self._maps.answer(call.account, asked, self._reply(call.account, asked))
         except SafeKlaviyoError:
             raise
         except BaseException:
-            if self._clients is not None:  # a signal handler raised: a connection may have been lost on its way
+            # A signal handler raised. A connection that was just taken from the pool would never come back, and one
+            # that was in use may still receive an answer. So the store makes new clients.
+            if self._clients is not None:
                 self._client, *_ = self._own = self._clients()
             raise
 
@@ -154,7 +170,8 @@ class RedisStore(IdentityStore):
         try:
             try:
                 return self._ask(*self._maps.command(account, call))
-            except NoScriptError:  # nothing was done: the server has not met the script, or has restarted since
+            except NoScriptError:
+                # The server has never had the script, or has restarted since. It did nothing, so this is no repeat.
                 return self._ask(*self._maps.command(account, call, whole=True))
         except FAILURES as exc:
             let_through(exc, outer)
@@ -167,12 +184,12 @@ class RedisStore(IdentityStore):
 
 
 class AsyncRedisStore(AsyncIdentityStore):
-    """The asynchronous twin of `RedisStore`. It may be used from one event loop after another, or from several at once.
+    """Same as `RedisStore`, awaited. It may be used from one event loop after another, or from several at once.
 
     Args:
         server: As for `RedisStore`, but a client is one of ``redis.asyncio``, and belongs to its one event loop.
         prefix: As for `RedisStore`.
-        timeout: How long a call may take as a whole, in seconds. Not for a client.
+        timeout: Seconds that a call may take as a whole. Without effect on a client.
 
     Raises:
         ConfigurationError: The URL or the prefix cannot be used.
@@ -188,6 +205,7 @@ class AsyncRedisStore(AsyncIdentityStore):
             raise ConfigurationError("AsyncRedisStore needs a client of redis.asyncio; RedisStore takes one of redis")
         else:
             self._client = server
+        self._slowest = timeout if self._loops is not None else float("inf")
         self._is_closed = False
 
     async def persistence(self) -> Persistence:
@@ -204,12 +222,16 @@ class AsyncRedisStore(AsyncIdentityStore):
 
     async def perform(self, call: Call[T]) -> T:
         """Same as `RedisStore.perform`."""
+        return await in_time_async(self._perform(call), self._slowest)
+
+    async def _perform(self, call: Call[T]) -> T:
         asked = packed(call)
         send, maps, outer = self._ask, self._maps, sys.exception()
         try:
             try:
                 reply = await send(*maps.command(call.account, asked))
-            except NoScriptError:  # nothing was done: the server has not met the script, or has restarted since
+            except NoScriptError:
+                # The server did nothing, as in `RedisStore`.
                 reply = await send(*maps.command(call.account, asked, whole=True))
         except FAILURES as exc:
             let_through(exc, outer)
@@ -220,7 +242,7 @@ class AsyncRedisStore(AsyncIdentityStore):
         """Same as `IdentityStore.close`."""
         self._is_closed = True
         if self._loops is not None:
-            await self._loops.leave()
+            await self._loops.close_here()
 
     async def _ask(self, *command: Any) -> Any:
         if self._is_closed:

@@ -1,8 +1,8 @@
-"""What a failure of Redis, or a script's refusal, means to whoever asked the identity map.
+"""Which error a failure of Redis, or a script's refusal, becomes.
 
-Decided here: which failures are somebody else's data, which a wrong setup, and which mean that the map cannot answer
-now (P6). A message names neither the server nor what was asked, and what Redis said is not chained where it may quote
-that: both may be personal (P8).
+Decided here: which failures mean that the data is not a map of this version, which that something is set up wrongly,
+and which that the map cannot answer now (P6). A message contains neither the server's name nor any value. Failures
+with a text that may quote them are not chained (P8).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FAILURES: Final = (RedisError, RedisClusterException, OSError)
 """All that redis-py raises."""
 
-_UNNAMING: Final = (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)
+_NO_PRIMARY: Final = (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)
 
 
 class Meaning(NamedTuple):
@@ -32,8 +32,8 @@ class Meaning(NamedTuple):
     message: str
 
 
-_LOST: Final = "if the server keeps its data, put that back; else run a recheck, then restart to begin anew"
-_UNKNOWN: Final = "whether it did what was asked is not known; ask again"
+_LOST: Final = "if the server keeps its data, restore it; else run a recheck, then restart with an empty map"
+_UNKNOWN: Final = "the operation may have been done or not; try again"
 _CREDENTIALS: Final = Meaning(
     ConfigurationError, "the identity map's server refuses this user or password; see to the store's URL or client"
 )
@@ -71,7 +71,7 @@ BY_CLASS: Final = {
         StoreUnavailableError, "the identity map's server is still reading its data; try again"
     ),
     "ClusterDownError": _CLUSTER_DOWN,
-    "ClusterError": _CLUSTER_DOWN,  # sent from one node to another until the client gave up, as while a slot is moved
+    "ClusterError": _CLUSTER_DOWN,  # one node named another until the client gave up, as while a slot is moved
     "ConnectionError": _DISCONNECTED,
     "ExternalAuthProviderError": _CREDENTIALS,
     "InvalidResponse": Meaning(
@@ -94,7 +94,7 @@ BY_CLASS: Final = {
     "TimeoutError": _SILENT,
     "TryAgainError": _CLUSTER_DOWN,
 }
-"""By the name of the nearest class, so that it holds for every version of redis-py and for Python's own errors."""
+"""By class name, the nearest base class first. Names, because not every version of redis-py has every class."""
 
 BY_CODE: Final = {
     "ASK": _CLUSTERED,
@@ -106,7 +106,7 @@ BY_CODE: Final = {
         StoreIncompatibleError, "other data stands where the identity map should be; choose another prefix"
     ),
 }
-"""By the first word of an answer for which redis-py, or an older version of it, has no class."""
+"""By the first word of an error reply for which some version of redis-py has no class."""
 
 BY_REFUSAL: Final = {
     "foreign": Meaning(
@@ -120,18 +120,20 @@ BY_REFUSAL: Final = {
         StoreIncompatibleError, "the identity map was written by another version of safeklaviyo; use that version"
     ),
 }
-"""By the word with which a script refuses."""
+"""By the word that a script returns when it refuses."""
 
 
 def meaning_of(failure: BaseException) -> Meaning:
     """Return what a failure of redis-py means."""
+    # An error reply of the server may have no class of its own in this version of redis-py.
     if isinstance(failure, ResponseError):
         by_code = BY_CODE.get(str(failure).partition(" ")[0])
         if by_code is not None:
             return by_code
+    # redis-py wraps a refused certificate in a ConnectionError, which would look like a server that is down.
     if any(isinstance(each, ssl.SSLCertVerificationError) for each in _chain(failure)):
         return _UNTRUSTED
-    if isinstance(failure, _UNNAMING):
+    if isinstance(failure, _NO_PRIMARY):
         return _UNNAMED
     return next(BY_CLASS[each.__name__] for each in type(failure).__mro__ if each.__name__ in BY_CLASS)
 
@@ -149,11 +151,11 @@ def store_error(failure: BaseException) -> SafeKlaviyoError:
 
 
 def cause_of(failure: BaseException) -> BaseException | None:
-    """Return the failure, unless it may quote what the server was sent, or how one logs in to the sentinels."""
-    return None if isinstance(failure, (ResponseError, *_UNNAMING)) else failure
+    """Return the failure, unless its text may quote a command's values or the sentinels' password."""
+    return None if isinstance(failure, (ResponseError, *_NO_PRIMARY)) else failure
 
 
 def refusal(word: str) -> SafeKlaviyoError:
-    """Return the error that says why a script gave no answer."""
+    """Return the error for the word with which a script refused."""
     error, message = BY_REFUSAL.get(word, _REFUSED)
     return error(message)

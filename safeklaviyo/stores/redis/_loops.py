@@ -1,8 +1,10 @@
-"""The clients of an asynchronous store, and how long it waits.
+"""The clients of an asynchronous store, one for each event loop, and the time limit of a call.
 
-Decided here: each event loop has a client of its own, because a connection belongs to the loop in which it was made;
-and a call has one time limit for all of it, from waiting for a free connection to the end of the answer. redis-py
-would set a limit to each step, which costs a task and several timers, and more than all that this library does.
+Decided here:
+
+- Each event loop has a client of its own, because a connection belongs to the loop in which it was made.
+- A call has one time limit, from waiting for a free connection to the end of the answer. redis-py would limit each step
+  instead, with a task and several timers, which take longer than all else that this library does for a call.
 """
 
 from __future__ import annotations
@@ -18,34 +20,34 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.redis._servers import Server
 
 
-class _Kept(NamedTuple):
-    """What one loop has.
+class _Opened(NamedTuple):
+    """The client of one event loop.
 
     Attributes:
-        free: As many turns as there are connections.
-        keeper: Closes the client when it is closed.
+        free: Counts the free connections, so that a call waits for one within its time limit.
+        closer: An asynchronous generator that closes the client when it is closed itself.
     """
 
     client: Any
     free: asyncio.Semaphore
-    keeper: AsyncGenerator[Any]
+    closer: AsyncGenerator[Any]
 
 
 class Loops:
-    """A client for each event loop that asks.
+    """A client for each event loop that uses the store.
 
-    The connections of a loop are closed with it: an asynchronous generator keeps them, and a loop that ends, as
-    `asyncio.run` ends one, finishes its generators first.
+    A loop that ends closes its connections: an asynchronous generator owns them, and a loop that ends, as `asyncio.run`
+    ends one, first closes its generators.
 
     Args:
-        server: What the clients connect to.
-        timeout: How long a call may take, in seconds.
+        server: The server to connect to.
+        timeout: Seconds that a call may take.
     """
 
     def __init__(self, server: Server, timeout: float) -> None:
         self._server = server
         self._timeout = timeout
-        self._keepers: dict[asyncio.AbstractEventLoop, _Kept] = {}
+        self._by_loop: dict[asyncio.AbstractEventLoop, _Opened] = {}
 
     async def ask(self, *command: Any) -> Any:
         """Send a command from the running loop, and return the reply.
@@ -53,27 +55,28 @@ class Loops:
         Raises:
             TimeoutError: There was none in time.
         """
-        kept = self._keepers.get(asyncio.get_running_loop()) or await self._opened()
-        async with asyncio.timeout(self._timeout), kept.free:
-            return await kept.client.execute_command(*command)
+        opened = self._by_loop.get(asyncio.get_running_loop()) or await self._open()
+        async with asyncio.timeout(self._timeout), opened.free:
+            return await opened.client.execute_command(*command)
 
-    async def leave(self) -> None:
+    async def close_here(self) -> None:
         """Close the running loop's client, if there is one."""
-        kept = self._keepers.get(asyncio.get_running_loop())
-        if kept is not None:
-            await kept.keeper.aclose()
+        opened = self._by_loop.get(asyncio.get_running_loop())
+        if opened is not None:
+            await opened.closer.aclose()
 
-    async def _opened(self) -> _Kept:
+    async def _open(self) -> _Opened:
         loop = asyncio.get_running_loop()
-        keeper = self._keep(loop)
-        self._keepers[loop] = kept = _Kept(await anext(keeper), asyncio.Semaphore(CONNECTIONS), keeper)
-        return kept
+        closer = self._close_at_end(loop)
+        # `anext` starts the generator: a loop that ends closes only generators that were started in it.
+        self._by_loop[loop] = opened = _Opened(await anext(closer), asyncio.Semaphore(CONNECTIONS), closer)
+        return opened
 
-    async def _keep(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any]:
-        opened = self._server.async_client(self._timeout)
+    async def _close_at_end(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any]:
+        clients = self._server.async_client(self._timeout)
         try:
-            yield opened[0]
+            yield clients[0]
         finally:
-            self._keepers.pop(loop, None)
-            for client in opened:
+            self._by_loop.pop(loop, None)
+            for client in clients:
                 await client.aclose()

@@ -1,7 +1,7 @@
-"""The maps on one server as one store knows them: their keys, and which map each account's was when it was first seen.
+"""The maps that one store has used: the keys of each account's map, and the generation that it had at its first use.
 
-Decided here: that a map which was there stays the one that is asked. A server that restarts without its data, or is
-replaced by another, would otherwise seem to know nobody (P6).
+Decided here: a store goes on with the map that it used first. A server that restarted without its data, or another
+server in its place, would otherwise look like an empty map (P6).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _BRACES = frozenset("{}")
 
 
 class Maps:
-    """What a store says to its server, and how it takes the answer; without I/O.
+    """The commands for a server, and how its replies are checked and read; without I/O.
 
     Args:
-        prefix: What the names of all keys begin with.
+        prefix: The beginning of the names of all keys.
 
     Raises:
-        ConfigurationError: The prefix would decide in which slot of a cluster a key is.
+        ConfigurationError: The prefix has braces, and would decide in which slot of a cluster the keys are.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -38,29 +38,31 @@ class Maps:
         self._maps: dict[str, _Map] = {}
 
     def command(self, account: str, call: Packed[Any], *, whole: bool = False) -> tuple[Any, ...]:
-        """Return the command that makes a call: by the script's name, or with the whole script."""
+        """Return the command for a call: with the script's digest, or with the `whole` script."""
         one = self._maps.get(account) or self._new(account)
         name = ("EVAL", call.script.source) if whole else ("EVALSHA", call.script.sha)
         keys = one.keys[: call.keys]
         return (*name, len(keys), *keys, one.generation, call.operation, *call.arguments)
 
     def answer(self, account: str, call: Packed[T], reply: bytes) -> T:
-        """Return what the server's reply says.
+        """Check the generation in a reply, and return the answer.
 
         Raises:
-            StoreUnavailableError: The map that was in use is not there.
-            StoreIncompatibleError: What is there is no identity map, or another version's.
+            StoreUnavailableError: The map that this store used is gone.
+            StoreIncompatibleError: The data on the server is no identity map, or is of another version.
         """
+        # `surrogateescape` keeps the separators, which are no UTF-8, and all else that an identifier may hold.
         generation, mark, answer = reply.decode(errors="surrogateescape").partition(RECORD)
         if not mark:
             raise refusal(generation)
         one = self._maps[account]
+        # Kept from the first reply that has one: until something is written, the map has none.
         if not one.generation:
             one.generation = generation.encode()
         return call.read(answer)
 
     def _new(self, account: str) -> _Map:
-        # The hash tag is never empty, because Redis would take an empty one for none.
+        # Not the account alone: Redis ignores an empty hash tag, and the keys would be in several slots.
         name = f"{self._prefix}:{{account:{account}}}"
         keys = tuple(f"{name}{tail}".encode() for tail in ("", ":bindings", ":leases", ":journal"))
         return self._maps.setdefault(account, _Map(keys))
@@ -71,7 +73,7 @@ class _Map:
     """One account's map.
 
     Attributes:
-        generation: Which map it is; empty while there is none, or none has been seen.
+        generation: The name of this very map; empty until a reply has named it.
     """
 
     keys: tuple[bytes, ...]

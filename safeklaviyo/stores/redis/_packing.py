@@ -1,6 +1,6 @@
 """Each call of the contract as one call of a script: its arguments, and how its answer is read.
 
-Decided here: how values are packed. Pure functions; both stores only carry out what these return.
+Decided here: how values are packed into bytes. Pure functions; both stores send what these return.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FIELD: Final = "\udcff"
-"""What separates fields, as ``surrogateescape`` reads that byte."""
+"""The byte between two fields, as ``surrogateescape`` reads it."""
 
 NONE: Final = "\udcfe"
 RECORD: Final = "\udcfd"
+# None of the three occurs in UTF-8, so no text has to be escaped.
 _FIELD, _NONE = b"\xff", b"\xfe"
 
 _LETTERS: Final = {
@@ -47,8 +48,8 @@ class Packed(NamedTuple, Generic[T]):
 
     Attributes:
         operation: The operation's name in the script.
-        read: Makes the answer's text a value.
-        keys: How many of the account's keys it needs; each costs a little on its way.
+        read: Turns the text of the answer into a value.
+        keys: How many of the account's keys the operation needs. Each further key makes the command longer.
     """
 
     script: Script
@@ -59,7 +60,7 @@ class Packed(NamedTuple, Generic[T]):
 
 
 def packed(call: Call[T]) -> Packed[T]:
-    """Return what the server is told for a call, and how its answer is read."""
+    """Return the script, the arguments and the reader of a call."""
     kind = type(call)
     arguments, read = _PACKING[kind](call)
     script = READS if call.is_read else WRITES
@@ -67,6 +68,7 @@ def packed(call: Call[T]) -> Packed[T]:
 
 
 def _micro(seconds: float) -> bytes:
+    # Whole microseconds, which Lua's doubles hold exactly.
     return b"%.0f" % (seconds * _MICRO)
 
 
@@ -84,17 +86,18 @@ def _names(identifiers: Iterable[Identifier]) -> bytes:
 
 def _row(binding: Binding) -> bytes:
     values = (binding.external_id, binding.email, binding.profile_id, binding.phone_number)
-    # repr() gives a float back as it was.
+    # Unlike other times, this one is the caller's: `repr` keeps every digit of the float.
     verified_at = _NONE if binding.verified_at is None else repr(binding.verified_at).encode()
     return _FIELD.join((*[_text(each) for each in values], verified_at))
 
 
-def _past(owner: Identifier, match: Match) -> bytes:
+def _former_row(owner: Identifier, match: Match) -> bytes:
     assert match.retired_at is not None
     return _FIELD.join((_name(owner), _name(match.identifier), _micro(match.retired_at)))
 
 
-def _told(binding: Binding, row: JournalRow) -> bytes:
+def _copied_row(binding: Binding, row: JournalRow) -> bytes:
+    # Both separators are needed: the names and the row's own values are lists of fields themselves.
     values = (row.profile_id, row.external_id, row.entry.verb, row.entry.old, row.entry.new)
     return b"\xfd".join((_names(owned(binding)), _micro(row.at), _FIELD.join([_text(each) for each in values])))
 
@@ -131,16 +134,18 @@ def _lease(record: str, now: str, *, taken_over: bool = False) -> Lease:
 
 
 def _found(identifiers: Sequence[Identifier], answer: str) -> Found:
+    # A record is a binding, of seven fields, then pairs: the number of an identifier asked for, and since when it is
+    # retired from that binding (empty while it is current).
     now, lease, *records = answer.split(RECORD)
     matches: dict[int, Match] = {}
     for record in records:
         parts = record.split(FIELD)
         binding = _binding(parts[:7])
         for each in range(7, len(parts), 2):
-            place, retired_at = int(parts[each]), parts[each + 1]
-            matches[place] = Match(identifiers[place], binding, _seconds(retired_at) if retired_at else None)
-    known = tuple([matches[place] for place in sorted(matches)])
-    return Found(known, _lease(lease, now) if lease else None, _seconds(now))
+            number, retired_at = int(parts[each]), parts[each + 1]
+            matches[number] = Match(identifiers[number], binding, _seconds(retired_at) if retired_at else None)
+    in_order = tuple([matches[number] for number in sorted(matches)])
+    return Found(in_order, _lease(lease, now) if lease else None, _seconds(now))
 
 
 def _former(asked: Mapping[str, Binding], answer: str) -> tuple[Match, ...]:
@@ -214,6 +219,7 @@ def _token(token: int | None) -> bytes:
 
 
 def _start(after: str | None) -> bytes:
+    # A cursor of another kind of store is not one of this store's numbers: begin at the beginning, not with an error.
     return after.encode() if after is not None and after.isascii() and after.isdigit() else b"0"
 
 
@@ -241,17 +247,17 @@ _PACKING: Final[dict[type, Callable[[Any], tuple[Sequence[bytes], Callable[[str]
         partial(_former, _by_key(call.bindings)),
     ),
     calls.Restore: lambda call: (
-        [_past(owner, match) for match in call.former for owner in owned(match.binding)[:1]],
+        [_former_row(owner, match) for match in call.former for owner in owned(match.binding)[:1]],
         int,
     ),
-    calls.RestoreJournal: lambda call: ([_told(binding, row) for binding, row in call.rows], int),
+    calls.RestoreJournal: lambda call: ([_copied_row(binding, row) for binding, row in call.rows], int),
     calls.Count: lambda _: ((), int),
     calls.Recall: lambda call: ((call.name.encode(),), _read_text),
     calls.Remember: lambda call: ((call.name.encode(), _text(call.value), _token(call.token)), _is_done),
-    # A place is a cursor of HSCAN, and the limit counts what else is in the map, too.
+    # The cursor is one of HSCAN, for which the limit counts every field of the map, not the notes alone.
     calls.ListNotes: lambda call: ((_start(call.after), b"%d" % call.limit), _notes),
 }
-"""The arguments of each call, and what reads its answer."""
+"""The arguments of each call, and the reader of its answer."""
 
 _OF_THE_MAP_ALONE: Final = frozenset({calls.Find, calls.ReadBindings, calls.Former, calls.Recall, calls.ListNotes})
-"""Calls that need no other key than the map."""
+"""Calls that need the map's key only."""

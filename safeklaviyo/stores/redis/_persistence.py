@@ -1,4 +1,4 @@
-"""Whether a Redis server keeps what it is told: what to know before trusting it with an identity map."""
+"""How a Redis server keeps its data on disk, and what of that is too weak for an identity map."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Persistence:
     """What a server does with its data.
 
     Attributes:
-        on_disk: It writes to disk, as a log or as snapshots; None where it would not say.
-        is_logged: It writes each change to a log (AOF); snapshots alone lose the last minutes in a crash.
-        policy: What it does when its memory is full (``maxmemory-policy``); None where it would not say.
+        on_disk: The server writes to disk, as a log or as snapshots; None if it does not let its settings be read.
+        is_logged: The server writes each change to a log (AOF). Snapshots alone lose the last minutes in a crash.
+        policy: The server's ``maxmemory-policy``, for when its memory is full; None if the server does not name it.
     """
 
     on_disk: bool | None
@@ -25,7 +25,7 @@ class Persistence:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is wrong with that, a sentence each."""
+        """What is too weak for an identity map, one sentence each."""
         found: list[str] = []
         if self.on_disk is None:
             found.append("whether it writes snapshots is unknown, because it does not let its settings be read")
@@ -41,7 +41,13 @@ class Persistence:
 
 
 def read(persistence: Mapping[str, Any], memory: Mapping[str, Any], settings: Mapping[str, str] | None) -> Persistence:
-    """Return what a server's answers to INFO and to CONFIG GET say; `settings` is None where it refused the latter."""
+    """Read a server's answers to INFO and CONFIG GET.
+
+    Args:
+        persistence: INFO's section of that name.
+        memory: INFO's section of that name.
+        settings: The answer to ``CONFIG GET save``; None if the server refused it.
+    """
     is_logged = str(persistence.get("aof_enabled")) == "1"
     saves = None if settings is None else settings.get("save", "") != ""
     policy = memory.get("maxmemory_policy")

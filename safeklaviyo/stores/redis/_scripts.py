@@ -1,30 +1,34 @@
 """The Lua scripts, and the Redis keys that they read and write: what is kept where, and why there.
 
-There are two, one that only reads and one that writes, so that a server has to be taught no more than two.
+There are two scripts, one that only reads and one that writes, so that a server has to load no more than two.
 
-An account's map is four keys, and all that is found by name is in one hash, the *map*. So the keys of a script are
-known before it runs, they share a hash tag and with it a slot of a cluster, and a map that an eviction or a restart
-takes away is gone as a whole: it cannot seem to know nobody while its schema still stands.
+An account's map has four keys, and all that is looked up by name is in one hash, the *map*. The reasons:
+
+- a script has to name its keys before it runs;
+- the four share a hash tag, and so a slot of a cluster;
+- an eviction or a restart loses the map as a whole. It cannot lose the bindings and keep ``@schema``, which would look
+  like an empty map (P6).
 
 ======================  =====================================================================
 ``prefix:{account}``    the map
 ``b`` key               a binding: external id, email, profile id, phone number, verified_at, version
-``i`` identifier        the key of the binding it belongs to; once it is retired, also since when
-``f`` key               the identifiers that were retired from a binding; some may belong elsewhere by now
+``i`` identifier        its owner: the key of a binding; once it is retired, also since when
+``f`` key               the identifiers that were retired from a binding; some may have another owner by now
 ``l`` token             a lease: when it expires, its intent, its identifiers
-``c`` identifier        the token of the lease that covers it
+``c`` identifier        the token of the lease on it
 ``j`` key               the numbers of the journal's rows about a binding
 ``n`` name              a note
 ``@schema``             the version of this layout
-``@generation``         when the map was made: the name of this map and no other
+``@generation``         when the map was made, which is its name: no other map has it
 ``@serial``             the number given last: keys, tokens and journal rows share one counter
-``@ahead``              the number of the first journal row that came from a map whose clock was ahead, if there is one
+``@ahead``              the number of the first journal row that was copied from a map with its clock ahead, if any
 ``prefix:{account}:…``  sorted sets: ``bindings`` by key, ``leases`` by expiry, ``journal`` by number
 ======================  =====================================================================
 
-An identifier begins with the letter of its kind. Texts are UTF-8, in which three bytes never occur: they separate
-fields and records, and stand for None, so that nothing has to be escaped and no number passes through Lua's JSON.
-Times are whole microseconds by the server's clock, and a serial number is never below the time.
+An identifier begins with the letter of its kind. Texts are UTF-8. Three bytes that never occur in UTF-8 separate fields
+and records, and stand for None. So nothing has to be escaped, and no number passes through Lua's JSON, which would
+round it. Times are whole microseconds by the server's clock. A serial number is never below the time, so that a server
+with an older copy of the map does not give a number twice.
 
 Read next: `prelude.lua`, `writes.lua`, then `packing`.
 """
@@ -39,7 +43,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script and the digest by which a server that has met it knows it."""
+    """A script, and the digest by which a server that has loaded the script finds it."""
 
     source: bytes = field(repr=False)
     sha: str

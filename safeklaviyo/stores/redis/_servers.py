@@ -1,9 +1,9 @@
-"""How a Redis server is named, reached and waited for.
+"""The URLs of Redis servers, the clients that are made for them, and their timeouts.
 
-Decided here: what a URL may say, how long is waited, and that nothing is sent twice. Making a client does no I/O.
+Decided here: what a URL may say, how long a client waits, and that it sends nothing twice. Making a client does no I/O.
 
-Sentinels are asked in turn whenever a connection is made. They share what the store may wait for an answer, so that
-some that are silent do not keep it from one that knows.
+For each new connection the sentinels are asked in turn. They share the store's timeout, so that a silent sentinel
+leaves time for one that answers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ACCEPTED: Final = (
     " perhaps ?sentinel_username=user&sentinel_password=password"
 )
 CONNECTIONS: Final = 32
-"""How many connections one store keeps open at most; who needs one more waits for it."""
+"""The most connections of one store. A call that needs one more waits until one is free."""
 
 _CONNECT_TIMEOUT: Final = 2.0
 _PORT: Final = 6379
@@ -39,7 +39,7 @@ _PARAMETERS: Final = {
     "rediss": frozenset({"ssl_ca_certs"}),
     "redis+sentinel": frozenset({"sentinel_username", "sentinel_password"}),
 }
-"""What a URL may say behind a question mark, by its scheme."""
+"""The parameters that a URL may have, by its scheme."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,10 +47,10 @@ class Server:
     """What a URL says.
 
     Attributes:
-        hosts: The server; or the sentinels that know it.
-        service: The name by which the sentinels know it; None where the server is named itself.
-        login: How one logs in to the server, and its database.
-        more: What else the connections are made with: those to the sentinels, where there are any.
+        hosts: The server, or the sentinels that name it.
+        service: The sentinels' name for the server; None if the URL names the server itself.
+        login: The user, password and database of the server.
+        more: Further settings: of the connections to the sentinels, if there are any, else of those to the server.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -60,36 +60,37 @@ class Server:
     more: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def client(self, timeout: float) -> tuple[Any, ...]:
-        """Return a client, and behind it whatever else is to be closed with it."""
+        """Return a client, followed by the clients of the sentinels: all have to be closed."""
         return self._opened(_BLOCKING, timeout, {"timeout": timeout, "socket_timeout": timeout})
 
     def async_client(self, timeout: float) -> tuple[Any, ...]:
-        """Same as `client`, for one event loop; but how long an answer is waited for is left to whoever asks."""
+        """Same as `client`, for one event loop, but without a timeout for answers, which `Loops.ask` has."""
         return self._opened(_AWAITED, timeout, {"socket_timeout": None})
 
     def _opened(self, driver: _Driver, timeout: float, waits: dict[str, Any]) -> tuple[Any, ...]:
         settings = {"max_connections": CONNECTIONS, **self.login, **driver.settings(timeout), **waits}
         if self.service is not None:
-            share = timeout / (len(self.hosts) + 1)  # one is left for the server itself
+            share = timeout / (len(self.hosts) + 1)  # one share for each sentinel, and one for the server itself
             asked = {**self.more, **driver.settings(share), "socket_timeout": share}
             sentinel = driver.module.Sentinel(self.hosts, sentinel_kwargs=asked)
             client = sentinel.master_for(self.service, connection_pool_class=driver.named_pool, **settings)
             return (client, *sentinel.sentinels)
         host, port = self.hosts[0]
         kind = driver.module.SSLConnection if self.is_secure else driver.module.Connection
-        place = {"host": host, "port": port, "connection_class": kind, **self.more}
-        return (driver.module.Redis.from_pool(driver.pool(**place, **settings)),)
+        address = {"host": host, "port": port, "connection_class": kind, **self.more}
+        return (driver.module.Redis.from_pool(driver.pool(**address, **settings)),)
 
 
 class _WaitingPool(SentinelConnectionPool, redis.BlockingConnectionPool):
-    """Connections to the server that sentinels name; who needs one more than there may be waits for it."""
+    """Connections to the server that sentinels name; if none is free, a call waits, as in `BlockingConnectionPool`."""
 
     def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - as it is called
-        """End all connections, or those that nobody uses, which is what a failover calls for."""
+        """Close all connections, or only the idle ones: redis-py does the latter after a failover."""
         if inuse_connections:
             super().disconnect()
             return
-        idle: list[Any] = list(cast("Any", self).pool.queue)  # before version 7 of redis-py only all could be ended
+        # By hand, because before version 7 redis-py's pool could only close all, also those in use.
+        idle: list[Any] = list(cast("Any", self).pool.queue)
         for connection in idle:
             if connection is not None:
                 connection.disconnect()
@@ -109,10 +110,10 @@ class _Driver(NamedTuple):
     named_pool: Any
 
     def settings(self, timeout: float) -> dict[str, Any]:
-        """Return what holds for every connection."""
+        """Return the settings of every connection."""
         return {
             "socket_connect_timeout": min(timeout, _CONNECT_TIMEOUT),
-            "retry": self.retry(NoBackoff(), 0),
+            "retry": self.retry(NoBackoff(), 0),  # none: a repeat is the caller's decision
             "protocol": 2,  # the third protocol costs a round trip on each connection, and nothing here needs it
         }
 
@@ -127,13 +128,14 @@ def parse(url: str) -> Server:
     """Return what a URL says.
 
     Raises:
-        ConfigurationError: It names no server. It is not quoted, because it may hold a password.
+        ConfigurationError: The URL names no server. The message does not quote it: it may hold a password.
     """
     try:
         parts = urlsplit(url)
         hosts = _hosts(parts)
         given = _parameters(parts.query)
     except ValueError:
+        # Not chained: the parser's message quotes the URL.
         raise ConfigurationError(f"the store's URL cannot be read; {ACCEPTED}") from None
     if parts.scheme not in _PARAMETERS or not all(host for host, _ in hosts):
         raise ConfigurationError(f"the store's URL names no Redis server; {ACCEPTED}")
@@ -144,12 +146,13 @@ def parse(url: str) -> Server:
     database = path[0] if path else ""
     if service == "" or len(path) > 1 or not (database == "" or (database.isascii() and database.isdigit())):
         raise ConfigurationError(f"the path of the store's URL is not understood; {ACCEPTED}")
-    login = {"username": parts.username, "password": parts.password}
-    known = {name: unquote(value) for name, value in login.items() if value}
+    given_login = {"username": parts.username, "password": parts.password}
+    login: dict[str, Any] = {name: unquote(value) for name, value in given_login.items() if value}
+    login["db"] = int(database or 0)
     more: dict[str, Any] = {name.removeprefix("sentinel_"): value for name, value in given.items()}
     if parts.scheme == "rediss":
         more["ssl_check_hostname"] = True  # older versions of redis-py take any trusted certificate
-    return Server(hosts, service, parts.scheme == "rediss", known | {"db": int(database or 0)}, more)
+    return Server(hosts, service, parts.scheme == "rediss", login, more)
 
 
 def _parameters(query: str) -> dict[str, str]:
@@ -157,8 +160,8 @@ def _parameters(query: str) -> dict[str, str]:
 
 
 def _hosts(parts: SplitResult) -> tuple[tuple[str, int], ...]:
-    places = parts.netloc.rpartition("@")[2]
+    addresses = parts.netloc.rpartition("@")[2]
     if parts.scheme != "redis+sentinel":
         return ((parts.hostname or "", parts.port or _PORT),)
-    each = [urlsplit(f"//{place}") for place in places.split(",")]
-    return tuple((place.hostname or "", place.port or _SENTINEL_PORT) for place in each)
+    sentinels = [urlsplit(f"//{address}") for address in addresses.split(",")]
+    return tuple((each.hostname or "", each.port or _SENTINEL_PORT) for each in sentinels)

@@ -1,16 +1,17 @@
--- Who may go on, what time it is, and how values are packed. Followed by reads.lua or writes.lua.
+-- The check of the map's generation, the time, and how values are packed. Followed by reads.lua or writes.lua.
 --
--- KEYS: the map, the bindings in order, the leases by expiry, the journal: all of one account, in one slot. What needs
--- the map alone is given no other.
--- ARGV: the generation that the asker knows ('' for none), the operation, its arguments.
--- The reply is the generation and the answer; or, without a RECORD byte, one word that says why there is none.
+-- KEYS: the map, the bindings in order, the leases by expiry, the journal: all of one account, in one slot. An
+-- operation that needs the map alone gets only that key. ARGV: the generation that the client has seen ('' for none),
+-- the operation, its arguments. The reply is the generation, a RECORD byte and the answer; or, without that byte, one
+-- word with which it refuses.
 
-local map, order, expiries, diary = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local map, order, expiries, journal = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local FIELD, NONE, RECORD = '\255', '\254', '\253' -- bytes that no UTF-8 text has
 local SCHEMA = '1'
 local OWNED = {'x', 'e', 'p'} -- the external id, the email and the profile id, as they stand in a binding
 local VERIFIED_AT, VERSION = 5, 6
 
+-- A map that vanished must not be taken for an empty one (P6), so a client that has seen a map names its generation.
 local schema, generation = unpack(redis.call('HMGET', map, '@schema', '@generation'))
 if schema == false then
   if redis.call('EXISTS', map) == 1 then return 'foreign' end
@@ -41,9 +42,10 @@ local function get(field)
   return redis.call('HGET', map, field)
 end
 
--- The key of the binding that an identifier belongs to, and since when it is retired from it ('' while it is current).
-local function parse_place(place)
-  return string.match(place, '^(%d+)\255?(%d*)$')
+-- The owner of an identifier: a binding's key, and since when the identifier is retired from it ('' while it is
+-- current).
+local function parse_owner(packed)
+  return string.match(packed, '^(%d+)\255?(%d*)$')
 end
 
 local function owned(binding)
@@ -54,6 +56,7 @@ local function owned(binding)
   return identifiers
 end
 
+-- As numbers, because as texts '10' comes before '9'.
 local function by_number(one, other)
   return tonumber(one) < tonumber(other)
 end

@@ -8,7 +8,7 @@ local function prefixed(letter, identifiers)
   return fields
 end
 
--- A hundred fields at a time, because Lua passes no more than some thousands.
+-- A hundred fields at a time, because `unpack` fails beyond some thousands.
 local function get_all(fields)
   local values = {}
   for first = 1, #fields, 100 do
@@ -18,20 +18,22 @@ local function get_all(fields)
   return values
 end
 
--- A binding is told once, and behind it which of the identifiers asked for lead to it, and since when they are retired.
+-- The answer has each binding once. Behind its fields are pairs: the number of an identifier that leads to it, and
+-- since when that identifier is retired.
 function operations.find()
-  local asked, told, answer = {}, {}, {whole(now), ''}
+  local asked, listed, answer = {}, {}, {whole(now), ''}
   for each = 3, #ARGV do asked[each - 2] = ARGV[each] end
   local tokens = get_all(prefixed('c', asked))
-  for each, place in ipairs(get_all(prefixed('i', asked))) do
-    if place then
-      local key, retired_at = parse_place(place)
-      local parts = told[key]
+  for each, owner in ipairs(get_all(prefixed('i', asked))) do
+    if owner then
+      local key, retired_at = parse_owner(owner)
+      local parts = listed[key]
       if not parts then
         local binding = get('b' .. key)
         parts = {key, binding}
-        told[key] = parts
+        listed[key] = parts
         answer[#answer + 1] = parts
+        -- A lease on any identifier of the binding counts: its holder may be about to change them all (H6).
         for _, token in ipairs(get_all(prefixed('c', owned(split(binding))))) do tokens[#tokens + 1] = token end
       end
       parts[#parts + 1] = each - 1
@@ -66,14 +68,15 @@ function operations.leases()
   return leases_by('+inf')
 end
 
--- A row's number is its time in microseconds or more, so that none written at `since` or later has a lower one; but for
--- rows of another map whose clock was ahead, from the first of which on all are looked at.
+-- A row's number is its time in microseconds or more, so rows written at `since` or later have no lower number, and the
+-- reading can begin there. The exception are rows that were copied from a map with its clock ahead: their numbers are
+-- below their times. From the first of these on (@ahead) every row is read.
 function operations.journal()
   local after, since, limit = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
   local ahead = tonumber(get('@ahead') or since)
   local from, rows, part = math.max(after + 1, math.min(since, ahead)), {}, nil
   repeat
-    part = redis.call('ZRANGEBYSCORE', diary, whole(from), '+inf', 'LIMIT', 0, limit)
+    part = redis.call('ZRANGEBYSCORE', journal, whole(from), '+inf', 'LIMIT', 0, limit)
     for _, row in ipairs(part) do
       local number, at = string.match(row, '^(%d+)\255(%d+)')
       from = tonumber(number) + 1
@@ -102,13 +105,13 @@ function operations.bindings()
   return table.concat(bindings, RECORD)
 end
 
--- A binding's list of what was retired from it may name what has found another place since.
+-- A binding's list of retired identifiers may name some that have another owner by now; these are left out.
 function operations.former()
   local answer = {}
   for each = 3, #ARGV do
     local names = split(get('f' .. ARGV[each]) or '')
-    for number, place in ipairs(get_all(prefixed('i', names))) do
-      local key, retired_at = parse_place(place or '')
+    for number, owner in ipairs(get_all(prefixed('i', names))) do
+      local key, retired_at = parse_owner(owner or '')
       if key == ARGV[each] and retired_at ~= '' then
         answer[#answer + 1] = table.concat({key, names[number], retired_at}, FIELD)
       end
@@ -117,7 +120,7 @@ function operations.former()
   return table.concat(answer, RECORD)
 end
 
--- Notes are few among many fields, and nothing but notes begins with their letter.
+-- HSCAN, because notes are few among the many fields of the map, and only a note's field begins with 'n'.
 function operations.notes()
   local following, fields = unpack(redis.call('HSCAN', map, ARGV[3], 'MATCH', 'n*', 'COUNT', ARGV[4]))
   local answer = {following == '0' and '' or following}

@@ -1,7 +1,8 @@
--- The operations that write, step by step as `safeklaviyo.stores.semantics` has them.
+-- The operations that write. Their steps are those of safeklaviyo/stores/semantics.py, which says why each stands where
+-- it does.
 
--- A key of another type stops the script here, before it has written anything: Redis undoes nothing.
-for _, key in ipairs({order, expiries, diary}) do redis.call('ZCARD', key) end
+-- A key of another type fails here, before the script has written anything: Redis would not undo the writes.
+for _, key in ipairs({order, expiries, journal}) do redis.call('ZCARD', key) end
 
 local operations = {}
 
@@ -13,7 +14,7 @@ local function forget(...)
   redis.call('HDEL', map, ...)
 end
 
--- Make the map with what is written to it first.
+-- Make the map, if there is none. Only called before a write, so that a map always has its schema and generation.
 local function begin()
   if generation == '' then
     generation = whole(now)
@@ -21,7 +22,8 @@ local function begin()
   end
 end
 
--- Return a number higher than all before it, and than all that a server with an older copy of the map has given.
+-- Return a number higher than all before it. It is not below the time either, so that a server that goes on from an
+-- older copy of the map, and with it an older @serial, gives no number twice.
 local function serial()
   begin()
   local number = whole(math.max(tonumber(get('@serial') or '0') + 1, now))
@@ -38,27 +40,29 @@ local function binding_of(key)
   return packed and split(packed)
 end
 
-local function place_of(identifier)
-  local place = get('i' .. identifier)
-  if place then return parse_place(place) end
+-- The binding that an identifier belongs to, current or retired.
+local function any_owner_of(identifier)
+  local packed = get('i' .. identifier)
+  if packed then return parse_owner(packed) end
 end
 
+-- The binding on which an identifier is current.
 local function owner_of(identifier)
-  local key, retired_at = place_of(identifier)
+  local key, retired_at = any_owner_of(identifier)
   return retired_at == '' and key or nil
 end
 
--- What is retired from a binding. Its list may name what has found another place since.
+-- The identifiers that are retired from a binding. Its list may name some that have another owner by now.
 local function retired_from(key)
   local former = {}
   for _, identifier in ipairs(list(get('f' .. key) or '')) do
-    local place, retired_at = place_of(identifier)
-    if place == key and retired_at ~= '' then former[identifier] = retired_at end
+    local owner, retired_at = any_owner_of(identifier)
+    if owner == key and retired_at ~= '' then former[identifier] = retired_at end
   end
   return former
 end
 
--- Retire to a binding all that is not current somewhere: ownership beats retirement.
+-- Retire identifiers from a binding, except those that are current somewhere.
 local function retire(key, former)
   local names = {}
   for identifier, retired_at in pairs(former) do
@@ -75,7 +79,7 @@ local function retire(key, former)
 end
 
 -- Write a binding, and make its identifiers current on it.
-local function settle(key, binding)
+local function save_current(key, binding)
   if key == '' then
     key = serial()
     redis.call('ZADD', order, key, key)
@@ -89,7 +93,7 @@ local function settle(key, binding)
   return key
 end
 
--- Remove a binding with all that is or was its, and return that, with the times of retirement.
+-- Remove a binding and its current and retired identifiers; return these, with the times of retirement.
 local function dissolve(key)
   local binding = binding_of(key)
   if not binding then return {} end
@@ -115,7 +119,7 @@ local function save_lease(token, identifiers, intent, expires)
   return token .. FIELD .. packed
 end
 
--- Whether a token is given that is not valid any more.
+-- Whether a token is given and no longer valid: its lease was released, or another call took it over.
 local function is_fenced(token)
   return token ~= '' and not get('l' .. token)
 end
@@ -146,6 +150,7 @@ function operations.acquire()
       seen[token] = true
     end
   end
+  -- An expired lease is handed over with its own identifiers and intent, the lowest token first (H6).
   table.sort(tokens, by_number)
   for _, token in ipairs(tokens) do
     local lease = lease_of(token)
@@ -172,16 +177,16 @@ function operations.release()
   return '1'
 end
 
--- The binding that has the pair already, if there is a pair to speak of.
+-- The binding that has the same external id and the same email, if there is one.
 local function same_pair(wanted)
   for each = 1, 2 do
     local key = wanted[each] ~= NONE and owner_of(OWNED[each] .. wanted[each])
-    local stands = key and binding_of(key)
-    if stands and stands[1] == wanted[1] and stands[2] == wanted[2] then return key, stands end
+    local current = key and binding_of(key)
+    if current and current[1] == wanted[1] and current[2] == wanted[2] then return key, current end
   end
 end
 
--- The journal's rows about a binding are found again by their numbers.
+-- Add to the numbers of the journal's rows about a binding, by which the rows are found.
 local function note_rows(key, numbers)
   local noted = get('j' .. key)
   set('j' .. key, noted and noted .. FIELD .. numbers or numbers)
@@ -189,26 +194,27 @@ end
 
 local function write_down(row)
   local number = serial()
-  redis.call('ZADD', diary, number, number .. FIELD .. row)
+  redis.call('ZADD', journal, number, number .. FIELD .. row)
   return number
 end
 
--- Let the rows about one binding become rows about another.
+-- Change the journal's rows about one binding into rows about another, its heir.
 local function inherit(key, heir)
   local numbers = get('j' .. key)
   if not numbers then return end
   for _, number in ipairs(split(numbers)) do
-    local row = redis.call('ZRANGEBYSCORE', diary, number, number)[1]
+    local row = redis.call('ZRANGEBYSCORE', journal, number, number)[1]
     local parts = split(row)
     parts[3] = heir
-    redis.call('ZREM', diary, row)
-    redis.call('ZADD', diary, number, table.concat(parts, FIELD))
+    redis.call('ZREM', journal, row)
+    redis.call('ZADD', journal, number, table.concat(parts, FIELD))
   end
   note_rows(heir, numbers)
   forget('j' .. key)
 end
 
-local function carry_out(key, wanted, stands, absorb, further)
+-- Make a change that passed all checks. The order is that of `_carry_out` in semantics.py.
+local function carry_out(key, wanted, before, absorb, further)
   local former, absorbed = {}, {}
   for _, other in ipairs(absorb) do
     if other ~= key then absorbed[#absorbed + 1] = other end
@@ -216,14 +222,15 @@ local function carry_out(key, wanted, stands, absorb, further)
   for _, other in ipairs(absorbed) do
     for identifier, retired_at in pairs(dissolve(other)) do former[identifier] = retired_at end
   end
-  if stands then
-    for _, identifier in ipairs(owned(stands)) do
+  if before then
+    for _, identifier in ipairs(owned(before)) do
       forget('i' .. identifier)
+      -- Not a profile id: a former one must not lead to this customer.
       if string.sub(identifier, 1, 1) ~= 'p' then former[identifier] = whole(now) end
     end
   end
   for _, identifier in ipairs(further) do former[identifier] = whole(now) end
-  key = settle(key, wanted)
+  key = save_current(key, wanted)
   for _, other in ipairs(absorbed) do inherit(other, key) end
   retire(key, former)
   return key
@@ -233,13 +240,13 @@ function operations.bind()
   local token, verified, key, version, wanted = ARGV[3], ARGV[4], ARGV[5], ARGV[6], split(ARGV[7])
   local further, absorb, entry = list(ARGV[8]), list(ARGV[9]), ARGV[10]
   if is_fenced(token) then return 'fenced' end
-  local stands, stands_key = nil, key
+  local current, current_key = nil, key
   if key == '' then
-    stands_key, stands = same_pair(wanted)
-    if stands then return outcome('stale', stands_key, stands) end
+    current_key, current = same_pair(wanted)
+    if current then return outcome('stale', current_key, current) end
   else
-    stands = binding_of(key)
-    if not stands or stands[VERSION] ~= version then return outcome('stale', key, stands) end
+    current = binding_of(key)
+    if not current or current[VERSION] ~= version then return outcome('stale', key, current) end
   end
   local is_own = {[key] = true}
   for _, other in ipairs(absorb) do is_own[other] = true end
@@ -247,20 +254,20 @@ function operations.bind()
     local other = owner_of(identifier)
     if other and not is_own[other] then return outcome('conflict', other, binding_of(other)) end
   end
-  wanted[VERSION] = stands and whole(tonumber(version) + 1) or '1'
+  wanted[VERSION] = current and whole(tonumber(version) + 1) or '1'
   if verified == '1' then wanted[VERIFIED_AT] = string.format('%.6f', now / 1000000) end
-  key = carry_out(key, wanted, stands, absorb, further)
+  key = carry_out(key, wanted, current, absorb, further)
   if token ~= '' then revoke(token) end
   if entry ~= '' then note_rows(key, write_down(table.concat({whole(now), key, wanted[3], wanted[1], entry}, FIELD))) end
   return outcome('bound', key, wanted)
 end
 
--- What the row would make of the binding that it belongs to, nil where it contradicts it; and whether that is new.
-local function completed(stands, row)
-  local result, is_new = {unpack(stands)}, false
+-- The binding, its missing values filled in from the row, and whether there were any; nil if the row contradicts it.
+local function completed(current, row)
+  local result, is_new = {unpack(current)}, false
   for each = 1, 4 do
-    if row[each] ~= NONE and row[each] ~= stands[each] then
-      if stands[each] ~= NONE then return nil end
+    if row[each] ~= NONE and row[each] ~= current[each] then
+      if current[each] ~= NONE then return nil end
       result[each] = row[each]
       is_new = true
     end
@@ -281,12 +288,13 @@ local function add(row)
     if not result then return 'c' end
     if not is_new then return 'u' end
   end
+  -- A lease means that a call is writing about this customer; an import must not change what that call relies on.
   for _, identifier in ipairs(owned(result)) do
     if get('c' .. identifier) then return 'c' end
   end
   result[VERIFIED_AT] = row[VERIFIED_AT]
   result[VERSION] = whole(tonumber(result[VERSION] or '0') + 1)
-  settle(key or '', result)
+  save_current(key or '', result)
   return 'a'
 end
 
@@ -304,18 +312,20 @@ function operations.remove()
 end
 
 function operations.release_identifier()
-  local key, retired_at = place_of(ARGV[3])
+  local key, retired_at = any_owner_of(ARGV[3])
   if not key or retired_at == '' then return '0' end
   forget('i' .. ARGV[3])
   return '1'
 end
 
+-- Collected for each binding first, so that its list of retired identifiers is written once. `seen` has the identifiers
+-- that earlier rows of this call retire.
 function operations.restore()
   local former, seen, restored = {}, {}, 0
   for each = 3, #ARGV do
     local owner, identifier, retired_at = unpack(split(ARGV[each]))
     local key = owner_of(owner)
-    if key and not seen[identifier] and not place_of(identifier) then
+    if key and not seen[identifier] and not any_owner_of(identifier) then
       former[key] = former[key] or {}
       former[key][identifier] = retired_at
       seen[identifier] = true
@@ -341,31 +351,32 @@ end
 local function rows_about(key)
   local rows = {}
   for _, number in ipairs(list(get('j' .. key) or '')) do
-    for _, row in ipairs(redis.call('ZRANGEBYSCORE', diary, number, number)) do
+    for _, row in ipairs(redis.call('ZRANGEBYSCORE', journal, number, number)) do
       rows[string.sub(row, #number + 2)] = true
     end
   end
   return rows
 end
 
--- Write a row of another map down; return its number, nil where that is done already.
-local function restore_row(key, at, said, rows)
-  local row = table.concat({at, key, said}, FIELD)
+-- Copy a row of another map's journal; return its number, or nil if the journal has the row already.
+local function restore_row(key, at, rest, rows)
+  local row = table.concat({at, key, rest}, FIELD)
   if rows[row] then return nil end
   rows[row] = true
   local number = write_down(row)
+  -- The other map's clock was ahead, so this row's number is below its time: see `journal` in reads.lua.
   if tonumber(at) > tonumber(number) and not get('@ahead') then set('@ahead', number) end
   return number
 end
 
 function operations.restore_journal()
-  local known, numbers, restored = {}, {}, 0
+  local written, numbers, restored = {}, {}, 0
   for each = 3, #ARGV do
-    local names, at, said = string.match(ARGV[each], '^([^\253]*)\253([^\253]*)\253(.*)$')
+    local names, at, rest = string.match(ARGV[each], '^([^\253]*)\253([^\253]*)\253(.*)$')
     local key = owner_of_all(list(names))
     if key then
-      known[key] = known[key] or rows_about(key)
-      local number = restore_row(key, at, said, known[key])
+      written[key] = written[key] or rows_about(key)
+      local number = restore_row(key, at, rest, written[key])
       if number then
         numbers[key] = numbers[key] and numbers[key] .. FIELD .. number or number
         restored = restored + 1
@@ -378,7 +389,7 @@ end
 
 function operations.forget_journal()
   local numbers = list(get('j' .. ARGV[3]) or '')
-  for _, number in ipairs(numbers) do redis.call('ZREMRANGEBYSCORE', diary, number, number) end
+  for _, number in ipairs(numbers) do redis.call('ZREMRANGEBYSCORE', journal, number, number) end
   forget('j' .. ARGV[3])
   return tostring(#numbers)
 end
@@ -395,5 +406,5 @@ function operations.remember()
   return '1'
 end
 
-local answer = operations[ARGV[2]]() -- first: it may make the map, and with it the generation
+local answer = operations[ARGV[2]]() -- not in the line below: the operation may make the map and set the generation
 return generation .. RECORD .. answer

@@ -1,7 +1,7 @@
 """The identity map in a SQLite file: for all processes of one host.
 
-Decided here: which calls are short reads, which are long ones, which are transactions, and what of it may run in an
-event loop. The contract is in `base`, its logic in `semantics`, the tables in `tables`, the file in `database`.
+Decided here: which calls are short reads, which are long ones, which are transactions, and which may run in an event
+loop. The contract is in `base`, its logic in `semantics`, the tables in `_tables`, the file in `_database`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import asyncio
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from safeklaviyo.errors import StoreUnavailableError
 from safeklaviyo.stores import semantics
+from safeklaviyo.stores.adapter import AsyncAdapter
 from safeklaviyo.stores.base import IdentityStore
 from safeklaviyo.stores.calls import Find, Recall
+from safeklaviyo.stores.patience import SLOW, in_time, time_left
 from safeklaviyo.stores.sqlite import _tables as tables
 from safeklaviyo.stores.sqlite._database import Database, WouldWaitError
 from safeklaviyo.stores.sqlite._tables import SqlRows
-from safeklaviyo.stores.twin import Twin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,14 +33,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TIMEOUT = 5.0
-"""Seconds to wait for other writers before the map counts as unavailable."""
+"""Seconds to wait for other writers until the store raises `StoreUnavailableError`."""
 
 
 class SqliteStore(IdentityStore):
     """The identity map of one host. Nothing is opened before the first use; after a fork each process opens its own.
 
     Args:
-        path: The file; it and its folder are made if they are missing, for their owner alone.
+        path: The file. The file and its folder are created if they are missing, readable by their owner only.
         clock: The store's clock, in unix seconds.
         timeout: How long to wait for other processes that write, in seconds.
     """
@@ -47,20 +50,26 @@ class SqliteStore(IdentityStore):
     ) -> None:
         self._database = Database(path, timeout)
         self._clock = clock
+        self._slowest = 3 * timeout
 
     def perform(self, call: Call[T]) -> T:
         """See `IdentityStore.perform`."""
+        return in_time(partial(self._perform, call), self._slowest)
+
+    def _perform(self, call: Call[T]) -> T:
         asked: Call[Any] = call
+        # A find has a statement of its own, because it is all that most calls ask of the map (F-32).
         if isinstance(asked, Find):
             return cast("T", self.find_now(asked, patient=True))
+        # A recall reads one row, and may use the connection that never waits for a writer.
         use = self._database.read if isinstance(asked, Recall) else self._database.scan
         return (use if call.is_read else self._database.write)(lambda db: self._carry_out(db, call))
 
     def find_now(self, call: Find, *, patient: bool = False) -> Found:
-        """Find, if nothing has to be waited for; else only with patience.
+        """Find, without waiting unless `patient`: an event loop may call this.
 
         Raises:
-            WouldWaitError: Something has to be waited for.
+            WouldWaitError: The find would have to wait, and is not patient.
         """
         asked = call.account, call.identifiers
         return self._database.read(lambda db: tables.find(db, *asked, self._clock()), patient=patient)
@@ -73,11 +82,11 @@ class SqliteStore(IdentityStore):
         return semantics.perform(SqlRows(db, call.account, self._clock()), call)
 
 
-class AsyncSqliteStore(Twin):
-    """The asynchronous twin of `SqliteStore`: `find` runs in the event loop, all else in one thread of the store's own.
+class AsyncSqliteStore(AsyncAdapter):
+    """Same as `SqliteStore`, awaited: `find` runs in the event loop, all else in one thread of the store's own.
 
-    A cancelled call that has begun in the thread runs to its end there; one that has not begun never does. The store
-    may be used from one event loop after another.
+    A cancelled call that has begun in the thread runs to its end there; a cancelled call that has not begun is dropped.
+    The store may be used from one event loop after another.
 
     Args:
         path: As for `SqliteStore`.
@@ -91,6 +100,7 @@ class AsyncSqliteStore(Twin):
         self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time, timeout: float = TIMEOUT
     ) -> None:
         super().__init__(SqliteStore(path, clock=clock, timeout=timeout))
+        self._timeout = timeout
         self._worker: ThreadPoolExecutor | None = None
         self._process = 0
 
@@ -101,11 +111,18 @@ class AsyncSqliteStore(Twin):
             try:
                 return cast("T", self._store.find_now(asked))
             except WouldWaitError:
-                pass  # the thread waits
-        return await asyncio.get_running_loop().run_in_executor(self._thread(), self._store.perform, call)
+                pass  # the store's thread waits instead, below
+        # One limit for waiting and working: calls that wait for the thread must not wait for each other's limits.
+        work = asyncio.get_running_loop().run_in_executor(self._thread(), self._store.perform, call)
+        try:
+            async with asyncio.timeout(time_left(self._timeout)):
+                return await work
+        except TimeoutError:
+            raise StoreUnavailableError(SLOW) from None
 
     async def aclose(self) -> None:
         """Same as `IdentityStore.close`."""
+        # In the thread, after the calls that it has begun: closing takes both locks, which blocks.
         worker = self._thread()
         await asyncio.get_running_loop().run_in_executor(worker, self._store.close)
         worker.shutdown(wait=False)

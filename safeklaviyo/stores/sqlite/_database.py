@@ -1,4 +1,4 @@
-"""The SQLite file under an identity map: how it comes to be, who uses it when, and what survives.
+"""The SQLite file of an identity map: how it is created, locked and shared, and what survives a crash.
 
 Decided here:
 
@@ -7,11 +7,11 @@ Decided here:
 - ``synchronous=FULL``: an intent is on the disk before the request that it announces leaves, so that a power cut
   loses no more than a killed process does. It costs each write one fsync, and a write stands beside requests to Klaviyo
   that take far longer.
-- Both connections are closed before a fork. SQLite keeps the locks that a process holds in that process's memory; a
-  child that inherited them would believe that it holds locks which are its parent's (SQLite's *How To Corrupt An SQLite
-  Database File*, 2.6), whether or not it ever touched the parent's connections.
-- The file is created for its owner alone, and never opened except by SQLite while a connection to it is open: closing
-  any other descriptor of it would drop SQLite's locks (2.2 there).
+- Both connections are closed before a fork. SQLite keeps the list of the locks that a process holds in that process's
+  memory. A child that inherited this list would believe that it holds its parent's locks (SQLite's *How To Corrupt An
+  SQLite Database File*, 2.6), even if it never used the parent's connections.
+- The file is created for its owner alone. Only SQLite opens it while a connection to it is open: closing any other
+  descriptor of the file would drop SQLite's locks (2.2 there).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ T = TypeVar("T")
 _BUSY = "other threads kept the identity map busy for longer than is waited; try again"
 _REMEDY = "name another path in store= or SAFEKLAVIYO_STORE"
 _CACHE = "PRAGMA cache_size = -4000"  # 4 MB for each connection, however large the map
-_LOOK_EVERY = 1.0  # seconds between two looks of the reading side at whether the file is still there
-_CREATION_PAUSE = 0.01
+_LOOK_EVERY = 1.0  # seconds until a short read checks again that the file is still the one that was opened
+_CREATION_PAUSE = 0.01  # seconds between two attempts to switch the journal's mode
 
 _registry = threading.Lock()
 _creation = threading.Lock()
@@ -47,13 +47,14 @@ _databases: WeakSet[Database] = WeakSet()
 
 
 class WouldWaitError(Exception):
-    """A short read cannot be answered without waiting. Never leaves the stores."""
+    """A short read cannot be answered without waiting. Caught inside the stores."""
 
 
-class _Seat:
-    """One connection, and the lock of whoever uses it.
+class _Guarded:
+    """One connection, and the lock that a thread holds while it uses the connection.
 
-    The lock knows its holder, so that a thread in which a signal handler raised can tell whether it had got the lock.
+    The lock is an `RLock`, which knows its holder. So a thread in which a signal handler raised can find out whether it
+    holds the lock: only the holder can release it.
     """
 
     __slots__ = ("connection", "lock")
@@ -62,8 +63,8 @@ class _Seat:
         self.lock = threading.RLock()
         self.connection: sqlite3.Connection | None = None
 
-    def vacate(self) -> None:
-        """Close the connection, if there is one; the lock must be held."""
+    def disconnect(self) -> None:
+        """Close the connection, if there is one. The caller holds the lock."""
         if self.connection is not None:
             connection, self.connection = self.connection, None
             connection.close()
@@ -80,8 +81,8 @@ class Database:
     def __init__(self, path: str | os.PathLike[str], timeout: float) -> None:
         self._path = Path(path).absolute()
         self._timeout = timeout
-        self._short = _Seat()
-        self._long = _Seat()
+        self._short = _Guarded()
+        self._long = _Guarded()
         self._inode: tuple[int, int] | None = None
         self._looked = 0.0
         self._is_closed = False
@@ -96,40 +97,60 @@ class Database:
             patient: Wait where that is needed; otherwise raise.
 
         Raises:
-            WouldWaitError: The answer needs the file to be opened first, or somebody to be waited for.
+            WouldWaitError: The read is not patient, and has to open the file first or to wait for a lock on it.
         """
-        with self._short.lock:
-            try:
-                return work(self._short_connection(patient=patient))
-            except sqlite3.Error as exc:
-                if failures.primary_code(exc) != sqlite3.SQLITE_BUSY:
-                    raise self._failed(self._short, exc) from exc
-                if not patient:
-                    raise WouldWaitError from exc
-            except (SafeKlaviyoError, WouldWaitError):
-                raise
-            except BaseException:
-                self._short.vacate()  # a signal handler raised: the connection may be in the middle of a statement
-                raise
+        lock = self._short.lock
+        try:
+            # Without patience not even for another thread, which may be opening the file: an event loop waits here.
+            if not lock.acquire(blocking=patient):
+                raise WouldWaitError  # noqa: TRY301 - within, so that the lock is given back
+            return work(self._short_connection(patient=patient))
+        except sqlite3.Error as exc:
+            if failures.primary_code(exc) != sqlite3.SQLITE_BUSY:
+                raise self._failed(self._short, exc) from exc
+            if not patient:
+                raise WouldWaitError from exc
+        except (SafeKlaviyoError, WouldWaitError):
+            raise
+        except BaseException:
+            self._abandon(self._short)
+            raise
+        finally:
+            # As in `scan`.
+            try:  # noqa: SIM105
+                lock.release()
+            except RuntimeError:  # this thread has not got it
+                pass
         return self.scan(work)
 
+    def _abandon(self, side: _Guarded) -> None:
+        """Close a connection in which a signal handler raised, perhaps in the middle of a statement."""
+        if side.lock.acquire(blocking=False):  # only if this thread holds it: no other may be disturbed
+            try:
+                side.disconnect()
+            finally:
+                side.lock.release()
+
     def scan(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do one read that may take long, or have to wait."""
-        seat = self._long
+        """Do one read that may take long or wait for a lock."""
+        side = self._long
         try:
-            if not seat.lock.acquire(timeout=self._timeout):
+            if not side.lock.acquire(timeout=self._timeout):
                 raise StoreUnavailableError(_BUSY)
-            return self._use(seat, work)
+            return self._use(side, work)
         finally:
-            # A signal handler may have raised before this thread had the lock, or just when it had got it. Nothing
-            # that is written in Python stands before the release, so that no handler can raise there.
+            # A signal handler may have raised before this thread held the lock, or just after. Asking first whether it
+            # holds the lock would be Python code in which a handler can raise again, and the lock would stay taken. So
+            # the release is tried at once; it fails if this thread is not the holder. `contextlib.suppress` is Python
+            # code too.
             try:  # noqa: SIM105
-                seat.lock.release()
-            except RuntimeError:  # this thread has not got it
+                side.lock.release()
+            except RuntimeError:
                 pass
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do several things as one transaction, alone in the file."""
+        """Do several things as one transaction, in turn with all other writers of the file."""
+        # IMMEDIATE: the write lock is taken before the first read, so that no other writer changes what was read.
         return self.scan(lambda connection: _transact(connection, "IMMEDIATE", work))
 
     def close(self) -> None:
@@ -139,29 +160,30 @@ class Database:
         self.unlock()
 
     def lock_up(self) -> None:
-        """Wait until nobody uses a connection, close both, and keep everybody out."""
-        for seat in (self._long, self._short):
-            seat.lock.acquire()
-            seat.vacate()
+        """Take both locks, so that no thread uses a connection, and close both connections."""
+        # Long before short in every caller, so that two of them cannot wait for each other. `read` never holds both.
+        for side in (self._long, self._short):
+            side.lock.acquire()
+            side.disconnect()
 
     def unlock(self) -> None:
-        """Let everybody in again."""
+        """Release both locks."""
         self._short.lock.release()
         self._long.lock.release()
 
-    def _use(self, seat: _Seat, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Use the connection that is waited for; its lock must be held."""
+    def _use(self, side: _Guarded, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do the work with the connection, and open it first if there is none. The caller holds the lock."""
         try:
-            if seat.connection is None:
-                return work(self._open(seat))
+            if side.connection is None:
+                return work(self._open(side))
             self._look()
-            return work(seat.connection)
+            return work(side.connection)
         except sqlite3.Error as exc:
-            raise self._failed(seat, exc) from exc
+            raise self._failed(side, exc) from exc
         except SafeKlaviyoError:
             raise
         except BaseException:
-            seat.vacate()  # a signal handler raised: a transaction may have begun
+            side.disconnect()  # a signal handler raised: a transaction may have begun
             raise
 
     def _short_connection(self, *, patient: bool) -> sqlite3.Connection:
@@ -173,14 +195,18 @@ class Database:
         if not (patient or self._is_closed):
             raise WouldWaitError
         connection = self._open(self._short)
+        # A short read never waits here: it may run in an event loop.
         connection.execute("PRAGMA busy_timeout = 0")
         return connection
 
-    def _open(self, seat: _Seat) -> sqlite3.Connection:
-        """Connect to the file, and make it first if this store has never seen it."""
+    def _open(self, side: _Guarded) -> sqlite3.Connection:
+        """Connect to the file. Create it first, unless this store has opened it before."""
         if self._is_closed:
             raise StoreUnavailableError("the identity map has been closed; open it again")
+        # No thread connects while another creates the file: closing the creator's descriptor would drop the locks of
+        # that connection (see above).
         with _creation:
+            # Never a second time: a file that vanished must not come back as an empty map, without any customer (P6).
             if self._inode is None:
                 _make_file(self._path)
             connection = _connect(self._path, self._timeout)
@@ -190,11 +216,11 @@ class Database:
         except BaseException:
             connection.close()
             raise
-        seat.connection = connection
+        side.connection = connection
         return connection
 
     def _look(self) -> None:
-        """Make sure that the path still leads to the file that was opened: SQLite would go on with a deleted one."""
+        """Check that the path still leads to the file that was opened: SQLite would go on with a deleted file."""
         outer = sys.exception()
         try:
             stat = self._path.stat()
@@ -207,22 +233,22 @@ class Database:
             raise StoreUnavailableError("the identity map's file was replaced while in use; restart to use the new one")
         self._looked = time.monotonic()
 
-    def _failed(self, seat: _Seat, failure: sqlite3.Error) -> Exception:
-        """Return the error for a failure; unless it was only waiting, the connection is not used again."""
+    def _failed(self, side: _Guarded, failure: sqlite3.Error) -> Exception:
+        """Return the error for a failure. After any failure but a lock's timeout, the connection is closed."""
         if failures.primary_code(failure) != sqlite3.SQLITE_BUSY:
-            seat.vacate()
+            side.disconnect()
         return failures.store_error(failure)
 
 
 def _make_file(path: Path) -> None:
-    """Make the folder and an empty file for the owner's eyes only, where they are missing."""
+    """Create the folder and an empty file, readable by their owner only, where they are missing."""
     outer = sys.exception()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        pass  # another process was faster, or a file stands where the folder should be
+        pass  # another process was faster, or there is a file in place of the folder, which is checked below
     except OSError as exc:
         let_through(exc, outer)
         raise ConfigurationError(f"the identity map's file cannot be made ({exc.strerror}); {_REMEDY}") from exc
@@ -237,13 +263,13 @@ def _is_writable(path: Path) -> bool:
 
 
 def _connect(path: Path, timeout: float) -> sqlite3.Connection:
-    # mode=rw: SQLite itself never makes a file, which it would do for everybody to read.
+    # mode=rw: SQLite must not create the file, because it would let other users read it.
     uri = f"{path.as_uri()}?mode=rw"
     return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
 
 
 def _prepare(connection: sqlite3.Connection, timeout: float) -> None:
-    """Set a new connection up, and make the tables if the file is empty."""
+    """Set a new connection up, and create the tables if the file is empty."""
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(_CACHE)
     if _transact(connection, "DEFERRED", _is_made):
@@ -253,7 +279,7 @@ def _prepare(connection: sqlite3.Connection, timeout: float) -> None:
 
 
 def _make(connection: sqlite3.Connection) -> None:
-    # Another process may have been faster.
+    # Checked again inside the transaction: another process may have been faster.
     for statement in () if _is_made(connection) else tables.SCHEMA:
         connection.execute(statement)
 
@@ -262,7 +288,7 @@ def _is_made(connection: sqlite3.Connection) -> bool:
     """Tell whether the file is an identity map of this version; False if it is empty.
 
     Raises:
-        StoreIncompatibleError: It is something else.
+        StoreIncompatibleError: The file is something else, or of another version.
     """
     application, version, count = (
         connection.execute(question).fetchone()[0]
@@ -278,7 +304,11 @@ def _is_made(connection: sqlite3.Connection) -> bool:
 
 
 def _switch_to_wal(connection: sqlite3.Connection, timeout: float) -> None:
-    """Let readers and a writer use the file at once; SQLite does not wait by itself for whoever is in the way here."""
+    """Switch the file to the WAL journal, in which readers and one writer work at the same time.
+
+    The loop is needed because SQLite ignores `timeout` for this statement: it fails at once while another process uses
+    the file.
+    """
     give_up_at = time.monotonic() + timeout
     while True:
         try:
@@ -298,6 +328,7 @@ def _transact(connection: sqlite3.Connection, kind: str, work: Callable[[sqlite3
         result = work(connection)
         connection.execute("COMMIT")
     finally:
+        # Also after a COMMIT that failed and left the transaction open.
         if connection.in_transaction:
             connection.rollback()
     return result
@@ -307,6 +338,8 @@ _locked_up: list[Database] = []
 
 
 def _before_fork() -> None:
+    # All locks are held over the fork. A lock that another thread held would stay locked in the child for ever, because
+    # that thread does not exist there.
     _registry.acquire()
     _locked_up.extend(_databases)
     for database in _locked_up:

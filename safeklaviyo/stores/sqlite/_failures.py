@@ -1,7 +1,7 @@
-"""What a failure of SQLite means to whoever asked the identity map.
+"""Which error a failure of SQLite becomes.
 
-Decided here: which failures are somebody else's data, and which mean that the map cannot answer now (P6). A message
-names neither the file nor what was asked; both may be personal.
+Decided here: which failures mean that the file is not a map of this version, and which that the map cannot answer now
+(P6). A message contains neither the file's name nor any value, because both may be personal (P8).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ UNAVAILABLE: Final = {
     sqlite3.SQLITE_PROTOCOL: "other processes kept the identity map's file locked; try again",
     sqlite3.SQLITE_READONLY: "the identity map's file is read-only; see to its permissions",
 }
-"""By primary result code (SQLite's *Result and Error Codes*): failures that may pass, or be repaired."""
+"""By primary result code (SQLite's *Result and Error Codes*): failures that pass or can be repaired."""
 
 INCOMPATIBLE: Final = {
     sqlite3.SQLITE_ERROR: "the identity map's tables are not those of this version; restore the file or choose another",
     sqlite3.SQLITE_NOTADB: NOT_AN_IDENTITY_MAP,
 }
-"""By primary result code: the file is not what this version writes."""
+"""By primary result code: the file is not a map of this version."""
 
 
 def store_error(failure: sqlite3.Error) -> StoreError:
@@ -40,10 +40,12 @@ def store_error(failure: sqlite3.Error) -> StoreError:
     if code in INCOMPATIBLE:
         return StoreIncompatibleError(INCOMPATIBLE[code])
     message = UNAVAILABLE.get(code, "the identity map's file could not be used")
+    # A damaged file does not heal: a retry would only repeat the failure.
     return StoreUnavailableError(message, may_retry=code != sqlite3.SQLITE_CORRUPT)
 
 
 def primary_code(failure: sqlite3.Error) -> int:
     """Return SQLite's primary result code; -1 where the failure never reached SQLite."""
+    # A misuse that Python's module detects itself, such as a closed connection, has no code.
     code: int = getattr(failure, "sqlite_errorcode", -1)
     return code if code < 0 else code & 0xFF

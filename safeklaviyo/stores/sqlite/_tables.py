@@ -1,11 +1,14 @@
 """The identity map as SQLite tables: the schema, its statements, and how a row becomes a value.
 
-Decided here: what is kept where. How the file is opened and who waits for whom is in `database`.
+Decided here: which table holds what. How the file is opened and locked is in `_database`.
 
-An identifier has one row in `place`, which keeps rules 1 and 2 of the contract by its primary key; a lease has its
-identifiers once in `lease`, to be read, and once each in `leased`, to be found, which keeps rule 3.
+- ``place`` has one row for each identifier: the binding that owns it, and since when it is retired. Its primary key
+  keeps rules 1 and 2 of the contract.
+- ``lease`` has a lease with all its identifiers in one column; ``leased`` has one row for each of them, to find the
+  lease by. The primary key of ``leased`` keeps rule 3.
 
-A plus before `account` keeps SQLite from going through all that the account has, where a key leads to a few rows.
+In a condition, ``+account`` stops SQLite from using the index on the account, which would read all rows of the account
+where another index leads to a few rows.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Found, JournalEntry, JournalRow, Match, Notes, Page
-from safeklaviyo.stores.rows import LeaseRow, Place, Rows
+from safeklaviyo.stores.rows import LONGEST, LeaseRow, Owner, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,13 +96,18 @@ def _find_all(asked: int) -> str:
 
 
 def find(connection: Connection, account: str, identifiers: Sequence[Identifier], now: float) -> Found:
-    """Find what is known, in one statement where the first identifier's binding answers for all and nobody writes."""
+    """Find the bindings and the lease of identifiers, in one short statement in the usual case.
+
+    The usual case: the first identifier is current on a binding, the binding has all others too, and no lease covers
+    it. All else takes the general statement.
+    """
     if not identifiers:
         return Found((), None, now)
     kind, value = identifiers[0]
     row = connection.execute(_FIND_ONE, (account, kind.value, value, account, account, account)).fetchone()
     if row is not None:
         binding = _binding(row)
+        # A phone number is never found (contract), so it must not count as found by its value here.
         for kind, value in identifiers[1:]:
             if kind is Kind.PHONE_NUMBER or getattr(binding, kind) != value:
                 break
@@ -113,6 +121,7 @@ def _found(connection: Connection, account: str, identifiers: Sequence[Identifie
     rows: list[tuple[Any, ...]] = connection.execute(
         _find_all(len(identifiers)), (*asked, account, account, account, account, account)
     ).fetchall()
+    # Sorted by number: the matches come in the order in which the identifiers were asked for.
     matches = [
         Match(identifiers[int(row[0])], _binding(row[2:9]), row[1]) for row in sorted(rows) if row[2] is not None
     ]
@@ -129,15 +138,15 @@ class SqlRows(Rows):
         self._run = connection.execute
         self._account = account
 
-    def place(self, identifier: Identifier) -> Place | None:
-        """See `Rows.place`."""
+    def owner(self, identifier: Identifier) -> Owner | None:
+        """See `Rows.owner`."""
         sql = "SELECT binding, retired_at FROM place WHERE account = ? AND kind = ? AND value = ?"
         row = self._one(sql, *self._name(identifier))
-        return None if row is None else Place(str(row[0]), row[1])
+        return None if row is None else Owner(str(row[0]), row[1])
 
-    def put(self, identifier: Identifier, place: Place) -> None:
+    def put(self, identifier: Identifier, owner: Owner) -> None:
         """See `Rows.put`."""
-        values = (*self._name(identifier), _number(place.key), place.retired_at)
+        values = (*self._name(identifier), _number(owner.key), owner.retired_at)
         self._run("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?)", values)
 
     def forget(self, identifier: Identifier) -> None:
@@ -205,13 +214,11 @@ class SqlRows(Rows):
 
     def leases(self, limit: int, *, expired: bool) -> Iterable[LeaseRow]:
         """See `Rows.leases`."""
-        sql = f"SELECT {_LEASE} FROM lease AS l WHERE account = ?"  # noqa: S608 - own names
-        rows = (
-            self._run(f"{sql} AND expires <= ? ORDER BY token LIMIT ?", (self._account, self.now, limit))
-            if expired
-            else self._run(f"{sql} ORDER BY token LIMIT ?", (self._account, limit))
-        )
-        return [_lease(row) for row in rows]
+        sql = f"SELECT {_LEASE} FROM lease AS l WHERE account = :account"  # noqa: S608 - own names
+        if expired:
+            sql += " AND NOT (expires > :now AND expires <= :latest)"
+        given = {"account": self._account, "now": self.now, "latest": self.now + LONGEST, "limit": limit}
+        return [_lease(row) for row in self._run(f"{sql} ORDER BY token LIMIT :limit", given)]
 
     def grant(self, identifiers: frozenset[Identifier], intent: str, expires: float) -> LeaseRow:
         """See `Rows.grant`."""
@@ -312,5 +319,5 @@ def _lease(row: Sequence[Any]) -> LeaseRow:
 
 
 def _number(key: str) -> int:
-    """Return the row number that a key stands for; 0, which is no row's, if it is not a key of this store."""
+    """Return the row number that a key stands for; 0, which no row has, if the key is not one of this store's."""
     return int(key) if key.isascii() and key.isdigit() and len(key) <= 18 else 0

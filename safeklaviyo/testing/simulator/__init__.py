@@ -1,4 +1,4 @@
-"""A pretend Klaviyo. Start at `simulators`, which says what a request meets on its way; `readings` lists the doubts."""
+"""A pretend Klaviyo. Start at `simulators`, which has the steps of a request; `readings` lists the open questions."""
 
 from safeklaviyo.testing.simulator.readings import Readings
 from safeklaviyo.testing.simulator.records import (

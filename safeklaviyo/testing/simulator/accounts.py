@@ -1,7 +1,7 @@
 """One pretend account: its profiles, its events, what is queued, and what its search shows.
 
-Decided here: what happens in time: ids, the queue, how late the search is. Not here: requests and answers
-(`profile_endpoints`, `event_endpoints`, `legacy_endpoints`), whose profile a write meets (`matching`).
+Decided here: ids, the queue, and how late the search is. Not here: requests and answers (`profile_endpoints`,
+`event_endpoints`, `legacy_endpoints`), which profile a write changes (`matching`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class Task(Protocol):
-    """Something accepted, to be done later."""
+    """Something that Klaviyo has accepted and does later."""
 
     def apply(self, account: Account) -> None:
         """Do it."""
@@ -39,7 +39,7 @@ class Queued(Record):
 
     Attributes:
         due: When it is done at the latest, in unix seconds; infinity until the queue is drained.
-        endpoint: Who accepted it.
+        endpoint: The endpoint that accepted it.
     """
 
     due: float
@@ -48,7 +48,9 @@ class Queued(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class _News(Record):
+class _Pending(Record):
+    """A profile, or None for a deleted one, that the search shows from a later time on."""
+
     due: float
     profile_id: str
     profile: Profile | None
@@ -60,7 +62,7 @@ class Account:
     Attributes:
         live: The profiles as they are.
         shown: The profiles as the search shows them; the same table where it does not lag.
-        merged: Where each merged profile went.
+        merged: The id of the profile that each merged profile became part of, by its former id.
         recorded: The keys of the recorded events (profile, metric, unique id or second).
     """
 
@@ -78,17 +80,19 @@ class Account:
         self.queue: list[Queued] = []
         self._search_lag: Lag = search_lag
         self._queue_lag: Lag = queue_lag
-        self._news: list[_News] = []
+        self._pending: list[_Pending] = []
         self._serial = 0
         self._origin = "01" + "".join(secrets.choice(_ALPHABET) for _ in range(16))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Account:
-        twin = memo[id(self)] = copy(self)
+        copied = memo[id(self)] = copy(self)
         for name, value in vars(self).items():
-            if isinstance(value, dict | list | set):  # what they hold are values
-                setattr(twin, name, value.copy())
-        twin.clock, twin.live, twin.shown = deepcopy((self.clock, self.live, self.shown), memo)
-        return twin
+            # A shallow copy is enough: records are never changed in place. It is what makes schedules affordable.
+            if isinstance(value, dict | list | set):
+                setattr(copied, name, value.copy())
+        # In one call: `shown` may be the same table as `live`, and has to be the same in the copy too.
+        copied.clock, copied.live, copied.shown = deepcopy((self.clock, self.live, self.shown), memo)
+        return copied
 
     def serial(self) -> int:
         """Return the next number."""
@@ -98,7 +102,8 @@ class Account:
     def new_id(self) -> str:
         """Return an id of the form of Klaviyo's: 26 letters and digits, later ones after earlier ones.
 
-        No other account has it, in any process, so that a map which is older than the account names nobody in it.
+        No account in any process has the same id. So a map that is older than the account cannot name a profile of it
+        by accident.
         """
         number, tail = self.serial(), ""
         while number:
@@ -123,7 +128,7 @@ class Account:
         empty = Profile(self.new_id(), created=now, updated=now, serial=self._serial)
         return self.put(fill(empty))
 
-    def place(self, fill: Callable[[Profile], Profile]) -> Profile:
+    def add(self, fill: Callable[[Profile], Profile]) -> Profile:
         """Add a profile that the search shows at once."""
         profile = self.create(fill)
         self.shown.put(profile)
@@ -133,13 +138,13 @@ class Account:
         """Store a profile as it is now."""
         changed = replace(profile, updated=self.clock.now())
         self.live.put(changed)
-        self._tell(changed.id)
+        self._show_later(changed.id)
         return changed
 
     def remove(self, profile_id: str) -> None:
         """Delete a profile, and its events."""
         self.live.remove(profile_id)
-        self._tell(profile_id)
+        self._show_later(profile_id)
 
     def enqueue(self, endpoint: str, task: Task) -> None:
         """Accept a task."""
@@ -154,26 +159,26 @@ class Account:
         now = self.clock.now()
         while self.queue and self.queue[0].due <= now:
             self.step(0)
-        while self._news and self._news[0].due <= now:
-            self._show(self._news.pop(0))
+        while self._pending and self._pending[0].due <= now:
+            self._show(self._pending.pop(0))
 
     def drain(self) -> None:
         """Do everything that was accepted, and let the search see all of it."""
         while self.queue:
             self.step(0)
-        for news in self._news:
-            self._show(news)
-        self._news.clear()
+        for pending in self._pending:
+            self._show(pending)
+        self._pending.clear()
 
     def _due(self, lag: Lag) -> float:
         return float("inf") if lag == "until_drain" else self.clock.now() + lag
 
-    def _tell(self, profile_id: str) -> None:
+    def _show_later(self, profile_id: str) -> None:
         if self.shown is not self.live:
-            self._news.append(_News(self._due(self._search_lag), profile_id, self.live.get(profile_id)))
+            self._pending.append(_Pending(self._due(self._search_lag), profile_id, self.live.get(profile_id)))
 
-    def _show(self, news: _News) -> None:
-        if news.profile is None:
-            self.shown.remove(news.profile_id)
+    def _show(self, pending: _Pending) -> None:
+        if pending.profile is None:
+            self.shown.remove(pending.profile_id)
         else:
-            self.shown.put(news.profile)
+            self.shown.put(pending.profile)

@@ -1,7 +1,7 @@
 """What a body may hold: fields, types, formats and sizes (Klaviyo's Profiles and Events API overviews).
 
-Decided here: what is refused with 400 and where the pointer points. Everything is checked before anything is changed.
-Not here: how an event's body is laid out (`event_endpoints`).
+Decided here: what is refused with 400, and the JSON pointer of the refusal. A request is checked as a whole before it
+changes anything. Not here: how an event's body is laid out (`event_endpoints`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TEXTS = ("first_name", "last_name", "organization", "locale", "title", "image")
 PLACES = frozenset({
     "address1", "address2", "city", "country", "latitude", "longitude", "region", "zip", "timezone", "ip",
 })  # fmt: skip
-"""What a location holds."""
+"""The fields of a location."""
 
 _KNOWN = frozenset({*KINDS, *TEXTS, LOCATION, "properties"})
 
@@ -59,7 +59,7 @@ class Body:
 
         Args:
             pointer: Where the data is, such as ``/data``.
-            meta: The member that holds ``patch_properties``, wherever the revision has it.
+            meta: The member that holds ``patch_properties``; where it is in the body depends on the revision.
 
         Raises:
             Refusal: 400.
@@ -176,6 +176,7 @@ def check_values(value: object, pointer: str, depth: int = 0) -> None:
         raise invalid(f"This is nested deeper than {_MAX_DEPTH}.", pointer)
     if isinstance(value, str) and len(value.encode("utf-8", "surrogatepass")) > MAX_STRING:
         raise invalid("A string is larger than 100 KB.", pointer)
+    # Klaviyo's numbers are 64 bits wide; Python's are not limited.
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise invalid("A number is larger than 64 bits.", pointer)
     if isinstance(value, dict):
@@ -185,8 +186,8 @@ def check_values(value: object, pointer: str, depth: int = 0) -> None:
         items = cast("list[object]", value)
         if len(items) > _MAX_ARRAY:
             raise invalid(f"An array has more than {_MAX_ARRAY} elements.", pointer)
-        for place, item in enumerate(items):
-            check_values(item, f"{pointer}/{place}", depth + 1)
+        for index, item in enumerate(items):
+            check_values(item, f"{pointer}/{index}", depth + 1)
 
 
 def _email(value: str, readings: Readings, pointer: str) -> str:
@@ -214,12 +215,13 @@ _STORED = {EMAIL: _email, PHONE_NUMBER: _phone_number, EXTERNAL_ID: _external_id
 def _attributes(attributes: JSON, where: str) -> JSON:
     own: JSON = {name: text_or_empty(attributes[name], f"{where}/{name}") for name in TEXTS if name in attributes}
     if LOCATION in attributes:
-        place = fields(attributes[LOCATION], f"{where}/{LOCATION}")
-        for name in place:
+        location = fields(attributes[LOCATION], f"{where}/{LOCATION}")
+        for name in location:
             if name not in PLACES:
                 raise invalid(f"'{name}' is not a valid field for a location.", f"{where}/{LOCATION}/{name}")
-        check_values(place, f"{where}/{LOCATION}")
-        own[LOCATION] = None if attributes[LOCATION] is None else place
+        check_values(location, f"{where}/{LOCATION}")
+        # None clears the location, while an empty object changes nothing.
+        own[LOCATION] = None if attributes[LOCATION] is None else location
     return own
 
 

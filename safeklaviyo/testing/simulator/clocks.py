@@ -1,4 +1,4 @@
-"""The simulator's clock: it stands until it is moved, or runs with the real one."""
+"""The simulator's clock: a virtual clock that a test advances, or one that runs with the real time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ class Clock:
     """Unix seconds, as the pretend Klaviyo sees them.
 
     Args:
-        start: Where a virtual clock stands at first; None for the real time of now.
-        real: Whether it runs.
+        start: The first time that the clock shows; None for now.
+        real: Whether the clock runs.
     """
 
     def __init__(self, start: float | None = None, *, real: bool = False) -> None:
         self._now = float(int(time.time())) if start is None else float(start)
-        # What a running clock is ahead of the real one.
+        # How far a running clock is ahead of the real one.
         self._ahead = self._now - time.time() if real and start is not None else 0.0
         self._real = real
 

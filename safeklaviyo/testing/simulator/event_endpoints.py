@@ -1,8 +1,10 @@
 """Create Event and Get Events, in the current dialect, and how an event is recorded, in both.
 
-Decided here: what is checked at once and what happens later: whose event it is, whether it repeats another one
-(profile, metric, and unique id or second), and what is dropped in silence (Klaviyo's *Create Event* reference and its
-Events API overview).
+Decided here (Klaviyo's *Create Event* reference and its Events API overview):
+
+- what is checked before the answer;
+- what is decided when the event is recorded: which profile it belongs to, whether it repeats another event (the same
+  profile, metric, and unique id or second), and whether it is dropped without a trace.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class Recording(Record):
     """An accepted event, or an accepted update without one.
 
     Attributes:
-        event: Its profile is not known yet; None for a legacy identify.
+        event: The event, still without a profile; None for a legacy identify.
     """
 
     person: Person
@@ -54,12 +56,13 @@ class Recording(Record):
         profile = matching.meet(account, self.person)
         if profile is None:
             if self.event:
-                account.dropped.append(replace(self.event, why="nobody it names is known"))
+                account.dropped.append(replace(self.event, why="it names no known profile"))
         elif self.event:
             self._record(account, replace(self.event, profile_id=profile.id))
 
     def _record(self, account: Account, event: Event) -> None:
         assert event.profile_id is not None
+        # Without a unique id the second is the key: two events of one metric in one second count once (F-17).
         key = (event.profile_id, event.metric, event.unique_id or event.time)
         if key in account.recorded:
             account.deduplicated.append(replace(event, why="repeated"))
@@ -112,7 +115,7 @@ def _person(account: Account, attributes: JSON, asked: Asked) -> Person:
     data = fields(fields(attributes["profile"], f"{_AT}/profile").get("data"), at)
     if data.get("type") != "profile":
         raise invalid("'type' must be 'profile'.", f"{at}/type")
-    # Only a body that could hold such a profile is encoded again to weigh it.
+    # The profile is encoded again to measure it, which only a body of that size is worth.
     if len(asked.body) > MAX_EVENT_PROFILE and len(json_answer(0, data).body) > MAX_EVENT_PROFILE:
         raise invalid("The profile is larger than 95 KB.", at)
     own = _without_bad_phone(fields(data.get("attributes"), f"{at}/attributes"))
@@ -122,12 +125,12 @@ def _person(account: Account, attributes: JSON, asked: Asked) -> Person:
     person = Body(account.readings, extra).person({**data, "attributes": own}, at, meta)
     if person.profile_id is None and not person.named() and not own.get("anonymous_id") and not own.get("_kx"):
         raise invalid("At least one identifier is required.", f"{at}/attributes")
-    # Null is nothing here: an event never takes an identifier away.
+    # Here null means that an identifier is not given: an event never clears one.
     return replace(person, identifiers=person.named())
 
 
 def _without_bad_phone(who: JSON) -> JSON:
-    """Leave a malformed phone out where there is an address: the Events API overview refuses it only without one."""
+    """Leave out a malformed phone number beside an email: the Events API overview refuses it only without an email."""
     if who.get(EMAIL) and not is_phone_number(who.get(PHONE_NUMBER)):
         return {name: value for name, value in who.items() if name != PHONE_NUMBER}
     return who

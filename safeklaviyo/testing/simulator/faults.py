@@ -1,4 +1,4 @@
-"""Injected failures: which request fails, before or after it is done, and what its sender sees."""
+"""Injected failures: which request fails, before or after Klaviyo carries it out, and what its sender sees."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Fault(Record):
         where: The endpoint that fails, in Klaviyo's words; None for every one.
         status: What is answered instead; None where the connection breaks or is only slow.
         body: Of that answer; None for Klaviyo's own error body.
-        when: Before the request is done, which then it is not, or after.
-        match: Whether a request of that endpoint is meant; None for each.
+        when: ``"before"``: the request is not carried out. ``"after"``: it is.
+        match: Decides whether a request of that endpoint fails; None for all.
         broken: How the connection breaks: no answer comes, none was made, or half of the answer comes.
         delay: Seconds until the answer comes.
     """
@@ -47,8 +47,8 @@ class Fault(Record):
         """Return what arrives instead of an answer.
 
         Raises:
-            ConnectionRefused: There is no connection.
-            ConnectionLost: It breaks.
+            ConnectionRefused: The fault is that no connection is made.
+            ConnectionLost: The fault is that the connection breaks.
         """
         if self.broken == "refused":
             raise ConnectionRefused("there is no connection")
@@ -73,11 +73,12 @@ class Faults:
         self._next: list[tuple[Fault, int]] = []
 
     def add(self, fault: Fault, times: int) -> None:
-        """Let the next so many requests that it meets fail.
+        """Let the next requests that match the fault fail, as many as `times` says.
 
         Raises:
-            ValueError: It would never happen, or part of it would be ignored.
+            ValueError: The fault could never happen, or part of it would be ignored.
         """
+        # Refused now: a test with a fault that cannot happen would pass without testing anything.
         if times < 1:
             raise ValueError("times is the number of requests that fail: at least 1")
         if fault.status is None and (fault.body is not None or fault.headers):
@@ -92,9 +93,9 @@ class Faults:
 
     def take(self, asked: Asked) -> Fault | None:
         """Return the failure of a request, if it fails."""
-        for place, (fault, times) in enumerate(self._next):
+        for index, (fault, times) in enumerate(self._next):
             if fault.meets(asked):
-                self._next[place : place + 1] = [(fault, times - 1)] if times > 1 else []
+                self._next[index : index + 1] = [(fault, times - 1)] if times > 1 else []
                 return fault
         return None
 

@@ -50,7 +50,7 @@ def parse(text: str) -> list[Term]:
     """Read a filter.
 
     Raises:
-        Refusal: 400, if it is malformed or compares what cannot be compared so.
+        Refusal: 400, if the filter is malformed or uses an operator that the field does not have.
     """
     reader = _Reader(text)
     try:
@@ -111,7 +111,7 @@ class _Reader:
     def _string(self) -> str:
         raw = self._match(_STRING, "a string in double quotes")
         try:
-            # Escapes are JSON's; a raw line break is let through.
+            # Escapes are JSON's. Not strict: a raw line break in a string is accepted.
             return cast("str", json.loads(f'"{raw}"', strict=False))
         except ValueError:
             raise self.refusal("an escape in a string is malformed") from None

@@ -1,7 +1,8 @@
-"""The retired Track, Identify and People endpoints, for those who still have to move away from them.
+"""The retired Track, Identify and People endpoints, for shops that still have to migrate from them.
 
-Decided here: how their bodies are read and answered (Klaviyo's v1 and v2 references). Identities are settled as for
-events: later, and by the same order. Not here: whether they still answer at all (`simulators`).
+Decided here: how their bodies are read and answered (Klaviyo's v1 and v2 references). The profile of a call is found as
+that of an event: later, and by the same order of identifiers. Not here: whether the endpoints answer at all
+(`simulators`).
 """
 
 from __future__ import annotations
@@ -47,29 +48,29 @@ _PATCHES = frozenset({"$append", "$unappend", "$unset"})
 
 
 def track(account: Account, asked: Asked) -> Answer:
-    """Accept an event: ``1``, or ``0`` for what is not understood."""
+    """Accept an event: ``1``, or ``0`` for a body that cannot be read."""
     data = _data(asked)
     customer = _object(data.get("customer_properties"))
     person = _person(account, customer)
     name = data.get("event")
     if not data.get("token") or not isinstance(name, str) or not name or person is None:
-        return _said(asked, accepted=False)
+        return _receipt(asked, accepted=False)
     account.enqueue(asked.endpoint, Recording(person, _event(account, name, data)))
-    return _said(asked, accepted=True)
+    return _receipt(asked, accepted=True)
 
 
 def identify(account: Account, asked: Asked) -> Answer:
-    """Accept what is said about a person: ``1``, or ``0`` for what is not understood."""
+    """Accept a person's properties: ``1``, or ``0`` for a body that cannot be read."""
     data = _data(asked)
     person = _person(account, _object(data.get("properties")))
     if not data.get("token") or person is None:
-        return _said(asked, accepted=False)
+        return _receipt(asked, accepted=False)
     account.enqueue(asked.endpoint, Recording(person, None))
-    return _said(asked, accepted=True)
+    return _receipt(asked, accepted=True)
 
 
 def search_people(account: Account, asked: Asked) -> Answer:
-    """Say whose one identifier is."""
+    """Return the id of the person with one identifier."""
     given = [(kind, asked.query[kind]) for kind in KINDS if asked.query.get(kind)]
     if len(given) != 1:
         return json_answer(400, {"detail": "Exactly one identifier is required."}, _JSON)
@@ -88,7 +89,7 @@ def get_person(account: Account, asked: Asked) -> Answer:
 
 
 def update_person(account: Account, asked: Asked) -> Answer:
-    """Change one person by its id, its identifiers too, unless one is somebody else's."""
+    """Change one person by its id, its identifiers too, unless one belongs to another profile."""
     profile = account.get(asked.named)
     if profile is None:
         return json_answer(404, {"detail": _NOBODY}, _JSON)
@@ -105,14 +106,15 @@ def update_person(account: Account, asked: Asked) -> Answer:
 
 
 def refuse_key(*, given: bool) -> Answer:
-    """Say that the key is not accepted, or is missing."""
+    """Return the answer to a key that is not accepted, or is missing."""
     words = "The API key specified is invalid." if given else "You must specify an API key to make requests."
     return json_answer(403, {"status": 403, "message": words}, _JSON)
 
 
 def _data(asked: Asked) -> JSON:
-    """Decode what was sent in one of three ways: base64 in the query, a form, or JSON."""
+    """Decode the data, which may be base64 in the query, a form, or JSON."""
     try:
+        # A plus in a query is decoded as a blank, and base64 has pluses.
         if asked.method == "GET":
             text = base64.b64decode(asked.query.get("data", "").replace(" ", "+"))
         elif asked.body[:1] == b"{":
@@ -128,16 +130,18 @@ def _object(value: Any) -> JSON:
     return cast("JSON", value) if isinstance(value, dict) else {}
 
 
-def _said(asked: Asked, *, accepted: bool) -> Answer:
+def _receipt(asked: Asked, *, accepted: bool) -> Answer:
+    # With ``i=1`` the call comes from an image in a mail or a page, which wants an image as its answer.
     if asked.query.get("i") == "1":
         return Answer(200, {"content-type": "image/gif"}, _PIXEL)
     return Answer(200, {"content-type": "text/html; charset=utf-8"}, b"1" if accepted else b"0")
 
 
 def _person(account: Account, given: Mapping[str, Any]) -> Person | None:
-    """Read what is said about a person; None for an identifier that is malformed."""
+    """Read a person's identifiers and properties; None for an identifier that is malformed."""
     body = Body(account.readings)
     try:
+        # These endpoints take an empty text for an identifier that is not given.
         identifiers = {
             _IDENTIFIERS[name]: body.identifier(_IDENTIFIERS[name], _text(given[name]), "")
             for name in _IDENTIFIERS

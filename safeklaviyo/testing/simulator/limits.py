@@ -1,4 +1,4 @@
-"""Fixed windows, counted for each key and endpoint (Klaviyo's *Rate limits, status codes, and errors*)."""
+"""Rate limits: fixed windows for each key and endpoint (Klaviyo's *Rate limits, status codes, and errors*)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIERS: dict[str, Limits] = {
 
 
 class Windows:
-    """What every key has used of every endpoint."""
+    """How many requests each key has made at each endpoint, in the current windows."""
 
     def __init__(self) -> None:
         self._used: dict[tuple[str, str, int], tuple[int, int]] = {}

@@ -1,4 +1,4 @@
-"""Whose profile a write meets: the six situations, the order of identifiers, and the takeover by a known phone.
+"""Which profile a write changes: the six situations, the order of identifiers, and the takeover by a phone number.
 
 Decided here: what an event, a legacy call and Create or Update Profile do to identities (Klaviyo's help centre, on
 merging profiles; its guide *Update profile identifiers via API*). Not here: what a merge moves (`merging`).
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 
 def owners_of(account: Account, person: Person) -> dict[str, Profile]:
-    """Return who owns each of the identifiers given, by kind, in the order of their rank."""
+    """Return the profile with each of the identifiers given, by kind, in the order of their rank."""
     found = {kind: account.live.owners(kind, value) for kind, value in person.named().items()}
     return {kind: owners[0] for kind, owners in found.items() if owners}
 
 
 def others_of(account: Account, profile: Profile, person: Person) -> dict[str, Profile]:
-    """Return who else owns the identifiers given. What several share in an old account is the profile's own."""
+    """Return the other profiles with the identifiers given.
+
+    An identifier that several profiles of an old account share, and this one among them, counts as this profile's own.
+    """
     owners = owners_of(account, person)
     return {kind: owner for kind, owner in owners.items() if not _has(account, profile, kind, person)}
 
@@ -39,7 +42,7 @@ def store(account: Account, profile: Profile | None, person: Person) -> Profile:
 
 
 def create(account: Account, person: Person) -> Profile:
-    """Create a profile, unless an identifier is somebody's.
+    """Create a profile, unless another one has one of the identifiers.
 
     Raises:
         Refusal: 409.
@@ -52,7 +55,7 @@ def create(account: Account, person: Person) -> Profile:
 
 
 def update(account: Account, profile: Profile, person: Person) -> Profile:
-    """Change a profile, unless an identifier is somebody else's.
+    """Change a profile, unless another one has one of the identifiers.
 
     Raises:
         Refusal: 409.
@@ -66,8 +69,8 @@ def create_or_update(account: Account, person: Person) -> tuple[Profile, bool]:
     """Create a profile, or update the only one that the identifiers lead to; tell which.
 
     Raises:
-        Refusal: 404 for an unknown id, 409 where they lead to several; with an id, somebody else's address answers
-            with 404 as well, unless the readings say 409.
+        Refusal: 404 for an unknown id, 409 for identifiers of several profiles. With an id, another profile's email
+            answers 404 too, unless the readings say 409.
     """
     if person.profile_id is None:
         profile = next(iter(owners_of(account, person).values()), None)
@@ -82,7 +85,7 @@ def create_or_update(account: Account, person: Person) -> tuple[Profile, bool]:
 
 
 def meet(account: Account, person: Person) -> Profile | None:
-    """Return the profile that an event or a legacy call is about, created or updated; None if it names nobody."""
+    """Create or update the profile that an event or a legacy call names; None if it names none."""
     profile = None if person.profile_id is None else account.get(person.profile_id)
     if profile is None:
         if not person.named():
@@ -92,9 +95,10 @@ def meet(account: Account, person: Person) -> Profile | None:
         return store(account, None, person)
     for kind, other in others_of(account, profile, person).items():
         _collide(account, profile, kind, other)
-    settled = account.live.get(profile.id)
-    assert settled is not None  # what an event is about is merged into, never away
-    return store(account, settled, _free(account, settled, person))
+    # Read again, because the merges may have changed it. It is there, because others are merged into it.
+    merged = account.live.get(profile.id)
+    assert merged is not None
+    return store(account, merged, _free(account, merged, person))
 
 
 def _import_conflict(account: Account, person: Person, kind: str, owner: Profile) -> Refusal:
@@ -109,7 +113,7 @@ def _first(owners: dict[str, Profile], *, email_first: bool) -> Profile | None:
 
 
 def _collide(account: Account, profile: Profile, kind: str, other: Profile) -> None:
-    """Merge a lower-ranking profile into the one that an event is about, or leave it."""
+    """Merge the profile of a lower-ranking identifier into the event's profile, or leave it, by the readings."""
     how = account.readings.event_conflict
     alone = all(getattr(other, each) is None for each in KINDS if each != kind)
     if how == "merge" or (how == "merge_alone" and alone):
@@ -117,7 +121,7 @@ def _collide(account: Account, profile: Profile, kind: str, other: Profile) -> N
 
 
 def _free(account: Account, profile: Profile, person: Person) -> Person:
-    """Leave out the identifiers that stay another profile's, and an address that is not to be replaced."""
+    """Leave out the identifiers that other profiles keep, and an email that must not replace the profile's."""
     taken = set(others_of(account, profile, person))
     if profile.email is not None and not account.readings.event_replaces_email:
         taken.add(EMAIL)

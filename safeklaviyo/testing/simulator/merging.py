@@ -1,8 +1,12 @@
 """Merging one profile into another, and deleting one.
 
-Decided here: what moves and what wins (Klaviyo's help centre, on merging profiles): the destination's values, the gaps
-filled by the source; the source's time zone; the fuller location; suppression stays; every event is copied with its own
-time; the source's address is free again, so that the next event with it creates a profile.
+Decided here (Klaviyo's help centre, on merging profiles):
+
+- the destination keeps its values, and gets those of the source that it lacks;
+- of two locations the one with more fields stays, with the source's time zone;
+- a suppression of either stays;
+- every event moves with its own time;
+- the source's email is free again: the next event with it creates a profile.
 """
 
 from __future__ import annotations
@@ -23,10 +27,11 @@ _TIMEZONE = "timezone"
 
 
 def merge(account: Account, source_id: str, destination_id: str) -> None:
-    """Merge two profiles now, if both are still there and are not one."""
+    """Merge two profiles now, if both still exist and are not the same."""
     source, destination = account.live.get(source_id), account.get(destination_id)
     if source is None or destination is None or source.id == destination.id:
         return
+    # The source goes first, so that no identifier belongs to two profiles in between.
     account.remove(source.id)
     account.merged[source.id] = destination.id
     account.put(_united(source, destination))
@@ -37,7 +42,7 @@ def merge(account: Account, source_id: str, destination_id: str) -> None:
 
 
 def delete(account: Account, profile_id: str) -> None:
-    """Delete a profile now, and what it did."""
+    """Delete a profile and its events now."""
     account.remove(profile_id)
     account.events[:] = [event for event in account.events if event.profile_id != profile_id]
 
@@ -59,8 +64,8 @@ class Deletion(Record):
     """An accepted deletion.
 
     Attributes:
-        profile_ids: Whom it matched when it was asked.
-        named: The kind and value of an identifier that is looked up again when it is done, if any.
+        profile_ids: The profiles that matched when the deletion was asked for.
+        named: The kind and value of an identifier that is looked up again when the deletion is done, if any.
     """
 
     profile_ids: tuple[str, ...]
@@ -101,6 +106,7 @@ def _attributes(source: JSON, destination: JSON) -> JSON:
 
 
 def _consent(source: str, destination: str) -> str:
+    # A withdrawal of either wins over a consent (F-14).
     for either in (UNSUBSCRIBED, SUBSCRIBED):
         if either in (source, destination):
             return either
@@ -108,9 +114,9 @@ def _consent(source: str, destination: str) -> str:
 
 
 def _move_events(account: Account, source: str, destination: str) -> None:
-    for place, event in enumerate(account.events):
+    for index, event in enumerate(account.events):
         if event.profile_id == source:
-            account.events[place] = replace(event, profile_id=destination)
+            account.events[index] = replace(event, profile_id=destination)
     moved = {(destination, metric, key) for owner, metric, key in account.recorded if owner == source}
     both = moved & account.recorded
     account.recorded |= moved

@@ -1,7 +1,8 @@
-"""The simulator as a router of respx, for every transport that a client makes: httpx's own, and httpx-aiohttp's.
+"""The simulator as a router of respx, for the client's own connections, httpx's transports and httpx-aiohttp's.
 
-respx takes the place of httpcore, over which httpx's transports send. httpx-aiohttp sends past httpcore, and would
-reach the real host, so its requests are led to the same routers here.
+respx replaces httpcore's classes, over which the client and httpx's transports send. A caller's httpx client over
+httpx-aiohttp does not use httpcore and would reach the real host (F-47). So its requests are passed to the same routers
+here.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _ROUTE = "klaviyo simulator"
 
 
 class AiohttpMocker(AbstractRequestMocker):
-    """Leads what httpx-aiohttp would send to the routers that answer for httpcore, the caller's own among them."""
+    """Passes the requests of httpx-aiohttp to the routers that answer for httpcore, the caller's own among them."""
 
     name = "httpx-aiohttp"
     targets = ["httpx_aiohttp.AiohttpTransport"]  # noqa: RUF012 - respx's own
@@ -48,7 +49,7 @@ class AiohttpMocker(AbstractRequestMocker):
 
 
 class Router(respx.MockRouter):
-    """Leads what goes to Klaviyo to a simulator, after all other routes, because the first that fits answers."""
+    """Passes requests for Klaviyo to a simulator. Its route is the last, because the first that matches answers."""
 
     def __init__(self, simulator: KlaviyoSimulator) -> None:
         super().__init__(assert_all_called=False)
@@ -56,7 +57,7 @@ class Router(respx.MockRouter):
         def answer(request: httpx.Request) -> httpx.Response:
             return respond(simulator, request, request.read())
 
-        # Of two routes with one pattern respx keeps one: the schemes tell this one from a user's for the same host.
+        # The schemes make this pattern differ from a user's own route for the host: respx keeps one route per pattern.
         self._klaviyo = respx.Route(host="a.klaviyo.com", scheme__in=["http", "https"]).mock(side_effect=answer)
         super().add(self._klaviyo, name=_ROUTE)
         self.snapshot()

@@ -1,7 +1,7 @@
 """What one request writes about a person, and what a profile is after that.
 
 Decided here: null clears, what is left out stays, properties are merged per key, lists are appended to (Klaviyo's
-*Update Profile* reference). Not here: whose profile it is (`matching`), what the values may be (`checks`).
+*Update Profile* reference). Not here: which profile is written (`matching`), what the values may be (`checks`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def written(profile: Profile, person: Person, readings: Readings) -> Profile:
     identifiers = dict(person.identifiers)
     sms_consent = profile.sms_consent
     if identifiers.get(PHONE_NUMBER, profile.phone_number) != profile.phone_number:
-        # Klaviyo's help centre: consent by text message is the number's, not the person's.
+        # Consent to text messages belongs to the number, not to the person (Klaviyo's help centre).
         sms_consent = NEVER_SUBSCRIBED
     return replace(
         profile,

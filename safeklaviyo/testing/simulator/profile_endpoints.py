@@ -30,12 +30,12 @@ def get_profiles(account: Account, asked: Asked) -> Answer:
 
 
 def get_profile(account: Account, asked: Asked) -> Answer:
-    """One profile by its id: as it is, whatever the search shows."""
+    """One profile by its id, as it is: unlike the search, this read never lags."""
     return _answer(200, _existing(account, asked.named), asked)
 
 
 def create_profile(account: Account, asked: Asked) -> Answer:
-    """Create, unless an identifier is somebody's."""
+    """Create a profile, unless another one has one of the identifiers."""
     data = resource(asked.body, "profile", MAX_PROFILE)
     for name in ("id", "meta"):
         if data.get(name) is not None and account.readings.unknown_fields == "refused":
@@ -46,7 +46,7 @@ def create_profile(account: Account, asked: Asked) -> Answer:
 
 
 def update_profile(account: Account, asked: Asked) -> Answer:
-    """Change one profile by its id, unless an identifier is somebody else's."""
+    """Change one profile by its id, unless another one has one of the identifiers."""
     data = resource(asked.body, "profile", MAX_PROFILE)
     if data.get("id") != asked.named:
         raise invalid("The id in the body must be the id in the path.", "/data/id")
@@ -56,7 +56,7 @@ def update_profile(account: Account, asked: Asked) -> Answer:
 
 
 def create_or_update_profile(account: Account, asked: Asked) -> Answer:
-    """Create or update by whatever identifier is known: it takes over, rather than conflict, where one profile fits."""
+    """Create a profile, or update the one that the identifiers lead to: no conflict, if they lead to one only."""
     data = resource(asked.body, "profile", MAX_PROFILE)
     person = Body(account.readings, {*_also(asked), "_kx"}).person(data, "/data", data.get("meta"))
     if person.profile_id is None:
@@ -74,6 +74,7 @@ def merge_profiles(account: Account, asked: Asked) -> Answer:
     source_id, destination_id = fields(listed[0], at).get("id") if len(listed) == 1 else None, data.get("id")
     if not isinstance(source_id, str) or not isinstance(destination_id, str):
         raise invalid("Exactly one source profile and a destination are required.", at)
+    # Some readings accept a merge that does nothing.
     if _may_merge(account, source_id, destination_id):
         account.enqueue(asked.endpoint, Merge(source_id, destination_id))
     url = f"{asked.base}/api/profiles/{destination_id}"
@@ -95,7 +96,7 @@ def request_profile_deletion(account: Account, asked: Asked) -> Answer:
 
 
 def get_accounts(account: Account, asked: Asked) -> Answer:
-    """The account whose key it is."""
+    """The account that the key belongs to."""
     address = dict.fromkeys(("address1", "address2", "city", "region", "country", "zip"))
     contact = {
         "default_sender_name": "A shop",

@@ -1,7 +1,7 @@
-"""How to read what Klaviyo has not confirmed: each field names a question and the answers that were seen or guessed.
+"""What Klaviyo has not confirmed: each field is a question, and its type has the answers that were seen or guessed.
 
-A client has to be safe under every one of them. The defaults are what Klaviyo documents, else what was recorded, else
-what its users report.
+A client has to be safe under every answer. The defaults are what Klaviyo documents, else what was recorded, else what
+its users report.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ _NUMBERS = {"any_limit": (None, 100), "external_ids_cut_at": (None, 64)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings(Record):
-    """One way to understand Klaviyo.
+    """One answer to each question.
 
     Attributes:
         email_case: How an address is stored and compared: in lower case, as it was sent but compared without its case,
             or as different addresses. Integrators report the first.
-        external_id_unique_on_create: Creating a profile with somebody's external id is a conflict, as the error's text
+        external_id_unique_on_create: Creating a profile with another's external id is a conflict, as the error's text
             ("one of these identifiers") says; the recorded conflict was about an email. False: a second profile.
         external_ids_cut_at: The help centre says that longer ids are cut off at 64 characters, an integrator allows
             255. None: longer ones than 255 are refused.
-        import_conflict: What Create or Update Profile answers to a profile id with somebody else's email: 404 was
+        import_conflict: What Create or Update Profile answers to a profile id with another profile's email: 404 was
             reported, 409 is documented for conflicts.
-        merged_id: What a merged profile's id is good for: nothing, as the source is documented to be deleted, or the
-            destination, which an integrator saw for a while.
+        merged_id: What a merged profile's id leads to: to no profile, as the source is documented to be deleted, or to
+            the destination, which an integrator saw for a while.
         merge_status: The recorded answer of Merge Profiles is 202, the schema says 201.
         merge_into_itself: The answer to merging a profile with itself; 202 does nothing. No source.
         merge_unknown: The answer to merging an unknown profile; 202 does nothing. No source.
         merge_deduplicates: Of two events with one key the merge keeps one. Documented is only that all are copied.
         merged_event_names_source: The Merged Profile event says which profile it was.
         deletion_matches: Which profiles a deletion job deletes: those that match when it runs, or when it was asked.
-        event_conflict: What becomes of a profile with one of an event's identifiers, where a higher-ranking one is
-            another's. The help centre: it is merged if it is recognised by that identifier alone, else it stays.
+        event_conflict: What becomes of a profile with one of an event's identifiers, if a higher-ranking identifier of
+            the event belongs to another profile. The help centre: the profile is merged if it has that one identifier
+            alone, else it stays.
         event_email_first: The email decides before the external id, as the developer documentation calls it the primary
             identifier. The help centre ranks the external id higher.
         event_replaces_email: An event that is matched by its external id or phone replaces an email that is there.

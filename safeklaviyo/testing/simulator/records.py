@@ -1,7 +1,7 @@
-"""What the pretend Klaviyo holds and says: profiles, events, the journal's entries, answers.
+"""The records of the pretend Klaviyo: profiles, events, requests, the journal's entries, answers.
 
-Records are values: a change replaces one, so that copying a simulator copies no record. What a record holds is not to
-be changed in place either. A `repr` shows no personal data (P8). Read next: `accounts`, which holds them.
+Records are values: a change replaces a record, so that copying a simulator copies no record. A record's dictionaries
+must not be changed in place either. A `repr` shows no personal data (P8). Read next: `accounts`, which holds them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Profile(Record):
         attributes: What Klaviyo names itself: first_name, last_name, organization, locale, title, image, location.
         properties: The custom ones.
         consent: To email marketing, in Klaviyo's words.
-        sms_consent: To marketing by text message; another phone number begins anew.
+        sms_consent: To marketing by text message; it ends when the phone number changes.
         suppressed: No email is sent to it.
         created: Unix seconds, as every time here.
         serial: Its place in the order of creation.
@@ -68,7 +68,7 @@ class Event(Record):
     """One event, as it was recorded, dropped or taken for a repetition.
 
     Attributes:
-        profile_id: Whose it is; None for one that was dropped before it was anybody's.
+        profile_id: The profile that the event belongs to; None for an event that was dropped before it had one.
         unique_id: As it was sent, or None.
         time: Unix seconds.
         why: Why it was not recorded; empty for one that was.
@@ -163,7 +163,7 @@ class Answer(Record):
 
     Attributes:
         headers: By lower-case name.
-        delay: Seconds until it arrives; what carries it decides what that means.
+        delay: Seconds until the answer arrives; the transport or server decides what that means.
     """
 
     status: int

@@ -1,4 +1,4 @@
-"""How Klaviyo says no: its error bodies, by status and code (Klaviyo's *Rate limits and error handling*)."""
+"""Klaviyo's error bodies, by status and code (Klaviyo's *Rate limits and error handling*)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safeklaviyo.testing.simulator.records import Answer
 CONTENT_TYPE = "application/vnd.api+json"
 RATE_LIMITS_PAGE = "https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling#rate-limits"
 CLOUDFLARE_PAGE = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body></body></html>"
-"""What something before Klaviyo answers with 403 now and then, instead of JSON."""
+"""A page that a proxy before Klaviyo answers with 403 now and then, in place of JSON (F-34)."""
 
 _WORDS = {
     400: ("invalid", "Invalid input.", "Invalid input."),
@@ -34,7 +34,7 @@ _WORDS = {
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error of the simulator
-    """An answer with an error in it, on its way out; nothing has been changed.
+    """An error answer. It is raised before anything is changed.
 
     Args:
         pointer: Where in the body the fault is.

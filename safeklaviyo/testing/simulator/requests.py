@@ -56,7 +56,7 @@ def chosen(found: list[routes.Route], asked: Asked) -> routes.Route:
 
 
 def check_type(asked: Asked) -> None:
-    """Refuse a body that is no JSON by its own account, is compressed, or is too large.
+    """Refuse a body with another content type than JSON, a compressed body, or one that is too large.
 
     Raises:
         Refusal: 415 or 413.

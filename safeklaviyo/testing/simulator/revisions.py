@@ -1,4 +1,4 @@
-"""Which revision answers, and what it knows (Klaviyo's *API versioning and deprecation policy*, and its changelog)."""
+"""The revision that answers, and what it has (Klaviyo's *API versioning and deprecation policy*, and its changelog)."""
 
 from __future__ import annotations
 

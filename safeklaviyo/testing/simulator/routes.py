@@ -70,8 +70,9 @@ NAMES = frozenset(route.name for route in ROUTES)
 def find(path: str) -> tuple[list[Route], str]:
     """Return the endpoints of a path, one for each method, and the id in it.
 
-    Dots are resolved, as servers do, and a slash at the end is ignored.
+    A slash at the end is ignored.
     """
+    # Servers resolve dots before they choose an endpoint, so an id such as ".." reaches another one (F-7).
     if "/." in path:
         path = normpath(path)
     path = path.rstrip("/")

@@ -101,7 +101,7 @@ def _offset(asked: Asked) -> int:
     cursor = asked.query.get(_CURSOR)
     if not cursor:
         return 0
-    # The official client hands back the whole link, unless that begins with https.
+    # The official client sends the whole link as the cursor, unless the link begins with https.
     cursor = unquote(cursor.rpartition(f"{_CURSOR}=")[2].rpartition("page%5Bcursor%5D=")[2]).partition("&")[0]
     try:
         text = base64.urlsafe_b64decode(cursor.encode("ascii")).decode("ascii")

@@ -1,8 +1,8 @@
-"""`KlaviyoSimulator`: what a request meets on its way, in this order.
+"""`KlaviyoSimulator`: the steps of a request.
 
-A fault that comes before, the path, the method, the key, the rate limit, the body's type, the revision, the endpoint, a
-fault that comes after, the journal. Nothing here does I/O: what carries requests (`transports`, and
-`safeklaviyo.testing.server`) wraps `KlaviyoSimulator.handle`.
+In this order: a fault before the request, the path, the method, the key, the rate limit, the body's type, the revision,
+the endpoint, a fault after the request, the journal. Nothing here does I/O: `transports` and
+`safeklaviyo.testing.server` wrap `KlaviyoSimulator.handle`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 class KlaviyoSimulator:
     """A pretend Klaviyo: one account, both dialects, its delays, its limits and its failures.
 
-    Safe to share between threads; a deep copy goes its own way from then on.
+    Safe to share between threads. A deep copy shares nothing with the original.
 
     Args:
-        readings: How to read what Klaviyo has not confirmed.
+        readings: The answers to what Klaviyo has not confirmed.
         keys: The private keys it accepts; None for every one that begins with ``pk_``.
         account: The account's id, which is also its public key.
         legacy: Whether the retired Track, Identify and People endpoints answer as they did.
@@ -90,11 +90,12 @@ class KlaviyoSimulator:
         self._lock = RLock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        twin = memo[id(self)] = copy(self)
+        copied = memo[id(self)] = copy(self)
         with self._lock:
+            # The journal's entries are values, so a copy of the list is enough.
             state = {name: deepcopy(vars(self)[name], memo) for name in ("_clock", "_account", "_windows", "_faults")}
-            vars(twin).update(state, journal=self.journal.copy())
-        return twin
+            vars(copied).update(state, journal=self.journal.copy())
+        return copied
 
     @property
     def transport(self) -> Transport:
@@ -104,10 +105,10 @@ class KlaviyoSimulator:
         return Transport(self)
 
     def mock(self) -> respx.MockRouter:
-        """Return a respx router, as context manager or decorator, that leads what goes to Klaviyo here.
+        """Return a respx router, as context manager or decorator, that answers requests for Klaviyo from here.
 
-        Every client is led here, whatever it sends over: httpx's own transports, or httpx-aiohttp's. Routes of your
-        own come before the simulator.
+        The router works for every transport of a client: httpx's own, and httpx-aiohttp's. Routes of your own come
+        before the simulator.
 
         Raises:
             RuntimeError: respx is not installed.
@@ -150,6 +151,7 @@ class KlaviyoSimulator:
             self._account.catch_up()
             found, asked = requests.read(method, path_with_query, headers, body, self._clock.now())
             fault = self._faults.take(asked)
+            # The journal is written in any case: it also has the requests that got no answer.
             committed, status = False, None
             try:
                 if fault is not None and fault.when == "before":
@@ -168,6 +170,7 @@ class KlaviyoSimulator:
         quota: dict[str, str] = {}
         try:
             route = requests.chosen(found, asked)
+            # Before all else: a legacy endpoint has no revision and no limits, and its key is in the query or the body.
             if route.legacy:
                 return self._answer_legacy(route, asked)
             self._check_key(asked)
@@ -188,6 +191,7 @@ class KlaviyoSimulator:
         if not self._legacy_is_alive:
             return json_answer(self.readings.retired_status, {"message": legacy_endpoints.RETIRED}, "application/json")
         key = asked.query.get("api_key", form(asked.body).get("api_key", ""))
+        # Track and Identify take the public key, which is no secret, inside the body.
         if route.name not in {"track", "identify"} and not self._is_known(key):
             return legacy_endpoints.refuse_key(given=bool(key))
         return route.answer(self._account, asked)
@@ -224,7 +228,7 @@ class KlaviyoSimulator:
         """Do one of the queued tasks, out of turn if asked to.
 
         Args:
-            index: Its place in `pending`.
+            index: Its index in `pending`.
         """
         with self._lock:
             self._account.step(index)
@@ -254,19 +258,20 @@ class KlaviyoSimulator:
             status: What is answered instead.
             body: Of that answer: bytes, text, or JSON; None for Klaviyo's own error body.
             headers: Of that answer, besides the content type.
-            when: Before the request is done, which then it is not, or after.
+            when: ``"before"``: the request is not carried out. ``"after"``: it is.
             times: How many requests fail.
             match: Which requests are meant; None for each.
             broken: ``"lost"``: no answer comes. ``"refused"``: there is no connection. ``"truncated"``: half comes.
             delay: Seconds until the answer comes; a client with less patience has timed out.
 
         Raises:
-            ValueError: It would never happen, or part of it would be ignored.
+            ValueError: The fault could never happen, or part of it would be ignored.
         """
         if where is not None and where not in routes.NAMES:
             raise ValueError(f"where is one of {', '.join(sorted(routes.NAMES))}")
         if status is None and not delay:
             broken = broken or "lost"
+        # A slow answer is a real one, so the request is carried out first.
         if status is None and broken is None:
             when = "after"
         fault = Fault(where, status, encoded(body), dict(headers or {}), when, match, broken, delay)
@@ -296,7 +301,7 @@ class KlaviyoSimulator:
 
     @property
     def merged(self) -> Mapping[str, str]:
-        """Where each merged profile went, by id."""
+        """The id of the profile that each merged profile became part of, by its former id."""
         return self._account.merged
 
     def add_profile(
@@ -312,10 +317,10 @@ class KlaviyoSimulator:
         suppressed: bool = False,
         **attributes: Any,
     ) -> Profile:
-        """Set a scene: add a profile that is there, and found, at once. Its identifiers may be another's.
+        """Add a profile for a test. The search shows it at once. Another profile may have the same identifiers.
 
         Args:
-            profile_id: Of your own; old ones have six characters.
+            profile_id: An id of your choice; old ones have six characters.
             attributes: Klaviyo's own, such as ``first_name`` and ``location``.
 
         Raises:
@@ -331,7 +336,7 @@ class KlaviyoSimulator:
             except Refusal as refusal:
                 raise ValueError(refusal.detail) from None
             person = Person(None, stored, attributes, properties or {})
-            return self._account.place(
+            return self._account.add(
                 lambda empty: replace(
                     written(empty, person, self.readings),
                     id=profile_id or empty.id,
@@ -344,7 +349,7 @@ class KlaviyoSimulator:
     def find(
         self, *, external_id: str | None = None, email: str | None = None, phone_number: str | None = None
     ) -> Profile | None:
-        """Return the profile with an identifier, as it is; None if nobody has it.
+        """Return the profile with an identifier, as it is; None if there is none.
 
         Raises:
             LookupError: Several have it.
@@ -365,7 +370,7 @@ class KlaviyoSimulator:
         """Count the profiles beyond each person's first.
 
         Args:
-            person: Whose a profile is; None for nobody's.
+            person: Returns something that stands for the person of a profile; None to leave the profile out.
         """
         owners = [owner for owner in map(person, self.profiles) if owner is not None]
         return len(owners) - len(set(owners))

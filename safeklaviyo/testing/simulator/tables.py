@@ -1,6 +1,6 @@
 """Profiles by id and by identifier. Decided here: when two spellings of an identifier are the same.
 
-An identifier may have several owners: old accounts hold such profiles, and a search index that lags shows them.
+Several profiles may have one identifier: in old accounts, and in a search index that lags.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KINDS = (EXTERNAL_ID, EMAIL, PHONE_NUMBER)
 
 
 class Table:
-    """Profiles, and who owns which identifier."""
+    """Profiles, and the index of their identifiers."""
 
     def __init__(self, readings: Readings) -> None:
         self._exact = readings.email_case == "distinct"
@@ -30,9 +30,10 @@ class Table:
         self._owners: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Table:
-        twin = copy(self)
-        vars(twin).update(_profiles=self._profiles.copy(), _owners=self._owners.copy())
-        return twin
+        # The values are immutable, so copies of the dictionaries are enough.
+        copied = copy(self)
+        vars(copied).update(_profiles=self._profiles.copy(), _owners=self._owners.copy())
+        return copied
 
     def __len__(self) -> int:
         return len(self._profiles)
@@ -64,7 +65,7 @@ class Table:
                 del self._owners[key]
 
     def owners(self, kind: str, value: str) -> list[Profile]:
-        """Return whose an identifier is, the oldest first."""
+        """Return the profiles with an identifier, the oldest first."""
         found = [self._profiles[each] for each in self._owners.get((kind, self._same(kind, value)), ())]
         return sorted(found, key=_serial)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """For ``httpx.Client`` and ``httpx.AsyncClient``. Nothing waits: an answer that would come too late fails."""
+    """For ``httpx.Client`` and ``httpx.AsyncClient``. It never waits: an answer with too long a delay fails at once."""
 
     def __init__(self, simulator: KlaviyoSimulator) -> None:
         self._simulator = simulator
@@ -32,7 +32,7 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
 
 def respond(simulator: KlaviyoSimulator, request: httpx.Request, body: bytes) -> httpx.Response:
-    """Answer one request whose body has been read.
+    """Answer one request, given its body.
 
     Raises:
         httpx.TransportError: An injected failure.

@@ -1,6 +1,7 @@
-"""The asynchronous twin of a synchronous store.
+"""An adapter that offers a synchronous store under the asynchronous contract.
 
-Decided here: that the twin calls the store it wraps. Whether a call may run where the loop runs is the subclass's.
+Decided here: each awaited call is made in the event loop, at once. If the store may block, a subclass has to override
+`perform` and use a thread, as `AsyncSqliteStore` does.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Twin(AsyncIdentityStore):
-    """A store that does what another does, without waiting for it.
+class AsyncAdapter(AsyncIdentityStore):
+    """A synchronous store, called from an event loop. Its calls block the loop while they run.
 
     Args:
-        store: The synchronous store; closed with the twin.
+        store: The synchronous store; closed with the adapter.
     """
 
     def __init__(self, store: IdentityStore) -> None:
@@ -28,6 +29,7 @@ class Twin(AsyncIdentityStore):
 
     async def perform(self, call: Call[T]) -> T:
         """Same as `IdentityStore.perform`."""
+        # Through the store's public method, because a subclass of the synchronous store may have overridden it.
         result: T = call.on(self._store)
         return result
 

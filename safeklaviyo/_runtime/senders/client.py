@@ -1,0 +1,171 @@
+"""Requests over an httpx client that the caller handed in, through its public `build_request` and `send`.
+
+Its hooks, auth, headers and proxies are honoured, and it is never closed here. Read `senders.own` first.
+
+Decided here: how far our limits reach. The whole attempt has its time over an `AsyncClient`, because the event loop can
+cut it off anywhere. A blocking client can only be told how long each read may take: each read of a body is counted
+against the whole attempt, but a peer that sends the headers byte by byte is given up only when one byte is late.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import httpx
+
+from safeklaviyo._api.messages import Request, Response
+from safeklaviyo._runtime.senders.bodies import Body
+from safeklaviyo._runtime.senders.failures import explain
+from safeklaviyo.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable, Iterator
+
+    from safeklaviyo._runtime.senders.timeouts import Timeouts
+    from safeklaviyo._runtime.server import Target
+
+SyncClient: TypeAlias = httpx.Client
+AsyncClient: TypeAlias = httpx.AsyncClient
+
+
+class Phases(Mapping[str, float]):
+    """The timeouts of one attempt: what each phase may take, and at most what is left of the whole when it begins."""
+
+    __slots__ = ("_ends_at", "_phases")
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._phases = timeouts.phases
+        self._ends_at = time.monotonic() + timeouts.limit
+
+    def __getitem__(self, phase: str) -> float:
+        # Zero would mean not to wait at all, which fails in another way than by waiting too long.
+        return min(self._phases[phase], max(self._ends_at - time.monotonic(), 0.001))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._phases)
+
+    def __len__(self) -> int:
+        return len(self._phases)
+
+    def check(self) -> None:
+        """Make sure that there is time left.
+
+        Raises:
+            TimeoutError: There is none.
+        """
+        if time.monotonic() > self._ends_at:
+            raise TimeoutError("the answer took too long")
+
+
+def check_client(client: object, kind: type[object]) -> None:
+    """Refuse what cannot be sent through.
+
+    Raises:
+        ConfigurationError: It is not a client of that kind.
+    """
+    if client is not None and not isinstance(client, kind):
+        raise ConfigurationError("http_client has to be an httpx.Client for Klaviyo, an httpx.AsyncClient otherwise")
+
+
+class ClientSender:
+    """Requests over a client that the caller handed in. Our headers and timeouts go before the client's own."""
+
+    def __init__(self, target: Target, client: httpx.Client) -> None:
+        self._target = target
+        self._client = client
+
+    def send(self, request: Request, timeouts: Timeouts) -> Response:
+        """Same as `Sender.send`."""
+        _check_open(self._client)
+        outer, phases = sys.exception(), Phases(timeouts)
+        outgoing = _built(self._client, self._target, request, phases)
+        try:
+            answer = self._client.send(outgoing, follow_redirects=False, stream=True)
+            try:
+                return _response(answer, None if _is_read(answer) else Body(phases.check).read(_stream(answer)))
+            finally:
+                answer.close()
+        except Exception as exc:  # noqa: BLE001 - `explain` raises again what no transport raised
+            return _refused(exc, outer, outgoing)
+
+    def close(self) -> None:
+        """Leave the client open: it is the caller's."""
+
+
+class AsyncClientSender:
+    """Same as `ClientSender`, awaited."""
+
+    def __init__(self, target: Target, client: httpx.AsyncClient) -> None:
+        self._target = target
+        self._client = client
+
+    async def send(self, request: Request, timeouts: Timeouts) -> Response:
+        """Same as `ClientSender.send`."""
+        from asyncio import timeout  # noqa: PLC0415 - here asyncio is loaded; blocking programs need not load it
+
+        _check_open(self._client)
+        outer = sys.exception()
+        outgoing = _built(self._client, self._target, request, Phases(timeouts))
+        try:
+            # A little later than httpx's own limits, which say whether anything was sent.
+            async with timeout(1.05 * timeouts.limit + 0.05):
+                answer = await self._client.send(outgoing, follow_redirects=False, stream=True)
+                try:
+                    body = None if _is_read(answer) else await Body().read_async(_async_stream(answer))
+                    return _response(answer, body)
+                finally:
+                    await answer.aclose()
+        except Exception as exc:  # noqa: BLE001 - as above
+            return _refused(exc, outer, outgoing)
+
+    async def aclose(self) -> None:
+        """Leave the client open: it is the caller's."""
+
+
+def _built(client: httpx.Client | httpx.AsyncClient, target: Target, request: Request, phases: Phases) -> httpx.Request:
+    """Return the request with what the client adds to each: headers, cookies, parameters."""
+    headers, url = httpx.Headers(target.headers_of(request)), target.base + request.path
+    return client.build_request(
+        request.method, url, headers=headers, content=request.body, extensions={"timeout": phases}
+    )
+
+
+def _check_open(client: httpx.Client | httpx.AsyncClient) -> None:
+    if client.is_closed:
+        raise ConfigurationError("the http_client has been closed")
+
+
+def _is_read(answer: httpx.Response) -> bool:
+    """Tell whether a hook or the transport has read the body already; then httpx has unpacked it."""
+    return answer.is_stream_consumed
+
+
+def _stream(answer: httpx.Response) -> Iterable[bytes]:
+    return cast("Iterable[bytes]", answer.stream)
+
+
+def _async_stream(answer: httpx.Response) -> AsyncIterable[bytes]:
+    return cast("AsyncIterable[bytes]", answer.stream)
+
+
+def _response(answer: httpx.Response, body: Body | None) -> Response:
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers.raw}
+    whole = answer.content if body is None else body.unpacked(headers.get("content-encoding"))
+    return Response(answer.status_code, headers, whole)
+
+
+def _refused(exc: Exception, outer: BaseException | None, outgoing: httpx.Request) -> Response:
+    """Return the answer to which a hook has called `raise_for_status`, which is an answer all the same.
+
+    Raises:
+        BaseException: Something else went wrong; see `explain`.
+    """
+    if isinstance(exc, httpx.HTTPStatusError) and exc.request is outgoing:
+        try:
+            return Response(exc.response.status_code, dict(exc.response.headers), exc.response.content)
+        except httpx.ResponseNotRead:
+            return Response(exc.response.status_code, dict(exc.response.headers), b"")
+    return explain(exc, outer)

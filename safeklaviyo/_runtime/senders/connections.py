@@ -1,0 +1,156 @@
+"""Connections of httpcore's: how one is made, what goes over it, and whether it can be used again.
+
+The blocking sender and the awaited one share this. respx takes the place of the classes of httpcore that are used here,
+so that mocks answer for the requests of both. A proxy is httpcore's pool of one connection, because only the pools of
+httpcore that know a proxy are among the classes that respx replaces.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final
+
+import h11
+import httpcore
+import httpx
+
+from safeklaviyo._api.messages import Response
+from safeklaviyo._runtime.senders.proxies import proxy_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from safeklaviyo._api.messages import Request
+    from safeklaviyo._runtime.senders.bodies import Body
+    from safeklaviyo._runtime.senders.timeouts import Timeouts
+    from safeklaviyo._runtime.server import Target
+
+KEPT_FOR: Final = 30.0
+"""Seconds for which a connection is kept without a request. Load balancers close theirs after 60 or more."""
+
+_BLOCKING: Final = (httpcore.HTTPConnection, httpcore.HTTPProxy, httpcore.SOCKSProxy)
+_AWAITED: Final = (httpcore.AsyncHTTPConnection, httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
+
+
+class Requests:
+    """What the requests of one client become for httpcore."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        url = httpx.URL(target.base)
+        self.scheme, self.host, self.port = url.raw_scheme, url.raw_host, url.port
+        # Each path without a query is one of a few, but for profile ids. A query may hold an address, which no cache
+        # should keep.
+        self._plain = lru_cache(maxsize=256)(self._url)
+        self._checked = lru_cache(maxsize=1024)(self._headers)
+
+    def _url(self, path: str) -> httpcore.URL:
+        return httpcore.URL(scheme=self.scheme, host=self.host, port=self.port, target=path)
+
+    def outgoing(self, request: Request, timeouts: Timeouts) -> httpcore.Request:
+        """Return a request as httpcore sends it."""
+        path, body = request.path, request.body
+        url = self._url(path) if "?" in path else self._plain(path)
+        outgoing: Any = httpcore.Request(request.method, url, content=body, extensions={"timeout": timeouts.phases})
+        outgoing.headers = self._checked(None if body is None else (request.content_type, len(body)))
+        return outgoing  # type: ignore[no-any-return]
+
+    def _headers(self, body: tuple[str, int] | None) -> Any:
+        """Return the headers of a request as h11 has checked them, which takes it longer than all else.
+
+        Args:
+            body: Its type and its length.
+        """
+        headers = [*self._target.headers]
+        if body is not None:
+            headers += [(b"Content-Type", body[0].encode()), (b"Content-Length", b"%d" % body[1])]
+        return h11.Request(method="GET", target="/", headers=headers).headers
+
+    def connection(self, *, is_awaited: bool) -> Callable[[Any], Any]:
+        """Return what makes a connection, given the network backend that it is to use."""
+        direct, tunnel, socks = _AWAITED if is_awaited else _BLOCKING
+        trust, proxy = httpx.create_ssl_context(), proxy_for(self._target)
+        if proxy is None:
+            port = self.port or (443 if self.scheme == b"https" else 80)
+            origin = httpcore.Origin(self.scheme, self.host, port)
+            return partial(_direct, direct, origin, ssl_context=trust, keepalive_expiry=KEPT_FOR)
+        url = httpcore.URL(
+            scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=proxy.url.raw_path
+        )
+        pool = partial(
+            _one, proxy_url=url, proxy_auth=proxy.raw_auth, ssl_context=trust, keepalive_expiry=KEPT_FOR,
+            max_connections=1,
+        )  # fmt: skip
+        if proxy.url.scheme.startswith("socks"):
+            return partial(pool, socks)
+        secure = proxy.ssl_context or (trust if proxy.url.scheme == "https" else None)
+        return partial(pool, tunnel, proxy_headers=proxy.headers.raw, proxy_ssl_context=secure)
+
+
+def _direct(kind: Any, origin: httpcore.Origin, backend: Any, **options: Any) -> Any:
+    return kind(origin, network_backend=backend, **options)
+
+
+def _one(kind: Any, backend: Any, **options: Any) -> Any:
+    return kind(network_backend=backend, **options)
+
+
+def response_of(answer: httpcore.Response, body: Body) -> Response:
+    """Return an answer of httpcore's as ours, with the body unpacked."""
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
+    return Response(answer.status, headers, body.unpacked(headers.get("content-encoding")))
+
+
+def is_usable(http: Any) -> bool:
+    """Tell whether a connection that was kept can take a request.
+
+    It cannot if it is too old, and if anything has come that was not asked for: the peer's end, or an answer that the
+    next request would take for its own.
+    """
+    one = _one_of(http)
+    return one is not None and one.is_idle() and not one.has_expired()
+
+
+def is_reusable(http: Any) -> bool:
+    """Tell whether a connection can be kept: the answer has ended, and nothing came after it."""
+    one = _one_of(http)
+    if one is None or not one.is_idle():
+        return False
+    while not hasattr(one, "_h11_state"):
+        one = getattr(one, "_connection", None)
+        if one is None:
+            return False
+    # httpcore does not show what h11 has read beyond the answer, so its own attribute is read.
+    beyond, _ = one._h11_state.trailing_data  # noqa: SLF001
+    return not beyond
+
+
+class _NoLock:
+    """A lock for what only one task uses at a time."""
+
+    async def __aenter__(self) -> None:
+        """Take nothing."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give nothing back."""
+
+
+def unlock(http: Any) -> None:
+    """Take the locks out of an awaited connection, which belongs to one request at a time.
+
+    anyio's locks let other tasks run at each step, which takes a third of a request's time. Where httpcore has renamed
+    its locks, nothing changes but that time.
+    """
+    for each in (http, getattr(http, "_connection", None)):
+        for name in ("_request_lock", "_state_lock"):
+            if hasattr(each, name):
+                setattr(each, name, _NO_LOCK)
+
+
+_NO_LOCK: Final = _NoLock()
+
+
+def _one_of(http: Any) -> Any:
+    """Return the connection itself, or the only one of a proxy's pool; None if there is none."""
+    pool = getattr(http, "connections", None)
+    return http if pool is None else next(iter(pool), None)

@@ -1,0 +1,109 @@
+"""How long a store may take: its own time limit, or what the call that uses it has left.
+
+A client's `deadline` is for a whole call, the map included. The shell says with `begin` when the call ends. A store
+asks `time_left`, or does its blocking work `in_time`. Where no shell has said when the call ends, a store has its own
+limit alone.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+from safeklaviyo.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+SLOW: Final = "the identity map did not answer in the time that was left; a change may have been made or not"
+LAST: Final = 0.05
+"""The part of a call's deadline that each operation gets after its end: a lease can still be released then."""
+
+Ends: TypeAlias = tuple[float, float] | None
+"""When a call ends, on the monotonic clock, and how many seconds each operation gets after that."""
+
+_ends: ContextVar[Ends] = ContextVar("safeklaviyo_ends", default=None)
+
+
+def begin(deadline: float | None) -> None:
+    """Say that the work which begins now may take so many seconds; None: no limit."""
+    _ends.set(None if deadline is None else (time.monotonic() + deadline, LAST * deadline))
+
+
+def current() -> Ends:
+    """Return what `restore` takes, when this call is over."""
+    return _ends.get()
+
+
+def restore(ends: Ends) -> None:
+    """Say that a call is over: what held before it holds again."""
+    _ends.set(ends)
+
+
+def time_left(limit: float) -> float:
+    """Return how long a store may take for one operation: at most `limit` seconds, its own limit."""
+    ends = _ends.get()
+    return limit if ends is None else min(limit, max(ends[0] - time.monotonic(), ends[1]))
+
+
+def in_time(work: Callable[[], T], limit: float) -> T:
+    """Do blocking work, and wait for it no longer than the call has left.
+
+    Work that fits into what is left is done here. Otherwise it is done in a thread of its own, which goes on when this
+    call does not wait any more: a driver's connection has time limits of its own, and cannot be given new ones.
+
+    Args:
+        work: What is done.
+        limit: Seconds that it takes at most, by the store's own limits.
+
+    Raises:
+        StoreUnavailableError: It was not done in time.
+    """
+    left = time_left(limit)
+    if left >= limit:
+        return work()
+    done: SimpleQueue[tuple[T] | BaseException] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((work(),))
+        except BaseException as exc:  # noqa: BLE001 - it is raised in the thread that waits
+            done.put(exc)
+
+    Thread(target=run, name="safeklaviyo-store", daemon=True).start()
+    try:
+        result = done.get(timeout=left)
+    except Empty:
+        raise StoreUnavailableError(SLOW) from None
+    if isinstance(result, BaseException):
+        try:
+            raise result
+        finally:
+            del result  # else the exception and this frame keep each other alive
+    return result[0]
+
+
+async def in_time_async(work: Awaitable[T], limit: float) -> T:
+    """Same as `in_time`, awaited: work that is not done in time is cancelled."""
+    left = time_left(limit)
+    if left >= limit:
+        return await work
+    from asyncio import timeout  # noqa: PLC0415 - here asyncio is loaded; blocking programs need not load it
+
+    outer: BaseException | None = None
+    try:
+        async with timeout(left) as timing:
+            try:
+                return await work
+            except TimeoutError as exc:
+                outer = exc
+                raise
+    except TimeoutError:
+        if outer is not None and not timing.expired():
+            raise  # the work's own
+        raise StoreUnavailableError(SLOW) from None
