@@ -15,6 +15,7 @@
       InvalidPropertyError          (also ValueError)
       RetryableError                a mixin: trying the same call again later is safe
       LeaseHeldError                (Retryable)
+      DeadlineExceededError         (also TimeoutError)
       StoreError
         StoreUnavailableError       (Retryable)
         StoreIncompatibleError
@@ -238,6 +239,15 @@ class InvalidPropertyError(SafeKlaviyoError, ValueError):
 
 class LeaseHeldError(RetryableError):
     """Another call is writing about this customer, and did not finish within `Policy.wait` (R13)."""
+
+
+class DeadlineExceededError(SafeKlaviyoError, TimeoutError):
+    """The call was not done within the client's `deadline`.
+
+    The cause is the error that the call ended with, or would have waited or tried again after. `outcome` says what is
+    known, and `may_retry` whether the same call may be made again: this is no `RetryableError`, because a write that
+    cannot be repeated may have left.
+    """
 
 
 class StoreError(SafeKlaviyoError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
+from warnings import warn
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -119,9 +120,27 @@ class RetryPolicy(_Settings):
     Attributes:
         max_attempts: Attempts in all; 1 means no retry.
         max_delay: The longest wait between two attempts, in seconds; a longer ``Retry-After`` ends the trying.
-        deadline: Seconds from the first attempt in which the last one must have begun.
+        give_up_after: Seconds from the first attempt in which the last one must have begun. The `deadline` of the call
+            ends the trying sooner.
     """
 
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 4
     max_delay: Seconds = 30.0
-    deadline: Seconds = 60.0
+    give_up_after: Seconds = 60.0
+
+    def __init__(self, **settings: Any) -> None:
+        if "deadline" in settings:
+            if "give_up_after" in settings:
+                raise ConfigurationError("RetryPolicy.deadline is the old name of give_up_after: give one of them")
+            warn(_RENAMED, DeprecationWarning, stacklevel=2)
+            settings["give_up_after"] = settings.pop("deadline")
+        super().__init__(**settings)
+
+    @property
+    def deadline(self) -> float:
+        """The old name of `give_up_after`."""
+        warn(_RENAMED, DeprecationWarning, stacklevel=2)
+        return self.give_up_after
+
+
+_RENAMED = "RetryPolicy.deadline is called give_up_after; deadline= of the client limits a whole call"

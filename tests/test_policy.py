@@ -18,7 +18,7 @@ DURATIONS = [
     (Policy, "refresh_after"),
     (Policy, "visible_wait"),
     (RetryPolicy, "max_delay"),
-    (RetryPolicy, "deadline"),
+    (RetryPolicy, "give_up_after"),
 ]
 WORDS = {
     "first_contact": ("verify", "trust"),
@@ -46,7 +46,7 @@ def test_defaults_are_the_strict_ones():
 def test_retry_defaults():
     """Who decides nothing gets four attempts within a minute."""
     policy = RetryPolicy()
-    assert (4, 30.0, 60.0) == (policy.max_attempts, policy.max_delay, policy.deadline)
+    assert (4, 30.0, 60.0) == (policy.max_attempts, policy.max_delay, policy.give_up_after)
 
 
 @pytest.mark.parametrize(("name", "word"), [(name, word) for name, words in WORDS.items() for word in words])
@@ -118,7 +118,7 @@ def test_p8_the_refusal_does_not_quote_the_value():
     assert (None, True) == (caught.value.__cause__, caught.value.__suppress_context__)
 
 
-@pytest.mark.parametrize(("settings", "name"), [(Policy, "drift"), (RetryPolicy, "deadline")])
+@pytest.mark.parametrize(("settings", "name"), [(Policy, "drift"), (RetryPolicy, "give_up_after")])
 def test_settings_are_frozen(settings, name):
     """A policy that calls share cannot be changed under them."""
     policy = settings()
@@ -139,3 +139,14 @@ def test_settings_are_values(policy):
     """Equal settings are equal and hash alike, also after pickling."""
     restored = pickle.loads(pickle.dumps(policy))
     assert (policy, hash(policy)) == (restored, hash(restored))
+
+
+def test_the_old_name_of_give_up_after() -> None:
+    """`deadline` still sets and shows it, with a warning; both at once are refused."""
+    with pytest.warns(DeprecationWarning, match="give_up_after"):
+        policy = RetryPolicy(deadline=7)
+    assert 7.0 == policy.give_up_after
+    with pytest.warns(DeprecationWarning, match="give_up_after"):
+        assert 7.0 == policy.deadline
+    with pytest.raises(ConfigurationError, match="give one of them"):
+        RetryPolicy(deadline=7, give_up_after=7)

@@ -17,6 +17,7 @@ import random as _random
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from tenacity import DoSleep, RetryCallState, Retrying, stop_after_attempt, wait_exponential
@@ -25,11 +26,15 @@ from safeklaviyo._api.messages import Repeat, Request, Response
 from safeklaviyo._api.responses import error_from, is_from_klaviyo, is_success, retry_after
 from safeklaviyo._effects import Flow, Monotonic, Now, Send, Sleep
 from safeklaviyo._sending.budget import RETRY_COST, TIMEOUT_COST, Budget
+from safeklaviyo._sending.deadline import Deadline
 from safeklaviyo._sending.pacing import Pacer
 from safeklaviyo.errors import NoResponseError, NotSentError, RateLimitError, SafeKlaviyoError
 
 if TYPE_CHECKING:
     from safeklaviyo.policy import RetryPolicy
+
+JITTER: Final = 0.1
+"""Seconds by which a repeat comes later than a ``Retry-After`` says, at most."""
 
 FIRST_BACKOFF: Final = 0.5
 """The ceiling of the first wait in seconds, where the answer named none; it doubles with each attempt."""
@@ -114,7 +119,7 @@ class Line:
         def wait(state: RetryCallState) -> float:
             # Random, so that many calls that failed together are not repeated together. A ``Retry-After`` is a floor.
             asked = _failed(state).error.retry_after
-            return random() * ceiling(state) if asked is None else asked + random()
+            return random() * ceiling(state) if asked is None else asked + JITTER * random()
 
         self.retrying: Retrying = Retrying(
             retry=lambda state: _failed(state).may_be_repeated,
@@ -130,7 +135,7 @@ class Line:
     def _is_over(self, state: RetryCallState) -> bool:
         failed = _failed(state)
         is_too_long = (failed.error.retry_after or 0.0) > self.policy.max_delay
-        is_too_late = failed.at + state.upcoming_sleep > failed.deadline
+        is_too_late = failed.at + state.upcoming_sleep > failed.last
         # The budget last, because `take` pays: a repeat that another limit forbids must cost nothing.
         return self._are_all_made(state) or is_too_long or is_too_late or not self.budget.take(failed.cost)
 
@@ -141,14 +146,14 @@ class _Failed:
 
     Attributes:
         at: When it had failed, and
-        deadline: when the last attempt must have begun, both by the `Monotonic` effect.
+        last: when the last attempt must have begun, both by the `Monotonic` effect.
     """
 
     repeat: Repeat
     failure: Failure
     error: SafeKlaviyoError
     at: float
-    deadline: float
+    last: float
 
     @property
     def cost(self) -> int:
@@ -176,6 +181,7 @@ def transmit(
     accept: frozenset[int] = frozenset(),
     again: Again | None = None,
     before: Before | None = None,
+    deadline: Deadline | None = None,
 ) -> Flow[Exchange]:
     """Send a request in its turn, repeat it where that is safe, and return the answer.
 
@@ -185,6 +191,7 @@ def transmit(
             its key and time stay as they were (P5).
         before: Called before each wait, with the seconds that the wait and the attempt may take, and once more right
             before each attempt, with the seconds of the attempt. It renews a lease, and raises to stop.
+        deadline: When the call ends: no attempt, and no wait, goes on after that.
 
     Raises:
         NotSentError: No connection was made.
@@ -199,7 +206,7 @@ def transmit(
     - `may_retry` says whether the same call is safe later, and can succeed.
     """
     # The first attempt is made outside the retry policy, so that a call that succeeds does not pay for it (F-33).
-    sender = _Sender(line, request, accept, again, before)
+    sender = _Sender(line, request, accept=accept, again=again, before=before, deadline=deadline or Deadline())
     result = yield from sender.attempt()
     if isinstance(result, Response):
         line.budget.give()
@@ -232,6 +239,8 @@ def _persist(sender: _Sender, failed: _Failed) -> Flow[Exchange | SafeKlaviyoErr
         state.set_result(failed)
         wait = _patience(state)
         if wait is None:
+            if failed.may_be_repeated and state.attempt_number < sender.line.policy.max_attempts:
+                sender.deadline.cuts(failed.at + state.upcoming_sleep)
             return _verdict(failed, doubt=doubt)
         state.prepare_for_next_attempt()
         try:
@@ -265,26 +274,34 @@ def _mark(error: SafeKlaviyoError, *, doubt: bool) -> None:
 class _Sender:
     """The attempts of one request."""
 
-    __slots__ = ("_accept", "_again", "_before", "_deadline", "_has_waited", "_request", "line")
+    __slots__ = ("_accept", "_again", "_before", "_has_waited", "_last", "_request", "deadline", "line")
 
     def __init__(
-        self, line: Line, request: Request, accept: frozenset[int], again: Again | None, before: Before | None
+        self,
+        line: Line,
+        request: Request,
+        *,
+        accept: frozenset[int],
+        again: Again | None,
+        before: Before | None,
+        deadline: Deadline,
     ) -> None:
         self.line = line
+        self.deadline = deadline
         self._request = request
         self._accept = accept
         self._again = again
         self._before = before
-        self._deadline: float | None = None
+        self._last: float | None = None  # when the last attempt must have begun
         self._has_waited = False
 
     def attempt(self) -> Flow[Response | _Failed]:
         """Send once, when it is this request's turn."""
-        crowded = yield from self._turn()
-        if crowded is not None:
-            return crowded
+        late = yield from self._turn()
+        if isinstance(late, _Failed):
+            return late
         try:
-            response = yield from Send(self._request)
+            response = yield from Send(self._request, late)
         except NotSentError as error:
             return (yield from self._failed(Failure.NOT_SENT, error))
         except NoResponseError as error:
@@ -306,26 +323,37 @@ class _Sender:
         yield from Sleep(seconds)
         self._has_waited = True
 
-    def _turn(self) -> Flow[_Failed | None]:
-        """Wait for a free slot in the endpoint's queue; return a failure if there is none before the deadline."""
+    def _turn(self) -> Flow[_Failed | float | None]:
+        """Wait for a free slot in the endpoint's queue.
+
+        Returns:
+            A failure if there is no slot in time; else the seconds that the call has left for the attempt.
+        """
         slot: float | None = None
         # In a loop, because an answer to another call can close the endpoint while this one waits.
         while True:
             if self._has_waited and self._again is not None:
                 self._request = yield from self._again()
             at = yield from _CLOCK
-            if self._deadline is None:
-                self._deadline = at + self.line.policy.deadline
-            slot = self.line.pacer.reserve(self._request.endpoint, at, until=self._deadline, held=slot)
-            if slot > self._deadline:
-                return _Failed(self._request.repeat, Failure.CROWDED, _crowded(slot - at), at, self._deadline)
+            if self._last is None:
+                self._last = min(at + self.line.policy.give_up_after, self.deadline.ends_at)
+            slot = self.line.pacer.reserve(self._request.endpoint, at, until=self._last, held=slot)
+            if slot > self._last:
+                self.deadline.cuts(slot)
+                return _Failed(self._request.repeat, Failure.CROWDED, _crowded(slot - at), at, self._last)
             if slot <= at:
                 break
             yield from self.pause(slot - at)
         # The last step before the request leaves: a lease that was taken over stops it here (P4).
         if self._before is not None:
             yield from self._before(self.line.attempt)
-        return None
+            if self.deadline.ends_at < inf:
+                at = yield from _CLOCK  # the store may have taken its time
+        left = self.deadline.left(at)
+        if left == 0.0:
+            self.deadline.has_cut = True
+            return _Failed(self._request.repeat, Failure.CROWDED, _crowded(0.0), at, self._last)
+        return left
 
     def _distrust(self, response: Response) -> Flow[_Failed]:
         """Return the failure for an answer that is not Klaviyo's: what Klaviyo did is unknown (F-34)."""
@@ -348,10 +376,10 @@ class _Sender:
 
     def _failed(self, failure: Failure, error: SafeKlaviyoError) -> Flow[_Failed]:
         at = yield from _CLOCK
-        assert self._deadline is not None
+        assert self._last is not None
         # Without its traceback: from Python 3.12 on the traceback's frames hold the frames of this flow, which hold the
         # error, and this reference cycle would outlive the call (F-32). The transport's own error stays the cause.
-        failed = _Failed(self._request.repeat, failure, error.with_traceback(None), at, self._deadline)
+        failed = _Failed(self._request.repeat, failure, error.with_traceback(None), at, self._last)
         error.outcome = "unknown" if failed.leaves_doubt else "not_applied"
         return failed
 

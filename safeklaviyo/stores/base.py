@@ -105,7 +105,7 @@ class IdentityStore(ABC):
             account: The account.
             identifiers: What to protect.
             intent: What will be written; kept durably before this returns.
-            ttl: Seconds until the lease expires.
+            ttl: Seconds until the lease expires, at most 600. A store may end a longer one sooner.
 
         Returns:
             One of

@@ -26,7 +26,7 @@ TIMES = st.sampled_from([1.0, 1000.25])
 ENTRY = st.builds(JournalEntry, VALUES, OPTIONAL, OPTIONAL)
 ENTRIES = st.none() | ENTRY
 TOLD = st.builds(JournalRow, st.just(7), st.sampled_from([1.0, 1000.25, 5000.0]), VALUES, OPTIONAL, OPTIONAL, ENTRY)
-TTLS = st.sampled_from([0.0, 1.0, 2.5, 3e8])
+TTLS = st.sampled_from([0.0, 1.0, 2.5, 600.0])
 
 _FOLDER = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 

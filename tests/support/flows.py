@@ -32,6 +32,7 @@ from safeklaviyo._flows.verbs import (
 )
 from safeklaviyo._runtime.held_leases import Held
 from safeklaviyo._sending.budget import CAPACITY, RETRY_COST, SUCCESS_GAIN, TIMEOUT_COST, Budget
+from safeklaviyo._sending.deadline import Deadline
 from safeklaviyo._sending.pacing import LONGEST_CLOSURE, MARGIN, Pacer
 from safeklaviyo._sending.retry import Exchange, Failure, Line, may_repeat, transmit
 from safeklaviyo.stores.calls import Call as StoreEffect
@@ -72,6 +73,7 @@ __all__ = [
     "Call",
     "ChangeIntent",
     "ContactIntent",
+    "Deadline",
     "Effect",
     "Endpoint",
     "EraseIntent",

@@ -107,8 +107,8 @@ class KlaviyoSimulator:
     def mock(self) -> respx.MockRouter:
         """Return a respx router, as context manager or decorator, that answers requests for Klaviyo from here.
 
-        The router works for every transport of a client: httpx's own, and httpx-aiohttp's. Routes of your own come
-        before the simulator.
+        The router works for this library's clients, for httpx's own transports, and for httpx-aiohttp's. Routes of your
+        own come before the simulator.
 
         Raises:
             RuntimeError: respx is not installed.
