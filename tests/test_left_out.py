@@ -8,6 +8,7 @@ from collections import UserDict, UserString
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -165,6 +166,14 @@ def test_f15_what_is_emptied_is_left_out_too() -> None:
     assert ["properties.address.line", "properties.tags[0]", "properties.deep.a[0].b"] == paths(notices)
 
 
+@Integral.register
+class Whole:
+    """A whole number of its own kind, as numpy has them."""
+
+    def __int__(self) -> int:
+        return 7
+
+
 def test_f25_what_has_one_meaning_is_converted_without_a_word() -> None:
     """F-25: a whole number as a zip, a late text, a number as a key and a half have one meaning each."""
     person, notices = person_without_problems(
@@ -173,12 +182,13 @@ def test_f25_what_has_one_meaning_is_converted_without_a_word() -> None:
             "first_name": 7,
             "late": UserString("Zürich"),
             5: "five",
+            "whole": Whole(),
             "half": Fraction(1, 2),
             "third": Fraction(1, 3),
         }
     )
     assert {"first_name": "7", "location": {"zip": "8001"}} == person.attributes
-    assert {"late": "Zürich", "5": "five", "half": 0.5} == person.properties
+    assert {"late": "Zürich", "5": "five", "whole": 7, "half": 0.5} == person.properties
     assert ["properties.third"] == paths(notices)
 
 
@@ -206,6 +216,7 @@ def test_a_value_of_which_the_class_fails_is_left_out() -> None:
     assert ["properties.odd", "properties.late"] == paths(notices)
     assert not [notice for notice in notices if "secret" in notice.message]
     assert ["properties"] == paths(person_without_problems(Broken(a=1))[1])
+    assert ["properties.properties"] == paths(person_without_problems({"properties": Broken(a=1)})[1])
 
 
 class Missing(datetime):
@@ -408,6 +419,7 @@ def test_p5_what_fixes_an_event_is_refused_whatever_the_policy(
         (None, {"unset": ["$id"]}, "unset.$id"),
         ({"email": "a@shop.ch", "$email": "b@shop.ch"}, {}, "email"),
         ({"email": "a@shop.ch", "properties": {"email": "b@shop.ch"}}, {}, "email"),
+        ({"email": ["a@shop.ch"], "$email": "a@shop.ch"}, {}, "email"),
     ],
 )
 def test_p3_who_it_is_is_refused_whatever_the_policy(properties: Any, changes: Any, path: str) -> None:
