@@ -22,14 +22,15 @@ _WORDS: Final = frozenset({
     "na", "na_character_", "na_integer_", "na_real_", "__hive_default_partition__",
     # What people and forms write.
     "n/a", "n.a", "n.a.", "not available", "not applicable", "unknown", "anonymous", "anon", "guest", "not set",
-    "no value", "blank", "empty", "-1",
+    "no value", "blank", "empty", "-1", "\u2013", "\u2014",
     # The name of the field in place of what it holds, and mParticle's word for a visitor.
     "id", "distinct_id", "distinctid", "external_id", "user_id", "userid", "customer_id", "email", "not_authenticated",
 })  # fmt: skip
 
 _WRAPPING: Final = " \t\r\n\"'`\\«»“”\u2018\u2019"
 _ZERO_CHARACTERS: Final = "0.-+{}"
-_TEMPLATE: Final = re.compile(r"\{\{.*\}\}|\{%.*%\}|\$\{.*\}|<%.*%>|%\w+%")
+# A template that was sent before it was filled in: Liquid, Jinja, ERB, JavaScript, Mailchimp, Salesforce, PHP.
+_TEMPLATE: Final = re.compile(r"\{\{.*\}\}|\{%.*%\}|\$\{.*\}|<%.*%>|%{1,2}\w+%{1,2}|\*\|.*\|\*|\$[a-z_]\w*")
 _HEX: Final = r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}"  # a UUID, which .NET also writes in {} or ()
 
 _PLACEHOLDER: Final = "is a placeholder or a blocked value, which would make strangers one customer"
@@ -47,16 +48,17 @@ _SPOILT: Final = tuple((re.compile(pattern), reason) for pattern, reason in (
     # Excel, pandas and R write a long number so, or a column of integers in which one is missing.
     (r"[+-]?\d+(?:[.,]\d+)?e[+-]\d+|[+-]?\d+[.,]\d+e\d+", "is a number with an exponent, which may have lost digits"),
     (r"[+-]?\d+[.,]0*", "is a number with a decimal point"),
-    (r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?", "is a number with separators"),
+    (r"[+-]?\d{1,3}(?:[,'\u2019]\d{3})+(?:\.\d+)?", "is a number with separators"),
     # DBeaver, pgAdmin, DataGrip, HeidiSQL and Oracle's SQL Developer write NULL in brackets; Python, JavaScript, Ruby
     # and Go write lists, mappings, structures and pointers so. A UUID in brackets is .NET's usual form and stays.
-    (rf"(?!\{{{_HEX}\}}|\({_HEX}\))(?:\[.*\]|\{{.*\}}|\(.*\)|&\{{.*\}}|map\[.*\]|#?<.*>)",
+    (rf"(?!\{{{_HEX}\}}|\({_HEX}\))(?:\[.*\]|\{{.*\}}|\(.*\)|&\{{.*\}}|map\[.*\]|#?[\w.]*<.*>)",
      "is a mark for NULL, or the text of an object in place of its id"),
     # Python, Django, Ruby, Swift, Rust, Kotlin, MongoDB: Customer object (None), UUID('…'), Optional(nil), Some(7).
-    (r"[a-z_][\w.:]*\(.*\)|[\w.]+ object (?:\(.*\)|at 0x[0-9a-f]+)|object id #\d+|just \S+|%!\w\(.*\)",
+    (r"[a-z_][\w.:]*\(.*\)|[\w.]+ object (?:\(.*\)|at 0x[0-9a-f]+)|(?:object|resource) id #\d+|just \S+|%!\w\(.*\)",
      "is the text of an object in place of its id"),
-    # Java's records, Kotlin's data classes, JavaScript's promises and functions.
-    (r"[a-z_][\w.]* ?[\[{].*[\]}]|(?:async )?function\b.*|\(?\w*\)? ?=> ?.*",
+    # Java's records, Kotlin's data classes, Go's and Elixir's structures, JavaScript's promises and functions, Dart, Lua.
+    (r"[%&]?[a-z_][\w.]* ?[\[{].*[\]}]|%\{.*\}|(?:async )?function\b.*|\(?\w*\)? ?=> ?.*|instance of '.*'"
+     r"|(?:table|userdata|thread): 0x[0-9a-f]+",
      "is the text of an object in place of its id"),
     # Python's bytes, Java's and .NET's default text.
     (r"[bru]{1,2}['\"].*['\"]|[\w.$\[;]+@[0-9a-f]{5,8}|system\.(?:object|string|u?int\d\d|guid|byte|collections|linq|nullable)\b.*",

@@ -265,7 +265,8 @@ def test_f38_the_attributes_of_a_profile_are_understood() -> None:
         properties={"Birthday": "1990-02-03", "language": "de-DE", "plan": "gold"},
     )
     document = {"type": "profile", "attributes": {"plan": "gold", **attributes}}
-    for form in ({"plan": "gold", **attributes}, document, {"data": document}):
+    bare = {"attributes": document["attributes"]}
+    for form in ({"plan": "gold", **attributes}, document, {"data": document}, {"data": bare}):
         person, notices = person_without_problems(form)
         assert (wanted, ()) == (person, notices)
     _, notices = person_without_problems({"data": {**document, "id": "01A", "meta": {}, "links": {}}})
@@ -294,6 +295,10 @@ def test_f38_the_attributes_of_an_event_are_understood() -> None:
     assert ["properties.metric", "properties.profile"] == [
         each.path for each in notices if each.code == "property_dropped"
     ]
+    attributes = {"properties": {"sku": 1}, "unique_id": "o-1"}
+    for form in (attributes, {"type": "event", "attributes": attributes}, {"data": {"attributes": attributes}}):
+        made, notices = event(form)
+        assert ({"sku": 1}, "o-1", ()) == (made.properties, made.unique_id, notices)
     assert {"properties": {"sku": 1}, "Brand": "x"} == event({"properties": {"sku": 1}, "Brand": "x"})[0].properties
 
 

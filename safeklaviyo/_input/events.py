@@ -17,7 +17,7 @@ from uuid import UUID
 
 from safeklaviyo._input.fields import once
 from safeklaviyo._input.findings import refused
-from safeklaviyo._input.properties import UNKNOWN_KEY
+from safeklaviyo._input.properties import UNKNOWN_KEY, attributes_of
 from safeklaviyo._input.reserved_keys import SENT, Role, meaning_of_event_key
 from safeklaviyo._input.values import UnsendableError, is_plain, leaf, mapping_of, sendable, shown
 from safeklaviyo._input.worth import currency_of, possible, value_of
@@ -107,6 +107,7 @@ def _sorted(properties: object, findings: Findings) -> tuple[dict[str, Any], Fou
     if not own:
         return {}, {}
     found: Found = {}
+    own, where = attributes_of("event", own, where, findings)
     inner = own.get("properties")
     if isinstance(inner, dict) and own.keys() <= _OF_ATTRIBUTES:
         _note_attributes(own, where, found, findings)

@@ -97,7 +97,7 @@ def person_from(
     if properties is not None:
         given = mapping_of(properties, where, findings)
         if given is not None:
-            sorting.take(*_attributes_of(given, where, findings))
+            sorting.take(*attributes_of("profile", given, where, findings))
     for name, change in (("append", append), ("unappend", unappend)):
         if change is not None:
             sorting.patch(name, change, name)
@@ -124,21 +124,21 @@ def combine(
     )
 
 
-def _attributes_of(given: dict[Any, Any], where: str, findings: Findings) -> tuple[dict[Any, Any], str]:
-    """Return the attributes of a profile, where the caller gave a whole JSON:API document around them (F-38)."""
+def attributes_of(kind: str, given: dict[Any, Any], where: str, findings: Findings) -> tuple[dict[Any, Any], str]:
+    """Return the attributes of a profile or an event, where the caller gave a JSON:API document around them (F-38)."""
     document, path = given, where
     data = given.get("data")
     if len(given) == 1 and isinstance(data, dict):
         document, path = cast("dict[Any, object]", data), f"{where}.data"
     attributes = document.get("attributes")
-    if document.get("type") != "profile" or not isinstance(attributes, dict):
+    if not isinstance(attributes, dict) or document.get("type", None if document is given else kind) != kind:
         return given, where
     for key in document:
         if key not in ("type", "attributes"):
             # What stands beside the attributes is no property, yet `meta` and `id` mean something to Klaviyo.
             meaning = meaning_of_person_key(key) if isinstance(key, str) else None
             is_refused = meaning is not None and meaning.role is Role.REFUSED
-            why = meaning.name if meaning is not None and is_refused else "stands beside the attributes of a profile"
+            why = meaning.name if meaning is not None and is_refused else f"stands beside the attributes of the {kind}"
             findings.leave_out(f"{path}.{shown(key)}", why)
     return cast("dict[Any, object]", attributes), f"{path}.attributes"
 

@@ -126,7 +126,8 @@ def _latest(call: Call, binding: Binding) -> Flow[Binding]:
 
 def _note_unique_id(call: Call, event: Event, claim: Claim, binding: Binding) -> None:
     # Right for what happens once to each customer, such as a sign-up. Of all else Klaviyo records the first alone.
-    key = event.unique_id
+    key = event.unique_id.strip()
+    key = key.lower() if "@" in key else key
     if key in (claim.external_id, claim.email, binding.external_id, binding.email, binding.profile_id):
         message = "the unique_id is the customer's own identifier, so that Klaviyo records one event of this name"
         call.notice("unique_id_of_customer", None, message)
