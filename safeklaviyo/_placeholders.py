@@ -56,10 +56,11 @@ _SPOILT: Final = tuple((re.compile(pattern), reason) for pattern, reason in (
     # Python, Django, Ruby, Swift, Rust, Kotlin, MongoDB: Customer object (None), UUID('…'), Optional(nil), Some(7).
     (r"[a-z_][\w.:]*\(.*\)|[\w.]+ object (?:\(.*\)|at 0x[0-9a-f]+)|(?:object|resource) id #\d+|just \S+|%!\w\(.*\)",
      "is the text of an object in place of its id"),
-    # Java's records, Kotlin's data classes, Go's and Elixir's structures, JavaScript's promises and functions, Dart, Lua.
-    (r"[%&]?[a-z_][\w.]* ?[\[{].*[\]}]|%\{.*\}|(?:async )?function\b.*|\(?\w*\)? ?=> ?.*|instance of '.*'"
-     r"|(?:table|userdata|thread): 0x[0-9a-f]+",
+    # Java's records, Kotlin's data classes, Go's and Elixir's structures, JavaScript's promises and functions.
+    (r"[%&]?[a-z_][\w.]* ?[\[{].*[\]}]|%\{.*\}|(?:async )?function\b.*|\(?\w*\)? ?=> ?.*",
      "is the text of an object in place of its id"),
+    # Dart, Lua.
+    (r"instance of '.*'|(?:table|userdata|thread): 0x[0-9a-f]+", "is the text of an object in place of its id"),
     # Python's bytes, Java's and .NET's default text.
     (r"[bru]{1,2}['\"].*['\"]|[\w.$\[;]+@[0-9a-f]{5,8}|system\.(?:object|string|u?int\d\d|guid|byte|collections|linq|nullable)\b.*",
      "is the text of an object in place of its id"),
