@@ -86,7 +86,7 @@ class Notice:
     code: NoticeCode
     identifier_kind: str | None
     message: str
-    path: str | None = None
+    path: str | None = None  # the last, so that a notice can still be built from the three above
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -108,8 +108,8 @@ class Binding(_Masked):
     profile_id: str | None = None
     phone_number: str | None = None
     verified_at: float | None = None
-    version: int = 0
-    key: str = field(default="", repr=False)
+    version: int = 0  # compared by writes that hold no lease
+    key: str = field(default="", repr=False)  # stays when every identifier changes
 
     @property
     def identity(self) -> Identity:
@@ -387,7 +387,7 @@ class Profile(BaseModel):
     location: dict[str, Any] = Field(default_factory=dict)
     properties: dict[str, Any] = Field(default_factory=dict)
     subscriptions: dict[str, Any] | None = None
-    warnings: tuple[Notice, ...] = Field(default=(), exclude=True)
+    warnings: tuple[Notice, ...] = Field(default=(), exclude=True)  # never part of what Klaviyo holds
 
     # What `repr`, `str` and the printers of rich and devtools show.
     def __repr_args__(self) -> Iterator[tuple[str, str | None]]:

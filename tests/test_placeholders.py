@@ -42,7 +42,8 @@ SPOILT = [
     "System.Collections.Generic.List`1",
     "function () {}", "() => 7", "Promise { <pending> }", "Array", str(Customer()), repr(Customer), str(Shown()),
     repr(Decimal(7)), repr(uuid.UUID(int=7)), str([7]), str({}), str(b"7"),
-    "Resource id #7", "HASH(0x55d0c8)", "#Ecto.Association.NotLoaded<7>", "%Customer{id: 7}", "%{id: 7}", "&Customer{7}",
+    "Resource id #7", "HASH(0x55d0c8)", "#Ecto.Association.NotLoaded<7>", "%Customer{id: 7}", "%{id: 7}",
+    "&Customer{7}",
     "Instance of 'Customer'", "table: 0x55d0c8", "stdClass Object (7)", "Customer@5e91993f",
     "[Ljava.lang.String;@1b6d3586", "<bound method Customer.id of <Customer: 7>>",
     # a template that was not filled in
