@@ -125,6 +125,7 @@ class Decision:
         action: One of
             ``"send"``: name the pair at once;
             ``"contact"``: find or create the profile in Klaviyo first;
+            ``"change"``: change the customer's email first, as ``Policy(email_mismatch="change")`` asks (R6);
             ``"lookup"``: read what Klaviyo knows, then decide again;
             ``"wait"``: another call holds a lease on one of the identifiers;
             ``"refuse"``: raise an error.
@@ -135,7 +136,7 @@ class Decision:
         binding: The binding that decided, where there is one.
     """
 
-    action: Literal["send", "contact", "lookup", "wait", "refuse"]
+    action: Literal["send", "contact", "change", "lookup", "wait", "refuse"]
     identity: Identity
     rule: str
     reason: str

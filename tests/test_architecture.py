@@ -257,6 +257,27 @@ class TestFlows:
         }
         assert {source.RETRY} == senders
 
+    def test_flows_wait_in_one_place(self) -> None:
+        """A flow sleeps in one module, so that a limit for a whole call has one place; retries have their own."""
+        waiting = {
+            name
+            for name in CORE
+            for node in ast.walk(tree(name))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Sleep"
+        }
+        assert {source.RETRY, source.WAITING} == waiting
+
+    def test_a_flow_asks_what_a_dialect_can_do(self) -> None:
+        """Only the wire layer, and the arguments that choose one, name a dialect's class; none compares its name."""
+        classes = {"CurrentDialect", "LegacyDialect"}
+        for name in MODULES:
+            if name in source.NAMING_DIALECTS:
+                continue
+            named = {each.id for each in ast.walk(tree(name)) if isinstance(each, ast.Name)}
+            compared = {ast.unparse(each.left) for each in ast.walk(tree(name)) if isinstance(each, ast.Compare)}
+            assert set() == named & classes, name
+            assert not any(each.endswith("dialect.name") for each in compared), name
+
     def test_every_request_says_what_repeating_it_does(self) -> None:
         """Each request is made in a module that speaks a dialect, with a class of its own."""
         makers = {

@@ -34,7 +34,7 @@ def test_both_dialects_say_the_same_things(dialect: type) -> None:
     methods = [name for name, _ in inspect.getmembers(Dialect, inspect.isfunction) if not name.startswith("_")]
     for name in methods:
         assert inspect.signature(getattr(Dialect, name)) == inspect.signature(getattr(dialect, name))
-    assert {"verifies", "nobody"} <= set(vars(dialect))
+    assert set(inspect.get_annotations(Dialect)) <= set(vars(dialect))
 
 
 def test_the_current_dialect_finds_and_reads_profiles() -> None:
@@ -45,7 +45,7 @@ def test_the_current_dialect_finds_and_reads_profiles() -> None:
     assert () == CURRENT.read_search(answer({"data": []}))
     assert current.get_profile("abc123") == CURRENT.get("abc123")
     assert "a" == CURRENT.read(answer({"data": found[0]})).id
-    assert (True, frozenset()) == (CURRENT.verifies, CURRENT.nobody)
+    assert frozenset() == CURRENT.empty_search_statuses
 
 
 def test_the_current_dialect_writes_by_profile_id() -> None:
@@ -59,7 +59,7 @@ def test_the_current_dialect_writes_by_profile_id() -> None:
     assert expected == moved
     cleared = current.update_profile("abc123", NOTHING, external_id=CLEAR, phone_number=CLEAR)
     assert cleared == CURRENT.move("abc123", external_id=CLEAR, phone_number=CLEAR)
-    CURRENT.check(answer(None, 202))
+    assert None is CURRENT.failure_in(answer(None, 202))
 
 
 def test_with_nothing_to_write_a_profile_is_read() -> None:
@@ -84,7 +84,7 @@ def test_the_legacy_dialect_finds_and_reads_people() -> None:
     assert () == LEGACY.read_search(answer({"detail": "There is no profile matching the given parameters."}, 404))
     assert legacy.get_person("pk_1", "abc123") == LEGACY.get("abc123")
     assert "abc123" == LEGACY.read(answer({"id": "abc123"})).id
-    assert (False, frozenset({404})) == (LEGACY.verifies, LEGACY.nobody)
+    assert frozenset({404}) == LEGACY.empty_search_statuses
 
 
 def test_p1_the_legacy_dialect_writes_by_the_pair() -> None:
@@ -100,10 +100,16 @@ def test_p1_the_legacy_dialect_writes_by_the_pair() -> None:
 
 
 def test_the_legacy_dialect_looks_into_its_answers() -> None:
-    """A successful status with the body `0` is refused."""
-    LEGACY.check(Response(200, {}, b"1"))
-    with pytest.raises(BadRequestError):
-        LEGACY.check(Response(200, {}, b"0"))
+    """A successful status with the body `0` reports a failure."""
+    assert None is LEGACY.failure_in(Response(200, {}, b"1"))
+    assert isinstance(LEGACY.failure_in(Response(200, {}, b"0")), BadRequestError)
+
+
+def test_each_dialect_says_what_it_can_do() -> None:
+    """Everything a flow may ask of a dialect holds for the current one, and nothing of it for the legacy one."""
+    flags = [name for name, kind in inspect.get_annotations(Dialect).items() if kind == "bool"]
+    assert [(True, False)] * 6 == [(getattr(CURRENT, name), getattr(LEGACY, name)) for name in flags]
+    assert ("current", "legacy") == (CURRENT.name, LEGACY.name)
 
 
 def test_f27_no_dialect_shows_its_keys() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from safeklaviyo.errors import InvalidPropertyError
 from safeklaviyo.models import CLEAR
-from support.values import NOBODY, NOTHING, GivenIdentifiers, Person, combine, person_from
+from support.values import NO_IDENTIFIERS, NOTHING, GivenIdentifiers, Person, combine, person_from
 
 KEYS = st.text(st.characters(codec="ascii", categories=["Lu", "Ll"]), min_size=14, max_size=20)
 VALUES = st.integers(-9, 9) | st.text(max_size=5) | st.booleans()
@@ -27,7 +27,7 @@ def refusal(properties: Any = None, **changes: Any) -> InvalidPropertyError:
 
 def test_nothing_said_costs_nothing() -> None:
     """A call that says nothing about a person shares one empty person."""
-    assert (NOTHING, NOBODY) == person_from(None)
+    assert (NOTHING, NO_IDENTIFIERS) == person_from(None)
     assert NOTHING is person_from(None)[0]
     assert NOTHING.is_empty
 
@@ -171,7 +171,7 @@ def test_the_argument_is_named_in_the_path() -> None:
 
 def test_arguments_and_properties_are_combined() -> None:
     """An identifier can be given among the properties or as an argument, and as both only if they agree."""
-    assert GivenIdentifiers("1", "a@shop.ch", None) == combine(NOBODY, external_id="1", email="a@shop.ch")
+    assert GivenIdentifiers("1", "a@shop.ch", None) == combine(NO_IDENTIFIERS, external_id="1", email="a@shop.ch")
     among = GivenIdentifiers(external_id=1, phone_number="+1 234 567 8901")
     combined = combine(among, external_id="1", email="a@shop.ch", phone_number="+12345678901")
     assert GivenIdentifiers("1", "a@shop.ch", "+12345678901") == combined

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from safeklaviyo import errors
 from safeklaviyo.identity import Claim, Identifier, Identity, Kind
-from safeklaviyo.models import Binding, Decision
+from safeklaviyo.models import Binding, Decision, Profile
 from safeklaviyo.policy import DAY, Policy
 from safeklaviyo.stores.base import Found, Lease, Match
-from support.rules import claim_from, decide, refusal, still_resolves
+from support.rules import claim_from, decide, decide_mismatch, decide_unknown_id, refusal, still_resolves
 
 NOW = 1_800_000_000.0
 STRICT = Policy()
@@ -119,9 +119,9 @@ def test_r13_a_lease_comes_before_everything(claim, bindings):
 
 
 def test_r6_the_policy_may_change_the_email_instead():
-    """R6: with ``email_mismatch="change"`` another email is no refusal, and the rule says what has to be done first."""
+    """R6: with ``email_mismatch="change"`` another email is no refusal: the decision is to change it first."""
     decision = decided(Claim("ann-1", "new@shop.test"), ANN, policy=Policy(email_mismatch="change"))
-    expected = ("contact", "R6", ANN, False), Identity("ann-1", "new@shop.test")
+    expected = ("change", "R6", ANN, False), Identity("ann-1", "new@shop.test")
     assert expected == (shape(decision), decision.identity)
 
 
@@ -130,6 +130,22 @@ def test_r6_the_policy_may_keep_the_email(other):
     """R6: with ``email_mismatch="keep"`` the id decides, even if the email is another customer's."""
     decision = decided(Claim("ann-1", other), ANN, BOB, policy=Policy(email_mismatch="keep"))
     assert (("send", "R6", ANN, False), ANN.identity) == (shape(decision), decision.identity)
+
+
+@pytest.mark.parametrize(("may_change", "action"), [(True, "change"), (False, "refuse")])
+def test_r6_another_email_in_klaviyo_is_decided_as_in_the_map(may_change, action):
+    """R6: an id with another email in Klaviyo alone is decided by the same rule, and the refusal names that email."""
+    profile = Profile(id="ELSE1", external_id="ann-1", email="Other@shop.test")
+    decision = decide_mismatch(Identity("ann-1", "ann@shop.test"), profile, may_change=may_change)
+    assert (action, "R6", "ann-1") == (decision.action, decision.rule, decision.identity.external_id)
+    error = refusal(decision)
+    assert (errors.EmailMismatchError, "other@shop.test") == (type(error), error.current_email)
+
+
+def test_r9_an_id_without_an_email_anywhere_is_refused():
+    """R9: an external id of which neither the map nor Klaviyo knows an email is refused."""
+    error = refusal(decide_unknown_id("ann-1"))
+    assert (errors.IdOnlyError, "R9", "ann-1") == (type(error), error.rule, error.external_id)
 
 
 def test_r9_the_policy_may_refuse_unknown_ids():
@@ -384,10 +400,10 @@ def test_nobody_is_taken_for_somebody_else(known, claim, policy, needs_profile):
 @settings(max_examples=100, deadline=None)
 @given(maps(), CLAIMS, POLICIES, st.booleans())
 def test_every_refusal_can_be_raised(known, claim, policy, needs_profile):
-    """Whatever is refused, the error keeps what was asked and changes nothing."""
+    """What is refused, or a change that is not made, has an error that keeps what was asked and changes nothing."""
     bindings, former = known
     decision = decide(claim, knows(claim, *bindings, former=former), policy, needs_profile=needs_profile)
-    if decision.action == "refuse":
+    if decision.action in {"refuse", "change"}:
         error = refusal(decision)
         assert (claim.external_id, claim.email, decision.rule, "not_applied") == (
             error.external_id,

@@ -1,8 +1,9 @@
 """The two dialects behind one set of requests, so that flows need not know which API they talk to.
 
-`CurrentDialect` speaks Klaviyo's JSON:API, `LegacyDialect` the retired Track, Identify and People endpoints. Those
-have no conditional create, take no profile ids in writes and answer ``1``. So `verifies` is False there, and the rules
-about Klaviyo's answers (R15, R16, R17) do not hold. Read next: `_api.profiles`, `_api.legacy`.
+`CurrentDialect` speaks Klaviyo's JSON:API, `LegacyDialect` the retired Track, Identify and People endpoints. What a
+dialect can do stands in its flags. A flow asks the flag that its next step needs, and never which dialect it is. In
+the legacy dialect the rules about Klaviyo's answers (R15, R16, R17) do not hold, because an answer there is ``1``. Read
+next: `_api.profiles`, `_api.legacy`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from safeklaviyo._api.events import EventForm, create_event
 from safeklaviyo._api.legacy import (
-    check_accepted,
+    failure_in,
     get_person,
     identify,
     read_person,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._input.events import Event
     from safeklaviyo._input.properties import Person
+    from safeklaviyo.errors import BadRequestError
     from safeklaviyo.identity import Identity, Kind
     from safeklaviyo.models import Binding, Clear, Profile
 
@@ -36,15 +38,27 @@ class Dialect(Protocol):
     """What a flow asks of an API.
 
     Attributes:
-        verifies: Creates are conditional and writes answer with the profile.
-        nobody: The statuses by which a search says that it found no profile.
+        name: What the argument `dialect` of the client calls it. To be shown, not to be asked.
+        has_profile_ids: Writes about a known customer name the profile by Klaviyo's id, and 404 says it is missing.
+        has_conditional_create: A create is refused (409) where one of its identifiers is on another profile.
+        answers_with_profile: The answer to a write shows the profile as it is then.
+        has_merges: One profile can be merged into another.
+        has_deletions: A profile can be deleted.
+        has_lists: All profiles can be listed.
+        empty_search_statuses: The statuses, besides success, by which a search says that it found no profile.
     """
 
-    verifies: bool
-    nobody: frozenset[int]
+    name: str
+    has_profile_ids: bool
+    has_conditional_create: bool
+    answers_with_profile: bool
+    has_merges: bool
+    has_deletions: bool
+    has_lists: bool
+    empty_search_statuses: frozenset[int]
 
-    def check(self, response: Response) -> None:
-        """Refuse an answer that has a successful status and reports a failure in its body, as the legacy ``0`` does."""
+    def failure_in(self, response: Response) -> BadRequestError | None:
+        """Return the failure that a successful answer reports in its body, as the legacy ``0`` does; else None."""
         ...
 
     def search(self, kind: Kind, value: str) -> Request:
@@ -94,14 +108,21 @@ class CurrentDialect:
         revision: The one asked for, on which an event's form depends.
     """
 
-    verifies = True
-    nobody: frozenset[int] = frozenset()
+    name = "current"
+    has_profile_ids = True
+    has_conditional_create = True
+    answers_with_profile = True
+    has_merges = True
+    has_deletions = True
+    has_lists = True
+    empty_search_statuses: frozenset[int] = frozenset()
 
     def __init__(self, revision: str) -> None:
         self._form = EventForm.of(revision)
 
-    def check(self, response: Response) -> None:
-        """Do nothing: here the status says it all."""
+    def failure_in(self, response: Response) -> BadRequestError | None:  # noqa: ARG002 - here the status says it all
+        """Return None: no body of a successful answer reports a failure."""
+        return None
 
     def search(self, kind: Kind, value: str) -> Request:
         """Ask who has this identifier."""
@@ -159,16 +180,22 @@ class LegacyDialect:
         api_key: The private key, for the People endpoints.
     """
 
-    verifies = False
-    nobody = frozenset({404})
+    name = "legacy"
+    has_profile_ids = False
+    has_conditional_create = False
+    answers_with_profile = False
+    has_merges = False
+    has_deletions = False
+    has_lists = False
+    empty_search_statuses = frozenset({404})
 
     def __init__(self, public_key: str, api_key: str) -> None:
         self._public_key = public_key
         self._api_key = api_key
 
-    def check(self, response: Response) -> None:
-        """Refuse the body ``0``, which says that the data was not understood."""
-        check_accepted(response)
+    def failure_in(self, response: Response) -> BadRequestError | None:
+        """Return the failure that the body ``0`` reports: the data was not understood."""
+        return failure_in(response)
 
     def search(self, kind: Kind, value: str) -> Request:
         """Ask who has this identifier."""

@@ -125,14 +125,11 @@ def update_person(
     return Request("PUT", f"{path}?{_query(given)}", UPDATE_PERSON, Repeat.IDEMPOTENT)
 
 
-def check_accepted(response: Response) -> None:
-    """Refuse a successful answer of Track or Identify that is not ``1``.
-
-    Raises:
-        BadRequestError: The answer is ``0``: Klaviyo could not read the data, and did nothing.
-    """
-    if response.body.strip() == b"0":
-        raise BadRequestError("Klaviyo did not understand the request", status_code=response.status)
+def failure_in(response: Response) -> BadRequestError | None:
+    """Return the error for a successful answer of Track or Identify that is ``0``: nothing was done. None otherwise."""
+    if response.body.strip() != b"0":
+        return None
+    return BadRequestError("Klaviyo did not understand the request", status_code=response.status)
 
 
 def read_search(response: Response) -> str | None:

@@ -19,5 +19,4 @@ class Described:
         if wiring is None:
             return f"{type(self).__name__}(not made)"
         account = "" if wiring.account is None else f", account={wiring.account!r}"
-        dialect = "current" if wiring.dialect.verifies else "legacy"
-        return f"{type(self).__name__}({wiring.target.base!r}, dialect={dialect!r}{account})"
+        return f"{type(self).__name__}({wiring.target.base!r}, dialect={wiring.dialect.name!r}{account})"

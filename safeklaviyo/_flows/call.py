@@ -1,24 +1,26 @@
 """One call of a public operation: what it shares with the client, and what it remembers about itself.
 
-Decided here: the `outcome` of an error (P7), and what is logged. Every flow of this package takes a `Call` first.
+Decided here: the `outcome` of an error (P7), and what is logged. Every flow of this package takes a `Call` first. All
+requests of the package are sent by `send`, and all its waits are in `waiting`.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from safeklaviyo._api.accounts import get_account
 from safeklaviyo._api.messages import Repeat, Request, Response
 from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_account_id
 from safeklaviyo._flows.in_flight import InFlight
-from safeklaviyo._sending.retry import Line, transmit
+from safeklaviyo._flows.writes import Writes
+from safeklaviyo._sending.retry import Exchange, Line, transmit
 from safeklaviyo.errors import (
     APIStatusError,
     ConfigurationError,
     NoResponseError,
-    Outcome,
     PermissionDeniedError,
     SafeKlaviyoError,
     StoreError,
@@ -86,22 +88,17 @@ class Call:
 
     Attributes:
         account: The namespace of the map.
-        outcome: Whether the main write has changed Klaviyo, as far as it has got.
+        writes: What is known about the writes of this call.
         notices: What has gone differently so far.
-        doubt: A write of this call, main or not, may still land.
-        touched: The profile that this call has begun to write under a lease. A call that finds its lease taken over
-            brings that profile back to what the map says.
         patience_ends: Until when this call waits for others, on the monotonic clock; None before the first wait.
-        pause: How long it waits next.
+        pause: How long this call waits for others next.
     """
 
     setup: Setup
     operation: str
     account: str
-    outcome: Outcome = "not_applied"
+    writes: Writes = field(default_factory=Writes)
     notices: list[Notice] = field(default_factory=list[Notice])
-    doubt: bool = False
-    touched: str | None = None
     patience_ends: float | None = None
     pause: float = 0.02
 
@@ -165,68 +162,88 @@ def send(
     accept: frozenset[int] = NOTHING_ELSE,
     again: Callable[[], Flow[Request]] | None = None,
     lease: Lease | None = None,
+    writes_on: str | None = None,
 ) -> Flow[Response]:
-    """Send a request, with retries, and keep the call's outcome up to date.
+    """Send a request, with retries, and keep what is known about the call's writes up to date.
 
     Args:
         main: The request is (part of) the operation's main write.
         accept: Statuses to return rather than raise.
         again: Builds the request again before each repeat.
         lease: The lease under which it is sent: renewed, and so checked, before each attempt.
+        writes_on: The profile that it changes under the lease.
 
     Raises:
         LeaseLostError: Another call has taken the lease over; this attempt was not made.
+        BadRequestError: The status is a success, and the body reports a failure, as the legacy ``0`` does.
     """
-    before = None if lease is None else _renewing(call, lease)
+    # Step 1: note the profile before anything leaves. If the lease is lost later, that profile has to be checked.
+    if writes_on is not None:
+        call.writes.begin(writes_on)
+    before = None
+    if lease is not None:
+        before = partial(_renew_for, call, lease)
+    # Step 2: send. The error tells of its own attempts; `writes` keeps what is known of all writes of the call.
     try:
         exchange = yield from transmit(call.setup.line, request, accept=accept, again=again, before=before)
     except SafeKlaviyoError as error:
-        _note(call, error.outcome, main=main)
+        if error.outcome == "unknown":
+            call.writes.doubtful(main=main)
+        else:
+            call.writes.refused(main=main)
         raise
-    response = exchange.response
     if request.repeat is not Repeat.READ:
-        # After a doubt, a 409 or 404 that the caller accepted may be the trace of this call's own earlier attempt.
-        refused: Outcome = "unknown" if exchange.doubt else "not_applied"
-        _note(call, "applied" if is_success(response.status) else refused, main=main)
-    return response
+        _judge(call, exchange, main=main)
+    return exchange.response
 
 
-def check_accepted(call: Call, response: Response) -> None:
-    """Refuse an answer that has a successful status and reports a failure in its body, as the legacy ``0`` does.
+def _renew_for(call: Call, lease: Lease, seconds: float) -> Flow[None]:
+    """Renew a lease so that it outlives what comes next by a margin."""
+    yield from renew(call, lease, ttl=seconds + call.policy.lease)
+
+
+def _judge(call: Call, exchange: Exchange, *, main: bool) -> None:
+    """Note what the answer to a write says.
 
     Raises:
-        BadRequestError: Nothing was done.
+        BadRequestError: The status is a success, and the body reports a failure.
     """
-    try:
-        call.dialect.check(response)
-    except SafeKlaviyoError as error:
-        call.outcome = error.outcome
-        raise
+    response = exchange.response
+    is_applied = is_success(response.status)
+    failure = call.dialect.failure_in(response) if is_applied else None
+    if is_applied and failure is None:
+        call.writes.applied(main=main)
+    elif exchange.doubt:
+        # A 409 or 404 that the caller accepted may be the trace of this call's own earlier attempt: it proves nothing.
+        call.writes.doubtful(main=main)
+    else:
+        call.writes.refused(main=main)
+    if failure is not None:
+        raise failure
 
 
-def _note(call: Call, outcome: Outcome, *, main: bool) -> None:
-    """Remember the outcome of a write. Neither "applied" nor a doubt is ever taken back."""
-    # A doubt about any write keeps its lease; only the main write decides the outcome that the caller sees (P7).
-    call.doubt = call.doubt or outcome == "unknown"
-    if main and (outcome == "applied" or call.outcome == "not_applied"):
-        call.outcome = outcome
+def renew(call: Call, lease: Lease, *, ttl: float | None = None, intent: str | None = None) -> Flow[None]:
+    """Renew a lease, and so check that this call still has it.
 
+    Args:
+        ttl: How long it lives from now on, if not as long as usual.
+        intent: What it carries from now on, if that changes.
 
-def _renewing(call: Call, lease: Lease) -> Callable[[float], Flow[None]]:
-    def renew(seconds: float) -> Flow[None]:
-        kept = yield from Renew(call.account, lease.token, seconds + call.policy.lease)
-        if not kept:
-            raise LeaseLostError
-
-    return renew
+    Raises:
+        LeaseLostError: Another call has taken the lease over.
+    """
+    ttl = call.lease_ttl if ttl is None else ttl
+    kept = yield from Renew(call.account, lease.token, ttl=ttl, intent=intent)
+    if not kept:
+        raise LeaseLostError
 
 
 def release(call: Call, lease: Lease) -> Flow[bool]:
     """Give a lease back.
 
     Returns:
-        Whether this call gave it back with its intent. False if the store could not take it, so that it expires by
-        itself, and if another call has taken the lease over, which carries the intent out.
+        Whether this call gave the lease back with its intent. False in two cases: the store could not take it, so that
+        it expires by itself; or another call has taken the lease over, and carries the intent out.
     """
     try:
         return (yield from Release(call.account, lease.token))
@@ -235,14 +252,25 @@ def release(call: Call, lease: Lease) -> Flow[bool]:
         return False
 
 
-def give_up(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[bool]:
-    """Release the lease of a write that failed, unless a copy of it may still land: then lease and intent stay.
+def is_lost(call: Call, lease: Lease) -> Flow[bool]:
+    """Tell whether another call has taken a lease over; False where the store cannot say."""
+    try:
+        return not (yield from Renew(call.account, lease.token, ttl=call.lease_ttl))
+    except StoreError:
+        return False
+
+
+def give_up(call: Call, lease: Lease, error: SafeKlaviyoError | None = None) -> Flow[bool]:
+    """Release the lease of a write that was not made, unless a copy of it may still land: then lease and intent stay.
+
+    Args:
+        error: The failure that ended the write, if one did.
 
     Returns:
         Whether lease and intent are gone.
     """
     # The write may still land, or the map may not show what was done. The next call finds the intent and finishes it.
-    if call.doubt or isinstance(error, StoreError):
+    if call.writes.may_still_land or isinstance(error, StoreError):
         return False
     return (yield from release(call, lease))
 
@@ -257,20 +285,22 @@ def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T
     except SafeKlaviyoError as error:
         # The outcome of the whole operation replaces that of the request that failed (P7).
         error.operation = operation
-        error.outcome = call.outcome
+        error.outcome = call.writes.outcome
         _log_failure(call, error)
         raise
     if logger.isEnabledFor(logging.DEBUG):
-        logger.debug("%s: %s", operation, call.outcome, extra=_extra(call))
+        logger.debug("%s: %s", operation, call.writes.outcome, extra=_extra(call))
     return result
 
 
 def _account(call: Call) -> Flow[str]:
     """Return the account's id: as remembered for this key, or asked of Klaviyo once."""
+    # Step 1: what the map remembers for this key, so that only the first client ever asks Klaviyo.
     name = f"account:{call.setup.fingerprint}"
-    known = yield from Recall("", name)
-    if known is not None:
-        return known
+    remembered = yield from Recall("", name)
+    if remembered is not None:
+        return remembered
+    # Step 2: ask Klaviyo. Without the account nothing may be written: two accounts would share one map.
     try:
         response = yield from send(call, get_account())
     except PermissionDeniedError as exc:
@@ -289,8 +319,8 @@ def _log_failure(call: Call, error: SafeKlaviyoError) -> None:
     extra = _extra(call) | {"rule": error.rule}
     if isinstance(error, APIStatusError):
         extra["request_id"] = error.request_id
-    logger.info("%s: %s (%s)", call.operation, type(error).__name__, call.outcome, extra=extra)
+    logger.info("%s: %s (%s)", call.operation, type(error).__name__, call.writes.outcome, extra=extra)
 
 
 def _extra(call: Call) -> dict[str, str | None]:
-    return {"operation": call.operation, "outcome": call.outcome, "account": call.account}
+    return {"operation": call.operation, "outcome": call.writes.outcome, "account": call.account}

@@ -1,21 +1,15 @@
 """Calls of this process that are on their way to Klaviyo, so that a change of identifiers can let them land first.
 
 An event that carries an old address and arrives after a change puts the old address back. A change therefore waits for
-this process's own calls about that customer; those of other processes are found by `recheck_changes`.
+this process's own calls about that customer (`waiting`); those of other processes are found by `recheck_changes`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safeklaviyo._effects import Monotonic, Sleep
-
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from safeklaviyo._effects import Flow
-
-_PAUSE = 0.01
 
 
 class InFlight:
@@ -30,17 +24,11 @@ class InFlight:
 
     def __init__(self) -> None:
         self._calls: set[tuple[str, object]] = set()
+        # The methods of the set themselves: a Python function around them could be interrupted half way.
         self.enter: Callable[[tuple[str, object]], None] = self._calls.add
         self.leave: Callable[[tuple[str, object]], None] = self._calls.discard
 
     def has(self, key: str) -> bool:
         """Tell whether a call about that customer is on its way."""
+        # A copy, because another thread may enter or leave in between.
         return any(key == each for each, _ in tuple(self._calls))
-
-    def settle(self, key: str, seconds: float) -> Flow[None]:
-        """Wait until no call about that customer is on its way, and at most so long."""
-        if not self.has(key):
-            return
-        end = (yield from Monotonic()) + seconds
-        while self.has(key) and (yield from Monotonic()) < end:
-            yield from Sleep(_PAUSE)

@@ -69,7 +69,7 @@ class GivenIdentifiers:
         return f"GivenIdentifiers({', '.join(given)})"
 
 
-NOBODY: Final = GivenIdentifiers()
+NO_IDENTIFIERS: Final = GivenIdentifiers()
 NOTHING: Final = Person()
 
 
@@ -92,7 +92,7 @@ def person_from(
         where: The argument's name, for the paths.
     """
     if properties is None and append is None and unappend is None and unset is None:
-        return NOTHING, NOBODY
+        return NOTHING, NO_IDENTIFIERS
     sorting = _Sorting(where, findings)
     if properties is not None:
         given = mapping_of(properties, where, findings)
@@ -115,7 +115,7 @@ def combine(
     phone_number: object = None,
 ) -> GivenIdentifiers:
     """Join the identifiers found among the properties with those given as arguments."""
-    if given is NOBODY:
+    if given is NO_IDENTIFIERS:
         return GivenIdentifiers(external_id, email, phone_number)
     return GivenIdentifiers(
         _once("external_id", external_id, given.external_id, findings),

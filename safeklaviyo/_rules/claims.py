@@ -8,8 +8,8 @@
     R4    id + email  neither                                 contact Klaviyo first
     R5    id + email  one is current, the other retired from  send the current pair
                       the same binding
-    R6    id + email  the id has another email                refuse; `change_email` is the verb, and
-                                                              `Policy.email_mismatch` may say otherwise
+    R6    id + email  the id has another email                refuse; `change_email` is the verb. Or change it first,
+                                                              or keep it (`Policy.email_mismatch`)
     R7    id + email  the email has another id                refuse; an email without an id takes the id (R4)
     R8    id          current, or retired and not current     send that binding's pair
                       on another binding
@@ -95,7 +95,7 @@ def decide(claim: Claim, found: Found, policy: Policy, *, needs_profile: bool = 
 
 
 def refusal(decision: Decision) -> IdentityError:
-    """Return the error for a decision to refuse.
+    """Return the error for a decision that is not carried out: to refuse, or to change an email first (R6).
 
     - No binding is involved: the id is unknown (R9).
     - The id is known and the email differs from its own (R5, R6), or the email is a former one (R11).
@@ -137,7 +137,7 @@ def _decide_pair(claim: Claim, found: Found, policy: Policy, *, needs_profile: b
     # A binding without an email, or without an external id, can still take the one given: that is R4, below.
     asked = Identity(claim.external_id, claim.email)
     if by_id is not None and by_id.email is not None:
-        return _decide_mismatch(by_id, asked, found, policy, needs_profile=needs_profile)
+        return _decide_known_mismatch(by_id, asked, found, policy, needs_profile=needs_profile)
     if by_email is not None and by_email.external_id is not None:
         reason = "the email is known with another external_id"
         return Decision("refuse", asked, "R7", reason, binding=by_email)
@@ -145,17 +145,33 @@ def _decide_pair(claim: Claim, found: Found, policy: Policy, *, needs_profile: b
     return Decision("contact", asked, "R4", reason, binding=by_email or by_id)
 
 
-def _decide_mismatch(
+def _decide_known_mismatch(
     binding: Binding, asked: Identity, found: Found, policy: Policy, *, needs_profile: bool
 ) -> Decision:
-    """Decide where the external id is known with another email than the one given (R6)."""
-    if policy.email_mismatch == "change":
-        return Decision("contact", asked, "R6", "the email will be changed first", binding=binding)
     if policy.email_mismatch == "keep":
         reason = "the external_id decides, and its customer keeps the email"
         return _send(binding, found, policy, rule="R6", reason=reason, needs_profile=needs_profile)
     reason = "the external_id is known with another email; change_email is the verb that changes it"
+    return decide_other_email(asked, binding, reason, may_change=policy.email_mismatch == "change")
+
+
+def decide_other_email(asked: Identity, binding: Binding, reason: str, *, may_change: bool) -> Decision:
+    """Decide about an external id that has another email than the one given (R6).
+
+    Args:
+        binding: The external id with the email that it has, by the map or as Klaviyo shows it.
+        reason: Why the pair is refused, where it is.
+        may_change: The policy lets this operation change the email first.
+    """
+    if may_change:
+        return Decision("change", asked, "R6", "the email will be changed first", binding=binding)
     return Decision("refuse", asked, "R6", reason, binding=binding)
+
+
+def decide_unknown_id(external_id: str) -> Decision:
+    """Decide about an external id alone of which neither the map nor Klaviyo knows an email (R9)."""
+    reason = "neither the map nor Klaviyo knows an email of this external_id; give the email too"
+    return Decision("refuse", Identity(external_id, None), "R9", reason)
 
 
 def _stale_pair(by_id: Binding | None, by_email: Binding | None, found: Found, policy: Policy) -> Binding | None:

@@ -40,8 +40,8 @@ def taken_error(wanted: Binding, other: Profile) -> errors.IdentityError:
     # The other profile may have several of them; the error names one, so that the caller has one thing to do next.
     common = {"external_id": other.external_id, "email": email_of(other)}
     if has_email(other, wanted.email):
-        whose = "another customer's" if other.external_id is not None else "on another profile"
-        return errors.EmailTakenError(f"the new email is {whose}", profile_id=other.id, **common)
+        holder = "another customer's" if other.external_id is not None else "on another profile"
+        return errors.EmailTakenError(f"the new email is {holder}", profile_id=other.id, **common)
     if wanted.external_id is not None and other.external_id == wanted.external_id:
         return errors.ExternalIdMismatchError(
             "the new external_id is on another profile", current_external_id=other.external_id, **common
@@ -65,6 +65,7 @@ def unexplained_conflict(
         response: The 409; None if the conflict was found without one.
         identifier: The kind of the identifier that was sent, if only one was.
     """
+    # The caller gets what Klaviyo said about the refusal, where there was one.
     cause = None if response is None else error_from(response, outcome="not_applied")
     return errors.ProfileConflictError(
         "Klaviyo reports that an identifier is another profile's, and no profile that can be read shows it",
@@ -83,12 +84,14 @@ def unexplained_conflict(
 def ambiguity_error(
     message: str, external_id: str | None, email: str | None, profiles: list[Profile]
 ) -> errors.AmbiguousIdentityError:
+    """Return the error for several profiles that answer to one customer's identifiers."""
+    # In the order read, and each once: the profile that shows both identifiers is in both lists of the caller.
     ids = tuple(dict.fromkeys(profile.id for profile in profiles))
     return errors.AmbiguousIdentityError(message, profile_ids=ids, external_id=external_id, email=email)
 
 
 def drift_error(binding: Binding, profile: Profile, message: str) -> errors.IdentityDriftError:
-    """Return the error that shows what the map has and what Klaviyo shows instead."""
+    """Return the error that carries what the map has and what Klaviyo shows instead (R15)."""
     return errors.IdentityDriftError(
         message,
         profile_id=profile.id,

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from safeklaviyo import errors
+from safeklaviyo._rules.claims import decide_other_email
 from safeklaviyo._rules.conflicts import ambiguity_error
-from safeklaviyo._rules.shown import email_of, has_email
+from safeklaviyo._rules.shown import differences, email_of, has_email
+from safeklaviyo.identity import Identity, Kind
+from safeklaviyo.models import Binding, Decision, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from safeklaviyo.models import Binding, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,12 @@ class ContactStep:
             ``"bind"``: the profile is the customer's as it stands;
             ``"identify"``: the profile has the email and lacks the external id;
             ``"address"``: the profile has the external id and lacks the email;
-            ``"create"``: there is no profile.
+            ``"create"``: there is no profile;
+            ``"mismatch"``: the profile has the external id and another email, so nothing is written (R6).
         profile: The profile concerned; None for ``"create"``.
     """
 
-    kind: Literal["bind", "identify", "address", "create"]
+    kind: Literal["bind", "identify", "address", "create", "mismatch"]
     profile: Profile | None = None
 
 
@@ -45,17 +47,16 @@ def contact_step(external_id: str | None, email: str, profiles: Iterable[Profile
 
     Raises:
         ExternalIdMismatchError: The email is on another customer's profile (R7).
-        EmailMismatchError: The external id has another address in Klaviyo (R6).
         AmbiguousIdentityError: Several profiles answer.
     """
-    known = tuple(profiles)
-    addressed = [profile for profile in known if has_email(profile, email)]
+    read = tuple(profiles)
+    addressed = [profile for profile in read if has_email(profile, email)]
     # R12: for an email alone, the one profile with that email is the customer's, with or without an external id.
     if external_id is None:
         if len(addressed) > 1:
             raise ambiguity_error("several profiles have this email", None, email, addressed)
         return ContactStep("bind", addressed[0]) if addressed else ContactStep("create")
-    identified = [profile for profile in known if profile.external_id == external_id]
+    identified = [profile for profile in read if profile.external_id == external_id]
     # A profile that has both identifiers is the customer's, even if other profiles have one of them.
     both = [profile for profile in addressed if profile.external_id == external_id]
     if len(both) == 1:
@@ -72,7 +73,7 @@ def _step_apart(
     external_id: str, email: str, addressed: Profile | None = None, *, identified: list[Profile]
 ) -> ContactStep:
     """Decide where no profile has both identifiers and at most one has each."""
-    # The two refusals come first: a profile that shows another value belongs to another customer (P3, F-4).
+    # These two come first: a profile that shows another value is not to be overwritten (P3, F-4).
     if addressed is not None and addressed.external_id is not None:
         raise errors.ExternalIdMismatchError(
             "the email belongs to a profile with another external_id",
@@ -82,13 +83,7 @@ def _step_apart(
             rule="R7",
         )
     if identified and identified[0].email is not None:
-        raise errors.EmailMismatchError(
-            "the external_id belongs to a profile with another email; change_email is the verb that changes it",
-            current_email=email_of(identified[0]),
-            external_id=external_id,
-            email=email,
-            rule="R6",
-        )
+        return ContactStep("mismatch", identified[0])
     # Two halves of one customer. Only a merge can join them, and a merge cannot be undone: the caller decides.
     if identified and addressed is not None:
         raise ambiguity_error(
@@ -102,23 +97,30 @@ def _step_apart(
     return ContactStep("create") if addressed is None else ContactStep("identify", addressed)
 
 
-def owner_of_external_id(external_id: str, profiles: Iterable[Profile]) -> Profile:
-    """Return the one profile with this external id and an email (R9).
+def decide_mismatch(asked: Identity, profile: Profile, *, may_change: bool) -> Decision:
+    """Decide about an external id that has another email in Klaviyo than the one given (R6).
+
+    Args:
+        may_change: The operation changes the email first, where the policy says so. One that only reads does not.
+    """
+    shown = Binding(profile.external_id, email_of(profile), profile.id)
+    reason = "the external_id belongs to a profile with another email; change_email is the verb that changes it"
+    return decide_other_email(asked, shown, reason, may_change=may_change)
+
+
+def owner_of_external_id(external_id: str, profiles: Iterable[Profile]) -> Profile | None:
+    """Return the one profile with this external id and an email (R9); None where there is none.
 
     Raises:
-        IdOnlyError: There is none, or it has no email.
         AmbiguousIdentityError: There are several.
     """
     # Klaviyo's search may lag, so what was found is compared with what was asked for.
     owners = [profile for profile in profiles if profile.external_id == external_id]
     if len(owners) > 1:
         raise ambiguity_error("several profiles have this external_id", external_id, None, owners)
+    # A profile without an email cannot be named afterwards: an id alone, sent to Klaviyo, makes a duplicate (P1).
     if not owners or email_of(owners[0]) is None:
-        raise errors.IdOnlyError(
-            "neither the map nor Klaviyo knows an email of this external_id; give the email too",
-            external_id=external_id,
-            rule="R9",
-        )
+        return None
     return owners[0]
 
 
@@ -136,8 +138,9 @@ def compare(binding: Binding, profile: Profile) -> Agreement:
         ``"contradicts"``: the profile shows another email or another external id.
     """
     # The email first: a profile with another email says nothing about a guest's external id.
-    if not has_email(profile, binding.email):
+    differing = differences(binding, profile)
+    if Kind.EMAIL in differing:
         return "contradicts"
-    if profile.external_id != binding.external_id:
+    if Kind.EXTERNAL_ID in differing:
         return "gained_external_id" if binding.external_id is None else "contradicts"
     return "same" if profile.id == binding.profile_id else "moved"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from safeklaviyo._rules.shown import email_of
+from safeklaviyo.errors import AmbiguousIdentityError
 from safeklaviyo.models import MergePlan
 
 if TYPE_CHECKING:
@@ -44,13 +46,35 @@ def planned_merge(
     )
 
 
+def merge_refusal(plan: MergePlan, source: Profile, *, may_suppress: bool) -> AmbiguousIdentityError | None:
+    """Return the error for a merge that is not allowed; None if it is.
+
+    Args:
+        may_suppress: The destination may become suppressed by the merge.
+    """
+    reasons = list(plan.obstacles)
+    # What is not known is refused as well: a consent that a merge has cost cannot be given back.
+    if plan.suppresses is None and not may_suppress:
+        reasons.append("Klaviyo does not say whether the consent of either would be lost")
+    elif plan.suppresses and not may_suppress:
+        reasons.append("the destination would become suppressed, as the source is; allow_suppressed=True accepts that")
+    if not reasons:
+        return None
+    return AmbiguousIdentityError(
+        f"the profiles were not merged: {reasons[0]}",
+        profile_ids=(plan.source_id, plan.into_id),
+        external_id=source.external_id,
+        email=email_of(source),
+    )
+
+
 def is_unreachable(profile: Profile) -> bool | None:
     """Tell whether a profile is suppressed or unsubscribed; None where Klaviyo does not say."""
     marketing = _fields(_fields(profile.subscriptions).get("email")).get("marketing")
-    told = _fields(marketing)
-    if "consent" not in told and "suppression" not in told:
+    consent = _fields(marketing)
+    if "consent" not in consent and "suppression" not in consent:
         return None
-    return bool(told.get("suppression")) or told.get("consent") in _GONE
+    return bool(consent.get("suppression")) or consent.get("consent") in _GONE
 
 
 def _obstacles(source: Profile, into: Profile, source_owner: Binding | None, owner: Binding | None) -> Iterator[str]:

@@ -109,6 +109,25 @@ class TestTheMapMeanwhile:
         assert "changed" == k.change_email(NEW, external_id="ann-1", old_email=OLD).status
         assert ({("ann-1", NEW)}, NEW, 0) == (pairs(simulator), bound(k, external_id="ann-1").email, leases(store))
 
+    def test_a_binding_that_keeps_changing_is_decided_again(self, client, simulator):
+        """P4: where other calls write the binding twice while a change is written down, it is decided again."""
+        store = Troubled(simulator)
+        k = client(store=store)
+        k.identify(**ANN)
+        checks = [1, 2]
+
+        def check() -> None:
+            checks.pop()
+            current = store.find(ACCOUNT, (Identifier(Kind.EMAIL, OLD),)).current(Kind.EMAIL)
+            assert current is not None
+            store.bind(ACCOUNT, Change(current))
+            if checks:
+                store.before["bind"] = check
+
+        store.before["bind"] = check
+        assert "changed" == k.change_email(NEW, external_id="ann-1").status
+        assert ([], {("ann-1", NEW)}, 0) == (checks, pairs(simulator), leases(store))
+
     def test_an_address_that_the_map_has_given_away_is_drift(self, client, simulator):
         """P3, P7: an address that the map gives to somebody else by then stays theirs, and the error says "applied"."""
         store = Troubled(simulator)

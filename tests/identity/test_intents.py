@@ -16,7 +16,7 @@ from support.flows import (
     MergeIntent,
     RepairIntent,
     decode,
-    known,
+    required,
 )
 from support.scenes import ANN, expire, hold, leases, pairs, rejected
 
@@ -232,9 +232,9 @@ class TestWhatIsNotCarriedOut:
 class TestWhatIsKnown:
     def test_what_is_there_is_returned(self):
         """A value that was made sure of is passed on as it is."""
-        assert "P1" == known("P1")
+        assert "P1" == required("P1")
 
     def test_what_is_missing_ends_the_call(self):
         """Nothing is named "None" in a request."""
         with pytest.raises(AssertionError, match="made sure of is missing"):
-            known(None)
+            required(None)

@@ -8,11 +8,13 @@ import pytest
 
 from safeklaviyo import (
     AuthenticationError,
+    EmailMismatchError,
     EmailTakenError,
     ErasedError,
     IdentityDriftError,
     NoResponseError,
     NotFoundError,
+    Policy,
     RateLimitError,
     RetryPolicy,
     ServerError,
@@ -246,6 +248,33 @@ class TestRecover:
         result = k.identify({"plan": "gold"}, external_id="c-1")
         assert (profile_id, "c-1@shop.test", 0) == (result.profile_id, result.identity.email, leases(store))
         assert [] == k.recover()
+
+    def test_h2_a_first_contact_repairs_the_former_owner_first(self, client, simulator, store):
+        """H2: an interrupted first contact whose address was put back onto its former owner's profile is completed."""
+        k = client()
+        k.identify(**ANN)
+        k.change_email("ann@new.test", external_id="ann-1")
+        edit(simulator, simulator.profiles[0].id, email=OLD)
+        names = (Identifier(Kind.EXTERNAL_ID, "eve-3"), Identifier(Kind.EMAIL, OLD))
+        hold(store, *names, intent=f'{{"verb": "contact", "external_id": "eve-3", "email": "{OLD}"}}', ttl=1)
+        expire(simulator)
+        assert ["completed"] == [each.status for each in k.recover()]
+        assert ({("ann-1", "ann@new.test"), ("eve-3", OLD)}, 0) == (pairs(simulator), leases(store))
+
+    def test_r6_a_first_contact_whose_id_got_another_address_is_closed(self, client, simulator, store):
+        """R6: an interrupted first contact fails if Klaviyo shows another address of the id."""
+        intent = '{"verb": "contact", "external_id": "eve-3", "email": "eve@shop.test"}'
+        hold(store, Identifier(Kind.EXTERNAL_ID, "eve-3"), intent=intent, ttl=1)
+        simulator.add_profile(external_id="eve-3", email="eve@new.test")
+        expire(simulator)
+        (recovery,) = client(policy=Policy(email_mismatch="change")).recover()
+        assert ("failed", EmailMismatchError, "R6", "eve@new.test") == (
+            recovery.status,
+            type(recovery.error),
+            recovery.error.rule,
+            recovery.error.current_email,
+        )
+        assert ({("eve-3", "eve@new.test")}, 0) == (pairs(simulator), leases(store))
 
     def test_what_was_done_before_it_was_closed_is_seen(self, client, open_client, simulator, store):
         """The map is checked against the profile after an intent was closed: a late write is not the truth."""

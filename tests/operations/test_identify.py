@@ -132,6 +132,41 @@ def test_r6_the_policy_changes_no_email_that_klaviyo_alone_contradicts(client, s
     assert (theirs.id, {("ann-1", NEW)}) == (result.profile_id, pairs(simulator))
 
 
+def test_r6_explain_says_that_the_email_would_be_changed(client, known, simulator):
+    """R6: with ``email_mismatch="change"`` `explain` shows the change as an action of its own, and sends nothing."""
+    k = client(policy=Policy(email_mismatch="change"))
+    decision = k.explain(external_id="ann-1", email=NEW)
+    assert ("change", "R6", False, []) == (decision.action, decision.rule, decision.rewritten, simulator.journal)
+    k.identify(external_id="ann-1", email=NEW)
+    assert "send" == k.explain(external_id="ann-1", email=NEW).action
+
+
+@pytest.mark.parametrize(
+    "write", [lambda k, **who: k.identify({"tier": "gold"}, **who), lambda k, **who: k.track("Ordered", **who)],
+    ids=["identify", "track"],
+)  # fmt: skip
+@pytest.mark.usefixtures("known")
+def test_r6_an_email_is_changed_once(client, simulator, open_client, store, write):
+    """R6: where another program gives the id yet another email, the call stops rather than change it again."""
+    k, other = client(policy=Policy(email_mismatch="change")), open_client(simulator, store)
+
+    def change() -> None:
+        other.change_email("third@shop.test", external_id="ann-1")
+        other.bindings.release_email(NEW)
+
+    # The fourth search is the one that waits for the change to become visible: the map has it by then.
+    meanwhile(simulator, "get_profiles", change, turn=4)
+    error = rejected(write, k, external_id="ann-1", email=NEW)
+    assert "change_email is the verb" in str(error)
+    assert (EmailMismatchError, "R6", "third@shop.test", "not_applied") == (
+        type(error),
+        error.rule,
+        error.current_email,
+        error.outcome,
+    )
+    assert {("ann-1", "third@shop.test"), ("bob-2", "bob@shop.test")} == pairs(simulator)
+
+
 @pytest.mark.parametrize(
     ("rule", "who"),
     [

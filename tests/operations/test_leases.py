@@ -6,7 +6,15 @@ import logging
 
 import pytest
 
-from safeklaviyo import EmailTakenError, LeaseHeldError, Policy, RetryPolicy, ServerError, StoreIncompatibleError
+from safeklaviyo import (
+    EmailMismatchError,
+    EmailTakenError,
+    LeaseHeldError,
+    Policy,
+    RetryPolicy,
+    ServerError,
+    StoreIncompatibleError,
+)
 from safeklaviyo.identity import Identifier, Kind
 from support.scenes import (
     ACCOUNT,
@@ -258,6 +266,32 @@ def test_h4_a_slow_first_contact_is_fenced(client, simulator, store, open_client
     meanwhile(simulator, "get_profiles", overtake)
     assert not client().identify({"tier": "second"}, **ANN).created
     assert ({"tier": "second"}, 1, 0) == (simulator.profiles[0].properties, len(simulator.profiles), leases(store))
+
+
+def test_h4_a_slow_look_refuses_nothing(client, simulator, open_client):
+    """H4, R6: what a first contact has read before it lost its lease is out of date, and is no reason to refuse."""
+    theirs = simulator.add_profile(external_id="ann-1", email=NEW)
+    store = Troubled(simulator)
+    other = open_client(simulator, store)
+
+    def overtake() -> None:
+        expire(simulator)
+        edit(simulator, theirs.id, email=OLD)
+        other.identify(**ANN)
+
+    store.before["renew"] = overtake
+    result = client(store=store).identify({"tier": "gold"}, **ANN)
+    assert (theirs.id, OLD, 0) == (result.profile_id, result.identity.email, leases(store))
+
+
+@pytest.mark.parametrize("failing", ["renew", "release"])
+def test_p6_r6_a_refusal_survives_a_store_that_fails(client, simulator, failing):
+    """P6, R6: where the map cannot take the lease back, the call is refused all the same, and nothing is written."""
+    simulator.add_profile(external_id="ann-1", email=NEW)
+    store = Troubled(simulator)
+    store.failing = {failing}
+    error = rejected(client(store=store).identify, **ANN)
+    assert (EmailMismatchError, NEW, []) == (type(error), error.current_email, writes(simulator))
 
 
 @pytest.mark.parametrize("orphan", [{}, {"email": OLD}, {"external_id": "ann-1"}])

@@ -168,6 +168,15 @@ def test_p7_an_answer_that_is_no_1_is_an_error(legacy, simulator, store, *, body
     assert ({("ann-1", OLD)}, 0) == (pairs(simulator), leases(store))
 
 
+def test_p7_a_0_to_a_repeat_leaves_the_first_attempt_in_doubt(legacy, simulator):
+    """P7: where the first attempt got no answer, the ``0`` to its repeat does not say that nothing was done."""
+    legacy.identify(**ANN)
+    simulator.fail_next("identify")
+    simulator.fail_next("identify", status=200, body="0")
+    error = rejected(legacy.identify, {"plan": "gold"}, **ANN)
+    assert (BadRequestError, "unknown") == (type(error), error.outcome)
+
+
 def test_p6_a_404_that_is_no_search_result_is_not_nobody(legacy, client, simulator):
     """P6, F-3: a proxy's 404 page does not say that nobody has the address."""
     simulator.fail_next("search_people", status=404, body="<html>not here</html>", times=9)

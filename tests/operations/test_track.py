@@ -211,6 +211,13 @@ def test_r6_the_policy_may_change_the_email_before_the_event(known, client, simu
     assert NEW == person_in(writes(simulator)[-1])["email"]
 
 
+def test_r6_the_policy_changes_an_email_that_klaviyo_alone_shows(client, simulator):
+    """R6: an id that only Klaviyo knows, with another email, gets the new one before the event."""
+    theirs = simulator.add_profile(external_id="eve-3", email="eve@shop.test")
+    result = client(policy=Policy(email_mismatch="change")).track("Ordered", external_id="eve-3", email=NEW)
+    assert (theirs.id, {("eve-3", NEW)}) == (result.profile_id, pairs(simulator))
+
+
 def test_r6_a_change_before_the_event_is_not_the_event(known, client, simulator):
     """P7: where the address was changed and the event refused, the error says that the event was not applied."""
     simulator.fail_next("create_event", status=400)

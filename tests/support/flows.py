@@ -5,7 +5,6 @@ from types import SimpleNamespace
 from safeklaviyo._api.messages import Endpoint, Repeat, Request, Response
 from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep, StartDeadline
 from safeklaviyo._flows.call import Call, LeaseLostError, Setup, Shared
-from safeklaviyo._flows.known import known
 from safeklaviyo._flows.leased.intents import (
     ChangeIntent,
     ContactIntent,
@@ -15,6 +14,7 @@ from safeklaviyo._flows.leased.intents import (
     RepairIntent,
     decode,
 )
+from safeklaviyo._flows.required import required
 from safeklaviyo._flows.verbs import (
     bindings,
     change_email,
@@ -101,8 +101,8 @@ __all__ = [
     "StartDeadline",
     "StoreEffect",
     "decode",
-    "known",
     "may_repeat",
     "operations",
+    "required",
     "transmit",
 ]

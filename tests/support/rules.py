@@ -1,6 +1,6 @@
 """What is decided about a claim: by what the map knows (the rules), and by what Klaviyo's answers prove."""
 
-from safeklaviyo._rules.claims import claim_from, decide, refusal, still_resolves
+from safeklaviyo._rules.claims import claim_from, decide, decide_unknown_id, refusal, still_resolves
 from safeklaviyo._rules.conflicts import (
     ambiguity_error,
     drift_error,
@@ -8,8 +8,8 @@ from safeklaviyo._rules.conflicts import (
     taken_error,
     unexplained_conflict,
 )
-from safeklaviyo._rules.evidence import ContactStep, compare, contact_step, owner_of_external_id
-from safeklaviyo._rules.shown import email_of, has_email
+from safeklaviyo._rules.evidence import ContactStep, compare, contact_step, decide_mismatch, owner_of_external_id
+from safeklaviyo._rules.shown import differences, email_of, has_email
 
 __all__ = [
     "ContactStep",
@@ -18,6 +18,9 @@ __all__ = [
     "compare",
     "contact_step",
     "decide",
+    "decide_mismatch",
+    "decide_unknown_id",
+    "differences",
     "drift_error",
     "email_of",
     "has_email",

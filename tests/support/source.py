@@ -19,17 +19,23 @@ PUBLIC = {
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
 ABSENCE = "_flows/identity/absence.py"
+BINDING = "_flows/binding.py"
 CALL = "_flows/call.py"
 CHANGE = "_flows/leased/change_identifiers.py"
+CONFIG = "_runtime/config.py"
 CONTACT = "_flows/leased/first_contact.py"
 ERASE = "_flows/verbs/erase.py"
 ERASING = "_flows/leased/erase.py"
 INTENTS = "_flows/leased/intents.py"
 MERGE = "_flows/leased/merge.py"
+PERSON = "_flows/verbs/person.py"
 PHONE = "_flows/identity/phones.py"
 READING = "_flows/identity/reads.py"
-SETTLE = "_flows/leased/leases.py"
+LEASES = "_flows/leased/leases.py"
+TAKEN = "_flows/leased/taken_identifiers.py"
 SUPERSEDED = "_flows/leased/superseded.py"
+WAITING = "_flows/waiting.py"
+WRITES = "_flows/writes.py"
 TRACK = "_flows/verbs/track.py"
 ANSWERS = "_api/responses.py"
 DIALECTS = "_api/dialects.py"
@@ -55,6 +61,8 @@ WIRE = "_api/profiles.py"
 WIRE_LEGACY = "_api/legacy.py"
 REQUESTS = {"_api/accounts.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
 """The modules that make requests."""
+NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
+"""The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
 
 ROOMS = (
     ("cli",),

@@ -12,7 +12,7 @@ from safeklaviyo._input import events, properties, values
 from safeklaviyo._input.events import MAX_EVENT_PROPERTIES, Event
 from safeklaviyo._input.findings import Findings
 from safeklaviyo._input.phones import phone_number_from
-from safeklaviyo._input.properties import NOBODY, NOTHING, GivenIdentifiers, Person
+from safeklaviyo._input.properties import NO_IDENTIFIERS, NOTHING, GivenIdentifiers, Person
 from safeklaviyo._input.reserved_keys import (
     ATTRIBUTES,
     IDENTIFIERS,
@@ -87,8 +87,8 @@ __all__ = [
     "MAX_ITEMS",
     "MAX_TEXT_BYTES",
     "MIN_INT",
-    "NOBODY",
     "NOTHING",
+    "NO_IDENTIFIERS",
     "Event",
     "Findings",
     "GivenIdentifiers",

@@ -18,11 +18,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.identity.reads import not_visible, search
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.policy import DAY
 from safeklaviyo.stores.base import Change
-from safeklaviyo.stores.calls import Bind, Find, Recall, Remember
+from safeklaviyo.stores.calls import Find, Recall, Remember
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
@@ -44,18 +45,20 @@ def confirm_gone(
     Raises:
         ProfileNotVisibleError: Nothing can be concluded yet; `retry_after` says when the next look can conclude.
     """
+    # Step 1: a profile that was seen less than `Policy.lag` ago is only not visible yet.
     found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, profile_id),))
     binding = found.current(Kind.PROFILE_ID)
     checked_at = None if binding is None else binding.verified_at
     if checked_at is not None and 0 <= found.now - checked_at < call.policy.lag:
-        # This library wrote or read the profile a moment ago: the reads of Klaviyo lag.
         raise not_visible(retry_after=call.policy.lag - (found.now - checked_at))
+    # Step 2: the first 404 only sets the mark, and the second one must come `Policy.lag` later (H36).
     marked_at = yield from _marked_at(call, profile_id, binding, found.now)
     if marked_at is None:
         yield from _mark(call, profile_id, binding, found.now)
         raise not_visible(retry_after=call.policy.lag)
     if found.now - marked_at < call.policy.lag:
         raise not_visible(retry_after=call.policy.lag - (found.now - marked_at))
+    # Step 3: the search has the last word. A profile that it still shows is not gone (H37).
     names = ((Kind.EXTERNAL_ID, external_id), (Kind.EMAIL, email))
     for kind, value in names:
         if value is not None and profile_id in (yield from search(call, kind, value)):
@@ -77,10 +80,9 @@ def _marked_at(call: Call, profile_id: str, binding: Binding | None, now: float)
 def _mark(call: Call, profile_id: str, binding: Binding | None, now: float) -> Flow[None]:
     if binding is not None:
         unchecked = Change(replace(binding, verified_at=None), verified=False)
-        outcome = yield from Bind(call.account, unchecked)
-        if outcome.status != "bound":
+        binding = yield from bind(call, unchecked)
+        if binding is None:
             return  # another call has changed the binding: what it knows is newer than this 404
-        binding = outcome.binding
     yield from Remember(call.account, _note(profile_id), f"{now!r} {_version(binding)}")
 
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.identity.absence import confirm_gone
 from safeklaviyo._flows.identity.reads import former_kinds, read_profile, was_put_back
-from safeklaviyo._flows.known import known
 from safeklaviyo._flows.leased.leases import repair_profile, wait_or_finish
+from safeklaviyo._flows.required import required
 from safeklaviyo._rules.conflicts import drift_error
 from safeklaviyo._rules.evidence import compare
 from safeklaviyo._rules.shown import email_of
 from safeklaviyo.errors import StoreError
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.stores.base import Change, JournalEntry
-from safeklaviyo.stores.calls import Bind, Find
+from safeklaviyo.stores.calls import Find
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 def refresh(call: Call, binding: Binding) -> Flow[None]:
     """Read a binding's profile and write down what it shows (R16); afterwards the claim has to be decided again."""
-    profile = yield from read_profile(call, known(binding.profile_id))
+    profile = yield from read_profile(call, required(binding.profile_id))
     if profile is None:
         yield from forget_profile(call, binding)
     else:
@@ -43,9 +44,9 @@ def forget_profile(call: Call, binding: Binding) -> Flow[None]:
     Raises:
         ProfileNotVisibleError: Klaviyo has just answered 404, and that is not yet evidence enough.
     """
-    profile_id = known(binding.profile_id)
+    profile_id = required(binding.profile_id)
     yield from confirm_gone(call, profile_id, external_id=binding.external_id, email=binding.email)
-    yield from Bind(call.account, Change(replace(binding, profile_id=None), verified=False))
+    yield from bind(call, Change(replace(binding, profile_id=None), verified=False))
 
 
 def check_drift(call: Call, binding: Binding, profile: Profile, *, due: bool = False) -> Flow[Binding]:
@@ -60,7 +61,7 @@ def check_drift(call: Call, binding: Binding, profile: Profile, *, due: bool = F
     verdict = compare(binding, profile)
     if verdict == "same":
         if due:
-            yield from Bind(call.account, Change(binding))
+            yield from bind(call, Change(binding))
         return binding
     # They differ. Before that is called drift, both are read again: another call may have changed them (H7).
     current, seen = yield from _latest(call, binding, profile)
@@ -128,10 +129,19 @@ def _contradicted(call: Call, binding: Binding, profile: Profile) -> Flow[Bindin
 def _learn(
     call: Call, binding: Binding, learnt: Binding, profile: Profile, journal: JournalEntry | None
 ) -> Flow[Binding]:
-    outcome = yield from Bind(call.account, Change(learnt, journal=journal))
-    if outcome.status == "conflict":
+    """Write what a profile shows into the map.
+
+    Returns:
+        The binding as it is then; the one given if another call was quicker.
+
+    Raises:
+        IdentityDriftError: Another customer has one of the identifiers in the map.
+    """
+
+    def refuse(_in_the_way: Binding) -> None:
         raise drift_error(binding, profile, "what Klaviyo shows is another customer's in the identity map")
-    return outcome.binding if outcome.status == "bound" and outcome.binding is not None else binding
+
+    return (yield from bind(call, Change(learnt, journal=journal), on_conflict=refuse)) or binding
 
 
 def note_quietly(call: Call, change: Change) -> Flow[Binding | None]:
@@ -141,7 +151,6 @@ def note_quietly(call: Call, change: Change) -> Flow[Binding | None]:
         The binding as it is then; None if the change was not written.
     """
     try:
-        outcome = yield from Bind(call.account, change)
+        return (yield from bind(call, change))
     except StoreError:
         return None
-    return outcome.binding if outcome.status == "bound" else None

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from safeklaviyo._api.responses import UnreadableAnswer
 from safeklaviyo._flows.call import MISSING, Call, send
+from safeklaviyo._flows.required import required
+from safeklaviyo._rules.claims import refusal
 from safeklaviyo._rules.conflicts import ambiguity_error
-from safeklaviyo._rules.evidence import contact_step
-from safeklaviyo._rules.shown import email_of, has_email
+from safeklaviyo._rules.evidence import contact_step, decide_mismatch
+from safeklaviyo._rules.shown import differences, email_of, has_email
 from safeklaviyo.errors import NoResponseError, ProfileNotVisibleError
 from safeklaviyo.identity import Identifier, Identity, Kind, shown_domain
 from safeklaviyo.models import Binding, Profile
@@ -72,8 +74,8 @@ def read_answer(call: Call, response: Response) -> Profile | None:
 
 
 def search(call: Call, kind: Kind, value: str) -> Flow[tuple[str, ...]]:
-    """Ask Klaviyo's search who has an identifier; it may lag behind."""
-    response = yield from send(call, call.dialect.search(kind, value), accept=call.dialect.nobody)
+    """Return the ids of the profiles that Klaviyo's search shows for an identifier. The search may lag behind."""
+    response = yield from send(call, call.dialect.search(kind, value), accept=call.dialect.empty_search_statuses)
     return understood(call.dialect.read_search, response)
 
 
@@ -100,7 +102,8 @@ def gather(
         for value in dict.fromkeys(values):
             for spelling in () if value is None else spellings(kind, value):
                 found.update((yield from search(call, kind, spelling)))
-    # Step 2: read each profile by its id. What the search says about it may be out of date (H7).
+    # Step 2: read each profile by its id. What the search says about it may be out of date (H7). Profiles that the
+    # caller names in `also` are read too: the search may not show them yet.
     evidence = Evidence()
     for profile_id in dict.fromkeys((*also, *sorted(found))):
         profile = None if profile_id is None else (yield from read_profile(call, profile_id))
@@ -122,7 +125,7 @@ def not_visible(*, retry_after: float | None = None) -> ProfileNotVisibleError:
     )
 
 
-def tied(call: Call, binding: Binding) -> Flow[Binding]:
+def with_profile_id(call: Call, binding: Binding) -> Flow[Binding]:
     """Return a binding with its profile's id, looked up in Klaviyo where the map does not know it.
 
     A binding that was imported has no profile id, although its customer may have a profile. Only Klaviyo can say that
@@ -145,7 +148,10 @@ def only_profile(asked: Identity, profiles: list[Profile]) -> Profile | None:
         IdentityError: Several answer, or one that is another customer's too.
     """
     if asked.email is not None:
-        return contact_step(asked.external_id, asked.email, profiles).profile
+        step = contact_step(asked.external_id, asked.email, profiles)
+        if step.kind == "mismatch":
+            raise refusal(decide_mismatch(asked, required(step.profile), may_change=False))
+        return step.profile
     owners = [profile for profile in profiles if profile.external_id == asked.external_id]
     if len(owners) > 1:
         raise ambiguity_error("several profiles have this external_id", asked.external_id, None, owners)
@@ -167,6 +173,7 @@ def owner_in_map(call: Call, profile: Profile, email: str | None) -> Flow[tuple[
     reports that the address is taken.
     """
     wanted = [Identifier(Kind.PROFILE_ID, profile.id)]
+    # A former address counts only where the profile shows it: the same customer may have left many behind.
     if email is not None and has_email(profile, email):
         wanted.append(Identifier(Kind.EMAIL, email))
     found = yield from Find(call.account, tuple(wanted))
@@ -177,8 +184,9 @@ def owner_in_map(call: Call, profile: Profile, email: str | None) -> Flow[tuple[
 def former_kinds(call: Call, binding: Binding, profile: Profile) -> Flow[set[Kind]]:
     """Return the kinds of identifier of which a profile shows a former one of this customer."""
     shown = {Kind.EMAIL: email_of(profile), Kind.EXTERNAL_ID: profile.external_id}
-    current = {Kind.EMAIL: binding.email, Kind.EXTERNAL_ID: binding.external_id}
-    names = tuple(Identifier(kind, value) for kind, value in shown.items() if value not in (None, current[kind]))
+    differing = ((kind, shown[kind]) for kind in differences(binding, profile))
+    names = tuple(Identifier(kind, value) for kind, value in differing if value is not None)
+    # Without a difference the map is not asked: this is the usual case, and a look costs a round trip.
     if not names:
         return set()
     found = yield from Find(call.account, names)
@@ -192,6 +200,5 @@ def former_kinds(call: Call, binding: Binding, profile: Profile) -> Flow[set[Kin
 def was_put_back(call: Call, binding: Binding, profile: Profile) -> Flow[bool]:
     """Tell whether each identifier in which the profile differs from the map is a former one of the same customer."""
     former = yield from former_kinds(call, binding, profile)
-    is_email_known = has_email(profile, binding.email) or Kind.EMAIL in former
-    is_id_known = profile.external_id == binding.external_id or Kind.EXTERNAL_ID in former
-    return bool(former) and is_email_known and is_id_known
+    # More than former identifiers: another program has changed the profile, and that is not to be undone.
+    return bool(former) and differences(binding, profile).keys() <= former

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 _SET = "1"
 
 
-def bury(call: Call, identifiers: Iterable[Identifier]) -> Flow[None]:
+def set_tombstones(call: Call, identifiers: Iterable[Identifier]) -> Flow[None]:
     """Set a tombstone for each identifier."""
     for identifier in identifiers:
         yield from Remember(call.account, _name(call, identifier), _SET)
 
 
-def lift(call: Call, identifier: Identifier) -> Flow[bool]:
-    """Take the tombstone of an identifier away; False if there is none."""
+def remove_tombstone(call: Call, identifier: Identifier) -> Flow[bool]:
+    """Remove the tombstone of an identifier; False if there is none."""
     name = _name(call, identifier)
     is_set = (yield from Recall(call.account, name)) is not None
     if is_set:
@@ -43,6 +43,7 @@ def refuse_erased(call: Call, claim: Claim) -> Flow[None]:
     Raises:
         ErasedError: The email, or an external id alone, has a tombstone.
     """
+    # The last identifier of a claim is its email, where it has one.
     for identifier in claim.identifiers()[-1:]:
         if (yield from Recall(call.account, _name(call, identifier))) is not None:
             raise ErasedError(
@@ -53,5 +54,6 @@ def refuse_erased(call: Call, claim: Claim) -> Flow[None]:
 
 
 def _name(call: Call, identifier: Identifier) -> str:
-    told = f"{identifier.kind.value}:{identifier.value}".encode()
-    return "erased:" + new(f"safeklaviyo:{call.account}".encode(), told, sha256).hexdigest()
+    # Keyed by the account, so that the same address has different tombstones in two maps.
+    identity = f"{identifier.kind.value}:{identifier.value}".encode()
+    return "erased:" + new(f"safeklaviyo:{call.account}".encode(), identity, sha256).hexdigest()

@@ -1,34 +1,30 @@
 """Changing a customer's identifiers (search, read, decide, PATCH by profile id, check, write down), under a lease.
 
-Every step can be repeated: a process that dies anywhere leaves the intent, and whoever meets it runs the same steps.
-A new identifier that is anybody else's is refused; nothing is written onto a profile that a search or a 409 named.
+Every step can be repeated: a process that dies anywhere leaves the intent, and the next call that finds it runs the
+same steps. A new identifier of another customer is refused; nothing is written onto a profile because a search or a 409
+named it. Read next: `change_task` for what is wanted, `taken_identifiers` for an identifier that another profile shows.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo import errors
 from safeklaviyo._api.responses import duplicate_profile_id, is_success
-from safeklaviyo._flows.call import MISSING, TAKEN_OR_MISSING, Call, LeaseLostError, release, send
+from safeklaviyo._flows.binding import bind
+from safeklaviyo._flows.call import MISSING, TAKEN_OR_MISSING, Call, release, send
 from safeklaviyo._flows.identity.absence import confirm_gone
-from safeklaviyo._flows.identity.reads import (
-    Evidence,
-    former_kinds,
-    gather,
-    not_visible,
-    owner_in_map,
-    read_answer,
-    read_profile,
-)
-from safeklaviyo._flows.leased.change_task import Changed, Task, agrees, difference
-from safeklaviyo._flows.leased.merge import check_plan, plan_merge, request_merge, wait_until_gone
-from safeklaviyo._rules.conflicts import ambiguity_error, drift_error, other_with, taken_error, unexplained_conflict
+from safeklaviyo._flows.identity.reads import Evidence, former_kinds, gather, not_visible, read_answer, read_profile
+from safeklaviyo._flows.leased.change_task import Changed, Task, difference, missing_on
+from safeklaviyo._flows.leased.taken_identifiers import absorbed_guest, make_free, may_be_adopted, refuse_taken
+from safeklaviyo._flows.required import required
+from safeklaviyo._flows.waiting import wait_for_calls_in_flight
+from safeklaviyo._rules.conflicts import ambiguity_error, drift_error, other_with, unexplained_conflict
 from safeklaviyo._rules.shown import has_email
 from safeklaviyo.identity import Identifier, Identity, Kind
 from safeklaviyo.stores.base import Change, JournalEntry
-from safeklaviyo.stores.calls import Bind, Find, Renew
+from safeklaviyo.stores.calls import Find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,65 +33,94 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.leased.intents import ChangeIntent
     from safeklaviyo.models import Binding, Profile
-    from safeklaviyo.stores.base import BindOutcome, Found, Lease
+    from safeklaviyo.stores.base import Found, Lease
 
-_NEXT_LOOK = 1.0
-_MERGES = 10  # requests for one merge that never happens, before the change is given up and blocks nobody
 _NOT_SHOWN = "Klaviyo's answer does not show the identifiers that were sent"
-_TRIES = 4  # the first decision, one with what a conflict showed, one after a merge, one to read an answer back
+_TRIES = 4
+"""The first decision, one with what a conflict showed, one after a merge, one to read an answer back."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One PATCH.
+
+    Attributes:
+        profile: The profile before it.
+        patch: What was sent.
+        response: What Klaviyo answered.
+        answer: The profile after it; None if it was not changed, or cannot be read.
+    """
+
+    profile: Profile | None = None
+    patch: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    response: Response | None = None
+    answer: Profile | None = None
+
+    @property
+    def is_success(self) -> bool:
+        """Whether Klaviyo says that it has carried the PATCH out."""
+        return self.response is not None and is_success(self.response.status)
 
 
 def change_under_lease(call: Call, lease: Lease, intent: ChangeIntent, *, main: bool = False) -> Flow[Changed]:
     """Bring a customer's profile to its new identifiers, write it down, and release the lease.
 
+    Returns:
+        What was concluded; without a binding if everything has to be decided again.
+
     Raises:
-        LeaseLostError: Somebody else took the lease over.
-        EmailTakenError: The new address is anybody else's.
-        ExternalIdMismatchError: The new external id is anybody else's.
-        IdentityDriftError: The profile shows another customer, or an identifier nobody here knows.
+        LeaseLostError: Another call took the lease over.
+        EmailTakenError: The new address is on another profile.
+        ExternalIdMismatchError: The new external id is on another profile.
+        IdentityDriftError: The profile shows another customer, or an identifier that the map does not know.
         ProfileConflictError: Klaviyo refuses, and no profile that can be read says why (R17).
     """
-    changed = Changed()
+    # Step 1: find the customer again. The binding may have changed before this call got its lease.
     found = yield from Find(call.account, tuple(intent.identifiers()))
     binding = _customer(found, intent)
     if binding is None:
         yield from release(call, lease)
-        return changed
+        return Changed()
+    # Step 2: refuse what the map gives to another customer, before Klaviyo is asked.
     wanted = intent.applied_to(binding)
-    _refuse_taken(found, binding, wanted, merges=intent.merges)
-    task = Task(lease, intent, binding, wanted, changed, main)
-    yield from call.setup.in_flight.settle(binding.key, call.setup.attempt)
+    refuse_taken(found, binding, wanted, merges=intent.merges)
+    task = Task(lease, intent, binding, wanted, main)
+    # Step 3: let this process's own calls land. One that names the old address would put it back (H1).
+    yield from wait_for_calls_in_flight(call, binding.key)
+    # Step 4: change the profile, before the map: until the map is written, the intent says what is left to do.
     evidence = yield from _gather(call, task, (intent.profile_id, intent.source_id))
-    profile = yield from _move(call, task, evidence)
-    if changed.put_back is not None:
+    changed = yield from _move(call, task, evidence)
+    if changed.blocked is not None:
         yield from release(call, lease)
-    elif not changed.is_pending:
-        yield from _write_down(call, task, profile)
-    return changed
+    if changed.blocked is not None or changed.is_pending:
+        return changed
+    # Step 5: write it down, and with that release the lease.
+    return replace(changed, binding=(yield from _write_down(call, task, changed)))
 
 
-def _gather(call: Call, task: Task, also: tuple[str | None, ...]) -> Flow[Evidence]:
+def _gather(call: Call, task: Task, also: tuple[str | None, ...], *, merged_id: str | None = None) -> Flow[Evidence]:
+    """Read the profiles that show what the customer has or is to have."""
     now, then = task.binding, task.wanted
-    merged = task.changed.merged_id or (task.intent.source_id if task.intent.asked else None)
     return (
         yield from gather(
             call,
             (now.external_id, then.external_id),
             (now.email, then.email),
             also=(now.profile_id, *also),
-            merged=merged,
+            merged=merged_id or (task.intent.source_id if task.intent.asked else None),
         )
     )
 
 
 def _customer(found: Found, intent: ChangeIntent) -> Binding | None:
-    """Return whose identifiers are to be changed, if they are still the same customer."""
+    """Return the binding of the customer whom the intent means; None if its identifiers are another customer's now."""
     owners = {match.identifier: match.binding for match in found.matches if match.retired_at is None}
     names = (
         (Kind.PROFILE_ID, intent.profile_id),
         (Kind.EXTERNAL_ID, intent.external_id),
         (Kind.EMAIL, intent.email),
     )
+    # The most certain name first. An earlier attempt may have written the new external id down already.
     for kind, value in names:
         if value is not None and (owner := owners.get(Identifier(kind, value))) is not None:
             is_same = intent.external_id is None or owner.external_id in {intent.external_id, intent.new_external_id}
@@ -103,232 +128,147 @@ def _customer(found: Found, intent: ChangeIntent) -> Binding | None:
     return None
 
 
-def _refuse_taken(found: Found, binding: Binding, wanted: Binding, *, merges: bool) -> None:
-    """Refuse a new identifier that the map knows as somebody else's; a guest's address may yet be merged.
+def _move(call: Call, task: Task, evidence: Evidence) -> Flow[Changed]:
+    """Bring the profile to what is wanted.
 
-    Raises:
-        EmailTakenError: The address is.
-        ExternalIdMismatchError: The external id is.
-    """
-    for match in found.matches:
-        owner = match.binding
-        if match.retired_at is not None or owner.key == binding.key:
-            continue
-        is_guest = owner.external_id is None
-        if match.identifier == (Kind.EMAIL, wanted.email) and not (merges and is_guest):
-            raise errors.EmailTakenError(
-                "the new email is another customer's",
-                email=wanted.email,
-                profile_id=owner.profile_id,
-                external_id=owner.external_id,
-            )
-        if match.identifier == (Kind.EXTERNAL_ID, wanted.external_id):
-            raise errors.ExternalIdMismatchError(
-                "the new external_id is another customer's",
-                current_external_id=owner.external_id,
-                external_id=wanted.external_id,
-                email=owner.email,
-            )
-
-
-def _move(call: Call, task: Task, evidence: Evidence) -> Flow[Profile | None]:
-    """Bring the profile to what is wanted; None if it is gone, or if something else has to happen first.
-
-    Where it is gone, the map takes what is wanted, and first contact finds or makes the customer's next profile.
+    Returns:
+        What was concluded. Without a profile in two cases: something else has to happen first; or the profile is gone.
+        Then the map takes what is wanted, and first contact finds or makes the customer's next profile.
 
     Raises:
         ProfileNotVisibleError: Klaviyo does not show the profile now, and that is not evidence enough yet.
     """
-    profile: Profile | None = None
-    response: Response | None = None
-    patch: dict[str, Any] = {}
+    changed, last = Changed(), _Attempt()
     for _ in range(_TRIES):
-        yield from _check_presence(call, task.binding, evidence)
-        profile = _profile_of(task.binding, evidence)
-        if profile is None:
-            _expect(call)
-        else:
-            # All that can refuse comes before a merge, which cannot be undone.
-            patch = yield from difference(call, task, profile)
+        # Step 1: all that can refuse comes before a merge, which cannot be undone.
+        profile = yield from _own_profile(call, task.binding, evidence)
+        patch = {} if profile is None else (yield from difference(call, task, profile))
+        # Step 2: see to a profile that shows what is to be given, before Klaviyo is asked to give it twice.
         other = other_with(task.claimed, profile, evidence.values())
-        if profile is None and (other is None or (yield from _may_be_adopted(call, task, other))):
-            return None
+        if profile is None and (other is None or (yield from may_be_adopted(call, task, other))):
+            return changed
         if other is not None:
-            is_free = yield from _make_free(call, task, profile, other)
-            if not is_free:
-                return None
-            evidence = yield from _gather(call, task, ())
+            changed = yield from make_free(call, task, changed, profile, other)
+            if changed.blocked is not None or changed.is_pending:
+                return changed
+            evidence = yield from _gather(call, task, (), merged_id=changed.merged_id)
             continue
-        assert profile is not None
+        # Step 3: PATCH the profile by its id, and check the answer.
+        profile = required(profile)
         if not patch:
-            return profile
-        response, answer = yield from _patch(call, task, profile, patch)
-        if answer is None:
-            evidence = yield from _gather(call, task, (profile.id, duplicate_profile_id(response)))
-        elif agrees(task, answer):
-            return answer
-        else:
-            evidence = Evidence((answer,))
-    raise _unsettled(task.wanted, profile, response, patch)
+            return replace(changed, profile=profile)
+        last = yield from _patch(call, task, profile, patch)
+        changed = replace(changed, moved=changed.moved or last.is_success)
+        if last.answer is not None and not missing_on(task, last.answer):
+            return replace(changed, profile=last.answer)
+        # Step 4: decide again by what the answer shows, or the profile that a 409 named (R17).
+        evidence = yield from _after(call, task, last, changed)
+    raise _undecided(task.wanted, last)
 
 
-def _unsettled(
-    wanted: Binding, profile: Profile | None, response: Response | None, patch: Mapping[str, Any]
-) -> errors.SafeKlaviyoError:
-    """Return the error for a change that was decided again and again."""
-    status = None if response is None else response.status
-    if profile is not None and status is not None and is_success(status):
-        return drift_error(wanted, profile, _NOT_SHOWN)
-    if status in MISSING:
+def _after(call: Call, task: Task, last: _Attempt, changed: Changed) -> Flow[Evidence]:
+    """Return what to decide by after a PATCH that has not led to what is wanted."""
+    if last.answer is not None:
+        return Evidence((last.answer,))
+    named = None if last.response is None else duplicate_profile_id(last.response)
+    own = None if last.profile is None else last.profile.id
+    return (yield from _gather(call, task, (own, named), merged_id=changed.merged_id))
+
+
+def _undecided(wanted: Binding, last: _Attempt) -> errors.SafeKlaviyoError:
+    """Return the error for a change that was decided as often as allowed, each time with another result."""
+    if last.profile is not None and last.is_success:
+        return drift_error(wanted, last.profile, _NOT_SHOWN)
+    if last.response is not None and last.response.status in MISSING:
         return not_visible()  # a read shows the profile, a write does not
-    (only,) = patch if len(patch) == 1 else (None,)
-    return unexplained_conflict(response, Identity(wanted.external_id, wanted.email), only)
+    (only,) = last.patch if len(last.patch) == 1 else (None,)
+    return unexplained_conflict(last.response, Identity(wanted.external_id, wanted.email), only)
 
 
-def _check_presence(call: Call, binding: Binding, evidence: Evidence) -> Flow[None]:
-    """Make sure that the customer's profile, if Klaviyo does not show it, is gone.
+def _own_profile(call: Call, binding: Binding, evidence: Evidence) -> Flow[Profile | None]:
+    """Return the customer's own profile among those that were read; None if it is gone and has no successor.
 
     Raises:
-        ProfileNotVisibleError: It may be there.
+        ProfileNotVisibleError: Klaviyo does not show the profile now, and that is not evidence enough yet.
+        AmbiguousIdentityError: The profile that the map knows is gone, and several could have taken its place.
+        NotFoundError: There is none, and the dialect cannot create one with certainty; the queued first contact will.
     """
     profile_id = binding.profile_id
+    # A 404 comes first: it may be a lagging read, and a second profile must not be made because of that (H36).
     if profile_id is not None and profile_id in evidence.missing:
         yield from confirm_gone(call, profile_id, external_id=binding.external_id, email=binding.email)
-
-
-def _patch(call: Call, task: Task, profile: Profile, patch: Mapping[str, Any]) -> Flow[tuple[Response, Profile | None]]:
-    """Send a change of a profile.
-
-    Returns:
-        The answer, and what the profile shows: as was sent, or with a former identifier that came between; None if it
-        was not changed, or cannot be read.
-
-    Raises:
-        IdentityDriftError: It shows something else.
-    """
-    request = call.dialect.move(profile.id, **patch)
-    call.touched = profile.id
-    response = yield from send(call, request, main=task.main, accept=TAKEN_OR_MISSING, lease=task.lease)
-    if not is_success(response.status):
-        return response, None
-    task.changed.moved = True
-    answer = read_answer(call, response) or (yield from read_profile(call, profile.id))
-    if answer is not None and not agrees(task, answer):
-        put_back = yield from former_kinds(call, task.binding, answer)
-        if not put_back:
-            raise drift_error(task.wanted, answer, _NOT_SHOWN)
-    return response, answer
-
-
-def _profile_of(binding: Binding, evidence: Evidence) -> Profile | None:
-    """Return the customer's own profile among those that were read.
-
-    Raises:
-        AmbiguousIdentityError: The profile that the map knows is gone, and several could have taken its place.
-    """
-    if binding.profile_id is not None and binding.profile_id in evidence:
-        return evidence[binding.profile_id]
-    heirs: list[Profile] = []
-    if binding.external_id is not None:
-        heirs = [profile for profile in evidence.values() if profile.external_id == binding.external_id]
-    if not heirs:
-        bare = (profile for profile in evidence.values() if profile.external_id is None)
-        heirs = [profile for profile in bare if has_email(profile, binding.email)]
-    if len(heirs) > 1:
-        raise ambiguity_error("several profiles answer for this customer", binding.external_id, binding.email, heirs)
-    return heirs[0] if heirs else None
-
-
-def _may_be_adopted(call: Call, task: Task, other: Profile) -> Flow[bool]:
-    """Tell whether whoever has no profile may take this one: an orphan with their address, as at any first contact."""
-    owner, _ = yield from owner_in_map(call, other, task.wanted.email)
-    return owner is None and other.external_id is None and has_email(other, task.wanted.email)
-
-
-def _expect(call: Call) -> None:
-    if not call.dialect.verifies:
-        # Nothing here can create it with certainty; the queued first contact will.
+    if profile_id is not None and profile_id in evidence:
+        return evidence[profile_id]
+    profile = _successor(binding, evidence)
+    if profile is None and not call.dialect.has_conditional_create:
         raise errors.NotFoundError(
             "Klaviyo does not show this customer's profile yet; try again later", status_code=404, may_retry=True
         )
+    return profile
 
 
-def _make_free(call: Call, task: Task, profile: Profile | None, other: Profile) -> Flow[bool]:
-    """See whether an identifier that another profile shows can become free.
+def _successor(binding: Binding, evidence: Evidence) -> Profile | None:
+    """Return the profile that shows a customer's identifiers in place of the one that the map knows."""
+    found: list[Profile] = []
+    if binding.external_id is not None:
+        found = [profile for profile in evidence.values() if profile.external_id == binding.external_id]
+    # The email decides only where no profile has the id: an address may have come onto a profile by a form.
+    if not found:
+        without_id = (profile for profile in evidence.values() if profile.external_id is None)
+        found = [profile for profile in without_id if has_email(profile, binding.email)]
+    if len(found) > 1:
+        raise ambiguity_error("several profiles answer for this customer", binding.external_id, binding.email, found)
+    return found[0] if found else None
 
-    Returns:
-        True if it has; False if a former address has to be restored first, or a merge is not done yet.
+
+def _patch(call: Call, task: Task, profile: Profile, patch: Mapping[str, Any]) -> Flow[_Attempt]:
+    """Send a change of a profile, and read what the profile shows then.
 
     Raises:
-        EmailTakenError: The address is somebody else's, or an orphan's that must not be merged.
-        ExternalIdMismatchError: The external id is somebody else's.
-        ProfileConflictError: The phone number is somebody else's.
+        IdentityDriftError: It shows neither what was sent nor a former identifier that came in between.
     """
-    wanted = task.wanted
-    taken = taken_error(task.claimed, other)
-    owner, is_former = yield from owner_in_map(call, other, wanted.email)
-    if is_former:
-        task.changed.put_back, task.changed.taken = other, taken
-        return False
-    # A guest whom the map knows by another address is not under this lease.
-    is_guest = owner is None or (owner.external_id is None and owner.email == wanted.email)
-    is_orphan = other.external_id is None and is_guest
-    if profile is None or not (task.intent.merges and is_orphan and call.dialect.verifies):
-        raise taken
-    return (yield from _merge(call, task, profile, other, taken))
+    request = call.dialect.move(profile.id, **patch)
+    response = yield from send(
+        call, request, main=task.main, accept=TAKEN_OR_MISSING, lease=task.lease, writes_on=profile.id
+    )
+    if not is_success(response.status):
+        return _Attempt(profile, patch, response)
+    # The write stands even if its answer cannot be read (F-23), so the profile is read instead.
+    answer = read_answer(call, response) or (yield from read_profile(call, profile.id))
+    if answer is not None and missing_on(task, answer):
+        # A late event may have put a former identifier back (H1). Anything else is not to be overwritten.
+        put_back = yield from former_kinds(call, task.binding, answer)
+        if not put_back:
+            raise drift_error(task.wanted, answer, _NOT_SHOWN)
+    return _Attempt(profile, patch, response, answer)
 
 
-def _merge(call: Call, task: Task, profile: Profile, orphan: Profile, taken: errors.IdentityError) -> Flow[bool]:
-    try:
-        plan, source, _ = yield from plan_merge(call, orphan.id, profile.id)
-    except errors.NotFoundError:
-        return True  # one of the two has gone since it was read: look again
-    try:
-        check_plan(plan, source, may_suppress=False)
-    except errors.AmbiguousIdentityError as error:
-        raise taken from error
-    if task.intent.asked >= _MERGES:
-        raise taken
-    started = replace(task.intent, source_id=orphan.id, source_email=task.wanted.email, asked=task.intent.asked + 1)
-    kept = yield from Renew(call.account, task.lease.token, ttl=call.lease_ttl, intent=started.encode())
-    if not kept:
-        raise LeaseLostError
-    # The orphan was read just now, and is there: an earlier request was lost, or is not done yet and will find it gone.
-    email = task.wanted.email
-    yield from request_merge(call, task.lease, orphan.id, profile.id, source_email=email, main=task.main)
-    task.changed.merged_id = orphan.id
-    is_gone = yield from wait_until_gone(call, task.lease, orphan.id)
-    call.doubt = True  # it cannot be undone: whatever fails from here on, somebody has to go on
-    if not is_gone:
-        # Nothing is on its way: whoever comes next may go on soon.
-        task.changed.is_pending = yield from Renew(call.account, task.lease.token, ttl=_NEXT_LOOK)
-    return is_gone
-
-
-def _write_down(call: Call, task: Task, profile: Profile | None) -> Flow[None]:
+def _write_down(call: Call, task: Task, changed: Changed) -> Flow[Binding | None]:
     """Retire what was replaced and bind what is new, in one step that also releases the lease.
 
+    Returns:
+        The binding; None if another call was quicker.
+
     Raises:
-        LeaseLostError: Somebody else took the lease over.
-        IdentityDriftError: The map gives an identifier or the profile to somebody else by now.
+        LeaseLostError: Another call took the lease over.
+        IdentityDriftError: The map gives an identifier or the profile to another customer by now.
     """
-    task.changed.profile_id = None if profile is None else profile.id
-    absorbed = yield from _guest(call, task)
-    outcome = yield from _bind(call, task, task.binding, profile, absorbed)
-    if outcome.status == "stale" and outcome.binding is not None:
-        # A phone or a check was written down meanwhile; the lease keeps everything else as it was.
-        outcome = yield from _bind(call, task, outcome.binding, profile, absorbed)
-    if outcome.status == "fenced":
-        raise LeaseLostError
-    if outcome.status == "conflict" and outcome.binding is not None:
-        raise _given_away(task, outcome.binding, profile)
-    if outcome.status == "bound":
-        task.changed.binding = outcome.binding
-    else:
-        yield from release(call, task.lease)
+    profile = changed.profile
+    absorbed = yield from absorbed_guest(call, task, changed.merged_id)
+
+    def refuse(in_the_way: Binding) -> None:
+        raise _given_away(task, in_the_way, profile)
+
+    def change_of(binding: Binding) -> Change:
+        return _change_of(task, binding, profile, absorbed)
+
+    # A phone or a check may be written down in between. The lease keeps everything else as it was.
+    change = change_of(task.binding)
+    return (yield from bind(call, change, lease=task.lease, on_conflict=refuse, on_stale=change_of))
 
 
 def _given_away(task: Task, owner: Binding, profile: Profile | None) -> errors.IdentityError:
+    """Return the error for an identifier that the map gives to another customer by now."""
     if profile is not None:
         return drift_error(owner, profile, "the identity map gives an identifier to another customer")
     return errors.EmailTakenError(
@@ -336,34 +276,13 @@ def _given_away(task: Task, owner: Binding, profile: Profile | None) -> errors.I
     )
 
 
-def _guest(call: Call, task: Task) -> Flow[tuple[str, ...]]:
-    """Return the key of the guest's binding whose profile was merged into the customer's."""
-    source_id = task.changed.merged_id or task.intent.source_id
-    names = [Identifier(Kind.PROFILE_ID, source_id)] if source_id is not None else []
-    if task.intent.merges and task.wanted.email is not None:
-        # An imported guest is known by the address alone.
-        names.append(Identifier(Kind.EMAIL, task.wanted.email))
-    if not names:
-        return ()
-    found = yield from Find(call.account, tuple(names))
-    guest = found.current(Kind.PROFILE_ID) or found.current(Kind.EMAIL)
-    return () if guest is None or guest.key == task.binding.key else (guest.key,)
-
-
-def _bind(
-    call: Call, task: Task, binding: Binding, profile: Profile | None, absorbed: tuple[str, ...]
-) -> Flow[BindOutcome]:
+def _change_of(task: Task, binding: Binding, profile: Profile | None, absorbed: tuple[str, ...]) -> Change:
+    """Return what to write into the map, over the binding as it is now."""
     wanted = replace(task.intent.applied_to(binding), profile_id=None if profile is None else profile.id)
+    # A guest's profile may have got an external id in Klaviyo: the map learns it, unless it is to be taken away.
     if profile is not None and wanted.external_id is None and Kind.EXTERNAL_ID.value not in task.intent.clears:
         wanted = replace(wanted, external_id=profile.external_id)
-    change = Change(
-        wanted,
-        verified=profile is not None,
-        token=task.lease.token,
-        absorb=absorbed,
-        journal=_journal(binding, wanted),
-    )
-    return (yield from Bind(call.account, change))
+    return Change(wanted, verified=profile is not None, absorb=absorbed, journal=_journal(binding, wanted))
 
 
 def _journal(binding: Binding, wanted: Binding) -> JournalEntry | None:

@@ -1,6 +1,6 @@
 """What `erase` does under its lease: the deletion in Klaviyo by profile id, and the forgetting here.
 
-Everything can be repeated: the deletion job of a profile that is gone answers 404 (which counts once `_absence` says
+Everything can be repeated: the deletion job of a profile that is gone answers 404 (which counts once `absence` says
 so), and what is forgotten stays so.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo._api.profiles import request_deletion
-from safeklaviyo._flows.call import MISSING, Call, LeaseLostError, release, send
+from safeklaviyo._flows.call import MISSING, Call, release, renew, send
 from safeklaviyo._flows.identity.absence import confirm_gone
-from safeklaviyo._flows.identity.tombstones import bury
+from safeklaviyo._flows.identity.tombstones import set_tombstones
 from safeklaviyo.identity import Claim, Identifier, Kind
-from safeklaviyo.stores.calls import Find, ForgetJournal, Former, Remove, Renew
+from safeklaviyo.stores.calls import Find, ForgetJournal, Former, Remove
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,17 +34,20 @@ def erase_under_lease(call: Call, lease: Lease, intent: EraseIntent, *, main: bo
         LeaseLostError: Another call took the lease over.
         ProfileNotVisibleError: Klaviyo does not know the profile, and that is not evidence enough yet.
     """
+    # Step 1: make sure that the map still gives the profile to the customer meant. A deletion cannot be undone (P3).
     found = yield from Find(call.account, tuple(intent.identifiers()))
     owner = found.current(Kind.PROFILE_ID)
     if owner is not None and (owner.external_id, owner.email) != (intent.external_id, intent.email):
         yield from release(call, lease)
         return False
+    # Step 2: delete in Klaviyo first: if this call dies in between, the map still says which profile it is.
     if intent.profile_id is not None:
         request = request_deletion(intent.profile_id)
         response = yield from send(call, request, main=main, accept=MISSING, lease=lease)
         if response.status in MISSING:
             # It may be gone already, or Klaviyo's reads lag: only the first is a success.
             yield from confirm_gone(call, intent.profile_id, external_id=intent.external_id, email=intent.email)
+    # Step 3: forget, and give the lease back last, because it protects the forgetting.
     yield from _forget(call, lease, intent)
     yield from release(call, lease)
     return True
@@ -52,6 +55,7 @@ def erase_under_lease(call: Call, lease: Lease, intent: EraseIntent, *, main: bo
 
 def _forget(call: Call, lease: Lease, intent: EraseIntent) -> Flow[None]:
     """Remove the customer's bindings from the map, and set a tombstone for each identifier that is or was theirs."""
+    # Step 1: find what is theirs, and what was.
     found = yield from Find(call.account, tuple(intent.identifiers()))
     meant = {(Kind.EXTERNAL_ID, intent.external_id), (Kind.EMAIL, intent.email), (Kind.PROFILE_ID, intent.profile_id)}
     current = [match for match in found.matches if match.retired_at is None]
@@ -61,19 +65,20 @@ def _forget(call: Call, lease: Lease, intent: EraseIntent) -> Flow[None]:
         names |= set(_current(binding))
     for match in (yield from Former(call.account, tuple(bindings.values()))):
         names.add(match.identifier)
+    # Step 2: leave out what is another customer's by now. It must not fall with its former owner.
     buried = {name for name in names if name.kind is not Kind.PROFILE_ID}
     others = yield from _of_others(call, buried, bindings)
-    # A call that was stopped past its lease must not go on: what stands in the map now may be a later customer's.
-    if not (yield from Renew(call.account, lease.token, ttl=call.lease_ttl)):
-        raise LeaseLostError
-    yield from bury(call, sorted(buried - others))
+    # Step 3: check the lease. After it is lost, what stands in the map may be a later customer's.
+    yield from renew(call, lease)
+    # Step 4: forget. The tombstones come first: a late call that finds no binding has to find them (P4).
+    yield from set_tombstones(call, sorted(buried - others))
     for binding in bindings.values():
         yield from ForgetJournal(call.account, binding.key)
         yield from Remove(call.account, _current(binding)[0])
 
 
 def _of_others(call: Call, names: set[Identifier], bindings: Collection[str]) -> Flow[set[Identifier]]:
-    """Return those identifiers that are somebody else's by now, and must not fall with their former owner."""
+    """Return those identifiers that are current on another customer's binding."""
     found = yield from Find(call.account, tuple(sorted(names)))
     return {
         match.identifier for match in found.matches if match.retired_at is None and match.binding.key not in bindings

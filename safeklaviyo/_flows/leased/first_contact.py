@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo._api.responses import duplicate_profile_id, is_success
+from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import (
     MISSING,
     TAKEN,
     TAKEN_OR_MISSING,
     Call,
     LeaseLostError,
-    check_accepted,
+    give_up,
+    is_lost,
     release,
     send,
 )
@@ -27,11 +29,11 @@ from safeklaviyo._input.properties import NOTHING, Person
 from safeklaviyo._rules.claims import decide
 from safeklaviyo._rules.conflicts import drift_error, unexplained_conflict
 from safeklaviyo._rules.evidence import contact_step
-from safeklaviyo._rules.shown import has_email
-from safeklaviyo.identity import Claim, Identity
+from safeklaviyo._rules.shown import differences
+from safeklaviyo.identity import Claim, Identity, Kind
 from safeklaviyo.models import Binding, Profile
 from safeklaviyo.stores.base import Change
-from safeklaviyo.stores.calls import Bind, Find
+from safeklaviyo.stores.calls import Find
 
 if TYPE_CHECKING:
     from safeklaviyo._api.messages import Response
@@ -40,17 +42,26 @@ if TYPE_CHECKING:
     from safeklaviyo._rules.evidence import ContactStep
     from safeklaviyo.stores.base import Lease
 
-_TRIES = 3  # the first decision, one with what a conflict showed, one to read back an answer that could not be read
+_TRIES = 3
+"""The first decision, one with what a conflict showed, one to read back an answer that could not be read."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """A profile that shows a former address of its owner. It has to be repaired before the address can be given."""
+
+    profile: Profile
+    owner: Binding
+
+
+@dataclass(frozen=True, slots=True)
 class Contact:
-    """What first contact has come to.
+    """What first contact has concluded.
 
     Attributes:
-        binding: What stands in the map now; None if everything has to be decided again.
-        put_back: A profile that shows the pair's email although its owner has moved on: to be restored first.
-        owner: Whose it is.
+        binding: The customer's binding in the map; None if the claim has to be decided again.
+        put_back: What has to be repaired first, because it shows the email of the pair; then `binding` is None.
+        mismatch: The profile that has the external id and another email (R6); then `binding` is None.
         profile: The customer's profile; None in a dialect that cannot say.
         created: This call created it; None in a dialect that cannot say.
         moved: Something was written onto the profile, or it was created.
@@ -58,8 +69,8 @@ class Contact:
     """
 
     binding: Binding | None = None
-    put_back: Profile | None = None
-    owner: Binding | None = None
+    put_back: PutBack | None = None
+    mismatch: Profile | None = None
     profile: Profile | None = None
     created: bool | None = False
     moved: bool = False
@@ -79,7 +90,6 @@ class _Task:
     intent: ContactIntent
     base: Binding | None
     person: Person
-    contact: Contact
     main: bool
 
     @property
@@ -94,58 +104,91 @@ def contact_under_lease(
     """Find or make the profile of a pair, bind it, and release the lease.
 
     Returns:
-        What was done; without a binding if it has to be decided again, because the map has learnt of the pair
-        meanwhile, or because a former address was put back onto another customer's profile.
+        What was concluded, with a binding unless
+
+        - the map has learnt of the pair in between;
+        - a former address was put back onto another customer's profile;
+        - the external id has another email in Klaviyo (R6).
 
     Raises:
-        LeaseLostError: Somebody else took the lease over.
-        IdentityError: The pair is not one customer's; nothing was written onto anybody.
+        LeaseLostError: Another call took the lease over.
+        IdentityError: The pair is not one customer's; nothing was written onto any profile.
     """
-    pair = Identity(intent.external_id, intent.email)
+    # Step 1: decide again, now that no other call can change the map. The rules would wait for this call's own lease.
     claim = Claim(intent.external_id, intent.email)
     found = yield from Find(call.account, claim.identifiers())
-    # Decided again as if the lease, which is this call's own, were not there.
-    decision = decide(claim, replace(found, lease=None), call.policy, needs_profile=call.dialect.verifies)
-    base = decision.binding
-    contact = Contact()
+    decision = decide(claim, replace(found, lease=None), call.policy, needs_profile=call.dialect.has_profile_ids)
     if decision.action != "contact":
         yield from release(call, lease)
+        return Contact()
+    # Step 2: read the profiles that answer to the pair, before anything is written (P3).
+    task = _Task(lease, intent, decision.binding, person, main)
+    evidence = yield from _read(call, task)
+    # Step 3: find or make the one profile.
+    contact = yield from _find_or_make(call, task, evidence)
+    if contact.mismatch is not None:
+        yield from _end_without_profile(call, lease)
         return contact
-    task = _Task(lease, intent, base, person, contact, main)
-    evidence = Evidence()
-    known = None if base is None else base.profile_id
-    if call.policy.first_contact == "verify" or not call.dialect.verifies or known is not None:
-        evidence = yield from gather(call, (pair.external_id,), (pair.email,), also=(known,))
-    if known is not None and known in evidence.missing:
-        yield from confirm_gone(call, known, external_id=pair.external_id, email=pair.email)
-    is_found = yield from _find_or_make(call, task, evidence)
-    if is_found:
-        yield from _bind(call, lease, base, contact, pair)
-    else:
+    if contact.put_back is not None:
         yield from release(call, lease)
-    return contact
+        return contact
+    # Step 4: write it down, so that the map never names a profile that Klaviyo has not shown.
+    binding = yield from _bind(call, task, contact.profile)
+    return replace(contact, binding=binding)
 
 
-def _find_or_make(call: Call, task: _Task, evidence: Evidence) -> Flow[bool]:
+def _read(call: Call, task: _Task) -> Flow[Evidence]:
+    """Read the profiles that answer to the pair, as far as the policy and the dialect ask for it."""
+    pair = task.pair
+    profile_id = None if task.base is None else task.base.profile_id
+    # "trust" leaves the searches to the conditional create. A profile that the map names is read, as it may be gone.
+    is_needed = call.policy.first_contact == "verify" or not call.dialect.has_conditional_create
+    if not is_needed and profile_id is None:
+        return Evidence()
+    evidence = yield from gather(call, (pair.external_id,), (pair.email,), also=(profile_id,))
+    if profile_id is not None and profile_id in evidence.missing:
+        yield from confirm_gone(call, profile_id, external_id=pair.external_id, email=pair.email)
+    return evidence
+
+
+def _end_without_profile(call: Call, lease: Lease) -> Flow[None]:
+    """Give the lease back where the pair is not one customer's. If a write may still land, lease and intent stay.
+
+    Raises:
+        LeaseLostError: Another call took the lease over. What this call has read is out of date, and refuses nothing.
+    """
+    if (yield from is_lost(call, lease)):
+        raise LeaseLostError
+    yield from give_up(call, lease)
+
+
+def _find_or_make(call: Call, task: _Task, evidence: Evidence) -> Flow[Contact]:
     """Decide and write until the pair has its one profile (R17: each time with what the refusal showed)."""
-    contact, pair = task.contact, task.pair
+    pair = task.pair
+    contact = Contact()
     response: Response | None = None
     for _ in range(_TRIES):
-        others = yield from _others(call, task, evidence)
-        if contact.put_back is not None:
-            return False
-        step = contact_step(pair.external_id, task.intent.email, evidence.values())
+        # Step 1: ask the map about each profile. One that belongs to another customer must not be written onto (P3).
+        others, put_back = yield from _others(call, task, evidence)
+        if put_back is not None:
+            return replace(contact, put_back=put_back)
+        # Step 2: let the rules decide what is missing.
+        profiles = yield from _without_former(call, task, evidence, others)
+        step = contact_step(pair.external_id, task.intent.email, profiles)
+        if step.kind == "mismatch":
+            return replace(contact, mismatch=step.profile)
         if step.kind == "bind":
-            contact.profile = step.profile
-            return True
+            return replace(contact, profile=step.profile)
         if step.profile is not None and step.profile.id in others:
             owner = others[step.profile.id]
             raise drift_error(owner, step.profile, "the profile is another customer's in the identity map")
+        # Step 3: write that, and check the answer. It shows whether Klaviyo has done what was sent (F-11).
         response = yield from _write(call, task, step)
         if is_success(response.status):
-            is_found = _take_in(call, contact, step, response, pair)
-            if is_found:
-                return True
+            contact = _after_write(call, contact, step, _checked_answer(call, response, step, pair))
+            if contact.profile is not None or contact.created is None:
+                return contact
+        # Step 4: read again, with the profile that a 409 named. Only what was read may be decided on (R17).
         named = duplicate_profile_id(response)
         evidence = yield from gather(call, (pair.external_id,), (pair.email,), also=(named,))
     if response is not None and response.status in MISSING:
@@ -153,86 +196,102 @@ def _find_or_make(call: Call, task: _Task, evidence: Evidence) -> Flow[bool]:
     raise unexplained_conflict(response, pair)
 
 
-def _others(call: Call, task: _Task, evidence: Evidence) -> Flow[dict[str, Binding]]:
-    """Return the profiles that the map gives to other customers, and note one that shows a former address of theirs.
+def _others(call: Call, task: _Task, evidence: Evidence) -> Flow[tuple[dict[str, Binding], PutBack | None]]:
+    """Return the owners of those profiles that the map gives to other customers.
 
-    A former identifier of the customer's own counts as none: it was put back, and gives way to the current one (R15).
+    Returns:
+        The owners by the profile's id, and a profile that shows a former address of its owner, if there is one.
     """
-    base, contact = task.base, task.contact
     others: dict[str, Binding] = {}
-    for profile in tuple(evidence.values()):
+    put_back: PutBack | None = None
+    for profile in evidence.values():
         owner, is_former = yield from owner_in_map(call, profile, task.pair.email)
-        if owner is not None and (base is None or owner.key != base.key):
+        if owner is not None and (task.base is None or owner.key != task.base.key):
             others[profile.id] = owner
             if is_former:
-                contact.put_back, contact.owner = profile, owner
-        elif base is not None:
-            former = yield from former_kinds(call, base, profile)
-            evidence[profile.id] = profile.model_copy(update=dict.fromkeys(former))
-    return others
+                put_back = PutBack(profile, owner)
+    return others, put_back
+
+
+def _without_former(call: Call, task: _Task, evidence: Evidence, others: dict[str, Binding]) -> Flow[list[Profile]]:
+    """Return the profiles without the former identifiers of this customer, which count as none.
+
+    Such an identifier was put back by a late event, and the current one replaces it (R15).
+    """
+    profiles: list[Profile] = []
+    for profile in evidence.values():
+        former = set[Kind]()
+        if task.base is not None and profile.id not in others:
+            former = yield from former_kinds(call, task.base, profile)
+        profiles.append(profile.model_copy(update=dict.fromkeys(former)) if former else profile)
+    return profiles
 
 
 def _write(call: Call, task: _Task, step: ContactStep) -> Flow[Response]:
-    """Carry out one step of a step."""
+    """Send what a step says: a create, or the identifier that the profile lacks."""
     pair, person, lease = task.pair, task.person, task.lease
     if step.profile is None:
         request = call.dialect.create(pair, person)
         return (yield from send(call, request, main=task.main, accept=TAKEN, lease=lease))
-    call.touched = step.profile.id
+    profile_id = step.profile.id
     if step.kind == "identify":
-        request = call.dialect.move(step.profile.id, external_id=pair.external_id)
+        request = call.dialect.move(profile_id, external_id=pair.external_id)
     else:
-        request = call.dialect.move(step.profile.id, email=pair.email)
+        request = call.dialect.move(profile_id, email=pair.email)
     # Properties only travel with a create: where there are some, this is not yet what the caller wants to know about.
     main = task.main and person.is_empty
-    return (yield from send(call, request, main=main, accept=TAKEN_OR_MISSING, lease=lease))
+    return (yield from send(call, request, main=main, accept=TAKEN_OR_MISSING, lease=lease, writes_on=profile_id))
 
 
-def _take_in(call: Call, contact: Contact, step: ContactStep, response: Response, pair: Identity) -> bool:
-    """Note what a successful write did, and check its answer (R15).
+def _after_write(call: Call, contact: Contact, step: ContactStep, profile: Profile | None) -> Contact:
+    """Return what is concluded after a write that succeeded, with the profile in its answer."""
+    contact = replace(contact, moved=True, profile=profile)
+    if step.kind != "create":
+        return contact
+    return replace(contact, written=True, created=True if call.dialect.answers_with_profile else None)
 
-    Returns:
-        Whether the answer settles it; False if it cannot be read.
+
+def _checked_answer(call: Call, response: Response, step: ContactStep, pair: Identity) -> Profile | None:
+    """Return the profile in the answer to a write; None if the answer cannot be read, or the dialect shows none.
 
     Raises:
         IdentityDriftError: The answer shows another pair than was written (F-11).
     """
-    contact.moved = True
-    if step.kind == "create":
-        contact.written = True
-        contact.created = True if call.dialect.verifies else None
-        if not call.dialect.verifies:
-            check_accepted(call, response)
-            return True
-    profile = read_answer(call, response)
+    is_blind = step.kind == "create" and not call.dialect.answers_with_profile
+    profile = None if is_blind else read_answer(call, response)
     if profile is None:
-        return False
-    same_id = pair.external_id is None or profile.external_id == pair.external_id
-    if not (same_id and has_email(profile, pair.email)):
-        binding = Binding(pair.external_id, pair.email, profile.id)
-        raise drift_error(binding, profile, "Klaviyo's answer does not show the identifiers that were sent")
-    contact.profile = profile
-    return True
+        return None
+    # With an email alone the profile may have an external id, which the map then learns (R12).
+    written = Binding(pair.external_id, pair.email, profile.id)
+    kinds = (Kind.EMAIL,) if pair.external_id is None else (Kind.EMAIL, Kind.EXTERNAL_ID)
+    if differences(written, profile, kinds):
+        raise drift_error(written, profile, "Klaviyo's answer does not show the identifiers that were sent")
+    return profile
 
 
-def _bind(call: Call, lease: Lease, base: Binding | None, contact: Contact, pair: Identity) -> Flow[None]:
-    """Write down what contact has shown, and with that release the lease."""
-    profile = contact.profile
+def _bind(call: Call, task: _Task, profile: Profile | None) -> Flow[Binding | None]:
+    """Write down what contact has shown, and with that release the lease.
+
+    Returns:
+        The binding; None if another call was quicker.
+
+    Raises:
+        IdentityDriftError: The map gives the profile, or one of its identifiers, to another customer.
+    """
+    pair = task.pair
     external_id = pair.external_id or (None if profile is None else profile.external_id)
-    stands = base or Binding(None, None)
-    profile_id = stands.profile_id if profile is None else profile.id
-    binding = replace(stands, external_id=external_id, email=pair.email, profile_id=profile_id)
-    outcome = yield from Bind(call.account, Change(binding, token=lease.token))
-    in_the_way = outcome.binding
-    if outcome.status == "conflict" and profile is not None and in_the_way is not None:
+    base = task.base or Binding(None, None)
+    profile_id = base.profile_id if profile is None else profile.id
+    binding = replace(base, external_id=external_id, email=pair.email, profile_id=profile_id)
+
+    def adopt(in_the_way: Binding) -> Change | None:
+        # Without a profile nothing says which of the two is right: decide again.
+        if profile is None:
+            return None
+        # Only where both bindings are about this very profile can the other one be an older state of this customer.
         if call.policy.drift != "adopt" or in_the_way.profile_id != profile.id:
             raise drift_error(in_the_way, profile, "the profile is bound to another customer in the identity map")
         call.notice("drift_adopted", "email", "Klaviyo's pair was taken over into the identity map")
-        adopted = replace(in_the_way, external_id=external_id, email=pair.email)
-        outcome = yield from Bind(call.account, Change(adopted, token=lease.token))
-    if outcome.status == "fenced":
-        raise LeaseLostError
-    if outcome.status == "bound":
-        contact.binding = outcome.binding
-    else:
-        yield from release(call, lease)
+        return Change(replace(in_the_way, external_id=external_id, email=pair.email))
+
+    return (yield from bind(call, Change(binding), lease=task.lease, on_conflict=adopt))

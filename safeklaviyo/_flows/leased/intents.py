@@ -1,8 +1,7 @@
-"""What an intent says, and how a lease is waited for.
+"""What an intent says: the write that is about to be made under a lease.
 
-Every lease carries its intent from the start, so whoever meets it expired can finish that same write, which makes a
-late copy of it harmless (H4, H6 of the design's model). Finishing is in `leases`; the writes are in the modules it
-imports.
+Every lease carries its intent from the start. So a call that finds an expired lease can finish that same write, which
+makes a late copy of it harmless (H4, H6). Finishing is in `leases`; the writes are in the modules that it imports.
 """
 
 from __future__ import annotations
@@ -11,21 +10,17 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, cast
 
-from safeklaviyo._effects import Flow, Monotonic, Sleep
-from safeklaviyo.errors import LeaseHeldError, StoreIncompatibleError
+from safeklaviyo.errors import StoreIncompatibleError
 from safeklaviyo.identity import Identifier, Kind
 
 if TYPE_CHECKING:
-    from safeklaviyo._flows.call import Call
     from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import Lease
 
-FIRST_PAUSE = 0.02
-LONGEST_PAUSE = 0.5
-
-
+# The map keeps these words, and `Recovery.verb` shows them. Another word would make the intents of running processes
+# unreadable.
 Verb: TypeAlias = Literal["contact", "change", "merge", "erase", "restore"]
 
+# What has to be leased, by the name of the field that holds it.
 _KINDS: Final = {
     "external_id": Kind.EXTERNAL_ID,
     "new_external_id": Kind.EXTERNAL_ID,
@@ -49,13 +44,15 @@ class _Written:
 
     def encode(self) -> str:
         """Return the intent as the store keeps it."""
-        told = {name: value for name, value in asdict(self).items() if value}
-        return json.dumps({"verb": self.verb} | told)
+        fields = {name: value for name, value in asdict(self).items() if value}
+        return json.dumps({"verb": self.verb} | fields)
 
     def identifiers(self) -> frozenset[Identifier]:
         """Return what has to be leased to carry it out."""
-        told = asdict(self)
-        return frozenset(Identifier(kind, told[name]) for name, kind in _KINDS.items() if told.get(name) is not None)
+        fields = asdict(self)
+        return frozenset(
+            Identifier(kind, fields[name]) for name, kind in _KINDS.items() if fields.get(name) is not None
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
@@ -143,7 +140,7 @@ class EraseIntent(_Written):
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
 class RepairIntent(_Written):
-    """Put the profile back to what the map says, where it shows a former identifier of its customer, or a late one.
+    """Bring the profile back to what the map says, where it shows a former identifier of its customer, or a late one.
 
     Attributes:
         new_external_id: What may have been written too late.
@@ -181,28 +178,31 @@ def decode(text: str) -> Intent:
         StoreIncompatibleError: Another version of this library wrote it, or it is damaged.
     """
     try:
-        told: dict[str, Any] = json.loads(text)
-        kind = _BY_VERB.get(told.pop("verb"))
-        intent = None if kind is None else kind(**_checked(told))
+        fields: dict[str, Any] = json.loads(text)
+        kind = _BY_VERB.get(fields.pop("verb"))
+        intent = None if kind is None else kind(**_checked(fields))
     except (AttributeError, LookupError, TypeError, ValueError) as exc:
         raise StoreIncompatibleError("the identity map holds an intent this version cannot read") from exc
+    # A verb of a later version: to pass over it would lose that version's write.
     if intent is None:
         raise StoreIncompatibleError("the identity map holds an intent this version cannot carry out")
     return intent
 
 
-def _checked(told: dict[str, Any]) -> dict[str, Any]:
+def _checked(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of an intent as its class takes them.
 
     Raises:
-        ValueError: One is of the wrong type, or empty, or none says whom the intent is about.
+        ValueError: One is of the wrong type, or empty, or none names the customer of the intent.
     """
-    if told.keys().isdisjoint({"external_id", "email", "profile_id"}):
-        raise ValueError("it names nobody")
-    for name, value in told.items():
+    # Without a name the intent would be carried out on a customer called "None".
+    if fields.keys().isdisjoint({"external_id", "email", "profile_id"}):
+        raise ValueError("it names no customer")
+    for name, value in fields.items():
         if not _is_fit(name, value):
             raise ValueError("a field has another type")
-    return told | {"clears": tuple(told["clears"])} if "clears" in told else told
+    # JSON has no tuples.
+    return fields | {"clears": tuple(fields["clears"])} if "clears" in fields else fields
 
 
 def _is_fit(name: str, value: object) -> bool:
@@ -217,26 +217,3 @@ def _is_fit(name: str, value: object) -> bool:
             return type(value) is int and value > 0
         case _:
             return isinstance(value, str) and value != ""
-
-
-def wait(call: Call, lease: Lease | None) -> Flow[None]:
-    """Wait a little for somebody else's lease (R13).
-
-    Raises:
-        LeaseHeldError: It has been waited for as long as the policy allows.
-    """
-    now = yield from Monotonic()
-    if call.patience_ends is None:
-        call.patience_ends = now + call.policy.wait
-    left = call.patience_ends - now
-    if left <= 0:
-        raise LeaseHeldError(
-            "somebody else is acting on this customer",
-            rule="R13",
-            retry_after=None if lease is None else max(lease.remaining, 0.0),
-        )
-    pause = min(call.pause, left)
-    if lease is not None:
-        pause = min(pause, max(lease.remaining, 0.0) + 0.001)
-    call.pause = min(call.pause * 2, LONGEST_PAUSE)
-    yield from Sleep(pause)

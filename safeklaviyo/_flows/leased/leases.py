@@ -1,7 +1,8 @@
-"""Acting under a lease: taking one, finishing the write of whoever let theirs expire, and putting right what came late.
+"""Acting under a lease: taking one, finishing the write of an expired one, and repairing what came late.
 
-Whoever meets an expired lease finishes *that same* write first, so that a late copy of it is harmless (H4, H6). Klaviyo
-knows no tokens: a writer that finds itself fenced restores the profile to what the map says before it goes on (H8).
+A call that finds an expired lease finishes *that same* write first, so that a late copy of it is harmless (H4, H6).
+Klaviyo knows no fencing tokens: a writer that finds itself fenced brings the profile back to what the map says before
+it goes on (H8).
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from safeklaviyo._flows.call import Call, LeaseLostError, give_up, logger, release
+from safeklaviyo._flows.binding import bind
+from safeklaviyo._flows.call import Call, LeaseLostError, give_up, is_lost, logger, release
 from safeklaviyo._flows.leased.change_identifiers import change_under_lease
 from safeklaviyo._flows.leased.erase import erase_under_lease
 from safeklaviyo._flows.leased.first_contact import contact_under_lease
@@ -20,10 +22,12 @@ from safeklaviyo._flows.leased.intents import (
     MergeIntent,
     RepairIntent,
     decode,
-    wait,
 )
 from safeklaviyo._flows.leased.merge import merge_under_lease
 from safeklaviyo._flows.leased.repair import repair_under_lease
+from safeklaviyo._flows.waiting import wait_for_lease
+from safeklaviyo._rules.claims import refusal
+from safeklaviyo._rules.evidence import decide_mismatch
 from safeklaviyo.errors import (
     BadRequestError,
     IdentityError,
@@ -32,9 +36,9 @@ from safeklaviyo.errors import (
     SafeKlaviyoError,
     StoreError,
 )
-from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.identity import Identifier, Identity, Kind
 from safeklaviyo.stores.base import Change
-from safeklaviyo.stores.calls import Acquire, Bind, Find, Renew
+from safeklaviyo.stores.calls import Acquire, Find
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
@@ -45,25 +49,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CHANGING = frozenset({"change", "merge", "erase"})
+"""The verbs that are the operation itself. First contact and repairs come before or beside it."""
 
 
 def acquire_lease(call: Call, intent: Intent) -> Flow[Lease | None]:
     """Take the lease that an intent needs.
 
     Returns:
-        The lease; None if things have to be looked at again, after waiting for somebody or finishing their write.
+        The lease; None if everything has to be decided again, after waiting for another call or finishing its write.
 
     Raises:
-        LeaseHeldError: Somebody else held it for as long as the policy lets this call wait (R13).
+        LeaseHeldError: Another call held it for as long as the policy lets this call wait (R13).
     """
     try:
         lease = yield from Acquire(call.account, intent.identifiers(), intent.encode(), call.lease_ttl)
     except StoreError:
-        _leave_behind(call, intent)
+        # The store may have granted the lease before it failed.
+        _leave_intent(call, intent)
         raise
     if lease is None:
-        yield from wait(call, None)
+        yield from wait_for_lease(call, None)
         return None
+    # The write of the expired lease comes first: a late copy of it could undo what this call writes (H4, H6).
     if lease.taken_over:
         yield from finish_intent(call, lease)
         return None
@@ -71,17 +78,17 @@ def acquire_lease(call: Call, intent: Intent) -> Flow[Lease | None]:
 
 
 def wait_or_finish(call: Call, lease: Lease) -> Flow[None]:
-    """Wait for somebody else's lease, or finish their write if it has expired (R13).
+    """Wait for another call's lease, or finish its write if the lease has expired (R13).
 
     Raises:
-        LeaseHeldError: It has been waited for as long as the policy allows.
+        LeaseHeldError: This call has waited as long as the policy allows.
     """
     if lease.remaining > 0:
-        yield from wait(call, lease)
+        yield from wait_for_lease(call, lease)
         return
     taken = yield from Acquire(call.account, lease.identifiers, lease.intent, call.lease_ttl)
     if taken is None:
-        yield from wait(call, None)
+        yield from wait_for_lease(call, None)
     elif taken.taken_over:
         yield from finish_intent(call, taken)
     else:  # it was released between the two looks
@@ -92,39 +99,43 @@ def run_leased(call: Call, lease: Lease, body: Flow[T]) -> Flow[T | None]:
     """Run what is done under a lease.
 
     Returns:
-        What the body returns; None if somebody else took the lease over, and everything has to be decided again.
+        What the body returns; None if another call took the lease over, and everything has to be decided again.
     """
-    call.touched = None
+    call.writes.begin(None)
+    # Step 1: run it. What a fenced holder has read is out of date, so its refusals count only while it has the lease.
     try:
         return (yield from body)
     except LeaseLostError:
         pass
     except SafeKlaviyoError as error:
-        # What a fenced holder has read is out of date, and no reason to refuse.
-        is_fenced = isinstance(error, IdentityError | NotFoundError) and (yield from _is_lost(call, lease))
+        is_fenced = isinstance(error, IdentityError | NotFoundError) and (yield from is_lost(call, lease))
         if not is_fenced:
-            yield from _leave(call, lease, error)
+            yield from _end_failed(call, lease, error)
             raise
+    # Step 2: another call carries the intent out. This call's own write may have landed after that (H8).
     intent = decode(lease.intent)
-    _leave_behind(call, intent)
-    if call.touched is not None:
-        yield from repair_profile(call, call.touched, intent)
+    _leave_intent(call, intent)
+    if call.writes.begun_on is not None:
+        yield from repair_profile(call, call.writes.begun_on, intent)
     return None
 
 
-def _leave(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[None]:
-    """Give a lease up after a failure; where another call has it by now, bring the profile back to the map's truth.
+def _end_failed(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[None]:
+    """Give a lease up after a failure; where another call has it by now, bring the profile back to what the map says.
 
     A write with an unknown outcome may have landed after that other call's, and after changes that came later still.
     """
+    # Step 1: give the lease up, unless a write may still land. Then the next call has to find the intent.
     is_gone = yield from give_up(call, lease, error)
     if is_gone:
         return
     intent = decode(lease.intent)
-    _leave_behind(call, intent)
-    profile_id = call.touched
-    if profile_id is None or isinstance(error, StoreError) or not (yield from _is_lost(call, lease)):
+    _leave_intent(call, intent)
+    # Step 2: repair, only where another call has finished the intent by now. Otherwise the profile is this lease's.
+    profile_id = call.writes.begun_on
+    if profile_id is None or isinstance(error, StoreError) or not (yield from is_lost(call, lease)):
         return
+    # A failure to repair must not hide the failure that the caller has to know about.
     try:
         yield from repair_profile(call, profile_id, intent)
     except SafeKlaviyoError as failed:
@@ -134,28 +145,22 @@ def _leave(call: Call, lease: Lease, error: SafeKlaviyoError) -> Flow[None]:
         )  # fmt: skip
 
 
-def _leave_behind(call: Call, intent: Intent) -> None:
-    """Say that a change may yet be made (P7): its intent is in the map, or may be, and whoever has met it makes it."""
-    if call.outcome == "not_applied" and intent.verb in _CHANGING:
-        call.outcome = "unknown"
-
-
-def _is_lost(call: Call, lease: Lease) -> Flow[bool]:
-    try:
-        return not (yield from Renew(call.account, lease.token, ttl=call.lease_ttl))
-    except StoreError:
-        return False
+def _leave_intent(call: Call, intent: Intent) -> None:
+    """Set the outcome to unknown: the intent may be stored, and the next call that finds it will carry it out (P7)."""
+    if intent.verb in _CHANGING:
+        call.writes.doubtful(main=True, in_flight=False)
 
 
 def repair_profile(call: Call, profile_id: str, late: Intent | None = None) -> Flow[bool]:
-    """Restore a profile to what the map says of it, under a lease of its own.
+    """Bring a profile back to what the map says of it, under a lease of its own.
 
     Args:
         late: What this call may have written too late.
 
     Returns:
-        Whether the profile agrees with the map now; also False if the map knows nobody with it.
+        Whether the profile agrees with the map now; also False if no binding in the map has the profile.
     """
+    # In a loop, because a lease that was waited for or lost means that the binding may have changed.
     while True:
         found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, profile_id),))
         binding = found.current(Kind.PROFILE_ID)
@@ -179,7 +184,7 @@ def repair_profile(call: Call, profile_id: str, late: Intent | None = None) -> F
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What became of somebody else's write.
+    """What became of another call's write.
 
     Attributes:
         status: ``"completed"``; ``"failed"``: it cannot be done, and was closed; ``"postponed"``: Klaviyo is not done.
@@ -193,9 +198,10 @@ class Finished:
 def finish_intent(call: Call, lease: Lease) -> Flow[Finished]:
     """Finish the write of a lease that was taken over.
 
-    An intent that cannot be carried out is closed, so that it blocks nobody, and what the map says of the customer is
-    checked before it is used again (R16). One whose write may still land, or that Klaviyo could not be asked about,
-    stays until somebody can: a key that is refused says nothing of the intent.
+    - An intent that cannot be carried out is closed, so that it blocks no call. What the map says of the customer is
+      checked before it is used again (R16).
+    - An intent stays if its write may still land, or if Klaviyo could not be asked about it: a key that is refused says
+      nothing of the intent.
 
     Raises:
         APIConnectionError: Klaviyo cannot be asked.
@@ -206,28 +212,29 @@ def finish_intent(call: Call, lease: Lease) -> Flow[Finished]:
     try:
         return (yield from _carry_out(call, lease, intent))
     except LeaseLostError:
-        return Finished("completed")  # by somebody else
+        return Finished("completed")  # by the call that took this lease over in turn
     except ProfileNotVisibleError:
         raise  # nothing can be concluded yet: the intent waits
     except (IdentityError, BadRequestError, NotFoundError) as error:
-        logger.warning(
-            "an interrupted %s could not be completed: %s", intent.verb, type(error).__name__,
-            extra={"operation": call.operation, "rule": error.rule, "account": call.account},
-        )  # fmt: skip
-        yield from _close_intent(call, lease, intent)
-        return Finished("failed", error)
+        return (yield from _fail(call, lease, intent, error))
 
 
 def _carry_out(call: Call, lease: Lease, intent: Intent) -> Flow[Finished]:
     match intent:
         case ContactIntent():
             contact = yield from contact_under_lease(call, lease, intent)
-            return (yield from _after_restoring(call, intent, contact.put_back, None))
+            if contact.mismatch is not None:
+                pair = Identity(intent.external_id, intent.email)
+                error = refusal(decide_mismatch(pair, contact.mismatch, may_change=False))
+                return (yield from _fail(call, lease, intent, error))
+            if contact.put_back is not None:
+                return (yield from _after_repair(call, intent, contact.put_back.profile, None))
         case ChangeIntent():
             changed = yield from change_under_lease(call, lease, intent)
             if changed.is_pending:
                 return Finished("postponed")
-            return (yield from _after_restoring(call, intent, changed.put_back, changed.taken))
+            if changed.blocked is not None:
+                return (yield from _after_repair(call, intent, changed.blocked.profile, changed.blocked.taken))
         case MergeIntent():
             yield from merge_under_lease(call, lease, intent)
         case EraseIntent():
@@ -237,24 +244,30 @@ def _carry_out(call: Call, lease: Lease, intent: Intent) -> Flow[Finished]:
     return Finished("completed")
 
 
-def _after_restoring(
-    call: Call, intent: Intent, put_back: Profile | None, taken: SafeKlaviyoError | None
-) -> Flow[Finished]:
-    """Restore the profile that stood in the way, and carry the intent out again."""
-    if put_back is None:
-        return Finished("completed")
-    restored = yield from repair_profile(call, put_back.id)
-    if not restored:
+def _after_repair(call: Call, intent: Intent, profile: Profile, taken: SafeKlaviyoError | None) -> Flow[Finished]:
+    """Repair the profile that shows a former identifier, and carry the intent out again.
+
+    Args:
+        taken: Why the intent fails if the profile cannot be repaired.
+    """
+    is_repaired = yield from repair_profile(call, profile.id)
+    if not is_repaired:
         return Finished("failed", taken)
     lease = yield from acquire_lease(call, intent)
     return Finished("completed") if lease is None else (yield from finish_intent(call, lease))
 
 
-def _close_intent(call: Call, lease: Lease, intent: Intent) -> Flow[None]:
-    """Close an intent: let what the map says be checked at its next use, and release the lease."""
+def _fail(call: Call, lease: Lease, intent: Intent, error: SafeKlaviyoError) -> Flow[Finished]:
+    """Close an intent that cannot be carried out: let the map be checked at its next use, and release the lease."""
+    logger.warning(
+        "an interrupted %s could not be completed: %s", intent.verb, type(error).__name__,
+        extra={"operation": call.operation, "rule": error.rule, "account": call.account},
+    )  # fmt: skip
+    # The interrupted call may have written half of it, so the map is not trusted before the next read (R16).
     found = yield from Find(call.account, tuple(intent.identifiers()))
     for match in found.matches:
         if match.retired_at is None and match.binding.verified_at is not None:
             unchecked = replace(match.binding, verified_at=None)
-            yield from Bind(call.account, Change(unchecked, verified=False))
+            yield from bind(call, Change(unchecked, verified=False))
     yield from release(call, lease)
+    return Finished("failed", error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from safeklaviyo._effects import Now
 from safeklaviyo._flows.call import Setup, run
-from safeklaviyo._flows.identity.tombstones import lift
+from safeklaviyo._flows.identity.tombstones import remove_tombstone
 from safeklaviyo._input.phones import phone_number_from
 from safeklaviyo._rules.claims import claim_from
 from safeklaviyo.errors import InvalidIdentifierError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 1000
 _COLUMNS = frozenset({"external_id", "email", "profile_id", "phone_number"})
-_CONFLICT = "one of its identifiers is another customer's in the map, or somebody is writing about it"
+_CONFLICT = "one of its identifiers is another customer's in the map, or another call holds the lease on it"
 
 
 def get_binding(setup: Setup, *, external_id: object, email: object) -> Flow[Binding | None]:
@@ -70,11 +70,13 @@ def _page(call: Call, after: str | None) -> Flow[Page]:
 
 def _add(call: Call, rows: Iterable[Binding | Mapping[str, object]], *, trusted: bool) -> Flow[ImportReport]:
     """Add rows in the order given, each on its own merits, in transactions of a thousand."""
+    # Trusted rows count as checked now; others are read at their first use (R16).
     verified_at = (yield from Now()) if trusted else None
     added = unchanged = 0
     refused: list[tuple[int, str]] = []
     warnings: list[tuple[int, str]] = []
     numbered = enumerate(rows)
+    # In parts, because `rows` may be a generator of millions. One bad row must not cost the others.
     while part := list(islice(numbered, ROWS_AT_ONCE)):
         good: list[tuple[int, Binding]] = []
         for number, row in part:
@@ -107,6 +109,7 @@ def _binding(call: Call, given_row: object, verified_at: float | None) -> tuple[
     if not isinstance(columns, Mapping):
         raise InvalidIdentifierError(f"the row is a {type(given_row).__name__}; give a mapping or a Binding")
     row = cast("Mapping[str, object]", columns)
+    # A misspelt column would be lost in silence (F-24).
     unknown = row.keys() - _COLUMNS
     if unknown:
         raise InvalidIdentifierError("the row has an unknown column; known are " + ", ".join(sorted(_COLUMNS)))
@@ -131,8 +134,9 @@ def _is_empty(value: object) -> bool:
 
 
 def _release(call: Call, email: object) -> Flow[bool]:
-    """Forget that an address once belonged to somebody, and that its owner was erased."""
+    """Forget that an address once belonged to a customer, and that this customer was erased."""
+    # Both, whether or not the first was there: an address may be retired from one customer, and another one erased.
     identifier = Identifier(Kind.EMAIL, normalise_email(email))
     was_retired = yield from ReleaseIdentifier(call.account, identifier)
-    was_erased = yield from lift(call, identifier)
+    was_erased = yield from remove_tombstone(call, identifier)
     return was_retired or was_erased

@@ -36,6 +36,7 @@ def change_external_id(
 
 def _change_external_id(call: Call, new_external_id: str | None, claim: Claim) -> Flow[ExternalIdChange]:
     """Change, or with None take away, the external id of the customer meant, and retire the old one."""
+    # An intent cannot tell "none given" from "take it away" by None, so the second has a field of its own.
     changes = ChangeIntent(new_external_id=new_external_id)
     if new_external_id is None:
         changes = ChangeIntent(clears=(Kind.EXTERNAL_ID.value,))

@@ -36,6 +36,7 @@ def _change_phone_number(call: Call, new_phone_number: str | None, claim: Claim)
     changes = ChangeIntent(new_phone_number=new_phone_number)
     if new_phone_number is None:
         changes = ChangeIntent(clears=(Kind.PHONE_NUMBER.value,))
+    # The number as Klaviyo has it now: the map need not know it, and the caller is told what was replaced.
     resolved = yield from customer_of(call, claim)
     profile_id = resolved.binding.profile_id
     profile = None if profile_id is None else (yield from read_profile(call, profile_id))

@@ -1,4 +1,4 @@
-"""`erase`: who is meant, by the map and else by Klaviyo, without making anybody known first."""
+"""`erase`: which customer is meant, by the map and else by Klaviyo, without a first contact."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.call import Setup, run
-from safeklaviyo._flows.identity.reads import gather, read_profile, tied
+from safeklaviyo._flows.identity.reads import gather, read_profile, with_profile_id
 from safeklaviyo._flows.leased.erase import erase_under_lease
 from safeklaviyo._flows.leased.intents import EraseIntent
 from safeklaviyo._flows.leased.leases import acquire_lease, run_leased, wait_or_finish
@@ -21,6 +21,7 @@ from safeklaviyo.stores.calls import Find
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Call
+    from safeklaviyo.models import Binding
 
 
 def erase(setup: Setup, *, external_id: object, email: object, profile_id: object) -> Flow[Erasure]:
@@ -38,8 +39,9 @@ def erase(setup: Setup, *, external_id: object, email: object, profile_id: objec
 
 def _erase(call: Call, claim: Claim, profile_id: str | None) -> Flow[Erasure]:
     """Delete a customer's profile, and forget all that the map knows of them but that they were erased."""
-    if not call.dialect.verifies:
+    if not call.dialect.has_deletions:
         raise ConfigurationError("erase needs the current dialect")
+    # In a loop, because each lease that was waited for or lost means that the customer has to be found again.
     while True:
         intent, was_known = yield from _intent(call, claim, profile_id)
         if intent is None:
@@ -47,6 +49,7 @@ def _erase(call: Call, claim: Claim, profile_id: str | None) -> Flow[Erasure]:
         lease = yield from acquire_lease(call, intent)
         if lease is not None:
             done = yield from run_leased(call, lease, erase_under_lease(call, lease, intent, main=True))
+            # A lost lease may mean that another call has erased the customer, and a new one has the identifiers now.
             if done or (done is None and not (yield from _is_known(call, intent))):
                 return Erasure(intent.profile_id, was_known)
 
@@ -54,14 +57,22 @@ def _erase(call: Call, claim: Claim, profile_id: str | None) -> Flow[Erasure]:
 def _is_known(call: Call, intent: EraseIntent) -> Flow[bool]:
     """Tell whether the map still has what was to be erased, after another call took the lease over.
 
-    If it does not, that call erased the customer; whoever has the identifiers now came later, and stays.
+    If it does not, that call erased the customer; a customer who has the identifiers now came later, and stays.
     """
     found = yield from Find(call.account, tuple(intent.identifiers()))
     return any(match.binding.profile_id == intent.profile_id for match in found.matches if match.retired_at is None)
 
 
 def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[EraseIntent | None, bool]]:
-    """Find out who is meant; None after waiting for somebody."""
+    """Find out which customer is meant.
+
+    Returns:
+        What to erase, or None after waiting for another call; and whether the map knows the customer.
+
+    Raises:
+        AmbiguousIdentityError: The identifiers are different customers'.
+    """
+    # Step 1: ask the map. Two owners are never erased by one call.
     named = () if profile_id is None else (Identifier(Kind.PROFILE_ID, profile_id),)
     found = yield from Find(call.account, (*claim.identifiers(), *named))
     if found.lease is not None:
@@ -70,27 +81,40 @@ def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[Eras
     owners = {match.binding.key: match.binding for match in found.matches}
     if len(owners) > 1:
         raise _different(claim, ())
-    for binding in owners.values():
-        if profile_id is not None and binding.profile_id not in (None, profile_id):
-            raise _different(claim, (profile_id, binding.profile_id))
-        is_tied = binding.profile_id is not None
-        if profile_id is None:
-            binding = yield from tied(call, binding)  # noqa: PLW2901 - the same customer
-        intent = EraseIntent(
-            external_id=binding.external_id, email=binding.email, profile_id=binding.profile_id or profile_id
-        )
-        shown = yield from _with_what_is_shown(call, intent)
-        if not is_tied:
-            _check_shown(Claim(binding.external_id, binding.email), shown)
-        yield from _check_owner(call, claim, shown)
-        return shown, True
+    # Step 2: add what the profile shows. A deletion cannot be undone, so Klaviyo has to agree with the map (P3).
+    binding = next(iter(owners.values()), None)
+    if binding is None:
+        intent = yield from _of_claim(call, claim, profile_id)
+    else:
+        intent = yield from _of_binding(call, claim, binding, profile_id)
+    yield from _check_owner(call, claim, intent)
+    return intent, binding is not None
+
+
+def _of_binding(call: Call, claim: Claim, binding: Binding, profile_id: str | None) -> Flow[EraseIntent]:
+    """Return what to erase of a customer whom the map knows."""
+    if profile_id is not None and binding.profile_id not in (None, profile_id):
+        raise _different(claim, (profile_id, binding.profile_id))
+    is_certain = binding.profile_id is not None
+    if profile_id is None:
+        binding = yield from with_profile_id(call, binding)
+    intent = EraseIntent(
+        external_id=binding.external_id, email=binding.email, profile_id=binding.profile_id or profile_id
+    )
+    shown = yield from _with_what_is_shown(call, intent)
+    if not is_certain:
+        _check_shown(Claim(binding.external_id, binding.email), shown)
+    return shown
+
+
+def _of_claim(call: Call, claim: Claim, profile_id: str | None) -> Flow[EraseIntent]:
+    """Return what to erase of a customer whom only Klaviyo knows."""
     if profile_id is None:
         profile_id = yield from _only_profile(call, claim)
     intent = EraseIntent(external_id=claim.external_id, email=claim.email, profile_id=profile_id)
     shown = yield from _with_what_is_shown(call, intent)
     _check_shown(claim, shown)
-    yield from _check_owner(call, claim, shown)
-    return shown, False
+    return shown
 
 
 def _check_owner(call: Call, claim: Claim, intent: EraseIntent) -> Flow[None]:
@@ -111,6 +135,7 @@ def _check_shown(claim: Claim, intent: EraseIntent) -> None:
 
 
 def _only_profile(call: Call, claim: Claim) -> Flow[str | None]:
+    """Return the id of the one profile that answers; None without one."""
     evidence = yield from gather(call, (claim.external_id,), (claim.email,))
     if len(evidence) > 1:
         raise ambiguity_error(

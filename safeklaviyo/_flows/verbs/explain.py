@@ -19,6 +19,6 @@ def explain(setup: Setup, *, external_id: object, email: object, phone_number: o
     def body(call: Call) -> Flow[Decision]:
         claim = claim_from(external_id, email, phone_number, call.policy)
         found = yield from Find(call.account, claim.identifiers())
-        return decide(claim, found, call.policy, needs_profile=call.dialect.verifies)
+        return decide(claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
 
     return run(setup, "explain", body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._api.responses import is_success
-from safeklaviyo._flows.call import MISSING, NOTHING_ELSE, Call, Setup, check_accepted, run, send
+from safeklaviyo._flows.call import MISSING, NOTHING_ELSE, Call, Setup, run, send
 from safeklaviyo._flows.identity.drift import check_drift, forget_profile
 from safeklaviyo._flows.identity.phones import attach_phone
 from safeklaviyo._flows.identity.reads import read_answer
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from safeklaviyo.identity import Claim
     from safeklaviyo.models import Binding, Profile
 
-_TRIES = 2  # a profile that is gone is found anew once
+_TRIES = 2  # the first, and one more with the customer's next profile where the first one is gone
 
 
 def identify(
@@ -56,6 +56,7 @@ def _identify(call: Call, claim: Claim, person: Person) -> Flow[IdentifyResult]:
     for _ in range(_TRIES):
         resolved = yield from person_of(call, claim, person, main=True)
         contact = resolved.contact
+        # The properties went with the create: a second write would repeat what is appended (F-19).
         if contact is not None and contact.written:
             return (yield from _result(call, claim, resolved, resolved.binding, contact.profile))
         written = yield from _update(call, resolved.binding, person)
@@ -67,26 +68,29 @@ def _identify(call: Call, claim: Claim, person: Person) -> Flow[IdentifyResult]:
 
 def _update(call: Call, binding: Binding, person: Person) -> Flow[tuple[Binding, Profile | None] | None]:
     """Write the properties; None if the profile is gone, and the map has forgotten it."""
-    verifies = call.dialect.verifies
-    request = call.dialect.update(binding, person)
+    # Step 1: write, and let changes of this process see that the write is in flight.
+    dialect = call.dialect
+    request = dialect.update(binding, person)
     on_its_way = (binding.key, object())
     try:
         call.setup.in_flight.enter(on_its_way)
-        response = yield from send(call, request, main=True, accept=MISSING if verifies else NOTHING_ELSE)
+        response = yield from send(
+            call, request, main=True, accept=MISSING if dialect.has_profile_ids else NOTHING_ELSE
+        )
     finally:
         call.setup.in_flight.leave(on_its_way)
+    # Step 2: a 404 by profile id means that the profile may be gone. Only a second one makes it so (H36).
     if not is_success(response.status):
         yield from forget_profile(call, binding)
         return None
-    if not verifies:
-        check_accepted(call, response)
+    if not dialect.answers_with_profile:
         return binding, None
+    # Step 3: compare the answer with the map (R15). The write stands even if its answer cannot be read (F-23).
     profile = read_answer(call, response)
     if profile is None:
         call.notice("answer_unreadable", None, "the write succeeded, and Klaviyo's answer could not be read")
         return binding, None
-    agreed = yield from check_drift(call, binding, profile)
-    return agreed, profile
+    return (yield from check_drift(call, binding, profile)), profile
 
 
 def _result(
@@ -94,6 +98,6 @@ def _result(
 ) -> Flow[IdentifyResult]:
     yield from attach_phone(call, claim, binding, profile)
     created = False if resolved.contact is None else resolved.contact.created
-    if not call.dialect.verifies and created is False:
+    if not call.dialect.answers_with_profile and created is False:
         created = None  # the legacy answer does not say whether the profile was there
     return IdentifyResult(binding.profile_id, created, binding.identity, resolved.rule, tuple(call.notices))

@@ -1,14 +1,14 @@
-"""The person of a call, where the policy lets an `identify` or a `track` bring another email than theirs (R6)."""
+"""The customer of an `identify` or a `track`. The policy may let the call change the customer's email first (R6)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.identity.resolve import Resolved, resolve
+from safeklaviyo._flows.required import required
 from safeklaviyo._flows.verbs.change_email import make_email_change
 from safeklaviyo._input.properties import NOTHING
-from safeklaviyo._rules.claims import claim_from
-from safeklaviyo.errors import EmailMismatchError
+from safeklaviyo._rules.claims import claim_from, refusal
 from safeklaviyo.identity import Claim
 
 if TYPE_CHECKING:
@@ -18,22 +18,25 @@ if TYPE_CHECKING:
 
 
 def person_of(call: Call, claim: Claim, person: Person = NOTHING, *, main: bool = False) -> Flow[Resolved]:
-    """Same as `resolve`; an email that differs is changed first, or given up, where the policy says so."""
-    try:
-        resolved = yield from resolve(call, claim, person, main=main)
-    except EmailMismatchError as error:
-        if call.policy.email_mismatch == "refuse" or error.rule != "R6" or claim.email is None:
-            raise
-    else:
-        _note_kept(call, claim, resolved)
-        return resolved
-    if call.policy.email_mismatch == "keep":
-        # The map does not know the id, and in Klaviyo it has another email: that customer is meant.
+    """Find out which customer is meant; where the rules say so, change the customer's email first, or keep it.
+
+    Raises:
+        IdentityError: It is not certain which customer is meant, or the rules refuse the claim.
+    """
+    resolved = yield from resolve(call, claim, person, main=main)
+    if not isinstance(resolved, Resolved) and resolved.action == "change":
+        # The change is not the operation's main write: if only the change succeeds, nothing was identified or tracked.
+        yield from make_email_change(call, required(claim.email), Claim(claim.external_id), main=False)
+        # Once only. If yet another call changes the email in between, the two programs disagree, and one has to stop.
+        refusing = call.policy.model_copy(update={"email_mismatch": "refuse"})
+        resolved = yield from resolve(call, claim, person, main=main, policy=refusing)
+    elif not isinstance(resolved, Resolved) and resolved.rule == "R6" and call.policy.email_mismatch == "keep":
+        # The map does not know the id, and in Klaviyo it has another email: the id decides, so that customer is meant.
         resolved = yield from resolve(call, Claim(claim.external_id), person, main=main)
-        _note_kept(call, claim, resolved)
-        return resolved
-    yield from make_email_change(call, claim.email, Claim(claim.external_id), main=False)
-    return (yield from resolve(call, claim, person, main=main))
+    if not isinstance(resolved, Resolved):
+        raise refusal(resolved)
+    _note_kept(call, claim, resolved)
+    return resolved
 
 
 def _note_kept(call: Call, claim: Claim, resolved: Resolved) -> None:

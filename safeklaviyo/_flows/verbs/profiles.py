@@ -94,6 +94,7 @@ def _search(call: Call, *, external_id: object, email: object, phone_number: obj
     wanted = _one(call, external_id=external_id, email=email, phone_number=phone_number)
     profiles: list[Profile] = []
     for profile_id in (yield from search(call, wanted.kind, wanted.value)):
+        # The search is only a pointer, and may show a profile that is gone (H7).
         profile = yield from read_profile(call, profile_id)
         if profile is not None:
             profiles.append(profile)
@@ -123,12 +124,13 @@ def _get(call: Call, profile_id: object) -> Flow[Profile]:
 
 def _update(call: Call, profile_id: object, person: Person) -> Flow[Profile]:
     """Write properties onto one profile."""
-    if not call.dialect.verifies:
+    if not call.dialect.has_profile_ids:
         raise ConfigurationError("the legacy API cannot update a profile by its id; use identify")
     if person.is_empty:
         return _with_warnings(call, (yield from _get(call, profile_id)))
     request = requests.update_profile(normalise_profile_id(profile_id), person)
     response = yield from send(call, request, main=True, accept=MISSING)
+    # A 404 of a write may be a lagging replica's too, so the caller may try again (H36).
     if response.status in MISSING:
         raise not_visible()
     return _with_warnings(call, understood(call.dialect.read, response))
@@ -152,7 +154,7 @@ def _text(name: str, value: object) -> str | None:
 
 def _list(call: Call, *, filter: object, sort: object, page_size: object, cursor: str | None) -> Flow[ProfilePage]:
     """Read one page of all profiles."""
-    if not call.dialect.verifies:
+    if not call.dialect.has_lists:
         raise ConfigurationError("the legacy API cannot list profiles")
     if not isinstance(page_size, int) or not 1 <= page_size <= 100:
         raise ConfigurationError("page_size has to be from 1 to 100")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from safeklaviyo._effects import Flow, Now
 from safeklaviyo._flows.call import Call, Setup, run
 from safeklaviyo._flows.identity.reads import gather, only_profile, owner_in_map, read_profile, search, was_put_back
-from safeklaviyo._flows.known import known
 from safeklaviyo._flows.leased.leases import repair_profile
+from safeklaviyo._flows.required import required
 from safeklaviyo._input.events import moment_from
 from safeklaviyo._rules.evidence import compare
 from safeklaviyo._rules.shown import email_of, has_email
@@ -38,7 +38,8 @@ def recheck_changes(setup: Setup, since: object, *, repair: bool) -> Flow[list[C
 
 
 def _recheck(call: Call, since: float | None, *, repair: bool) -> Flow[list[ChangeReview]]:
-    """Compare Klaviyo with the map for every customer whose identifiers changed lately."""
+    """Compare Klaviyo with the map for every customer in the rows of the journal since then."""
+    # What Klaviyo has queued lands within days, so a week is enough for a check that runs daily.
     if since is None:
         since = (yield from Now()) - 7 * DAY
     reviews: list[ChangeReview] = []
@@ -51,6 +52,7 @@ def _recheck(call: Call, since: float | None, *, repair: bool) -> Flow[list[Chan
 
 
 def _changed_since(call: Call, since: float) -> Flow[dict[str, list[JournalRow]]]:
+    """Return the rows of the journal by the key of their customer, so that each customer is read once."""
     changed: dict[str, list[JournalRow]] = {}
     after = 0
     while rows := (yield from Journal(call.account, since=since, after=after, limit=_ROWS)):
@@ -61,7 +63,7 @@ def _changed_since(call: Call, since: float) -> Flow[dict[str, list[JournalRow]]
 
 
 def _binding(call: Call, rows: list[JournalRow]) -> Flow[Binding | None]:
-    """Return the binding as it stands, which the rows show as it stood."""
+    """Return the binding as the map has it now; the rows show it as it was."""
     names: set[Identifier] = set()
     for row in rows:
         for kind, value in ((Kind.PROFILE_ID, row.profile_id), (Kind.EXTERNAL_ID, row.external_id)):
@@ -74,24 +76,28 @@ def _binding(call: Call, rows: list[JournalRow]) -> Flow[Binding | None]:
 
 
 def _review(call: Call, binding: Binding, rows: Iterable[JournalRow], *, repair: bool) -> Flow[list[ChangeReview]]:
+    """Compare one customer's profile with the map, and look for ghosts on the former addresses."""
+    # Step 1: the customer's own profile.
     reviews: list[ChangeReview] = []
     try:
         profile = yield from _profile_of(call, binding)
     except IdentityError:  # its identifiers are on several profiles, or another customer's
         return [_found("drift", binding)]
-    known = binding if profile is None or binding.profile_id is not None else replace(binding, profile_id=profile.id)
+    if profile is not None and binding.profile_id is None:
+        binding = replace(binding, profile_id=profile.id)
     if profile is None:
         reviews.append(_found("missing", binding))
-    elif compare(known, profile) in {"contradicts", "gained_external_id"}:
-        reviews += yield from _contradiction(call, known, profile, repair=repair)
+    elif compare(binding, profile) in {"contradicts", "gained_external_id"}:
+        reviews += yield from _contradiction(call, binding, profile, repair=repair)
+    # Step 2: look for a profile that a late call has made of an address which the customer has left.
     former = {row.entry.old for row in rows if row.entry.old is not None and "@" in row.entry.old}
     for email in sorted(former - {binding.email}):
-        reviews += yield from _ghosts(call, known, email)
+        reviews += yield from _ghosts(call, binding, email)
     return reviews
 
 
 def _profile_of(call: Call, binding: Binding) -> Flow[Profile | None]:
-    """Read a customer's profile. One whose id the map does not know is looked up, by the external id before the email.
+    """Read a customer's profile. If the map has no profile id, look it up, by the external id before the email.
 
     Raises:
         IdentityError: Several profiles answer, or one that is another customer's too.
@@ -100,6 +106,7 @@ def _profile_of(call: Call, binding: Binding) -> Flow[Profile | None]:
         return (yield from read_profile(call, binding.profile_id))
     evidence = yield from gather(call, (binding.external_id,), (binding.email,))
     profiles = list(evidence.values())
+    # The external id before the email: an address that was put back may be on another profile now.
     by_id = None
     if binding.external_id is not None:
         by_id = only_profile(Identity(binding.external_id, None), profiles)
@@ -107,6 +114,7 @@ def _profile_of(call: Call, binding: Binding) -> Flow[Profile | None]:
 
 
 def _contradiction(call: Call, binding: Binding, profile: Profile, *, repair: bool) -> Flow[list[ChangeReview]]:
+    """Say what a profile that differs from the map means: a put-back, drift, or only a guest's new external id."""
     shown = email_of(profile)
     if (yield from was_put_back(call, binding, profile)):
         repaired = repair and (yield from repair_profile(call, profile.id))
@@ -117,8 +125,8 @@ def _contradiction(call: Call, binding: Binding, profile: Profile, *, repair: bo
 
 
 def _holder(call: Call, binding: Binding) -> Flow[str | None]:
-    """Return the profile that has taken a customer's current address, and so stands in the way of a repair."""
-    for profile_id in (yield from search(call, Kind.EMAIL, known(binding.email))):
+    """Return the id of the profile that has a customer's current address, and so stands in the way of a repair."""
+    for profile_id in (yield from search(call, Kind.EMAIL, required(binding.email))):
         profile = None if profile_id == binding.profile_id else (yield from read_profile(call, profile_id))
         if profile is not None and profile.id != binding.profile_id and has_email(profile, binding.email):
             return profile.id
@@ -126,7 +134,7 @@ def _holder(call: Call, binding: Binding) -> Flow[str | None]:
 
 
 def _ghosts(call: Call, binding: Binding, email: str) -> Flow[list[ChangeReview]]:
-    """Find profiles that came of a former address and are nobody's."""
+    """Find profiles that came of a former address and are no customer's in the map."""
     reviews: list[ChangeReview] = []
     found = yield from Find(call.account, (Identifier(Kind.EMAIL, email),))
     if found.current(Kind.EMAIL) is not None:

@@ -30,7 +30,7 @@ def _recover(call: Call, limit: object) -> Flow[list[Recovery]]:
         raise ConfigurationError("limit has to be a whole number")
     while limit is None or len(recoveries) < limit:
         wanted = _AT_ONCE if limit is None else min(_AT_ONCE, limit - len(recoveries))
-        # Each is taken over, released, or somebody else's by then, and not listed again.
+        # Each lease is then taken over, released, or another call's, so it is not listed again.
         leases = yield from Expired(call.account, wanted)
         if not leases:
             break
@@ -42,9 +42,10 @@ def _recover(call: Call, limit: object) -> Flow[list[Recovery]]:
 
 
 def _recovered(call: Call, lease: Lease) -> Flow[Recovery | None]:
+    """Take one expired lease over and finish its write; None if there is nothing left to do."""
     taken = yield from Acquire(call.account, lease.identifiers, lease.intent, call.lease_ttl)
     if taken is None:
-        return None  # somebody else was faster
+        return None  # another call was quicker
     if not taken.taken_over:
         yield from release(call, taken)
         return None
@@ -52,9 +53,10 @@ def _recovered(call: Call, lease: Lease) -> Flow[Recovery | None]:
         intent = decode(taken.intent)
     except StoreIncompatibleError as error:
         return Recovery("unknown", "postponed", None, None, error)
-    told = (intent.external_id, intent.email)
+    # One failure must not hide the others, so it becomes part of the report.
+    pair = (intent.external_id, intent.email)
     try:
         finished = yield from finish_intent(call, taken)
     except SafeKlaviyoError as error:
-        return Recovery(intent.verb, "postponed", *told, error)
-    return Recovery(intent.verb, finished.status, *told, finished.error)
+        return Recovery(intent.verb, "postponed", *pair, error)
+    return Recovery(intent.verb, finished.status, *pair, finished.error)

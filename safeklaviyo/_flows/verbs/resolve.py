@@ -1,4 +1,4 @@
-"""`resolve`: who somebody is, by the map and else by Klaviyo. Reads only, and writes nothing down."""
+"""`resolve`: which customer identifiers mean, by the map and else by Klaviyo. Reads only, and writes nothing down."""
 
 from __future__ import annotations
 
@@ -30,18 +30,20 @@ def resolve(setup: Setup, *, external_id: object, email: object) -> Flow[Resolut
 
 
 def _who(call: Call, claim: Claim) -> Flow[Resolution]:
-    """Say who is meant.
+    """Say which customer is meant.
 
     Raises:
         IdentityError: The identifiers are different customers', or several profiles answer.
     """
+    # Step 1: decide by the map, also while another call holds a lease: nothing is written here.
     found = yield from Find(call.account, claim.identifiers())
-    decision = decide(claim, replace(found, lease=None), call.policy, needs_profile=call.dialect.verifies)
+    decision = decide(claim, replace(found, lease=None), call.policy, needs_profile=call.dialect.has_profile_ids)
     if decision.action == "refuse" and decision.rule != "R9":
         raise refusal(decision)
     binding = decision.binding
     if binding is not None and binding.profile_id is not None:
         return Resolution(binding.identity, binding.profile_id, decision.rule)
+    # Step 2: ask Klaviyo, where the map does not know the profile. An erased customer is not asked for.
     if binding is None:
         yield from refuse_erased(call, claim)
     asked = decision.identity if binding is not None else Identity(claim.external_id, claim.email)

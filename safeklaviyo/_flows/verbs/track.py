@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._effects import Flow, NewId, Now
-from safeklaviyo._flows.call import MISSING, Call, Setup, check_accepted, run, send
+from safeklaviyo._flows.call import MISSING, Call, Setup, run, send
 from safeklaviyo._flows.identity.drift import forget_profile
 from safeklaviyo._flows.identity.phones import attach_phone
 from safeklaviyo._flows.identity.reads import not_visible
@@ -79,32 +79,33 @@ def _keyed(call: Call, claim: Claim, event: Event, person: Person = NOTHING) -> 
 
 
 def _track(call: Call, claim: Claim, event: Event, person: Person) -> Flow[TrackResult]:
+    # Step 1: find the customer. The address that will be sent is checked too, because it may be another one.
     _refuse_dropped(call, claim.email)
     resolved = yield from person_of(call, claim)
     binding = resolved.binding
     _note_unique_id(call, event, claim, binding)
-    if binding.email != claim.email:
-        _refuse_dropped(call, binding.email)
+    _refuse_dropped(call, binding.email)
 
     def request_for(latest: Binding) -> Request:
         alone = call.policy.event_naming == "profile_id"
         return call.dialect.event(event, latest, person, by_profile_id_alone=alone)
 
     def again() -> Flow[Request]:
-        # The profile stays, the address is read anew: an old one would come back as a ghost (H10).
+        # The profile stays, the address is read again: an old one would come back as a ghost (H10).
         return request_for((yield from _latest(call, binding)))
 
+    # Step 2: send, and let changes of this process see that the event is in flight (H1).
     on_its_way = (binding.key, object())
     try:
         call.setup.in_flight.enter(on_its_way)
         response = yield from send(call, request_for(binding), main=True, accept=MISSING, again=again)
     finally:
         call.setup.in_flight.leave(on_its_way)
+    # Step 3: a 404 means that the profile may be gone. The same event, repeated later, finds the customer's next one.
     if response.status in MISSING:
-        # The profile may be gone: the same event, repeated later, finds the customer's next one.
         yield from forget_profile(call, binding)
         raise not_visible()
-    check_accepted(call, response)
+    # Step 4: a phone never travels with an event (R14).
     if claim.phone_number is not None or claim.unusable_phone:
         yield from attach_phone(call, claim, binding, None)
     return TrackResult(
@@ -113,7 +114,13 @@ def _track(call: Call, claim: Claim, event: Event, person: Person) -> Flow[Track
 
 
 def _latest(call: Call, binding: Binding) -> Flow[Binding]:
+    """Return the binding as the map has it now.
+
+    Raises:
+        ErasedError: The customer was erased in between.
+    """
     claim = Claim(binding.external_id, binding.email)
+    # By the profile id where there is one: no change of identifiers alters it.
     names = claim.identifiers()
     if binding.profile_id is not None:
         names = (Identifier(Kind.PROFILE_ID, binding.profile_id),)

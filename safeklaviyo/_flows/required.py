@@ -7,11 +7,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def known(value: T | None) -> T:
+def required(value: T | None) -> T:
     """Return a value that has to be there by now.
 
     Raises:
-        AssertionError: It is not. This call ends, so that the word "None" names nobody in a request or in the map.
+        AssertionError: The value is None. The call ends here, so that the word "None" never stands for an identifier in
+            a request or in the map.
     """
     if value is None:
         raise AssertionError("an identifier that was made sure of is missing")
