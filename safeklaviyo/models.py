@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,22 @@ from safeklaviyo.identity import Identity, mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+NoticeCode: TypeAlias = Literal[
+    "answer_unreadable", "drift_adopted", "email_kept", "key_unknown", "name_trimmed", "not_visible_yet",
+    "phone_differs", "phone_invalid", "phone_not_attached", "phone_taken", "property_dropped",
+    "put_back_repaired", "sms_consent", "superseded", "unique_id_of_customer", "value_taken",
+]  # fmt: skip
+"""The words by which programs tell notices apart.
+
+- A phone number (R14) is ``phone_invalid``, ``phone_taken`` (by another profile), ``phone_differs`` (from the one that
+  was kept) or ``phone_not_attached`` this time; ``sms_consent`` may have gone with the former number.
+- ``email_kept`` (R6), ``put_back_repaired`` and ``drift_adopted`` (R15), ``not_visible_yet`` in Klaviyo's search.
+- What was given: ``property_dropped``, ``value_taken`` from a text or a property, ``name_trimmed``, ``key_unknown``
+  (sent as it is), ``unique_id_of_customer`` (Klaviyo records one event with it).
+- The call was ``superseded`` by a later change; its answer was ``answer_unreadable``.
+"""
 
 
 class Clear(Enum):
@@ -60,16 +76,17 @@ class Notice:
     """Something that went differently from what was asked, without harm.
 
     Attributes:
-        code: A stable word for programs: ``"phone_invalid"``, ``"phone_taken"``, ``"phone_differs"``,
-            ``"phone_not_attached"``, ``"sms_consent"``, ``"put_back_repaired"``, ``"drift_adopted"``,
-            ``"answer_unreadable"``, ``"not_visible_yet"``, ``"superseded"``.
+        code: A stable word for programs.
         identifier_kind: The kind of identifier concerned, where one is.
         message: A sentence for people, without personal data.
+        path: Where what it is about stood in the call, such as ``"customer_properties.tags[2]"``; None where it is
+            about nothing that the call gave.
     """
 
-    code: str
+    code: NoticeCode
     identifier_kind: str | None
     message: str
+    path: str | None = None  # the last, so that a notice can still be built from the three above
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -91,8 +108,8 @@ class Binding(_Masked):
     profile_id: str | None = None
     phone_number: str | None = None
     verified_at: float | None = None
-    version: int = 0
-    key: str = field(default="", repr=False)
+    version: int = 0  # compared by writes that hold no lease
+    key: str = field(default="", repr=False)  # stays when every identifier changes
 
     @property
     def identity(self) -> Identity:
@@ -337,15 +354,21 @@ class ImportReport:
         added: How many rows made a binding, or filled in what a binding lacked.
         unchanged: How many rows the map knew already.
         refused: The number of each row that was refused (from 0), and why, without personal data.
+        warnings: The number of each row of which something was left out (from 0), and what.
     """
 
     added: int
     unchanged: int
     refused: tuple[tuple[int, str], ...] = ()
+    warnings: tuple[tuple[int, str], ...] = ()
 
 
 class Profile(BaseModel):
-    """Klaviyo's record of a person. Fields that Klaviyo adds later are kept in ``model_extra``."""
+    """Klaviyo's record of a person. Fields that Klaviyo adds later are kept in ``model_extra``.
+
+    Attributes:
+        warnings: What `profiles.update` did otherwise than it was asked. No field of Klaviyo's.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow")
 
@@ -365,6 +388,7 @@ class Profile(BaseModel):
     location: dict[str, Any] = Field(default_factory=dict)
     properties: dict[str, Any] = Field(default_factory=dict)
     subscriptions: dict[str, Any] | None = None
+    warnings: tuple[Notice, ...] = Field(default=(), exclude=True)  # never part of what Klaviyo holds
 
     # What `repr`, `str` and the printers of rich and devtools show.
     def __repr_args__(self) -> Iterator[tuple[str, str | None]]:

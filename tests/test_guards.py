@@ -266,6 +266,52 @@ GUARDS = [
         "operations/test_phone.py::test_r14_another_phone_in_klaviyo_is_not_replaced",
     ),
     _guard(
+        "R6", source.RULES,
+        'if policy.email_mismatch == "keep":', "if False:",
+        "test_rules.py::test_r6_the_policy_may_keep_the_email",
+    ),
+    _guard(
+        "F-15", source.VALUES,
+        "return None if item is self._null else", "return None if True else",
+        "test_left_out.py::test_f15_what_is_emptied_is_left_out_too",
+    ),
+    _guard(
+        "F-15", source.VALUES,
+        "        return changed or LEFT_OUT\n\n    def value(", "        return changed\n\n    def value(",
+        "test_left_out.py::test_f15_what_is_emptied_is_left_out_too",
+    ),
+    _guard(
+        "P5", source.FINDINGS,
+        "in_the_way = [each.problem for each in self._found if each.code is None]", "in_the_way = []",
+        "test_left_out.py::test_p5_what_fixes_an_event_is_refused_whatever_the_policy",
+    ),
+    _guard(
+        "F-38", source.PROPERTIES,
+        "elif role is Role.NESTED:", "elif False:",
+        "test_left_out.py::test_f38_the_attributes_of_a_profile_are_understood",
+    ),
+    _guard(
+        "F-40", source.IDENTITY,
+        "    if trunk is not None:", "    if False:",
+        "test_phone_numbers.py::test_f40_a_trunk_zero_is_no_digit",
+    ),
+    _guard(
+        "F-40", source.IDENTITY,
+        "    elif _IN_BRACKETS.search(given):", "    elif False:",
+        "test_phone_numbers.py::test_f40_a_zero_that_may_be_a_digit_is_not_guessed",
+    ),
+    _guard(
+        "R1, F-37", source.PLACEHOLDERS,
+        "    reason = next((reason for pattern, reason in _SPOILT if pattern.fullmatch(folded)), None)",
+        "    reason = None",
+        "test_placeholders.py::test_r1_f37_what_an_export_has_spoilt_is_no_id",
+    ),
+    _guard(
+        "revisions", source.EVENTS_OF_API,
+        'if "meta" in data and not form.meta_beside_attributes:', "if False:",
+        "operations/test_forgiving.py::test_changes_of_lists_arrive_in_each_revision",
+    ),
+    _guard(
         "R14, F-16", source.RULES,
         "            unusable_phone = True", "            raise",
         "operations/test_phone.py::test_r14_an_unusable_phone_is_left_out",

@@ -82,7 +82,9 @@ def test_r1_placeholders_are_nobody_in_every_disguise(text: str) -> None:
         assert caught.value.rule == "R1"
 
 
-@pytest.mark.parametrize("text", ["nullified", "anonymous1", "10", "a0", "guest-7", "0x1", "1.0", "none.given", "%41"])
+@pytest.mark.parametrize(
+    "text", ["nullified", "anonymous1", "10", "a0", "guest-7", "0x1", "1.0.1", "none.given", "%41"]
+)
 def test_r1_ordinary_ids_are_somebody(text: str) -> None:
     """What only resembles a placeholder is a usable id."""
     assert text == normalise_external_id(text)

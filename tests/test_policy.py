@@ -24,7 +24,8 @@ WORDS = {
     "first_contact": ("verify", "trust"),
     "event_naming": ("pair", "profile_id"),
     "unknown_id": ("lookup", "refuse"),
-    "email_mismatch": ("refuse", "change"),
+    "email_mismatch": ("refuse", "change", "keep"),
+    "properties": ("drop", "refuse"),
     "retired": ("rewrite", "refuse"),
     "drift": ("refuse", "adopt"),
 }

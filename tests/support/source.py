@@ -40,9 +40,13 @@ TRACK = "_flows/verbs/track.py"
 ANSWERS = "_api/responses.py"
 DIALECTS = "_api/dialects.py"
 EVENT = "_input/events.py"
+EVENTS_OF_API = "_api/events.py"
 EVIDENCE = "_rules/evidence.py"
 SHOWN = "_rules/shown.py"
 BODIES = "_api/bodies.py"
+FINDINGS = "_input/findings.py"
+IDENTITY = "identity.py"
+PLACEHOLDERS = "_placeholders.py"
 HTTP = "_runtime/senders/http.py"
 SENDERS = "_runtime/senders/"
 """The folder of the modules that know an HTTP library."""
@@ -55,7 +59,7 @@ VALUES = "_input/values.py"
 VERSION = "_version.py"
 WIRE = "_api/profiles.py"
 WIRE_LEGACY = "_api/legacy.py"
-REQUESTS = {"_api/accounts.py", "_api/events.py", WIRE, WIRE_LEGACY}
+REQUESTS = {"_api/accounts.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
 """The modules that make requests."""
 NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
@@ -73,7 +77,7 @@ ROOMS = (
     ("_input",),
     ("models",),
     ("identity", "policy"),
-    ("errors", "_interruption", "_version"),
+    ("errors", "_interruption", "_placeholders", "_version"),
 )
 """The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
 side do not know each other, but for the demo, which plays on the simulator."""
