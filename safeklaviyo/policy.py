@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 from warnings import warn
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from safeklaviyo.errors import ConfigurationError
 
@@ -128,13 +128,26 @@ class RetryPolicy(_Settings):
     max_delay: Seconds = 30.0
     give_up_after: Seconds = 60.0
 
+    _limits_calls: bool = PrivateAttr(default=False)
+
     def __init__(self, **settings: Any) -> None:
-        if "deadline" in settings:
+        is_old_name = "deadline" in settings
+        if is_old_name:
             if "give_up_after" in settings:
                 raise ConfigurationError("RetryPolicy.deadline is the old name of give_up_after: give one of them")
             warn(_RENAMED, DeprecationWarning, stacklevel=2)
             settings["give_up_after"] = settings.pop("deadline")
         super().__init__(**settings)
+        self._limits_calls = is_old_name
+
+    def within(self, deadline: float | None) -> float | None:
+        """Return the seconds that a call may take, given the client's `deadline`.
+
+        Under its old name, `give_up_after` limits the call as well: that is what its users took it for.
+        """
+        if not self._limits_calls:
+            return deadline
+        return self.give_up_after if deadline is None else min(deadline, self.give_up_after)
 
     @property
     def deadline(self) -> float:

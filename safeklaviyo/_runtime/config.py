@@ -86,7 +86,7 @@ class Wiring:
             fingerprint=self.fingerprint,
             attempt=seconds,
             drops_test_addresses=is_klaviyo and not self.policy.allow_test_addresses,
-            deadline=self.deadline,
+            deadline=self.retry.within(self.deadline),
         )
 
     def view_of(self, setup: Setup) -> Setup:
@@ -102,7 +102,7 @@ class Wiring:
             fingerprint=self.fingerprint,
             attempt=seconds,
             drops_test_addresses=self.target.is_klaviyo and not self.policy.allow_test_addresses,
-            deadline=self.deadline,
+            deadline=self.retry.within(self.deadline),
         )
 
     def with_options(self, timeout: object, deadline: object, policy: object, retry: object) -> Wiring:
