@@ -66,8 +66,9 @@ class Klaviyo(IdentityVerbs, Described):
         revision: Klaviyo's API revision.
         dialect: ``"current"``, or ``"legacy"`` for a server that still has the Track, Identify and People endpoints,
             for which Klaviyo's own host answers 410. Legacy *keys* such as ``$email`` work in both dialects.
-        http_client: Send through this client, so that its hooks, auth, headers and proxies are honoured; redirects are
-            never followed, and it is never closed here. httpx then logs URLs at INFO, and some hold addresses.
+        http_client: Send through this client of httpx or httpx2, so that its hooks, auth, headers and proxies are
+            honoured; redirects are never followed, and it is never closed here. httpx then logs URLs at INFO, and some
+            hold addresses.
 
     Raises:
         ConfigurationError: An argument makes no sense; the message says which, and never what it was.
