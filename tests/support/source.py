@@ -65,7 +65,7 @@ ROOMS = (
     ("_input",),
     ("models",),
     ("identity", "policy"),
-    ("errors", "_interruption", "_version"),
+    ("errors", "_addresses", "_interruption", "_version"),
 )
 """The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
 side do not know each other, but for the demo, which plays on the simulator."""
@@ -75,8 +75,8 @@ CORE = [
     for name in MODULES
     if name.startswith(WITHOUT_IO)
     or name in {
-        "_effects.py", "errors.py", "identity.py", "models.py", "policy.py", "stores/base.py", "stores/calls.py",
-        "stores/records.py", "stores/rows.py", SEMANTICS,
+        "_addresses.py", "_effects.py", "errors.py", "identity.py", "models.py", "policy.py", "stores/base.py",
+        "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
     }
 ]  # fmt: skip
 """What decides and describes, and does no I/O."""
