@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 THREADS = (1, 8, 32)
 IN_FLIGHT = (1, 16, 64, 256)
+MANY = (64, 256)
+DELAY = 0.02
 
 
 class Served(NamedTuple):
@@ -48,9 +50,9 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Served]:
+def served(folder: Path, delay: float = 0.0) -> Iterator[Served]:
     """Run the server in a process of its own."""
-    command = [sys.executable, str(Path(__file__).with_name("server.py")), *_certificate(folder)]
+    command = [sys.executable, str(Path(__file__).with_name("server.py")), str(delay), *_certificate(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -96,6 +98,15 @@ async def awaited(server: Served, folder: Path, seconds: float, rounds: int) -> 
                     clients, server.clock, in_flight=in_flight, seconds=seconds, rounds=rounds
                 )
                 rounds_of.show(f"A warm awaited track, {kind}, {in_flight} in flight", samples, peers.ASYNC_HTTPX)
+    with served(folder, DELAY) as slow:
+        for in_flight in MANY:
+            # New clients for each: a pool keeps the connections that it once needed.
+            async with peers.awaited(slow.urls["plain"], str(folder), one_each=True) as clients:
+                samples = await rounds_of.awaited(
+                    clients, slow.clock, in_flight=in_flight, seconds=seconds, rounds=(rounds + 1) // 2
+                )
+                title = f"The same, plain, {in_flight} in flight, answered after {DELAY * 1e3:.0f} ms"
+                rounds_of.show(title, samples, peers.ASYNC_HTTPX)
 
 
 def versions() -> None:
@@ -162,11 +173,11 @@ def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few and short rounds, and a smaller map")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--only", choices=["sync", "async", "import", "lookup", "stores"])
     given = parser.parse_args()
-    rounds, seconds, rows = (3, 0.1, 50_000) if given.quick else (given.rounds, 0.25, given.rows)
+    rounds, seconds, rows = (3, 0.06, 20_000) if given.quick else (given.rounds, 0.2, given.rows)
     with tempfile.TemporaryDirectory() as name, served(Path(name)) as server:
         folder = Path(name)
         versions()

@@ -1,7 +1,9 @@
 """The clients that are compared: each with connections that it keeps, and the body of each event made by the call.
 
 Each is used as its own pages tell, and at its best: pools may be as large as the calls in flight, and idle connections
-are kept while another client has its turn. A client without its package is left out, and the run says so.
+are kept while another client has its turn. Only `httpx.AsyncClient` and its like keep their own limits, of 100
+connections and 20 idle ones: their time for a request grows with the connections that are open. What a connection for
+each call in flight costs them is shown apart. A client without its package is left out, and the run says so.
 """
 
 from __future__ import annotations
@@ -139,11 +141,14 @@ def _ours(url: str, store: str, threads: int, stack: ExitStack) -> Sequence[Call
 
 
 @asynccontextmanager
-async def awaited(url: str, folder: str) -> AsyncIterator[dict[str, Callable[[], Awaitable[object]]]]:
-    """Give each client's call."""
+async def awaited(
+    url: str, folder: str, *, one_each: bool = False
+) -> AsyncIterator[dict[str, Callable[[], Awaitable[object]]]]:
+    """Give each client's call; if so wished, also of httpx with a connection for each call in flight."""
     made: dict[str, Callable[[AsyncExitStack], Awaitable[Callable[[], Awaitable[object]]]]] = {
         "aiohttp": partial(_aiohttp, url),
-        ASYNC_HTTPX: partial(_async_httpx, url),
+        ASYNC_HTTPX: partial(_async_httpx, url, 100, 20),
+        **({"the same, limits lifted": partial(_async_httpx, url, None, None)} if one_each else {}),
         "httpx2.AsyncClient.post": partial(_async_httpx2, url),
         **{f"AsyncKlaviyo.track, {name}": partial(_async_ours, url, _store(name, folder)) for name in STORES},
     }
@@ -172,14 +177,18 @@ async def _aiohttp(url: str, stack: AsyncExitStack) -> Callable[[], Awaitable[ob
     return call
 
 
-async def _async_httpx(url: str, stack: AsyncExitStack) -> Callable[[], Awaitable[object]]:
-    return await _async_post(httpx.AsyncClient(base_url=url, headers=HEADERS, limits=_limits(httpx), timeout=60), stack)
+async def _async_httpx(
+    url: str, connections: int | None, idle: int | None, stack: AsyncExitStack
+) -> Callable[[], Awaitable[object]]:
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=idle, keepalive_expiry=None)
+    return await _async_post(httpx.AsyncClient(base_url=url, headers=HEADERS, limits=limits, timeout=60), stack)
 
 
 async def _async_httpx2(url: str, stack: AsyncExitStack) -> Callable[[], Awaitable[object]]:
     import httpx2
 
-    client = httpx2.AsyncClient(base_url=url, headers=HEADERS, limits=_limits(httpx2), timeout=60, verify=_trust())
+    limits = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=None)
+    client = httpx2.AsyncClient(base_url=url, headers=HEADERS, limits=limits, timeout=60, verify=_trust())
     return await _async_post(client, stack)
 
 

@@ -3,6 +3,9 @@
 Its answers have the nineteen headers of a 202 that Klaviyo gave, so that each client reads as much as it would there.
 Two differ. `RateLimit-Limit` and `RateLimit-Remaining` name the largest limits that the client understands. It adopts
 them and keeps its log of sent requests, as with Klaviyo's own, but no run reaches the limit and no call ever waits.
+
+Told to, it answers an event only after a while, as Klaviyo does. Then all calls in flight are on their way at once,
+each on a connection of its own. One event loop asks a server that answers at once a dozen things at a time at most.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import asyncio
 import re
 import ssl
 import sys
+from functools import partial
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _HEADERS = {
@@ -46,7 +50,14 @@ _ANSWERS = {
 
 
 class Answering(asyncio.Protocol):
-    """One connection."""
+    """One connection.
+
+    Args:
+        delay: Seconds after which it answers.
+    """
+
+    def __init__(self, delay: float) -> None:
+        self._delay = delay
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -61,18 +72,22 @@ class Answering(asyncio.Protocol):
             if len(self._buffer) < total:
                 return
             self._buffer = self._buffer[total:]
-            self._transport.write(_ANSWERS[head.split(b" ", 1)[0]])
+            answer = _ANSWERS[head.split(b" ", 1)[0]]
+            if self._delay:
+                asyncio.get_running_loop().call_later(self._delay, self._transport.write, answer)
+            else:
+                self._transport.write(answer)
 
 
-async def main(*certificate: str) -> None:
+async def main(delay: str, *certificate: str) -> None:
     """Serve until killed; the ports are printed, the one with TLS last."""
     contexts: list[ssl.SSLContext | None] = [None]
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
         contexts.append(context)
-    loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(Answering, "127.0.0.1", 0, backlog=1024, ssl=each) for each in contexts]
+    loop, made = asyncio.get_running_loop(), partial(Answering, float(delay))
+    servers = [await loop.create_server(made, "127.0.0.1", 0, backlog=1024, ssl=each) for each in contexts]
     print(*(each.sockets[0].getsockname()[1] for each in servers), flush=True)
     await asyncio.gather(*(each.serve_forever() for each in servers))
 
