@@ -60,6 +60,7 @@ class Answering(asyncio.Protocol):
         self._delay = delay
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._buffer = b""
 
