@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
+from safeklaviyo._addresses import ascii_address
 from safeklaviyo._placeholders import is_placeholder, why_no_id
 from safeklaviyo.errors import InvalidIdentifierError
 
@@ -216,22 +216,15 @@ def text_of(value: str | int | UUID) -> str:
     return str(value)
 
 
-@lru_cache(maxsize=8192)
 def _validated_email(value: str) -> str:
     text = value.strip()
     # Before anything reads it: the validator takes 18 s for a million letters. In ASCII it can only become longer.
     _check_length(text)
     if is_placeholder(text):
         raise _refused(Kind.EMAIL, "is a placeholder")
-    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - 40 ms at import, needed late
-
-    try:
-        # test_environment admits the reserved .test domain, on which shops run their staging systems.
-        valid = validate_email(text, allow_smtputf8=False, check_deliverability=False, test_environment=True)
-    except EmailNotValidError:
-        # Not chained: the validator's message quotes the address.
-        raise _refused(Kind.EMAIL, "is not a valid address") from None
-    address = str(valid.ascii_email).lower()
+    address = ascii_address(text)
+    if address is None:
+        raise _refused(Kind.EMAIL, "is not a valid address")
     _check_length(address)
     return address
 

@@ -380,6 +380,14 @@ GUARDS = [
         "return Repeat.ONCE if person.append or person.unappend else otherwise", "return otherwise",
         "operations/test_identify.py::test_f19_what_is_appended_is_not_appended_twice",
     ),
+    _guard(
+        "P8", source.ADDRESSES, "@lru_cache(maxsize=8192)", "@lru_cache(maxsize=None)",
+        "test_identity.py::test_p8_what_is_remembered_of_addresses_is_bounded",
+    ),
+    _guard(
+        "R1", source.ADDRESSES, r"(?:\.{_ATOM})*)@", r"\.?)@",
+        "test_addresses.py::test_each_odd_part_is_read_as_by_email_validator",
+    ),
 ]  # fmt: skip
 
 

@@ -46,6 +46,7 @@ SHOWN = "_rules/shown.py"
 BODIES = "_api/bodies.py"
 FINDINGS = "_input/findings.py"
 IDENTITY = "identity.py"
+ADDRESSES = "_addresses.py"
 PLACEHOLDERS = "_placeholders.py"
 HTTP = "_runtime/senders/http.py"
 SENDERS = "_runtime/senders/"
@@ -77,7 +78,7 @@ ROOMS = (
     ("_input",),
     ("models",),
     ("identity", "policy"),
-    ("errors", "_interruption", "_placeholders", "_version"),
+    ("errors", "_addresses", "_interruption", "_placeholders", "_version"),
 )
 """The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
 side do not know each other, but for the demo, which plays on the simulator."""
@@ -87,8 +88,8 @@ CORE = [
     for name in MODULES
     if name.startswith(WITHOUT_IO)
     or name in {
-        "_effects.py", "errors.py", "identity.py", "models.py", "policy.py", "stores/base.py", "stores/calls.py",
-        "stores/records.py", "stores/rows.py", SEMANTICS,
+        "_addresses.py", "_effects.py", "errors.py", "identity.py", "models.py", "policy.py", "stores/base.py",
+        "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
     }
 ]  # fmt: skip
 """What decides and describes, and does no I/O."""

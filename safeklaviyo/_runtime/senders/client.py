@@ -160,7 +160,7 @@ class AsyncClientSender:
         outgoing = _built(self._client, self._target, request, Phases(timeouts))
         try:
             # A little later than httpx's own limits, which say whether anything was sent.
-            async with timeout(1.05 * timeouts.limit + 0.05):
+            async with timeout(timeouts.longest):
                 answer = await self._client.send(outgoing, follow_redirects=False, stream=True)
                 try:
                     body = None if _is_read(answer) else await Body().read_async(answer.stream)

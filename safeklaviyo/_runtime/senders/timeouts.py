@@ -33,7 +33,7 @@ class Timeouts:
     @property
     def longest(self) -> float:
         """How long one attempt takes at the very most: a caller's own client is cut off a little later."""
-        return 1.05 * self.limit + 0.25
+        return 1.05 * self.limit + 0.2
 
     def within(self, seconds: float | None) -> Timeouts:
         """Return the same, but at most so many seconds."""
