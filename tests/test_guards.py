@@ -381,6 +381,32 @@ GUARDS = [
         "operations/test_identify.py::test_f19_what_is_appended_is_not_appended_twice",
     ),
     _guard(
+        "P7, deadline", source.RETRY, "left = self.deadline.left(at)", "left = None",
+        "test_retry.py::TestDeadline::test_attempts_have_what_is_left",
+    ),
+    _guard(
+        "P7, deadline", source.CALL,
+        "if call.setup.deadline is None or not isinstance(error, _HELPED_BY_TIME):", "if True:",
+        "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
+    ),
+    _guard(
+        "deadline", source.WAITING, "left = min(call.patience_ends, call.deadline.ends_at) - now",
+        "left = call.patience_ends - now",
+        "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
+    ),
+    _guard(
+        "surplus answers", source.CONNECTIONS, "return not beyond", "return True",
+        "senders/test_own_senders.py::TestKeeping::test_a_surplus_answer_ends_the_connection",
+    ),
+    _guard(
+        "size of answers", source.ANSWER_BODIES, "if self._size > LIMIT:", "if False:",
+        "senders/test_senders.py::TestAnswers::test_a_body_has_a_limit",
+    ),
+    _guard(
+        "clock set back", source.ROWS, "return left if left <= LONGEST else 0.0", "return left",
+        "stores/test_store_event_loop.py::test_a_clock_set_back_blocks_nobody",
+    ),
+    _guard(
         "P8", source.ADDRESSES, "@lru_cache(maxsize=8192)", "@lru_cache(maxsize=None)",
         "test_identity.py::test_p8_what_is_remembered_of_addresses_is_bounded",
     ),
