@@ -175,5 +175,7 @@ class AsyncStream(AsyncNetworkStream):
             return self._writer.get_extra_info("ssl_object")
         if info != "is_readable":
             return None
-        # What asyncio has read already is not in the socket any more.
-        return self._reader.has_more() or is_readable(self._writer.get_extra_info("socket"))
+        # What asyncio has read already is not in the socket any more. A socket that the peer has reset it has closed.
+        if self._reader.has_more() or self._writer.transport.is_closing():
+            return True
+        return is_readable(self._writer.get_extra_info("socket"))

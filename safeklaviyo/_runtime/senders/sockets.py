@@ -280,9 +280,6 @@ class TunnelledStream(NetworkStream):
 
 def is_readable(connection: socket.socket) -> bool:
     """Tell whether something has come that was not asked for: the peer's end, or a surplus answer."""
-    number = connection.fileno()
-    if number < 0:  # closed on this side: asyncio does so when the peer has reset the connection
-        return True
     poll = select.poll()
-    poll.register(number, select.POLLIN)
+    poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
