@@ -107,13 +107,14 @@ def test_a_lease_granted_after_an_interruption(locked: Locked) -> None:
     locked.within(2.0).identify(**ANN)
 
 
-def test_an_interruption_before_the_thread_runs(locked: Locked, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_interruption_before_the_thread_runs(locked: Locked, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Where a handler raises before the lease is asked for, there is nothing to wait for."""
     started: list[threading.Thread] = []
 
     def start(thread: threading.Thread, real: Callable[[Any], None] = threading.Thread.start) -> None:
         started.append(thread)
-        if [each.name for each in started] == 2 * ["safeklaviyo-store"]:  # the second takes the lease
+        if [each.name for each in started] == number * ["safeklaviyo-store"]:
             raise Soft
         real(thread)
 
