@@ -79,21 +79,6 @@ class TestKeeping:
             time.sleep(0.1)
             assert b"second" == send(SEARCH).body
 
-    def test_a_connection_that_was_reset_is_not_used(self, own: Sending) -> None:
-        """A connection that its server has reset while it was idle is replaced, and the next request works."""
-
-        def serve(connection: socket.socket) -> None:
-            next_request(connection)
-            connection.sendall(answer(b"first"))
-            time.sleep(0.05)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-
-        with listening(in_turn(serve, answering(answer(b"second")))) as base:
-            send = own.to(target(base))
-            assert b"first" == send(SEARCH).body
-            own.runner.run(asyncio.sleep(0.15))
-            assert b"second" == send(SEARCH).body
-
     def test_a_server_that_wants_to_close_is_left(self, own: Sending) -> None:
         """After ``Connection: close`` the next request takes another connection."""
         server = Counted(Connection="close")

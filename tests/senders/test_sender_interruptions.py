@@ -6,9 +6,10 @@ import gc
 import os
 import random
 import signal
+import socket
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -17,7 +18,6 @@ from support.peers import answer, listening, next_request
 from support.wire import SECONDS, Endpoint, Repeat, Request, target
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
     from support.sending import Sending
@@ -185,6 +185,41 @@ def test_storm(sending: Sending, base: str, error: type[Exception]) -> None:
     del raised  # its traceback holds a connection that it cut off before the request began
     sending.close(ask.sender)
     wait_for_descriptors(before)
+
+
+def full_and(stack: ExitStack, base: str) -> list[tuple[Any, ...]]:
+    """Return two addresses as the DNS would: one that answers no connection, and that of a server."""
+    full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+    for _ in range(3):
+        waiting = stack.enter_context(socket.socket())
+        waiting.setblocking(False)
+        waiting.connect_ex(full.getsockname())
+    places = [full.getsockname(), ("127.0.0.1", int(base.rpartition(":")[2]))]
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+
+
+@pytest.mark.parametrize("sending", ["own"], indirect=True)
+class TestHandlersOwnErrors:
+    """An error that a handler raises may be of a class that has a meaning of its own where it is raised."""
+
+    def test_while_the_next_address_waits(self, sending: Sending, base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It reaches the caller, and the next address is not tried in its place."""
+        with ExitStack() as stack:
+            found, raised = full_and(stack, base), Broken("the limit")
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_named: found)
+            ask = Asking(sending, "http://localhost")
+            with pytest.raises(Broken) as caught, alarm(raised, 0.1):
+                ask()
+        assert raised is caught.value
+
+    def test_while_the_host_does_not_read(self, sending: Sending) -> None:
+        """It reaches the caller, and is not taken for a host that has answered before it has read all."""
+        with listening(lambda _: time.sleep(0.5)) as base:
+            send, raised = sending.to(target(base), timeout=0.4), Broken("the limit")
+            large = Request("POST", "/api/events", ENDPOINT, Repeat.KEYED, b"x" * 20_000_000)
+            with pytest.raises(Broken) as caught, alarm(raised, 0.1):
+                send(large)
+        assert raised is caught.value
 
 
 # What a handler raises in asyncio's own code, asyncio may keep to itself, or it may lose its own steps by it. So the
