@@ -49,6 +49,26 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "F-45", source.SOCKETS,
+        "            let_through(exc, outer)\n            # A server", "            pass\n            # A server",
+        "senders/test_sender_interruptions.py::TestHandlersOwnErrors::test_while_the_host_does_not_read",
+    ),
+    _guard(
+        "F-45", source.SOCKETS,
+        "                let_through(exc, outer)\n", "",
+        "senders/test_sender_interruptions.py::TestHandlersOwnErrors::test_while_the_next_address_waits",
+    ),
+    _guard(
+        "F-45", source.PATIENCE,
+        "    _late.set(wait)", "    pass",
+        "operations/test_late_map.py::test_a_lease_granted_after_the_deadline",
+    ),
+    _guard(
+        "F-22", source.ASYNC_SOCKETS,
+        " or self._writer.transport.is_closing()", "",
+        "senders/test_senders.py::test_a_connection_that_was_reset_is_not_used",
+    ),
+    _guard(
         "P6, P7, F-34", source.RETRY,
         "if not is_from_klaviyo(self._request.endpoint, response):", "if False:",
         "operations/test_first_contact.py::test_p6_a_search_that_fails_writes_nothing",

@@ -5,6 +5,7 @@ Its hooks, auth, headers and proxies are honoured, and it is never closed here. 
 Decided here: how far our limits reach. The whole attempt has its time over an `AsyncClient`, because the event loop can
 cut it off anywhere. A blocking client can only be told how long each read may take: each read of a body is counted
 against the whole attempt, but a peer that sends the headers byte by byte is given up only when one byte is late.
+Nor can anything here help where a signal handler raises while httpx's pool takes its lock: it stays taken.
 """
 
 from __future__ import annotations
