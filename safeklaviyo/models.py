@@ -62,7 +62,7 @@ class Notice:
     Attributes:
         code: A stable word for programs: ``"phone_invalid"``, ``"phone_taken"``, ``"phone_differs"``,
             ``"phone_not_attached"``, ``"sms_consent"``, ``"put_back_repaired"``, ``"drift_adopted"``,
-            ``"answer_unreadable"``, ``"not_visible_yet"``, ``"superseded"``.
+            ``"answer_unreadable"``, ``"not_visible_yet"``, ``"superseded"``, ``"orphan_left"``.
         identifier_kind: The kind of identifier concerned, where one is.
         message: A sentence for people, without personal data.
     """
@@ -117,6 +117,8 @@ class Decision:
         reason: One sentence, without personal data.
         rewritten: The pair differs from what was asked, because an identifier given was a former one.
         binding: The binding that decided, where there is one.
+        orphan_profile_id: A profile in Klaviyo with the email that was asked for and without an external id, where the
+            external id belongs to a profile with another email (R6).
     """
 
     action: Literal["send", "contact", "change", "lookup", "wait", "refuse"]
@@ -125,6 +127,7 @@ class Decision:
     reason: str
     rewritten: bool = False
     binding: Binding | None = field(default=None, repr=False)
+    orphan_profile_id: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

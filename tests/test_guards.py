@@ -287,8 +287,33 @@ GUARDS = [
     ),
     _guard(
         "R17, F-1", source.CONTACT,
-        "(pair.email,), also=(named,))", "(pair.email,))",
+        "(pair.email,), also=also)", "(pair.email,))",
         "operations/test_conflicts.py::test_r17_an_owner_that_only_the_409_shows_is_read",
+    ),
+    _guard(
+        "R17", source.CONTACT,
+        "        if refusals == _REFUSALS:\n            break\n", "",
+        "operations/test_conflicts.py::test_r17_f12_a_conflict_without_an_owner_ends",
+    ),
+    _guard(
+        "R17", source.CHANGE,
+        "        if refusals == _REFUSALS:\n            break\n", "",
+        "operations/test_conflicts.py::test_r17_a_change_is_decided_again_once",
+    ),
+    _guard(
+        "R17", source.UNEXPLAINED,
+        "call.policy.lag - age if age < call.policy.lag else None", "call.policy.lag",
+        "operations/test_conflicts.py::test_r17_a_conflict_is_retried_as_long_as_lag_can_explain_it",
+    ),
+    _guard(
+        "H38, R17", source.CONTACT,
+        "is_whole = answer is None or pair.external_id in {None, answer.external_id}", "is_whole = True",
+        "operations/test_dropped_ids.py::test_r6_the_owner_of_the_id_is_found_and_the_orphan_reported",
+    ),
+    _guard(
+        "H38, F-19", source.IDENTIFY,
+        "person.first_values() if contact is not None and contact.created else person", "person",
+        "operations/test_dropped_ids.py::test_r4_an_id_that_is_free_by_then_completes_the_profile",
     ),
     _guard(
         "H2", source.CONTACT,

@@ -150,7 +150,7 @@ def only_profile(asked: Identity, profiles: list[Profile]) -> Profile | None:
     if asked.email is not None:
         step = contact_step(asked.external_id, asked.email, profiles)
         if step.kind == "mismatch":
-            raise refusal(decide_mismatch(asked, required(step.profile), may_change=False))
+            raise refusal(decide_mismatch(asked, required(step.profile), may_change=False, orphan=step.orphan))
         return step.profile
     owners = [profile for profile in profiles if profile.external_id == asked.external_id]
     if len(owners) > 1:

@@ -119,7 +119,8 @@ def _make_contact(
     if contact is None:
         return None
     if contact.mismatch is not None:
-        return decide_mismatch(pair, contact.mismatch, may_change=policy.email_mismatch == "change")
+        may_change = policy.email_mismatch == "change"
+        return decide_mismatch(pair, contact.mismatch, may_change=may_change, orphan=contact.orphan)
     # The address came back to a former owner's profile (H2). That profile is repaired first, outside the lease on the
     # claim, because the repair takes a lease on the former owner.
     if contact.put_back is not None:

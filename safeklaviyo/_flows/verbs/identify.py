@@ -55,7 +55,9 @@ def _identify(call: Call, claim: Claim, person: Person) -> Flow[IdentifyResult]:
         # The properties went with the create: a second write would repeat what is appended (F-19).
         if contact is not None and contact.written:
             return (yield from _result(call, claim, resolved, resolved.binding, contact.profile))
-        written = yield from _update(call, resolved.binding, person)
+        # Klaviyo has created the profile without all that was sent: some values may stand there already.
+        rest = person.first_values() if contact is not None and contact.created else person
+        written = yield from _update(call, resolved.binding, rest)
         if written is not None:
             binding, profile = written
             return (yield from _result(call, claim, resolved, binding, profile))
