@@ -306,6 +306,16 @@ GUARDS = [
         "operations/test_conflicts.py::test_r17_a_conflict_is_retried_as_long_as_lag_can_explain_it",
     ),
     _guard(
+        "P6", source.READING,
+        "if profile.id in {profile_id, shown}:", "if profile.id:",
+        "operations/test_mixed_answers.py::test_p6_a_read_that_is_answered_about_another_profile_is_made_again",
+    ),
+    _guard(
+        "P6", source.READING,
+        "return profile if profile_id in {None, profile.id} else", "return profile if profile.id else",
+        "operations/test_mixed_answers.py::test_r15_a_repair_that_is_answered_about_another_profile_is_read_back",
+    ),
+    _guard(
         "H38, R17", source.CONTACT,
         "is_whole = answer is None or pair.external_id in {None, answer.external_id}", "is_whole = True",
         "operations/test_dropped_ids.py::test_r6_the_owner_of_the_id_is_found_and_the_orphan_reported",

@@ -240,7 +240,9 @@ def _patch(call: Call, task: Task, profile: Profile, patch: Mapping[str, Any]) -
     if not is_success(response.status):
         return _Attempt(profile, patch, response)
     # The write stands even if its answer cannot be read (F-23), so the profile is read instead.
-    answer = read_answer(call, response) or (yield from read_profile(call, profile.id))
+    answer = yield from read_answer(call, response, profile.id)
+    if answer is None:
+        answer = yield from read_profile(call, profile.id)
     if answer is not None and missing_on(task, answer):
         # A late event may have put a former identifier back (H1). Anything else is not to be overwritten.
         put_back = yield from former_kinds(call, task.binding, answer)

@@ -191,7 +191,7 @@ def _find_or_make(call: Call, task: _Task, evidence: Evidence) -> Flow[Contact]:
             break
         # Step 3: write that, and check the answer. It shows whether Klaviyo has done what was sent (F-11).
         response = yield from _write(call, task, step)
-        answer = _checked_answer(call, response, step, pair)
+        answer = yield from _checked_answer(call, response, step, pair)
         if is_success(response.status):
             contact = _after_write(call, contact, step, answer, pair)
             if contact.profile is not None or contact.created is None:
@@ -285,14 +285,16 @@ def _after_write(call: Call, contact: Contact, step: ContactStep, answer: Profil
     return replace(contact, written=is_whole, created=True if call.dialect.answers_with_profile else None)
 
 
-def _checked_answer(call: Call, response: Response, step: ContactStep, pair: Identity) -> Profile | None:
+def _checked_answer(call: Call, response: Response, step: ContactStep, pair: Identity) -> Flow[Profile | None]:
     """Return the profile in the answer to a write; None if it shows none, or cannot be read.
 
     Raises:
         IdentityDriftError: The answer shows another pair than was written (F-11).
     """
     is_blind = step.kind == "create" and not call.dialect.answers_with_profile
-    profile = None if is_blind or not is_success(response.status) else read_answer(call, response)
+    if is_blind or not is_success(response.status):
+        return None
+    profile = yield from read_answer(call, response, None if step.profile is None else step.profile.id)
     if profile is None:
         return None
     # With an email alone the profile may have an external id, which the map then learns (R12). One that shows no

@@ -84,7 +84,7 @@ def _update(call: Call, binding: Binding, person: Person) -> Flow[tuple[Binding,
     if not dialect.answers_with_profile:
         return binding, None
     # Step 3: compare the answer with the map (R15). The write stands even if its answer cannot be read (F-23).
-    profile = read_answer(call, response)
+    profile = yield from read_answer(call, response, binding.profile_id)
     if profile is None:
         call.notice("answer_unreadable", None, "the write succeeded, and Klaviyo's answer could not be read")
         return binding, None

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._api import profiles as requests
 from safeklaviyo._api.responses import read_profiles
-from safeklaviyo._flows.call import MISSING, Call, Setup, run, send
-from safeklaviyo._flows.identity.reads import not_visible, read_profile, search, understood
+from safeklaviyo._flows.call import MISSING, NOTHING_ELSE, Call, Setup, run, send
+from safeklaviyo._flows.identity.reads import ask_for, not_visible, read_answer, read_profile, search, understood
+from safeklaviyo._flows.required import required
 from safeklaviyo._input.properties import NO_IDENTIFIERS, GivenIdentifiers, Person, person_from
 from safeklaviyo._input.values import refused
-from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
+from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError, NoResponseError
 from safeklaviyo.identity import (
     Identifier,
     Kind,
@@ -112,8 +113,8 @@ def _one(call: Call, *, external_id: object, email: object, phone_number: object
 
 def _get(call: Call, profile_id: object) -> Flow[Profile]:
     """Read one profile; Klaviyo's 404 is raised."""
-    response = yield from send(call, call.dialect.get(normalise_profile_id(profile_id)))
-    return understood(call.dialect.read, response)
+    wanted = normalise_profile_id(profile_id)
+    return required((yield from ask_for(call, wanted, call.dialect.get(wanted), accept=NOTHING_ELSE)))
 
 
 def _update(call: Call, profile_id: object, person: Person, given: GivenIdentifiers) -> Flow[Profile]:
@@ -127,12 +128,17 @@ def _update(call: Call, profile_id: object, person: Person, given: GivenIdentifi
         raise ConfigurationError("the legacy API cannot update a profile by its id; use identify")
     if person.is_empty:
         return (yield from _get(call, profile_id))
-    request = requests.update_profile(normalise_profile_id(profile_id), person)
+    wanted = normalise_profile_id(profile_id)
+    request = requests.update_profile(wanted, person)
     response = yield from send(call, request, main=True, accept=MISSING)
     # A 404 of a write may be a lagging replica's too, so the caller may try again (H36).
     if response.status in MISSING:
         raise not_visible()
-    return understood(call.dialect.read, response)
+    # The write stands. Where its answer is about another profile, this one is read.
+    profile = yield from read_answer(call, response, wanted)
+    if profile is None:
+        raise NoResponseError("the write succeeded, and Klaviyo's answer could not be read", may_retry=False)
+    return profile
 
 
 def _list(call: Call, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None) -> Flow[ProfilePage]:
