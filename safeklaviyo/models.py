@@ -62,7 +62,7 @@ class Notice:
     Attributes:
         code: A stable word for programs: ``"phone_invalid"``, ``"phone_taken"``, ``"phone_differs"``,
             ``"phone_not_attached"``, ``"sms_consent"``, ``"put_back_repaired"``, ``"drift_adopted"``,
-            ``"answer_unreadable"``, ``"not_visible_yet"``, ``"superseded"``, ``"orphan_left"``.
+            ``"answer_unreadable"``, ``"not_visible_yet"``, ``"superseded"``, ``"orphan_left"``, ``"profiles_left"``.
         identifier_kind: The kind of identifier concerned, where one is.
         message: A sentence for people, without personal data.
     """
@@ -285,10 +285,16 @@ class Erasure:
     Attributes:
         profile_id: The profile that Klaviyo was asked to delete; None if Klaviyo knows none.
         was_known: The identity map knew the customer.
+        ghost_profile_ids: Profiles on former identifiers of the customer, which no other customer has. Klaviyo was
+            asked to delete them too.
+        left_profile_ids: Other profiles that Klaviyo's search shows for an identifier that is or was the customer's.
+            They may be another person's, so they were left: look at them, and erase each by its `profile_id`.
     """
 
     profile_id: str | None
     was_known: bool
+    ghost_profile_ids: tuple[str, ...] = ()
+    left_profile_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -110,7 +110,7 @@ GUARDS = [
     ),
     _guard(
         "P4", source.ERASE,
-        "(done is None and not (yield from _is_known(call, intent)))", "False",
+        "done is None and not (yield from _is_known(call, intent))", "False",
         "identity/test_stopped.py::test_an_erasure_that_was_finished_leaves_the_next_customer_alone",
     ),
     _guard(
@@ -314,6 +314,32 @@ GUARDS = [
         "P6", source.READING,
         "return profile if profile_id in {None, profile.id} else", "return profile if profile.id else",
         "operations/test_mixed_answers.py::test_r15_a_repair_that_is_answered_about_another_profile_is_read_back",
+    ),
+    _guard(
+        "P3, R11", source.LEFT_BEHIND,
+        'return "theirs" if former and set(shown) <= theirs | former else "unclear"',
+        'return "theirs" if former else "unclear"',
+        "identity/test_erase.py::test_r8_only_what_resolves_to_the_customer_is_erased_too",
+    ),
+    _guard(
+        "P3", source.LEFT_BEHIND,
+        '        return "another"\n', "        pass\n",
+        "identity/test_erase.py::test_p3_a_former_identifier_of_another_by_now_is_theirs",
+    ),
+    _guard(
+        "P3", source.ERASING,
+        'profile.id != profile_id or (yield from owner_for_erasure(call, binding, profile)) != "theirs"', "False",
+        "identity/test_erase.py::test_p3_a_ghost_that_another_customer_takes_in_time_is_theirs",
+    ),
+    _guard(
+        "P4", source.ERASING,
+        "Remove(call.account, _current(binding)[0], lease.token)", "Remove(call.account, _current(binding)[0])",
+        "identity/test_stopped.py::test_p4_an_erasure_of_an_imported_customer_leaves_the_next_one_alone",
+    ),
+    _guard(
+        "P4", source.TOMBSTONES,
+        "_name(call, identifier), _SET, lease.token)", "_name(call, identifier), _SET)",
+        "identity/test_stopped.py::test_an_erasure_that_was_finished_leaves_the_next_customer_alone",
     ),
     _guard(
         "H38, R17", source.CONTACT,

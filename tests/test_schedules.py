@@ -174,12 +174,16 @@ SCENES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("identify(ann, one)",),
         ("erase(ann)", "identify(ann)", "change_email(ann to two)", "change_external_id(ann)"),
     ),
+    "ann to be erased, and a ghost": (
+        ("identify(ann, one)", "change_email(ann to two)", "ghost(one)"),
+        ("erase(ann)", "identify(ben, one)", "identify(one)"),
+    ),
 }
 PAIRS = [
     (scene, *pair)
     for scene, (_, meeting) in SCENES.items()
     for pair in combinations_with_replacement(meeting, 2)
-    if scene != "ann to be erased" or "erase(ann)" in pair
+    if not scene.startswith("ann to be erased") or "erase(ann)" in pair
 ]
 FEWER_PAIRS = [
     (scene, one, other) for scene, one, other in PAIRS if one == other or SCENES[scene][1][0] in {one, other}
@@ -253,6 +257,8 @@ def known_before(scene: str) -> tuple[KlaviyoSimulator, MemoryStore, VirtualCloc
     for name in SCENES[scene][0]:
         if name == "orphan(two)":
             world.simulator.add_profile(email=TWO, properties={"from": "newsletter"})
+        elif name == "ghost(one)":
+            world.simulator.add_profile(email=ONE, properties={"from": "browser"})
         else:
             world.run(OPERATIONS[name](setup()))
     return world.simulator, world.store, clock
@@ -292,7 +298,9 @@ def check_ends(world: World) -> None:
         assert actor.error is None or isinstance(actor.error, EXPECTED), repr(actor.error)
     check_events(world)
     if any(actor.ended == "returned" and actor.name.endswith("erase(ann)") for actor in world.actors):
-        assert not [profile for profile in world.simulator.profiles if WHO.get(str(profile.external_id)) == "ann"]
+        assert not [
+            profile for profile in world.simulator.profiles if WHO.get(str(profile.external_id), "ann") == "ann"
+        ]
 
 
 def check_map(world: World, ghosts: frozenset[str | None] = frozenset()) -> None:
