@@ -212,7 +212,7 @@ GUARDS = [
     ),
     _guard(
         "R6", source.PERSON,
-        "main=main, policy=refusing)", "main=main)",
+        "main=main, policy=refusing, fits=fits)", "main=main)",
         "operations/test_identify.py::test_r6_an_email_is_changed_once",
     ),
     _guard(
@@ -340,6 +340,16 @@ GUARDS = [
         "P4", source.TOMBSTONES,
         "_name(call, identifier), _SET, lease.token)", "_name(call, identifier), _SET)",
         "identity/test_stopped.py::test_an_erasure_that_was_finished_leaves_the_next_customer_alone",
+    ),
+    _guard(
+        "P6", source.READING,
+        "while request.path not in seen and len(seen) < _PAGES:", "while len(seen) < _PAGES:",
+        "test_profiles.py::TestSearch::test_pages_that_do_not_end",
+    ),
+    _guard(
+        "P3", source.RESOLVING,
+        'if fits is not None and decision.action in {"contact", "change"}:', "if False:",
+        "operations/test_too_large.py::test_an_event_that_is_too_large_makes_no_contact",
     ),
     _guard(
         "H38, R17", source.CONTACT,

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PAGES = 100
+"""Pages of one search. An identifier is one customer's, so that even two pages are many."""
+
 
 class Evidence(dict[str, Profile]):
     """The profiles that were read, by their ids.
@@ -101,9 +104,28 @@ def read_answer(call: Call, response: Response, profile_id: str | None = None) -
 
 
 def search(call: Call, kind: Kind, value: str) -> Flow[tuple[str, ...]]:
-    """Return the ids of the profiles that Klaviyo's search shows for an identifier. The search may lag behind."""
-    response = yield from send(call, call.dialect.search(kind, value), accept=call.dialect.empty_search_statuses)
-    return understood(call.dialect.read_search, response)
+    """Return the ids of all profiles that Klaviyo's search shows for an identifier. The search may lag behind.
+
+    Raises:
+        NoResponseError: The pages cannot be followed to their end.
+    """
+    ids: dict[str, None] = {}
+    seen: set[str] = set()
+    request = call.dialect.search(kind, value)
+    while request.path not in seen and len(seen) < _PAGES:
+        seen.add(request.path)
+        response = yield from send(call, request, accept=call.dialect.empty_search_statuses)
+        ids.update(dict.fromkeys(understood(call.dialect.read_search, response)))
+        following = understood(call.dialect.search_on, response)
+        if following is None:
+            return tuple(ids)
+        request = following
+    raise endless_pages()
+
+
+def endless_pages() -> NoResponseError:
+    """Return the error for pages that lead back to one another, or go on without end."""
+    return NoResponseError("Klaviyo's pages of profiles do not end; try again later", may_retry=True)
 
 
 def gather(

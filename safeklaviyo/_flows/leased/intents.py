@@ -33,6 +33,7 @@ _KINDS: Final = {
     "ghost_emails": Kind.EMAIL,
     "ghost_ids": Kind.PROFILE_ID,
 }
+_LISTED: Final = frozenset({"clears", "ghost_ids", "ghost_external_ids", "ghost_emails"})
 _CLEARABLE: Final = (Kind.EXTERNAL_ID.value, Kind.PHONE_NUMBER.value)
 
 
@@ -56,7 +57,7 @@ class _Written:
         fields = asdict(self)
         for name, kind in _KINDS.items():
             held = fields.get(name)
-            values = held if isinstance(held, tuple) else (held,)
+            values = cast("tuple[str | None, ...]", held if isinstance(held, tuple) else (held,))
             named.update(Identifier(kind, value) for value in values if value is not None)
         return frozenset(named)
 
@@ -214,13 +215,13 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any]:
         if not _is_fit(name, value):
             raise ValueError("a field has another type")
     # JSON has no tuples.
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return {name: tuple(value) if name in _LISTED else value for name, value in fields.items()}
 
 
 def _is_fit(name: str, value: object) -> bool:
     """Tell whether a field, of which an empty one is never written, holds what it may hold."""
     match name:
-        case "clears" | "ghost_ids" | "ghost_external_ids" | "ghost_emails":
+        case _ if name in _LISTED:
             listed = cast("list[object]", value if isinstance(value, list) else [])
             fit = [each in _CLEARABLE if name == "clears" else _is_text(each) for each in listed]
             return fit != [] and all(fit)

@@ -9,7 +9,7 @@ from safeklaviyo._flows.call import MISSING, NOTHING_ELSE, Call, Setup, run, sen
 from safeklaviyo._flows.identity.drift import check_drift, forget_profile
 from safeklaviyo._flows.identity.phones import attach_phone
 from safeklaviyo._flows.identity.reads import read_answer
-from safeklaviyo._flows.verbs.person import claim_of, person_of
+from safeklaviyo._flows.verbs.person import claim_of, person_of, unread
 from safeklaviyo._input.properties import person_from
 from safeklaviyo.errors import NotFoundError
 from safeklaviyo.models import IdentifyResult
@@ -50,7 +50,9 @@ def identify(
 def _identify(call: Call, claim: Claim, person: Person) -> Flow[IdentifyResult]:
     """Write properties onto the profile of the person meant, making first contact if need be."""
     for _ in range(_TRIES):
-        resolved = yield from person_of(call, claim, person, main=True)
+        resolved = yield from person_of(
+            call, claim, person, main=True, fits=lambda pair: call.dialect.update(unread(pair), person)
+        )
         contact = resolved.contact
         # The properties went with the create: a second write would repeat what is appended (F-19).
         if contact is not None and contact.written:

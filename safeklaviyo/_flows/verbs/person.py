@@ -10,26 +10,34 @@ from safeklaviyo._flows.verbs.change_email import make_email_change
 from safeklaviyo._input.properties import NOTHING, combine
 from safeklaviyo._rules.claims import claim_from, refusal
 from safeklaviyo.identity import Claim
+from safeklaviyo.models import Binding
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Call
+    from safeklaviyo._flows.identity.resolve import Fits
     from safeklaviyo._input.properties import GivenIdentifiers, Person
+    from safeklaviyo.identity import Identity
 
 
-def person_of(call: Call, claim: Claim, person: Person = NOTHING, *, main: bool = False) -> Flow[Resolved]:
+def person_of(
+    call: Call, claim: Claim, person: Person = NOTHING, *, main: bool = False, fits: Fits | None = None
+) -> Flow[Resolved]:
     """Find out which customer is meant; where the rules say so, change the customer's email first.
+
+    Args:
+        fits: Asked before anything is written about the customer.
 
     Raises:
         IdentityError: It is not certain which customer is meant, or the rules refuse the claim.
     """
-    resolved = yield from resolve(call, claim, person, main=main)
+    resolved = yield from resolve(call, claim, person, main=main, fits=fits)
     if not isinstance(resolved, Resolved) and resolved.action == "change":
         # The change is not the operation's main write: if only the change succeeds, nothing was identified or tracked.
         yield from make_email_change(call, required(claim.email), Claim(claim.external_id), main=False)
         # Once only. If yet another call changes the email in between, the two programs disagree, and one has to stop.
         refusing = call.policy.model_copy(update={"email_mismatch": "refuse"})
-        resolved = yield from resolve(call, claim, person, main=main, policy=refusing)
+        resolved = yield from resolve(call, claim, person, main=main, policy=refusing, fits=fits)
     if not isinstance(resolved, Resolved):
         raise refusal(resolved)
     return resolved
@@ -43,3 +51,12 @@ def claim_of(call: Call, given: GivenIdentifiers, external_id: object, email: ob
     """
     who = combine(given, external_id=external_id, email=email, phone_number=phone_number)
     return claim_from(who.external_id, who.email, who.phone_number, call.policy)
+
+
+def unread(pair: Identity) -> Binding:
+    """Return a binding of a pair as it may be after first contact, to see how large a request about it would be."""
+    return Binding(pair.external_id, pair.email, _AN_ID)
+
+
+_AN_ID = "0" * 26
+"""As long as the ids that Klaviyo gives."""

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo._api import profiles as requests
 from safeklaviyo._api.responses import read_profiles
 from safeklaviyo._flows.call import MISSING, NOTHING_ELSE, Call, Setup, run, send
-from safeklaviyo._flows.identity.reads import ask_for, not_visible, read_answer, read_profile, search, understood
+from safeklaviyo._flows.identity.reads import (
+    ask_for,
+    endless_pages,
+    not_visible,
+    read_answer,
+    read_profile,
+    search,
+    understood,
+)
 from safeklaviyo._flows.required import required
 from safeklaviyo._input.properties import NO_IDENTIFIERS, GivenIdentifiers, Person, person_from
 from safeklaviyo._input.values import refused
@@ -62,13 +70,17 @@ def update_profile(
 
 
 def list_profiles(
-    setup: Setup, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None
+    setup: Setup, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None, seen: set[str]
 ) -> Flow[ProfilePage]:
-    """Fetch one page for `Profiles.iterate`."""
+    """Fetch one page for `Profiles.iterate`.
+
+    Args:
+        seen: The pages that were fetched before, to which this one is added.
+    """
     return run(
         setup,
         "profiles.iterate",
-        lambda call: _list(call, filter=filter, sort=sort, page_size=page_size, cursor=cursor),
+        lambda call: _list(call, filter=filter, sort=sort, page_size=page_size, cursor=cursor, seen=seen),
     )
 
 
@@ -141,13 +153,19 @@ def _update(call: Call, profile_id: object, person: Person, given: GivenIdentifi
     return profile
 
 
-def _list(call: Call, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None) -> Flow[ProfilePage]:
+def _list(
+    call: Call, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None, seen: set[str]
+) -> Flow[ProfilePage]:
     """Read one page of all profiles."""
     if not call.dialect.has_lists:
         raise ConfigurationError("the legacy API cannot list profiles")
     if not 1 <= page_size <= 100:
         raise ConfigurationError("page_size has to be from 1 to 100")
     request = requests.list_profiles(filter=filter, sort=sort, page_size=page_size, cursor_url=cursor)
+    # A link that leads back would let the caller go on for ever.
+    if request.path in seen:
+        raise endless_pages()
+    seen.add(request.path)
     response = yield from send(call, request)
     page = understood(read_profiles, response)
     return ProfilePage(page.profiles, page.next_path)
