@@ -138,11 +138,21 @@ class EmailMismatchError(IdentityError):
 
     Attributes:
         current_email: The email that the external id is bound to.
+        orphan_profile_id: A profile with the email given and without an external id, where Klaviyo shows one. If
+            `outcome` is ``"applied"``, this call has left it behind: Klaviyo had created it without the external id.
     """
 
-    def __init__(self, message: str = "", *, current_email: str | None = None, **common: Any) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        current_email: str | None = None,
+        orphan_profile_id: str | None = None,
+        **common: Any,
+    ) -> None:
         super().__init__(message, **common)
         self.current_email = current_email
+        self.orphan_profile_id = orphan_profile_id
 
 
 class ExternalIdMismatchError(IdentityError):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 NoticeCode: TypeAlias = Literal[
     "answer_unreadable", "drift_adopted", "email_kept", "key_unknown", "name_trimmed", "not_visible_yet",
-    "phone_differs", "phone_invalid", "phone_not_attached", "phone_taken", "property_dropped",
+    "orphan_left", "phone_differs", "phone_invalid", "phone_not_attached", "phone_taken", "profiles_left",
+    "property_dropped",
     "put_back_repaired", "sms_consent", "superseded", "unique_id_of_customer", "value_taken",
 ]  # fmt: skip
 """The words by which programs tell notices apart.
@@ -31,6 +32,8 @@ NoticeCode: TypeAlias = Literal[
 - ``email_kept`` (R6), ``put_back_repaired`` and ``drift_adopted`` (R15), ``not_visible_yet`` in Klaviyo's search.
 - What was given: ``property_dropped``, ``value_taken`` from a text or a property, ``name_trimmed``, ``key_unknown``
   (sent as it is), ``unique_id_of_customer`` (Klaviyo records one event with it).
+- In Klaviyo a profile without an owner was left behind (``orphan_left``), or profiles of an erased customer that may be
+  another person's (``profiles_left``).
 - The call was ``superseded`` by a later change; its answer was ``answer_unreadable``.
 """
 
@@ -134,6 +137,8 @@ class Decision:
         reason: One sentence, without personal data.
         rewritten: The pair differs from what was asked, because an identifier given was a former one.
         binding: The binding that decided, where there is one.
+        orphan_profile_id: A profile in Klaviyo with the email that was asked for and without an external id, where the
+            external id belongs to a profile with another email (R6).
     """
 
     action: Literal["send", "contact", "change", "lookup", "wait", "refuse"]
@@ -142,6 +147,7 @@ class Decision:
     reason: str
     rewritten: bool = False
     binding: Binding | None = field(default=None, repr=False)
+    orphan_profile_id: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,10 +305,16 @@ class Erasure:
     Attributes:
         profile_id: The profile that Klaviyo was asked to delete; None if Klaviyo knows none.
         was_known: The identity map knew the customer.
+        ghost_profile_ids: Profiles on former identifiers of the customer, which no other customer has. Klaviyo was
+            asked to delete them too.
+        left_profile_ids: Other profiles that Klaviyo's search shows for an identifier that is or was the customer's.
+            They may be another person's, so they were left: look at them, and erase each by its `profile_id`.
     """
 
     profile_id: str | None
     was_known: bool
+    ghost_profile_ids: tuple[str, ...] = ()
+    left_profile_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -76,7 +76,7 @@ def test_an_empty_address_is_none(shown, expected):
         ("ann-1", [ADDRESSED], ContactStep("identify", ADDRESSED)),
         ("ann-1", [IDENTIFIED], ContactStep("address", IDENTIFIED)),
         ("ann-1", [ELSEWHERE], ContactStep("mismatch", ELSEWHERE)),
-        ("ann-1", [ELSEWHERE, ADDRESSED], ContactStep("mismatch", ELSEWHERE)),
+        ("ann-1", [ELSEWHERE, ADDRESSED], ContactStep("mismatch", ELSEWHERE, orphan=ADDRESSED)),
     ],
 )
 def test_r4_r12_where_somebody_belongs(external_id, profiles, expected):

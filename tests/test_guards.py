@@ -130,7 +130,7 @@ GUARDS = [
     ),
     _guard(
         "P4", source.ERASE,
-        "(done is None and not (yield from _is_known(call, intent)))", "False",
+        "done is None and not (yield from _is_known(call, intent))", "False",
         "identity/test_stopped.py::test_an_erasure_that_was_finished_leaves_the_next_customer_alone",
     ),
     _guard(
@@ -232,7 +232,7 @@ GUARDS = [
     ),
     _guard(
         "R6", source.PERSON,
-        "main=main, policy=refusing)", "main=main)",
+        "main=main, policy=refusing, fits=fits)", "main=main)",
         "operations/test_identify.py::test_r6_an_email_is_changed_once",
     ),
     _guard(
@@ -353,8 +353,79 @@ GUARDS = [
     ),
     _guard(
         "R17, F-1", source.CONTACT,
-        "(pair.email,), also=(named,))", "(pair.email,))",
+        "(pair.email,), also=also)", "(pair.email,))",
         "operations/test_conflicts.py::test_r17_an_owner_that_only_the_409_shows_is_read",
+    ),
+    _guard(
+        "R17", source.CONTACT,
+        "        if refusals == _REFUSALS:\n            break\n", "",
+        "operations/test_conflicts.py::test_r17_f12_a_conflict_without_an_owner_ends",
+    ),
+    _guard(
+        "R17", source.CHANGE,
+        "        if refusals == _REFUSALS:\n            break\n", "",
+        "operations/test_conflicts.py::test_r17_a_change_is_decided_again_once",
+    ),
+    _guard(
+        "R17", source.UNEXPLAINED,
+        "call.policy.lag - age if age < call.policy.lag else None", "call.policy.lag",
+        "operations/test_conflicts.py::test_r17_a_conflict_is_retried_as_long_as_lag_can_explain_it",
+    ),
+    _guard(
+        "P6", source.READING,
+        "if profile.id in {profile_id, shown}:", "if profile.id:",
+        "operations/test_mixed_answers.py::test_p6_a_read_that_is_answered_about_another_profile_is_made_again",
+    ),
+    _guard(
+        "P6", source.READING,
+        "return profile if profile_id in {None, profile.id} else", "return profile if profile.id else",
+        "operations/test_mixed_answers.py::test_r15_a_repair_that_is_answered_about_another_profile_is_read_back",
+    ),
+    _guard(
+        "P3, R11", source.LEFT_BEHIND,
+        'return "theirs" if former and set(shown) <= theirs | former else "unclear"',
+        'return "theirs" if former else "unclear"',
+        "identity/test_erase.py::test_r8_only_what_resolves_to_the_customer_is_erased_too",
+    ),
+    _guard(
+        "P3", source.LEFT_BEHIND,
+        '        return "another"\n', "        pass\n",
+        "identity/test_erase.py::test_p3_a_former_identifier_of_another_by_now_is_theirs",
+    ),
+    _guard(
+        "P3", source.ERASING,
+        'profile.id != profile_id or (yield from owner_for_erasure(call, binding, profile)) != "theirs"', "False",
+        "identity/test_erase.py::test_p3_a_ghost_that_another_customer_takes_in_time_is_theirs",
+    ),
+    _guard(
+        "P4", source.ERASING,
+        "Remove(call.account, _current(binding)[0], lease.token)", "Remove(call.account, _current(binding)[0])",
+        "identity/test_stopped.py::test_p4_an_erasure_of_an_imported_customer_leaves_the_next_one_alone",
+    ),
+    _guard(
+        "P4", source.TOMBSTONES,
+        "_name(call, identifier), _SET, lease.token)", "_name(call, identifier), _SET)",
+        "identity/test_stopped.py::test_an_erasure_that_was_finished_leaves_the_next_customer_alone",
+    ),
+    _guard(
+        "P6", source.READING,
+        "while request.path not in seen and len(seen) < _PAGES:", "while len(seen) < _PAGES:",
+        "test_profiles.py::TestSearch::test_pages_that_do_not_end",
+    ),
+    _guard(
+        "P3", source.RESOLVING,
+        'if fits is not None and decision.action in {"contact", "change"}:', "if False:",
+        "operations/test_too_large.py::test_an_event_that_is_too_large_makes_no_contact",
+    ),
+    _guard(
+        "H38, R17", source.CONTACT,
+        "is_whole = answer is None or pair.external_id in {None, answer.external_id}", "is_whole = True",
+        "operations/test_dropped_ids.py::test_r6_the_owner_of_the_id_is_found_and_the_orphan_reported",
+    ),
+    _guard(
+        "H38, F-19", source.IDENTIFY,
+        "person.first_values() if contact is not None and contact.created else person", "person",
+        "operations/test_dropped_ids.py::test_r4_an_id_that_is_free_by_then_completes_the_profile",
     ),
     _guard(
         "H2", source.CONTACT,

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from support.clients import NewClient
 
 
+def page_before(cursor: str, *ids: str) -> dict[str, Any]:
+    """Return a page of profiles, with a link to the page of a cursor."""
+    rows = [{"type": "profile", "id": profile_id, "attributes": {}} for profile_id in ids]
+    return {"data": rows, "links": {"next": f"https://a.klaviyo.com/api/profiles?page%5Bcursor%5D={cursor}"}}
+
+
 class TestSearch:
     @pytest.mark.parametrize(
         "wanted", [{"email": " ANN@shop.dev"}, {"external_id": "A1"}, {"phone_number": "+1 (212) 555-0123"}]
@@ -35,6 +41,23 @@ class TestSearch:
         """Several hits are all returned, never the first alone (F-5)."""
         ids = {simulator.add_profile(email=f"{name}@shop.dev", external_id="A1").id for name in ("ann", "amy")}
         assert ids == {profile.id for profile in client().profiles.search(external_id="A1")}
+
+    def test_hits_on_several_pages(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """Hits beyond Klaviyo's first page of 20 are returned too."""
+        ids = {simulator.add_profile(email=f"{number}@shop.dev", external_id="A1").id for number in range(25)}
+        assert ids == {profile.id for profile in client().profiles.search(external_id="A1")}
+
+    def test_pages_that_do_not_end(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """Links that lead back, or on and on, end in an error, and nothing is concluded from a part (P6)."""
+        k = client()
+        for times, cursors in ((2, ["a", "a"]), (100, [str(number) for number in range(100)])):
+            simulator.journal.clear()
+            for cursor in cursors:
+                simulator.fail_next("get_profiles", status=200, body=page_before(cursor))
+            with pytest.raises(NoResponseError, match="do not end") as caught:
+                k.identify(email="ann@shop.dev")
+            assert (True, "not_applied") == (caught.value.may_retry, caught.value.outcome)
+            assert ["get_profiles"] * times == [entry.endpoint for entry in simulator.journal]
 
     def test_nobody(self, client: NewClient) -> None:
         """Nobody is an empty list."""
@@ -141,6 +164,17 @@ class TestIterate:
         wanted = 'any(email,["a@shop.dev","c@shop.dev"])'
         seen = [p.email for p in client().profiles.iterate(filter=wanted, sort="-created", page_size=1)]
         assert ["c@shop.dev", "a@shop.dev"] == seen
+
+    @pytest.mark.parametrize("cursors", [["a", "a"], ["a", "b", "a"]])
+    def test_a_link_that_leads_back(self, client: NewClient, simulator: KlaviyoSimulator, cursors: list[str]) -> None:
+        """A page that was read already ends the iteration with an error, after what came before it."""
+        for number, cursor in enumerate(cursors):
+            simulator.fail_next("get_profiles", status=200, body=page_before(cursor, f"P{number}"))
+        profiles = client().profiles.iterate()
+        assert [f"P{number}" for number in range(len(cursors))] == [next(profiles).id for _ in cursors]
+        with pytest.raises(NoResponseError, match="do not end"):
+            next(profiles)
+        assert len(cursors) == len(simulator.journal)
 
     @pytest.mark.parametrize("size", [0, 101])
     def test_page_size(self, client: NewClient, size: int) -> None:

@@ -21,8 +21,8 @@ from safeklaviyo._api.legacy import (
     track,
     update_person,
 )
-from safeklaviyo._api.profiles import create_profile, get_profile, search_profiles, update_profile
-from safeklaviyo._api.responses import read_profile, read_profile_ids
+from safeklaviyo._api.profiles import create_profile, get_profile, list_profiles, search_profiles, update_profile
+from safeklaviyo._api.responses import read_next_path, read_profile, read_profile_ids
 from safeklaviyo._input.properties import NOTHING
 
 if TYPE_CHECKING:
@@ -67,6 +67,14 @@ class Dialect(Protocol):
 
     def read_search(self, response: Response) -> tuple[str, ...]:
         """Return the ids of the profiles found; none for the legacy 404."""
+        ...
+
+    def search_on(self, response: Response) -> Request | None:
+        """Ask for the profiles that a search has found besides those in this answer; None if these are all.
+
+        Raises:
+            UnreadableAnswer: The answer does not say where they are.
+        """
         ...
 
     def get(self, profile_id: str) -> Request:
@@ -131,6 +139,11 @@ class CurrentDialect:
     def read_search(self, response: Response) -> tuple[str, ...]:
         """Return the ids of the profiles found."""
         return read_profile_ids(response)
+
+    def search_on(self, response: Response) -> Request | None:
+        """Follow the link to the next page."""
+        path = read_next_path(response)
+        return None if path is None else list_profiles(cursor_url=path)
 
     def get(self, profile_id: str) -> Request:
         """Ask for one profile."""
@@ -205,6 +218,10 @@ class LegacyDialect:
         """Return the id of the profile found; none for 404."""
         found = read_search(response)
         return () if found is None else (found,)
+
+    def search_on(self, response: Response) -> Request | None:  # noqa: ARG002 - one profile is all there can be
+        """Return None: this search finds one profile at most."""
+        return None
 
     def get(self, profile_id: str) -> Request:
         """Ask for one person."""

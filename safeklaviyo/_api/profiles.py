@@ -89,9 +89,7 @@ def create_profile(identity: Identity, person: Person) -> Request:
     attributes = _without_nulls(person.attributes)
     if location := _without_nulls(attributes.pop("location", {})):
         attributes["location"] = location
-    properties = _without_nulls(person.properties)
-    properties.update((key, _as_list(value)) for key, value in person.append.items())
-    if properties:
+    if properties := _without_nulls(person.first_values().properties):
         attributes["properties"] = properties
     if identity.external_id is not None:
         attributes["external_id"] = identity.external_id
@@ -160,7 +158,3 @@ def request_deletion(profile_id: str) -> Request:
 
 def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]  # pyright: ignore[reportUnknownVariableType] - JSON

@@ -163,8 +163,17 @@ def read_profiles(response: Response) -> Page:
             profiles.append(_profile(row))
         except UnreadableAnswer:
             logger.warning("a profile in Klaviyo's list could not be read and was left out")
+    return Page(tuple(profiles), read_next_path(response))
+
+
+def read_next_path(response: Response) -> str | None:
+    """Return the path of the page after this one, for `list_profiles`; None after the last page.
+
+    Raises:
+        UnreadableAnswer: The link leads to another endpoint.
+    """
     following = _fields(_fields(response.json).get("links")).get("next")
-    return Page(tuple(profiles), None if following is None else next_path(following))
+    return None if following is None else next_path(following)
 
 
 def read_profile_ids(response: Response) -> tuple[str, ...]:

@@ -110,12 +110,15 @@ class Profiles:
 
         Raises:
             ConfigurationError: The page size, or the dialect, does not allow it.
-            APIConnectionError: Klaviyo cannot be reached.
+            APIConnectionError: Klaviyo cannot be reached, or its pages lead back to one that was read.
             APIStatusError: Klaviyo refused.
         """
         cursor: str | None = None
+        seen: set[str] = set()
         while True:
-            page = self._shell.run(list_profiles, filter=filter, sort=sort, page_size=page_size, cursor=cursor)
+            page = self._shell.run(
+                list_profiles, filter=filter, sort=sort, page_size=page_size, cursor=cursor, seen=seen
+            )
             yield from page.profiles
             if page.cursor is None:
                 return
@@ -165,8 +168,11 @@ class AsyncProfiles:
     ) -> AsyncIterator[Profile]:
         """Same as `Profiles.iterate`, with ``async for``."""
         cursor: str | None = None
+        seen: set[str] = set()
         while True:
-            page = await self._shell.run(list_profiles, filter=filter, sort=sort, page_size=page_size, cursor=cursor)
+            page = await self._shell.run(
+                list_profiles, filter=filter, sort=sort, page_size=page_size, cursor=cursor, seen=seen
+            )
             for profile in page.profiles:
                 yield profile
             if page.cursor is None:

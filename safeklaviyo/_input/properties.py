@@ -52,6 +52,14 @@ class Person:
         """Whether there is nothing to write."""
         return not (self.attributes or self.properties or self.append or self.unappend or self.unset)
 
+    def first_values(self) -> Person:
+        """Return what this means for a new profile, which has no lists to append to and nothing to take away.
+
+        Writing the result twice is the same as writing it once.
+        """
+        lists = {key: _as_list(value) for key, value in self.append.items()}
+        return Person(self.attributes, self.properties | lists)
+
     def __repr__(self) -> str:
         return f"Person({len(self.attributes)} attributes, {len(self.properties)} properties)"
 
@@ -333,3 +341,7 @@ def _folded(name: str, value: object) -> object:
     if name == "phone_number":
         return text.translate(PHONE_PUNCTUATION)
     return text.lower() if name == "email" else text
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]  # pyright: ignore[reportUnknownVariableType] - JSON

@@ -108,7 +108,9 @@ def refusal(decision: Decision) -> IdentityError:
         return errors.IdOnlyError(decision.reason, **common)
     has_id = binding.external_id == asked.external_id
     if decision.rule in {"R6", "R11"} or (decision.rule == "R5" and has_id):
-        return errors.EmailMismatchError(decision.reason, current_email=binding.email, **common)
+        return errors.EmailMismatchError(
+            decision.reason, current_email=binding.email, orphan_profile_id=decision.orphan_profile_id, **common
+        )
     return errors.ExternalIdMismatchError(decision.reason, current_external_id=binding.external_id, **common)
 
 

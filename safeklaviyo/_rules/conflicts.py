@@ -57,13 +57,14 @@ def taken_error(wanted: Binding, other: Profile) -> errors.IdentityError:
 
 
 def unexplained_conflict(
-    response: Response | None, pair: Identity, identifier: str | None = None
+    response: Response | None, pair: Identity, identifier: str | None = None, *, retry_after: float | None = None
 ) -> errors.ProfileConflictError:
     """Return the error for a 409 that none of the profiles read explains (R17).
 
     Args:
         response: The 409; None if the conflict was found without one.
         identifier: The kind of the identifier that was sent, if only one was.
+        retry_after: Seconds until lag of Klaviyo's reads can be the reason no longer; None if it cannot be now.
     """
     # The caller gets what Klaviyo said about the refusal, where there was one.
     cause = None if response is None else error_from(response, outcome="not_applied")
@@ -78,6 +79,8 @@ def unexplained_conflict(
         external_id=pair.external_id,
         email=pair.email,
         rule="R17",
+        may_retry=retry_after is not None,
+        retry_after=retry_after,
     )
 
 

@@ -7,7 +7,7 @@ and conflicts (R17). Read next: `_flows.leased.first_contact`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from safeklaviyo import errors
@@ -33,10 +33,12 @@ class ContactStep:
             ``"create"``: there is no profile;
             ``"mismatch"``: the profile has the external id and another email, so nothing is written (R6).
         profile: The profile concerned; None for ``"create"``.
+        orphan: Beside a ``"mismatch"``, a profile that has the email and no external id, if there is one.
     """
 
     kind: Literal["bind", "identify", "address", "create", "mismatch"]
     profile: Profile | None = None
+    orphan: Profile | None = None
 
 
 def contact_step(external_id: str | None, email: str, profiles: Iterable[Profile]) -> ContactStep:
@@ -83,7 +85,7 @@ def _step_apart(
             rule="R7",
         )
     if identified and identified[0].email is not None:
-        return ContactStep("mismatch", identified[0])
+        return ContactStep("mismatch", identified[0], orphan=addressed)
     # Two halves of one customer. Only a merge can join them, and a merge cannot be undone: the caller decides.
     if identified and addressed is not None:
         raise ambiguity_error(
@@ -97,15 +99,17 @@ def _step_apart(
     return ContactStep("create") if addressed is None else ContactStep("identify", addressed)
 
 
-def decide_mismatch(asked: Identity, profile: Profile, *, may_change: bool) -> Decision:
+def decide_mismatch(asked: Identity, profile: Profile, *, may_change: bool, orphan: Profile | None = None) -> Decision:
     """Decide about an external id that has another email in Klaviyo than the one given (R6).
 
     Args:
         may_change: The operation changes the email first, where the policy says so. One that only reads does not.
+        orphan: A profile with the email given and without an external id.
     """
     shown = Binding(profile.external_id, email_of(profile), profile.id)
     reason = "the external_id belongs to a profile with another email; change_email is the verb that changes it"
-    return decide_other_email(asked, shown, reason, may_change=may_change)
+    decision = decide_other_email(asked, shown, reason, may_change=may_change)
+    return decision if orphan is None else replace(decision, orphan_profile_id=orphan.id)
 
 
 def owner_of_external_id(external_id: str, profiles: Iterable[Profile]) -> Profile | None:

@@ -137,7 +137,7 @@ def test_a_number_that_is_anothers_is_refused(known, simulator, store, named):
     if not named:
         simulator.fail_next("update_profile", status=409, times=9)
     error = rejected(known.change_phone_number, PHONE, email=OLD)
-    assert (ProfileConflictError, "phone_number", "R17", 409, "not_applied", False) == (
+    assert (ProfileConflictError, "phone_number", "R17", 409, "not_applied", not named) == (
         type(error),
         error.identifier,
         error.rule,

@@ -14,6 +14,7 @@ from safeklaviyo import (
     InvalidIdentifierError,
     NoResponseError,
     PermissionDeniedError,
+    Policy,
     RetryPolicy,
 )
 from safeklaviyo.identity import Identifier, Kind
@@ -22,7 +23,9 @@ from support.scenes import (
     ANN,
     BOB,
     NEW,
+    Troubled,
     bound,
+    browse,
     delete,
     edit,
     expire,
@@ -231,6 +234,92 @@ def test_an_absorbed_guest_is_forgotten_as_well(client, simulator, store):
     k.erase(external_id="ann-1")
     assert [] == journal_of(store)
     assert isinstance(rejected(k.identify, email="first@shop.test"), ErasedError)
+
+
+def test_r11_a_ghost_on_a_former_address_is_erased_too(known, simulator, store):
+    """R11: a profile that a browser has made of an address which the customer has left is deleted, and named."""
+    ann = simulator.find(external_id="ann-9").id
+    browse(simulator, email=OLD)
+    simulator.drain()
+    ghost = simulator.find(email=OLD).id
+    erasure = known.erase(external_id="ann-9")
+    simulator.advance(1)
+    assert (ann, (ghost,), ()) == (erasure.profile_id, erasure.ghost_profile_ids, erasure.left_profile_ids)
+    assert [(ghost, {}), (ann, {})] == deleted(simulator)
+    assert ({("bob-2", BOB["email"])}, 0) == (pairs(simulator), leases(store))
+    assert isinstance(rejected(known.identify, email=OLD), ErasedError)
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_erased"),
+    [
+        ({"external_id": "ann-1"}, True),
+        ({"external_id": "ann-1", "email": OLD}, True),
+        ({"external_id": "ann-1", "email": "else@shop.test"}, False),
+        ({"external_id": "eve-3", "email": OLD}, False),
+        ({"external_id": "ann-9", "email": "else@shop.test"}, False),
+        ({"email": NEW}, False),
+    ],
+    ids=str,
+)
+def test_r8_only_what_resolves_to_the_customer_is_erased_too(known, simulator, shown, is_erased):
+    """R8, R11, P3: a profile is erased too if all it shows is the customer's; any other is left, and reported."""
+    other = simulator.add_profile(**shown).id
+    erasure = known.erase(external_id="ann-9")
+    simulator.advance(1)
+    ids = ((other,), ()) if is_erased else ((), (other,))
+    assert ids == (erasure.ghost_profile_ids, erasure.left_profile_ids)
+    rest = set() if is_erased else {(shown.get("external_id"), shown.get("email"))}
+    assert {("bob-2", BOB["email"]), *rest} == pairs(simulator)
+
+
+def test_p3_a_former_identifier_of_another_by_now_is_theirs(known, simulator):
+    """P3: neither the profile of the next owner of an address nor that of an imported one is erased or reported."""
+    eve = known.identify(external_id="eve-3", email=OLD).profile_id
+    known.bindings.add([{"email": "zoe@shop.test"}])
+    zoe = simulator.add_profile(external_id="ann-1", email="zoe@shop.test").id
+    erasure = known.erase(external_id="ann-9")
+    simulator.advance(1)
+    assert ((), ()) == (erasure.ghost_profile_ids, erasure.left_profile_ids)
+    assert {eve, zoe} <= {profile.id for profile in simulator.profiles}
+
+
+def test_r11_an_address_that_no_longer_resolves_is_only_reported(known, client, simulator):
+    """R11: after `Policy.retired_for` a profile on a former address may be a stranger's: it is left and reported."""
+    ghost = simulator.add_profile(email=OLD).id
+    simulator.advance(100)
+    erasure = client(policy=Policy(retired_for=99)).erase(external_id="ann-9")
+    assert ((), (ghost,)) == (erasure.ghost_profile_ids, erasure.left_profile_ids)
+
+
+def test_a_profile_that_cannot_be_read_is_reported(known, simulator):
+    """P6: a profile that only the search shows holds no erasure up, and does not go without a word."""
+    ghost = simulator.add_profile(email=OLD).id
+    simulator.fail_next("get_profile", status=404, match=lambda asked: asked.path.endswith(ghost))
+    erasure = known.erase(external_id="ann-9")
+    assert ((), (ghost,), True) == (erasure.ghost_profile_ids, erasure.left_profile_ids, erasure.was_known)
+
+
+def test_other_profiles_of_somebody_unknown_are_reported(client, simulator):
+    """Of a customer whom only Klaviyo knows, nothing says that another profile is theirs too: it is reported."""
+    eve = simulator.add_profile(external_id="eve-3", email="eve@shop.test").id
+    other = simulator.add_profile(external_id="eve-3", email="else@shop.test").id
+    erasure = client().erase(profile_id=eve)
+    assert ((), (other,), False) == (erasure.ghost_profile_ids, erasure.left_profile_ids, erasure.was_known)
+
+
+def test_p3_a_ghost_that_another_customer_takes_in_time_is_theirs(client, simulator, open_client):
+    """P3: a customer who takes the former address before the erasure has its lease keeps the profile."""
+    store = Troubled(simulator)
+    k, other = client(store=store), open_client(simulator, store)
+    k.identify(**ANN)
+    k.change_email(NEW, external_id="ann-1")
+    ghost = simulator.add_profile(email=OLD).id
+    store.before["acquire"] = lambda: other.identify(external_id="eve-3", email=OLD)
+    assert () == k.erase(external_id="ann-1").ghost_profile_ids
+    simulator.advance(1)
+    assert {("eve-3", OLD)} == pairs(simulator)
+    assert ghost == k.track("Ordered", external_id="eve-3").profile_id
 
 
 @pytest.mark.parametrize("mapped", [True, False])

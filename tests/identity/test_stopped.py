@@ -144,7 +144,7 @@ def test_p7_a_read_that_fails_under_a_lost_lease_leaves_the_outcome_unknown(stag
     assert ({("ann-1", NEW)}, NEW) == (pairs(simulator), bound(k, external_id="ann-1").email)
 
 
-@pytest.mark.parametrize("where", ["renew", "request_profile_deletion"])
+@pytest.mark.parametrize("where", ["renew", "request_profile_deletion", "remember", "remove"])
 def test_an_erasure_that_was_finished_leaves_the_next_customer_alone(client, simulator, open_client, where):
     """A customer who came back after another call had finished the erasure is not erased by the stopped one."""
     store = Troubled(simulator)
@@ -159,8 +159,8 @@ def test_an_erasure_that_was_finished_leaves_the_next_customer_alone(client, sim
         other.bindings.release_email(OLD)
         other.identify(external_id="ann-7", email=OLD)
 
-    if where == "renew":
-        store.before["renew"] = come_back
+    if where in {"renew", "remember", "remove"}:
+        store.before[where] = come_back
     else:
         meanwhile(simulator, where, come_back)
     k.erase(email=OLD)
@@ -168,6 +168,25 @@ def test_an_erasure_that_was_finished_leaves_the_next_customer_alone(client, sim
     assert ({("ann-7", OLD)}, 0) == (pairs(simulator), leases(store))
     assert ("ann-7", OLD) == (bound(k, email=OLD).external_id, bound(k, external_id="ann-7").email)
     assert k.track("Ordered", email=OLD).profile_id == simulator.profiles[0].id
+    assert not k.bindings.release_email(OLD)
+
+
+def test_p4_an_erasure_of_an_imported_customer_leaves_the_next_one_alone(client, simulator, open_client):
+    """P4: where the map knew no profile id, the binding of a customer who came back with the pair is not removed."""
+    store = Troubled(simulator)
+    k, other = client(store=store), open_client(simulator, store)
+    k.bindings.add([ANN])
+
+    def come_back() -> None:
+        expire(simulator)
+        assert ["completed"] == [each.status for each in other.recover()]
+        other.bindings.release_email(OLD)
+        other.identify(**ANN)
+
+    store.before["remove"] = come_back
+    k.erase(**ANN)
+    assert {("ann-1", OLD)} == pairs(simulator)
+    assert bound(k, external_id="ann-1").profile_id == k.track("Ordered", **ANN).profile_id
 
 
 def test_1_6_what_can_refuse_comes_before_the_merge(client, simulator):

@@ -295,12 +295,13 @@ def test_h7_a_search_is_only_a_pointer(open_client, store):
     assert (EmailMismatchError, "moved@shop.test", []) == (type(error), error.current_email, writes(simulator))
 
 
-def test_f11_an_answer_without_the_identifiers_is_drift(client, simulator, store):
+@pytest.mark.parametrize("other", [{"external_id": "eve-3", "email": "ann@shop.test"}, {"external_id": "ann-1"}])
+def test_f11_an_answer_without_the_identifiers_is_drift(client, simulator, store, other):
     """F-11: a create whose answer does not show what was sent is not bound, and the error says that it was applied."""
-    shown = {"data": {"type": "profile", "id": "01OTHER", "attributes": {"email": "ann@shop.test"}}}
+    shown = {"data": {"type": "profile", "id": "01OTHER", "attributes": other}}
     simulator.fail_next("create_profile", status=201, body=shown, when="after")
     error = rejected(client().identify, **ANN)
-    assert (IdentityDriftError, "R15", "applied", "01OTHER", None) == (
+    assert (IdentityDriftError, "R15", "applied", "01OTHER", other["external_id"]) == (
         type(error),
         error.rule,
         error.outcome,

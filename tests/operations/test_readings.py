@@ -37,7 +37,7 @@ INTERACTING = [
         merged_id=merged,
     )
     for conflict, email_first, replaces, unique, merged in product(
-        ("merge_alone", "merge", "keep"), (False, True), (False, True), (False, True), ("missing", "alias")
+        ("merge_alone", "merge", "keep"), (False, True), (False, True), (False, True, "dropped"), ("missing", "alias")
     )
 ]
 

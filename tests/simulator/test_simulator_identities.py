@@ -114,6 +114,18 @@ class TestCreate:
         assert ask.create(email="bob@shop.org", external_id="8").status == 409
         assert len(ask.found('equals(external_id,"7")')) == 2
 
+    def test_external_ids_may_be_dropped(self, asking):
+        """In the third reading Create drops an id that is another profile's, and the names with it."""
+        ask = asking(KlaviyoSimulator(Readings(external_id_unique_on_create="dropped")))
+        ask.created(email="ann@shop.org", external_id="7")
+        answer = ask.create(email="bob@shop.org", external_id="7", first_name="Bob", title="Dr", properties={"a": 1})
+        shown = json.loads(answer.body)["data"]["attributes"]
+        names = ("email", "external_id", "first_name", "title", "properties")
+        assert (201, ["bob@shop.org", None, None, "Dr", {"a": 1}]) == (answer.status, [shown[name] for name in names])
+        ask.created(email="eve@shop.org", external_id="8")
+        assert len(ask.found('equals(external_id,"8")')) == 1
+        assert ask.create(email="ann@shop.org", external_id="7").status == 409
+
 
 class TestUpdate:
     def test_it_changes_the_email_and_keeps_the_id(self, simulator, ask):

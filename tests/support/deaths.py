@@ -57,6 +57,11 @@ def _put_back(simulator: KlaviyoSimulator, k: Klaviyo) -> None:
     edit(simulator, str(k.resolve(external_id="ann-1").profile_id), email=OLD)
 
 
+def _with_a_ghost(simulator: KlaviyoSimulator, k: Klaviyo) -> None:
+    k.change_email(NEW, external_id="ann-1")
+    simulator.add_profile(email=OLD)
+
+
 def _taken_by_a_put_back(simulator: KlaviyoSimulator, k: Klaviyo) -> None:
     k.change_email("bob@new.test", external_id="bob-2")
     edit(simulator, str(k.resolve(external_id="bob-2").profile_id), email=BOB["email"])
@@ -131,6 +136,7 @@ SCENES: dict[str, Scene] = {
         prepare=lambda simulator, _k: simulator.add_profile(email=NEW).id,
         rows=(("merge", NEW, OLD),),
     ),
+    "an erasure with a ghost": Scene("erase", lambda k, _: k.erase(external_id="ann-1"), {_BOB}, prepare=_with_a_ghost),
     "an erasure": Scene("erase", lambda k, _: k.erase(external_id="ann-1"), {_BOB}),
     "a repair": Scene(
         "restore",

@@ -210,6 +210,14 @@ class Troubled(MemoryStore):
         self._trouble("bind")
         return super().bind(account, change)
 
+    def remember(self, account, name, value, *, token=None):
+        self._trouble("remember")
+        return super().remember(account, name, value, token=token)
+
+    def remove(self, account, identifier, *, token=None):
+        self._trouble("remove")
+        return super().remove(account, identifier, token=token)
+
     def _trouble(self, name: str) -> None:
         act = self.before.pop(name, None)
         if act is not None:

@@ -24,10 +24,13 @@ from safeklaviyo.stores.calls import Find
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from safeklaviyo._api.messages import Response
+    from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._effects import Flow
 
 T = TypeVar("T")
+
+_PAGES = 100
+"""Pages of one search. An identifier is one customer's, so that even two pages are many."""
 
 
 class Evidence(dict[str, Profile]):
@@ -57,26 +60,72 @@ def understood(read: Callable[[Response], T], response: Response) -> T:
 def read_profile(call: Call, profile_id: str) -> Flow[Profile | None]:
     """Read one profile; None where Klaviyo answers 404. Whether the profile is gone then is decided in `absence`.
 
-    A merged source may also answer as the profile it went into.
+    Raises:
+        NoResponseError: Klaviyo has answered about another profile.
     """
-    response = yield from send(call, call.dialect.get(profile_id), accept=MISSING)
-    if response.status in MISSING:
-        return None
-    return understood(call.dialect.read, response)
+    return (yield from ask_for(call, profile_id, call.dialect.get(profile_id)))
 
 
-def read_answer(call: Call, response: Response) -> Profile | None:
-    """Return the profile in the answer to a write; None where it cannot be read (F-23: the write stands)."""
+def ask_for(call: Call, profile_id: str, request: Request, *, accept: frozenset[int] = MISSING) -> Flow[Profile | None]:
+    """Send a request for one profile, and compare the answer with the question.
+
+    A merged profile's id may lead to the profile that it went into. So an answer about another profile counts if
+    Klaviyo gives it twice. Once it may be the answer to another question, which something in between has mixed up.
+
+    Returns:
+        The profile, or the one that it went into; None where Klaviyo answers 404.
+
+    Raises:
+        NoResponseError: Klaviyo has answered about two other profiles.
+    """
+    shown: str | None = None
+    for _ in range(2):
+        response = yield from send(call, request, accept=accept)
+        if response.status in MISSING:
+            return None
+        profile = understood(call.dialect.read, response)
+        if profile.id in {profile_id, shown}:
+            return profile
+        shown = profile.id
+    raise NoResponseError("Klaviyo answered about another profile than it was asked for", may_retry=True)
+
+
+def read_answer(call: Call, response: Response, profile_id: str | None = None) -> Flow[Profile | None]:
+    """Return the profile in the answer to a write; None where it cannot be read (F-23: the write stands).
+
+    Args:
+        profile_id: The profile that was written; None for a new one. If the answer shows another, this one is read.
+    """
     try:
-        return call.dialect.read(response)
+        profile = call.dialect.read(response)
     except UnreadableAnswer:
         return None
+    return profile if profile_id in {None, profile.id} else (yield from read_profile(call, str(profile_id)))
 
 
 def search(call: Call, kind: Kind, value: str) -> Flow[tuple[str, ...]]:
-    """Return the ids of the profiles that Klaviyo's search shows for an identifier. The search may lag behind."""
-    response = yield from send(call, call.dialect.search(kind, value), accept=call.dialect.empty_search_statuses)
-    return understood(call.dialect.read_search, response)
+    """Return the ids of all profiles that Klaviyo's search shows for an identifier. The search may lag behind.
+
+    Raises:
+        NoResponseError: The pages cannot be followed to their end.
+    """
+    ids: dict[str, None] = {}
+    seen: set[str] = set()
+    request = call.dialect.search(kind, value)
+    while request.path not in seen and len(seen) < _PAGES:
+        seen.add(request.path)
+        response = yield from send(call, request, accept=call.dialect.empty_search_statuses)
+        ids.update(dict.fromkeys(understood(call.dialect.read_search, response)))
+        following = understood(call.dialect.search_on, response)
+        if following is None:
+            return tuple(ids)
+        request = following
+    raise endless_pages()
+
+
+def endless_pages() -> NoResponseError:
+    """Return the error for pages that lead back to one another, or go on without end."""
+    return NoResponseError("Klaviyo's pages of profiles do not end; try again later", may_retry=True)
 
 
 def gather(
@@ -150,7 +199,7 @@ def only_profile(asked: Identity, profiles: list[Profile]) -> Profile | None:
     if asked.email is not None:
         step = contact_step(asked.external_id, asked.email, profiles)
         if step.kind == "mismatch":
-            raise refusal(decide_mismatch(asked, required(step.profile), may_change=False))
+            raise refusal(decide_mismatch(asked, required(step.profile), may_change=False, orphan=step.orphan))
         return step.profile
     owners = [profile for profile in profiles if profile.external_id == asked.external_id]
     if len(owners) > 1:

@@ -6,8 +6,9 @@ map said last.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.identity.drift import refresh
@@ -23,7 +24,7 @@ from safeklaviyo._rules.claims import decide, decide_unknown_id
 from safeklaviyo._rules.conflicts import drift_error
 from safeklaviyo._rules.evidence import decide_mismatch, owner_of_external_id
 from safeklaviyo._rules.shown import email_of
-from safeklaviyo.identity import Claim, Identifier, Kind
+from safeklaviyo.identity import Claim, Identifier, Identity, Kind
 from safeklaviyo.models import Binding, Decision
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.calls import Find
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Call
     from safeklaviyo.policy import Policy
+
+Fits: TypeAlias = Callable[[Identity], object]
+"""Raises if what is to be said about the pair is too large for Klaviyo."""
 
 _PATIENT_ROUNDS = 8
 """Decisions in a row before this call waits between them, because other calls keep changing the same customer."""
@@ -53,7 +57,13 @@ class Resolved:
 
 
 def resolve(
-    call: Call, claim: Claim, person: Person = NOTHING, *, main: bool = False, policy: Policy | None = None
+    call: Call,
+    claim: Claim,
+    person: Person = NOTHING,
+    *,
+    main: bool = False,
+    policy: Policy | None = None,
+    fits: Fits | None = None,
 ) -> Flow[Resolved | Decision]:
     """Find out which customer is meant, and make sure that this customer has a profile.
 
@@ -61,6 +71,7 @@ def resolve(
         person: What to write along, if the profile has to be created.
         main: Creating it is part of the operation's main write.
         policy: In place of the client's.
+        fits: Asked before anything is written about the customer.
 
     Returns:
         The customer; or the decision that says why there is none: to change the email first (R6), or to refuse. Nothing
@@ -89,6 +100,8 @@ def resolve(
         # Step 3: refuse an erased customer. Not before a send: they have no binding, and the warm path stays at one
         # look (F-32).
         yield from refuse_erased(call, claim)
+        if fits is not None and decision.action in {"contact", "change"}:
+            fits(decision.identity)
         # Step 4: ask Klaviyo, and decide again unless that says which customer is meant.
         concluded = yield from _carry_out(call, decision, person, policy, main=main)
         if concluded is not None:
@@ -119,7 +132,8 @@ def _make_contact(
     if contact is None:
         return None
     if contact.mismatch is not None:
-        return decide_mismatch(pair, contact.mismatch, may_change=policy.email_mismatch == "change")
+        may_change = policy.email_mismatch == "change"
+        return decide_mismatch(pair, contact.mismatch, may_change=may_change, orphan=contact.orphan)
     # The address came back to a former owner's profile (H2). That profile is repaired first, outside the lease on the
     # claim, because the repair takes a lease on the former owner.
     if contact.put_back is not None:

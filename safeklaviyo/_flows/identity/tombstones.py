@@ -9,6 +9,7 @@ from hashlib import sha256
 from hmac import new
 from typing import TYPE_CHECKING
 
+from safeklaviyo._flows.call import LeaseLostError
 from safeklaviyo.errors import ErasedError
 from safeklaviyo.stores.calls import Recall, Remember
 
@@ -18,14 +19,21 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Call
     from safeklaviyo.identity import Claim, Identifier
+    from safeklaviyo.stores.base import Lease
 
 _SET = "1"
 
 
-def set_tombstones(call: Call, identifiers: Iterable[Identifier]) -> Flow[None]:
-    """Set a tombstone for each identifier."""
+def set_tombstones(call: Call, identifiers: Iterable[Identifier], lease: Lease) -> Flow[None]:
+    """Set a tombstone for each identifier.
+
+    Raises:
+        LeaseLostError: Another call took the lease over.
+    """
     for identifier in identifiers:
-        yield from Remember(call.account, _name(call, identifier), _SET)
+        is_set = yield from Remember(call.account, _name(call, identifier), _SET, lease.token)
+        if not is_set:
+            raise LeaseLostError
 
 
 def remove_tombstone(call: Call, identifier: Identifier) -> Flow[bool]:

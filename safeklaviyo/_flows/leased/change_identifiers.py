@@ -16,11 +16,12 @@ from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import MISSING, TAKEN_OR_MISSING, Call, release, send
 from safeklaviyo._flows.identity.absence import confirm_gone
 from safeklaviyo._flows.identity.reads import Evidence, former_kinds, gather, not_visible, read_answer, read_profile
+from safeklaviyo._flows.identity.unexplained import unexplained
 from safeklaviyo._flows.leased.change_task import Changed, Task, difference, missing_on
 from safeklaviyo._flows.leased.taken_identifiers import absorbed_guest, make_free, may_be_adopted, refuse_taken
 from safeklaviyo._flows.required import required
 from safeklaviyo._flows.waiting import wait_for_calls_in_flight
-from safeklaviyo._rules.conflicts import ambiguity_error, drift_error, other_with, unexplained_conflict
+from safeklaviyo._rules.conflicts import ambiguity_error, drift_error, other_with
 from safeklaviyo._rules.shown import has_email
 from safeklaviyo.identity import Identifier, Identity, Kind
 from safeklaviyo.stores.base import Change, JournalEntry
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 
 _NOT_SHOWN = "Klaviyo's answer does not show the identifiers that were sent"
 _TRIES = 4
-"""The first decision, one with what a conflict showed, one after a merge, one to read an answer back."""
+"""The first decision, two with what a refusal showed, one after a merge or to read an answer back."""
+_REFUSALS = 2
+"""PATCHes that Klaviyo may refuse: the first, and one after it was decided again (R17)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ def _move(call: Call, task: Task, evidence: Evidence) -> Flow[Changed]:
     Raises:
         ProfileNotVisibleError: Klaviyo does not show the profile now, and that is not evidence enough yet.
     """
-    changed, last = Changed(), _Attempt()
+    changed, last, refusals = Changed(), _Attempt(), 0
     for _ in range(_TRIES):
         # Step 1: all that can refuse comes before a merge, which cannot be undone.
         profile = yield from _own_profile(call, task.binding, evidence)
@@ -157,13 +160,16 @@ def _move(call: Call, task: Task, evidence: Evidence) -> Flow[Changed]:
         profile = required(profile)
         if not patch:
             return replace(changed, profile=profile)
+        if refusals == _REFUSALS:
+            break
         last = yield from _patch(call, task, profile, patch)
         changed = replace(changed, moved=changed.moved or last.is_success)
         if last.answer is not None and not missing_on(task, last.answer):
             return replace(changed, profile=last.answer)
+        refusals += not last.is_success
         # Step 4: decide again by what the answer shows, or the profile that a 409 named (R17).
         evidence = yield from _after(call, task, last, changed)
-    raise _undecided(task.wanted, last)
+    raise (yield from _undecided(call, task.wanted, last))
 
 
 def _after(call: Call, task: Task, last: _Attempt, changed: Changed) -> Flow[Evidence]:
@@ -175,14 +181,14 @@ def _after(call: Call, task: Task, last: _Attempt, changed: Changed) -> Flow[Evi
     return (yield from _gather(call, task, (own, named), merged_id=changed.merged_id))
 
 
-def _undecided(wanted: Binding, last: _Attempt) -> errors.SafeKlaviyoError:
+def _undecided(call: Call, wanted: Binding, last: _Attempt) -> Flow[errors.SafeKlaviyoError]:
     """Return the error for a change that was decided as often as allowed, each time with another result."""
     if last.profile is not None and last.is_success:
         return drift_error(wanted, last.profile, _NOT_SHOWN)
     if last.response is not None and last.response.status in MISSING:
         return not_visible()  # a read shows the profile, a write does not
     (only,) = last.patch if len(last.patch) == 1 else (None,)
-    return unexplained_conflict(last.response, Identity(wanted.external_id, wanted.email), only)
+    return (yield from unexplained(call, last.response, Identity(wanted.external_id, wanted.email), only))
 
 
 def _own_profile(call: Call, binding: Binding, evidence: Evidence) -> Flow[Profile | None]:
@@ -234,7 +240,9 @@ def _patch(call: Call, task: Task, profile: Profile, patch: Mapping[str, Any]) -
     if not is_success(response.status):
         return _Attempt(profile, patch, response)
     # The write stands even if its answer cannot be read (F-23), so the profile is read instead.
-    answer = read_answer(call, response) or (yield from read_profile(call, profile.id))
+    answer = yield from read_answer(call, response, profile.id)
+    if answer is None:
+        answer = yield from read_profile(call, profile.id)
     if answer is not None and missing_on(task, answer):
         # A late event may have put a former identifier back (H1). Anything else is not to be overwritten.
         put_back = yield from former_kinds(call, task.binding, answer)

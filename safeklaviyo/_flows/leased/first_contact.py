@@ -25,9 +25,10 @@ from safeklaviyo._flows.call import (
 )
 from safeklaviyo._flows.identity.absence import confirm_gone
 from safeklaviyo._flows.identity.reads import Evidence, former_kinds, gather, not_visible, owner_in_map, read_answer
+from safeklaviyo._flows.identity.unexplained import unexplained
 from safeklaviyo._input.properties import NOTHING, Person
 from safeklaviyo._rules.claims import decide
-from safeklaviyo._rules.conflicts import drift_error, unexplained_conflict
+from safeklaviyo._rules.conflicts import drift_error
 from safeklaviyo._rules.evidence import contact_step
 from safeklaviyo._rules.shown import differences
 from safeklaviyo.identity import Claim, Identity, Kind
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
     from safeklaviyo._rules.evidence import ContactStep
     from safeklaviyo.stores.base import Lease
 
-_TRIES = 3
-"""The first decision, one with what a conflict showed, one to read back an answer that could not be read."""
+_TRIES = 4
+"""The first decision, two with what a refusal showed, one to read back an answer that could not be read."""
+_REFUSALS = 2
+"""Writes that Klaviyo may refuse: the first, and one after it was decided again (R17)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +65,17 @@ class Contact:
         binding: The customer's binding in the map; None if the claim has to be decided again.
         put_back: What has to be repaired first, because it shows the email of the pair; then `binding` is None.
         mismatch: The profile that has the external id and another email (R6); then `binding` is None.
+        orphan: Beside a mismatch, a profile that has the email and no external id.
         profile: The customer's profile; None in a dialect that cannot say.
         created: This call created it; None in a dialect that cannot say.
         moved: Something was written onto the profile, or it was created.
-        written: The call's properties went with the create.
+        written: The call's properties went with the create, all of them.
     """
 
     binding: Binding | None = None
     put_back: PutBack | None = None
     mismatch: Profile | None = None
+    orphan: Profile | None = None
     profile: Profile | None = None
     created: bool | None = False
     moved: bool = False
@@ -165,7 +170,7 @@ def _end_without_profile(call: Call, lease: Lease) -> Flow[None]:
 def _find_or_make(call: Call, task: _Task, evidence: Evidence) -> Flow[Contact]:
     """Decide and write until the pair has its one profile (R17: each time with what the refusal showed)."""
     pair = task.pair
-    contact = Contact()
+    contact, refusals = Contact(), 0
     response: Response | None = None
     for _ in range(_TRIES):
         # Step 1: ask the map about each profile. One that belongs to another customer must not be written onto (P3).
@@ -176,24 +181,48 @@ def _find_or_make(call: Call, task: _Task, evidence: Evidence) -> Flow[Contact]:
         profiles = yield from _without_former(call, task, evidence, others)
         step = contact_step(pair.external_id, task.intent.email, profiles)
         if step.kind == "mismatch":
-            return replace(contact, mismatch=step.profile)
+            return _mismatched(call, contact, step)
         if step.kind == "bind":
             return replace(contact, profile=step.profile)
         if step.profile is not None and step.profile.id in others:
             owner = others[step.profile.id]
             raise drift_error(owner, step.profile, "the profile is another customer's in the identity map")
+        if refusals == _REFUSALS:
+            break
         # Step 3: write that, and check the answer. It shows whether Klaviyo has done what was sent (F-11).
         response = yield from _write(call, task, step)
+        answer = yield from _checked_answer(call, response, step, pair)
         if is_success(response.status):
-            contact = _after_write(call, contact, step, _checked_answer(call, response, step, pair))
+            contact = _after_write(call, contact, step, answer, pair)
             if contact.profile is not None or contact.created is None:
                 return contact
-        # Step 4: read again, with the profile that a 409 named. Only what was read may be decided on (R17).
-        named = duplicate_profile_id(response)
-        evidence = yield from gather(call, (pair.external_id,), (pair.email,), also=(named,))
+        refusals += answer is not None or not is_success(response.status)
+        # Step 4: read again, and decide on what was read only (R17).
+        evidence = yield from _read_again(call, pair, step, response, answer)
     if response is not None and response.status in MISSING:
         raise not_visible()  # a read shows the profile, a write does not
-    raise unexplained_conflict(response, pair)
+    raise (yield from unexplained(call, response, pair))
+
+
+def _mismatched(call: Call, contact: Contact, step: ContactStep) -> Contact:
+    """Return what is concluded where another email has the external id (R6), and report what this call has left."""
+    if contact.created:
+        call.notice(
+            "orphan_left", "external_id", "Klaviyo created a profile without the external_id, which is another's"
+        )
+    return replace(contact, mismatch=step.profile, orphan=step.orphan)
+
+
+def _read_again(
+    call: Call, pair: Identity, step: ContactStep, response: Response, answer: Profile | None
+) -> Flow[Evidence]:
+    """Read all that answer to the pair, with the profile that a 409 named, and the one that was to be completed."""
+    also = (duplicate_profile_id(response), None if step.profile is None else step.profile.id)
+    evidence = yield from gather(call, (pair.external_id,), (pair.email,), also=also)
+    # The search need not show yet what was created just now. Without that, another one would be created.
+    if answer is not None:
+        evidence.setdefault(answer.id, answer)
+    return evidence
 
 
 def _others(call: Call, task: _Task, evidence: Evidence) -> Flow[tuple[dict[str, Binding], PutBack | None]]:
@@ -243,27 +272,35 @@ def _write(call: Call, task: _Task, step: ContactStep) -> Flow[Response]:
     return (yield from send(call, request, main=main, accept=TAKEN_OR_MISSING, lease=lease, writes_on=profile_id))
 
 
-def _after_write(call: Call, contact: Contact, step: ContactStep, profile: Profile | None) -> Contact:
-    """Return what is concluded after a write that succeeded, with the profile in its answer."""
-    contact = replace(contact, moved=True, profile=profile)
+def _after_write(call: Call, contact: Contact, step: ContactStep, answer: Profile | None, pair: Identity) -> Contact:
+    """Return what is concluded after a write that succeeded, with the profile in its answer.
+
+    An answer without the external id that was sent concludes nothing: Klaviyo may have dropped an id that is another
+    profile's, and the names with it (H38). So it is decided again, with that profile, which a PATCH completes.
+    """
+    is_whole = answer is None or pair.external_id in {None, answer.external_id}
+    contact = replace(contact, moved=True, profile=answer if is_whole else None)
     if step.kind != "create":
         return contact
-    return replace(contact, written=True, created=True if call.dialect.answers_with_profile else None)
+    return replace(contact, written=is_whole, created=True if call.dialect.answers_with_profile else None)
 
 
-def _checked_answer(call: Call, response: Response, step: ContactStep, pair: Identity) -> Profile | None:
-    """Return the profile in the answer to a write; None if the answer cannot be read, or the dialect shows none.
+def _checked_answer(call: Call, response: Response, step: ContactStep, pair: Identity) -> Flow[Profile | None]:
+    """Return the profile in the answer to a write; None if it shows none, or cannot be read.
 
     Raises:
         IdentityDriftError: The answer shows another pair than was written (F-11).
     """
     is_blind = step.kind == "create" and not call.dialect.answers_with_profile
-    profile = None if is_blind else read_answer(call, response)
+    if is_blind or not is_success(response.status):
+        return None
+    profile = yield from read_answer(call, response, None if step.profile is None else step.profile.id)
     if profile is None:
         return None
-    # With an email alone the profile may have an external id, which the map then learns (R12).
+    # With an email alone the profile may have an external id, which the map then learns (R12). One that shows no
+    # external id is not another customer's.
     written = Binding(pair.external_id, pair.email, profile.id)
-    kinds = (Kind.EMAIL,) if pair.external_id is None else (Kind.EMAIL, Kind.EXTERNAL_ID)
+    kinds = (Kind.EMAIL,) if None in (pair.external_id, profile.external_id) else (Kind.EMAIL, Kind.EXTERNAL_ID)
     if differences(written, profile, kinds):
         raise drift_error(written, profile, "Klaviyo's answer does not show the identifiers that were sent")
     return profile

@@ -29,7 +29,11 @@ _KINDS: Final = {
     "source_email": Kind.EMAIL,
     "profile_id": Kind.PROFILE_ID,
     "source_id": Kind.PROFILE_ID,
+    "ghost_external_ids": Kind.EXTERNAL_ID,
+    "ghost_emails": Kind.EMAIL,
+    "ghost_ids": Kind.PROFILE_ID,
 }
+_LISTED: Final = frozenset({"clears", "ghost_ids", "ghost_external_ids", "ghost_emails"})
 _CLEARABLE: Final = (Kind.EXTERNAL_ID.value, Kind.PHONE_NUMBER.value)
 
 
@@ -49,10 +53,13 @@ class _Written:
 
     def identifiers(self) -> frozenset[Identifier]:
         """Return what has to be leased to carry it out."""
+        named: set[Identifier] = set()
         fields = asdict(self)
-        return frozenset(
-            Identifier(kind, fields[name]) for name, kind in _KINDS.items() if fields.get(name) is not None
-        )
+        for name, kind in _KINDS.items():
+            held = fields.get(name)
+            values = cast("tuple[str | None, ...]", held if isinstance(held, tuple) else (held,))
+            named.update(Identifier(kind, value) for value in values if value is not None)
+        return frozenset(named)
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
@@ -128,6 +135,9 @@ class EraseIntent(_Written):
     Attributes:
         new_external_id: The external id that the profile shows, which is to be forgotten too.
         new_email: Same, for the email.
+        ghost_ids: Profiles on former identifiers of the customer, which are still to be deleted.
+        ghost_external_ids: What those profiles show.
+        ghost_emails: Same.
     """
 
     verb: ClassVar[Verb] = "erase"
@@ -136,6 +146,9 @@ class EraseIntent(_Written):
     profile_id: str | None = None
     new_external_id: str | None = None
     new_email: str | None = None
+    ghost_ids: tuple[str, ...] = ()
+    ghost_external_ids: tuple[str, ...] = ()
+    ghost_emails: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
@@ -202,18 +215,23 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any]:
         if not _is_fit(name, value):
             raise ValueError("a field has another type")
     # JSON has no tuples.
-    return fields | {"clears": tuple(fields["clears"])} if "clears" in fields else fields
+    return {name: tuple(value) if name in _LISTED else value for name, value in fields.items()}
 
 
 def _is_fit(name: str, value: object) -> bool:
     """Tell whether a field, of which an empty one is never written, holds what it may hold."""
     match name:
-        case "clears":
-            kinds = cast("list[object]", value if isinstance(value, list) else [])
-            return kinds != [] and all(each in _CLEARABLE for each in kinds)
+        case _ if name in _LISTED:
+            listed = cast("list[object]", value if isinstance(value, list) else [])
+            fit = [each in _CLEARABLE if name == "clears" else _is_text(each) for each in listed]
+            return fit != [] and all(fit)
         case "merges" | "may_suppress":
             return value is True
         case "asked":
             return type(value) is int and value > 0
         case _:
-            return isinstance(value, str) and value != ""
+            return _is_text(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""

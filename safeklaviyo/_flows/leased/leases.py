@@ -225,7 +225,7 @@ def _carry_out(call: Call, lease: Lease, intent: Intent) -> Flow[Finished]:
             contact = yield from contact_under_lease(call, lease, intent)
             if contact.mismatch is not None:
                 pair = Identity(intent.external_id, intent.email)
-                error = refusal(decide_mismatch(pair, contact.mismatch, may_change=False))
+                error = refusal(decide_mismatch(pair, contact.mismatch, may_change=False, orphan=contact.orphan))
                 return (yield from _fail(call, lease, intent, error))
             if contact.put_back is not None:
                 return (yield from _after_repair(call, intent, contact.put_back.profile, None))

@@ -15,7 +15,7 @@ from safeklaviyo._api.profiles import get_profile, merge_profiles
 from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import MISSING, Call, release, renew, send
 from safeklaviyo._flows.identity.absence import confirm_gone
-from safeklaviyo._flows.identity.reads import not_visible, read_profile, understood
+from safeklaviyo._flows.identity.reads import ask_for, not_visible, read_profile
 from safeklaviyo._flows.waiting import poll
 from safeklaviyo._rules.conflicts import drift_error
 from safeklaviyo._rules.merge_plan import merge_refusal, planned_merge
@@ -189,8 +189,7 @@ def _is_surely_gone(call: Call, source_id: str, email: str | None) -> Flow[bool]
 
 
 def _read(call: Call, profile_id: str) -> Flow[Profile | None]:
-    response = yield from send(call, get_profile(profile_id, subscriptions=True), accept=MISSING)
-    return None if response.status in MISSING else understood(call.dialect.read, response)
+    return (yield from ask_for(call, profile_id, get_profile(profile_id, subscriptions=True)))
 
 
 def _write_down(call: Call, lease: Lease, intent: MergeIntent) -> Flow[Binding | None]:

@@ -77,7 +77,7 @@ def _write_repair(
         request = call.dialect.move(profile.id, **as_patch(differing))
         response = yield from send(call, request, accept=TAKEN_OR_MISSING, lease=lease, writes_on=profile.id)
         # A current identifier may be on another profile by now: it is left there, and the caller reports drift (P3).
-        answer = read_answer(call, response) if is_success(response.status) else None
+        answer = (yield from read_answer(call, response, profile.id)) if is_success(response.status) else None
         if answer is None or differences(binding, answer):
             yield from release(call, lease)
             return False

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.call import Setup, run
+from safeklaviyo._flows.identity.left_behind import names_of, owner_for_erasure, profiles_with
 from safeklaviyo._flows.identity.reads import gather, read_profile, with_profile_id
 from safeklaviyo._flows.leased.erase import erase_under_lease
 from safeklaviyo._flows.leased.intents import EraseIntent
@@ -21,7 +22,7 @@ from safeklaviyo.stores.calls import Find
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Call
-    from safeklaviyo.models import Binding
+    from safeklaviyo.models import Binding, Profile
 
 
 def erase(setup: Setup, *, external_id: object, email: object, profile_id: object) -> Flow[Erasure]:
@@ -43,15 +44,53 @@ def _erase(call: Call, claim: Claim, profile_id: str | None) -> Flow[Erasure]:
         raise ConfigurationError("erase needs the current dialect")
     # In a loop, because each lease that was waited for or lost means that the customer has to be found again.
     while True:
-        intent, was_known = yield from _intent(call, claim, profile_id)
+        intent, binding = yield from _intent(call, claim, profile_id)
         if intent is None:
             continue
+        # Other profiles with the customer's identifiers. Only those that are certainly the customer's are deleted.
+        intent, left = yield from _with_ghosts(call, intent, binding)
         lease = yield from acquire_lease(call, intent)
         if lease is not None:
             done = yield from run_leased(call, lease, erase_under_lease(call, lease, intent, main=True))
             # A lost lease may mean that another call has erased the customer, and a new one has the identifiers now.
-            if done or (done is None and not (yield from _is_known(call, intent))):
-                return Erasure(intent.profile_id, was_known)
+            if done is None and not (yield from _is_known(call, intent)):
+                done = intent.ghost_ids
+            if isinstance(done, tuple):
+                intent = replace(intent, ghost_ids=done)
+                return _erasure(call, intent, binding, left)
+
+
+def _with_ghosts(call: Call, intent: EraseIntent, binding: Binding | None) -> Flow[tuple[EraseIntent, tuple[str, ...]]]:
+    """Look for other profiles with an identifier that is or was the customer's.
+
+    Returns:
+        The intent with those that are certainly the customer's; and the ids of those of which that cannot be said.
+    """
+    names = yield from names_of(call, binding)
+    for pair in ((intent.external_id, intent.email), (intent.new_external_id, intent.new_email)):
+        names.update(Claim(*pair).identifiers())
+    ghosts: list[Profile] = []
+    left: list[str] = []
+    others = yield from profiles_with(call, names, but=intent.profile_id)
+    for profile_id, profile in others.items():
+        owner = "unclear" if profile is None else (yield from owner_for_erasure(call, binding, profile))
+        if owner == "theirs" and profile is not None:
+            ghosts.append(profile)
+        elif owner == "unclear":
+            left.append(profile_id)
+    with_ghosts = replace(
+        intent,
+        ghost_ids=tuple(ghost.id for ghost in ghosts),
+        ghost_external_ids=tuple(ghost.external_id for ghost in ghosts if ghost.external_id is not None),
+        ghost_emails=tuple(email for ghost in ghosts if (email := email_of(ghost)) is not None),
+    )
+    return with_ghosts, tuple(left)
+
+
+def _erasure(call: Call, intent: EraseIntent, binding: Binding | None, left: tuple[str, ...]) -> Erasure:
+    if left:
+        call.notice("profiles_left", None, "other profiles show an identifier of the erased customer, and were left")
+    return Erasure(intent.profile_id, binding is not None, intent.ghost_ids, left)
 
 
 def _is_known(call: Call, intent: EraseIntent) -> Flow[bool]:
@@ -63,11 +102,11 @@ def _is_known(call: Call, intent: EraseIntent) -> Flow[bool]:
     return any(match.binding.profile_id == intent.profile_id for match in found.matches if match.retired_at is None)
 
 
-def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[EraseIntent | None, bool]]:
+def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[EraseIntent | None, Binding | None]]:
     """Find out which customer is meant.
 
     Returns:
-        What to erase, or None after waiting for another call; and whether the map knows the customer.
+        What to erase, or None after waiting for another call; and the customer's binding, if the map has one.
 
     Raises:
         AmbiguousIdentityError: The identifiers are different customers'.
@@ -77,7 +116,7 @@ def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[Eras
     found = yield from Find(call.account, (*claim.identifiers(), *named))
     if found.lease is not None:
         yield from wait_or_finish(call, found.lease)
-        return None, False
+        return None, None
     owners = {match.binding.key: match.binding for match in found.matches}
     if len(owners) > 1:
         raise _different(claim, ())
@@ -88,7 +127,7 @@ def _intent(call: Call, claim: Claim, profile_id: str | None) -> Flow[tuple[Eras
     else:
         intent = yield from _of_binding(call, claim, binding, profile_id)
     yield from _check_owner(call, claim, intent)
-    return intent, binding is not None
+    return intent, binding
 
 
 def _of_binding(call: Call, claim: Claim, binding: Binding, profile_id: str | None) -> Flow[EraseIntent]:

@@ -9,7 +9,7 @@ from safeklaviyo._flows.call import MISSING, NOTHING_ELSE, Call, Setup, run, sen
 from safeklaviyo._flows.identity.drift import check_drift, forget_profile
 from safeklaviyo._flows.identity.phones import attach_phone
 from safeklaviyo._flows.identity.reads import read_answer
-from safeklaviyo._flows.verbs.person import claim_of, person_of
+from safeklaviyo._flows.verbs.person import claim_of, person_of, unread
 from safeklaviyo._input.findings import Findings
 from safeklaviyo._input.properties import combine, person_from
 from safeklaviyo.errors import NotFoundError
@@ -54,12 +54,16 @@ def identify(
 def _identify(call: Call, claim: Claim, person: Person) -> Flow[IdentifyResult]:
     """Write properties onto the profile of the person meant, making first contact if need be."""
     for _ in range(_TRIES):
-        resolved = yield from person_of(call, claim, person, main=True)
+        resolved = yield from person_of(
+            call, claim, person, main=True, fits=lambda pair: call.dialect.update(unread(pair), person)
+        )
         contact = resolved.contact
         # The properties went with the create: a second write would repeat what is appended (F-19).
         if contact is not None and contact.written:
             return (yield from _result(call, claim, resolved, resolved.binding, contact.profile))
-        written = yield from _update(call, resolved.binding, person)
+        # Klaviyo has created the profile without all that was sent: some values may stand there already.
+        rest = person.first_values() if contact is not None and contact.created else person
+        written = yield from _update(call, resolved.binding, rest)
         if written is not None:
             binding, profile = written
             return (yield from _result(call, claim, resolved, binding, profile))
@@ -86,7 +90,7 @@ def _update(call: Call, binding: Binding, person: Person) -> Flow[tuple[Binding,
     if not dialect.answers_with_profile:
         return binding, None
     # Step 3: compare the answer with the map (R15). The write stands even if its answer cannot be read (F-23).
-    profile = read_answer(call, response)
+    profile = yield from read_answer(call, response, binding.profile_id)
     if profile is None:
         call.notice("answer_unreadable", None, "the write succeeded, and Klaviyo's answer could not be read")
         return binding, None

@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._api import profiles as requests
 from safeklaviyo._api.responses import read_profiles
-from safeklaviyo._flows.call import MISSING, Call, Setup, run, send
-from safeklaviyo._flows.identity.reads import not_visible, read_profile, search, understood
+from safeklaviyo._flows.call import MISSING, NOTHING_ELSE, Call, Setup, run, send
+from safeklaviyo._flows.identity.reads import (
+    ask_for,
+    endless_pages,
+    not_visible,
+    read_answer,
+    read_profile,
+    search,
+    understood,
+)
+from safeklaviyo._flows.required import required
 from safeklaviyo._input.findings import Findings
 from safeklaviyo._input.phones import phone_number_from
 from safeklaviyo._input.properties import person_from
 from safeklaviyo._input.values import UnsendableError, leaf
-from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
+from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError, NoResponseError
 from safeklaviyo.identity import (
     Identifier,
     Kind,
@@ -67,13 +76,17 @@ def update_profile(
 
 
 def list_profiles(
-    setup: Setup, *, filter: object, sort: object, page_size: object, cursor: str | None
+    setup: Setup, *, filter: object, sort: object, page_size: object, cursor: str | None, seen: set[str]
 ) -> Flow[ProfilePage]:
-    """Fetch one page for `Profiles.iterate`."""
+    """Fetch one page for `Profiles.iterate`.
+
+    Args:
+        seen: The pages that were fetched before, to which this one is added.
+    """
     return run(
         setup,
         "profiles.iterate",
-        lambda call: _list(call, filter=filter, sort=sort, page_size=page_size, cursor=cursor),
+        lambda call: _list(call, filter=filter, sort=sort, page_size=page_size, cursor=cursor, seen=seen),
     )
 
 
@@ -118,8 +131,8 @@ def _one(call: Call, *, external_id: object, email: object, phone_number: object
 
 def _get(call: Call, profile_id: object) -> Flow[Profile]:
     """Read one profile; Klaviyo's 404 is raised."""
-    response = yield from send(call, call.dialect.get(normalise_profile_id(profile_id)))
-    return understood(call.dialect.read, response)
+    wanted = normalise_profile_id(profile_id)
+    return required((yield from ask_for(call, wanted, call.dialect.get(wanted), accept=NOTHING_ELSE)))
 
 
 def _update(call: Call, profile_id: object, person: Person) -> Flow[Profile]:
@@ -128,12 +141,17 @@ def _update(call: Call, profile_id: object, person: Person) -> Flow[Profile]:
         raise ConfigurationError("the legacy API cannot update a profile by its id; use identify")
     if person.is_empty:
         return _with_warnings(call, (yield from _get(call, profile_id)))
-    request = requests.update_profile(normalise_profile_id(profile_id), person)
+    wanted = normalise_profile_id(profile_id)
+    request = requests.update_profile(wanted, person)
     response = yield from send(call, request, main=True, accept=MISSING)
     # A 404 of a write may be a lagging replica's too, so the caller may try again (H36).
     if response.status in MISSING:
         raise not_visible()
-    return _with_warnings(call, understood(call.dialect.read, response))
+    # The write stands. Where its answer is about another profile, this one is read.
+    profile = yield from read_answer(call, response, wanted)
+    if profile is None:
+        raise NoResponseError("the write succeeded, and Klaviyo's answer could not be read", may_retry=False)
+    return _with_warnings(call, profile)
 
 
 def _with_warnings(call: Call, profile: Profile) -> Profile:
@@ -152,7 +170,9 @@ def _text(name: str, value: object) -> str | None:
     return value
 
 
-def _list(call: Call, *, filter: object, sort: object, page_size: object, cursor: str | None) -> Flow[ProfilePage]:
+def _list(
+    call: Call, *, filter: object, sort: object, page_size: object, cursor: str | None, seen: set[str]
+) -> Flow[ProfilePage]:
     """Read one page of all profiles."""
     if not call.dialect.has_lists:
         raise ConfigurationError("the legacy API cannot list profiles")
@@ -160,6 +180,10 @@ def _list(call: Call, *, filter: object, sort: object, page_size: object, cursor
         raise ConfigurationError("page_size has to be from 1 to 100")
     wanted, order = _text("filter", filter), _text("sort", sort)
     request = requests.list_profiles(filter=wanted, sort=order, page_size=page_size, cursor_url=cursor)
+    # A link that leads back would let the caller go on for ever.
+    if request.path in seen:
+        raise endless_pages()
+    seen.add(request.path)
     response = yield from send(call, request)
     page = understood(read_profiles, response)
     return ProfilePage(page.profiles, page.next_path)

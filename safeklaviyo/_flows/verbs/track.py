@@ -10,7 +10,7 @@ from safeklaviyo._flows.identity.drift import forget_profile
 from safeklaviyo._flows.identity.phones import attach_phone
 from safeklaviyo._flows.identity.reads import not_visible
 from safeklaviyo._flows.identity.tombstones import refuse_erased
-from safeklaviyo._flows.verbs.person import claim_of, person_of
+from safeklaviyo._flows.verbs.person import claim_of, person_of, unread
 from safeklaviyo._input.events import event_from
 from safeklaviyo._input.findings import Findings
 from safeklaviyo._input.properties import NOTHING, combine, person_from
@@ -81,14 +81,16 @@ def _keyed(call: Call, claim: Claim, event: Event, person: Person = NOTHING) -> 
 def _track(call: Call, claim: Claim, event: Event, person: Person) -> Flow[TrackResult]:
     # Step 1: find the customer. The address that will be sent is checked too, because it may be another one.
     _refuse_dropped(call, claim.email)
-    resolved = yield from person_of(call, claim)
-    binding = resolved.binding
-    _note_unique_id(call, event, claim, binding)
-    _refuse_dropped(call, binding.email)
 
     def request_for(latest: Binding) -> Request:
         alone = call.policy.event_naming == "profile_id"
         return call.dialect.event(event, latest, person, by_profile_id_alone=alone)
+
+    # An event that is too large must not leave a new profile behind.
+    resolved = yield from person_of(call, claim, fits=lambda pair: request_for(unread(pair)))
+    binding = resolved.binding
+    _note_unique_id(call, event, claim, binding)
+    _refuse_dropped(call, binding.email)
 
     def again() -> Flow[Request]:
         # The profile stays, the address is read again: an old one would come back as a ghost (H10).

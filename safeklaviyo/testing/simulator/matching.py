@@ -47,11 +47,20 @@ def create(account: Account, person: Person) -> Profile:
     Raises:
         Refusal: 409.
     """
-    unique = KINDS if account.readings.external_id_unique_on_create else (EMAIL, PHONE_NUMBER)
-    for kind, owner in owners_of(account, person).items():
-        if kind in unique:
+    reading = account.readings.external_id_unique_on_create
+    owners = owners_of(account, person)
+    for kind, owner in owners.items():
+        if kind != EXTERNAL_ID or reading is True:
             raise conflict(owner.id)
+    if EXTERNAL_ID in owners and reading == "dropped":
+        person = _without_id_and_names(person)
     return store(account, None, person)
+
+
+def _without_id_and_names(person: Person) -> Person:
+    kept = {kind: value for kind, value in person.identifiers.items() if kind != EXTERNAL_ID}
+    fields = {name: value for name, value in person.attributes.items() if name not in {"first_name", "last_name"}}
+    return replace(person, identifiers=kept, attributes=fields)
 
 
 def update(account: Account, profile: Profile, person: Person) -> Profile:

@@ -27,6 +27,7 @@ class Readings(Record):
             or as different addresses. Integrators report the first.
         external_id_unique_on_create: Creating a profile with another's external id is a conflict, as the error's text
             ("one of these identifiers") says; the recorded conflict was about an email. False: a second profile.
+            ``"dropped"``: a profile without that external id and without names, as was recorded.
         external_ids_cut_at: The help centre says that longer ids are cut off at 64 characters, an integrator allows
             255. None: longer ones than 255 are refused.
         import_conflict: What Create or Update Profile answers to a profile id with another profile's email: 404 was
@@ -59,7 +60,7 @@ class Readings(Record):
     """
 
     email_case: Literal["lowered", "kept", "distinct"] = "lowered"
-    external_id_unique_on_create: bool = True
+    external_id_unique_on_create: Literal[True, False, "dropped"] = True
     external_ids_cut_at: int | None = None
     import_conflict: Literal[404, 409] = 404
     merged_id: Literal["missing", "alias"] = "missing"
