@@ -69,5 +69,5 @@ def unread(pair: Identity) -> Binding:
     return Binding(pair.external_id, pair.email, _AN_ID)
 
 
-_AN_ID = "0" * 26
+_AN_ID = "01" + 24 * "Z"
 """As long as the ids that Klaviyo gives."""
