@@ -29,7 +29,7 @@ README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SPANS = set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL)))
 PARTS = {"bindings": Bindings, "profiles": Profiles}
-OTHERS = {"GET", "POST", "PATCH", "KLAVIYO_API_KEY", "SAFEKLAVIYO_STORE", "ValueError", "Retry"}
+OTHERS = {"GET", "POST", "PATCH", "KLAVIYO_API_KEY", "SAFEKLAVIYO_STORE", "ValueError", "TimeoutError", "Retry"}
 """Words in capitals that are no name of this library's."""
 PLACES = {
     "PostgresStore": "safeklaviyo.stores.postgres",
