@@ -60,14 +60,13 @@ if TYPE_CHECKING:
         ImportReport,
         MergePlan,
         MergeRequest,
-        Notice,
-        NoticeCode,
         PhoneChange,
         Profile,
         Recovery,
         Resolution,
         TrackResult,
     )
+    from safeklaviyo.notices import Notice, NoticeCode
     from safeklaviyo.policy import Policy, RetryPolicy
     from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 
@@ -187,14 +186,13 @@ _HOMES = {
             "ImportReport",
             "MergePlan",
             "MergeRequest",
-            "Notice",
-            "NoticeCode",
             "PhoneChange",
             "Profile",
             "Recovery",
             "Resolution",
             "TrackResult",
         ),
+        "notices": ("Notice", "NoticeCode"),
         "policy": ("Policy", "RetryPolicy"),
         "stores.base": ("AsyncIdentityStore", "IdentityStore"),
     }.items()

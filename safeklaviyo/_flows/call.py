@@ -31,7 +31,7 @@ from safeklaviyo.errors import (
     ServerError,
     StoreError,
 )
-from safeklaviyo.models import Notice
+from safeklaviyo.notices import Notice
 from safeklaviyo.stores.calls import Recall, Release, Remember, Renew
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from safeklaviyo._api.dialects import Dialect
     from safeklaviyo._effects import Flow
     from safeklaviyo._input.findings import Findings
-    from safeklaviyo.models import NoticeCode
+    from safeklaviyo.notices import NoticeCode
     from safeklaviyo.policy import Policy
     from safeklaviyo.stores.base import Lease
 

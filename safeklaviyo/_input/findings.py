@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from safeklaviyo.errors import InvalidPropertyError, Problem
-from safeklaviyo.models import Notice
+from safeklaviyo.notices import Notice
 
 if TYPE_CHECKING:
     from typing import Literal
 
-    from safeklaviyo.models import NoticeCode
+    from safeklaviyo.notices import NoticeCode
 
 DROPPED: Final = "property_dropped"
 _MAX_TOLD: Final = 20

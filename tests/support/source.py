@@ -88,7 +88,7 @@ ROOMS = (
     ("_input",),
     ("models",),
     ("identity", "policy"),
-    ("errors", "_addresses", "_interruption", "_placeholders", "_version"),
+    ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_version"),
 )
 """The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
 side do not know each other, but for the demo, which plays on the simulator."""

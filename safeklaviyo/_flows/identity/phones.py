@@ -22,7 +22,8 @@ from safeklaviyo.stores.base import Change
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo.identity import Claim
-    from safeklaviyo.models import Binding, NoticeCode, Profile
+    from safeklaviyo.models import Binding, Profile
+    from safeklaviyo.notices import NoticeCode
 
 
 def attach_phone(call: Call, claim: Claim, binding: Binding, profile: Profile | None) -> Flow[None]:
