@@ -9,7 +9,7 @@ from datetime import datetime
 
 import httpx
 
-from safeklaviyo import IdOnlyError, Klaviyo, RetryPolicy, SafeKlaviyoError
+from safeklaviyo import Klaviyo, RetryPolicy, SafeKlaviyoError
 from safeklaviyo.testing import KlaviyoSimulator
 
 
@@ -25,13 +25,10 @@ def work(klaviyo: Klaviyo, task: Task) -> Task | None:
     """Do a task; return what to put back into the queue."""
     try:
         klaviyo.track(task.event, external_id=task.external_id, unique_id=task.unique_id, time=task.time)
-    except IdOnlyError as error:
-        # Nobody knows this customer yet: later, when the sign-up has been through.
-        print("back: the customer is not known yet")
-        return replace(task, unique_id=error.unique_id, time=error.time)
     except SafeKlaviyoError as error:
         if not error.may_retry:
             raise  # to the dead letters: repeating it would not help, or not be safe
+        # An IdOnlyError among them: the customer has not signed up yet.
         print(f"back: {type(error).__name__}, outcome {error.outcome}")
         return replace(task, unique_id=error.unique_id, time=error.time)
     return None

@@ -4,7 +4,7 @@
       ConfigurationError
       IdentityError
         InvalidIdentifierError      (also ValueError)
-        IdOnlyError
+        IdOnlyError                 (Retryable)
         EmailMismatchError
         ExternalIdMismatchError
         EmailTakenError
@@ -39,7 +39,7 @@ pickled, because each class takes its message first and every attribute as an op
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -88,6 +88,12 @@ class SafeKlaviyoError(Exception):
         return f"{type(self).__name__}({str(self)!r}, outcome={self.outcome!r}{rule})"
 
 
+class RetryableError(SafeKlaviyoError):
+    """A mixin: trying the same call again later is safe."""
+
+    retryable = True
+
+
 class ConfigurationError(SafeKlaviyoError):
     """The client cannot work as it is set up."""
 
@@ -120,10 +126,10 @@ class InvalidIdentifierError(IdentityError, ValueError):
         self.identifier_kind: str | None = None if identifier_kind is None else str(identifier_kind)
 
 
-class IdOnlyError(IdentityError):
+class IdOnlyError(RetryableError, IdentityError):
     """Only an external id was given, and neither the map nor Klaviyo knows its email (R9).
 
-    Sending the id alone would make a duplicate for good.
+    Sending the id alone would make a duplicate for good. Once the customer has signed up, the same call succeeds.
     """
 
 
@@ -213,22 +219,32 @@ class IdentityDriftError(IdentityError):
         self.found_email = found_email
 
 
-class InvalidPropertyError(SafeKlaviyoError, ValueError):
-    """A property cannot be sent as it is; nothing was sent.
+class Problem(NamedTuple):
+    """One thing that cannot be sent.
 
     Attributes:
         path: Where it stands, such as ``"properties.items[2].price"``.
+        reason: Why, and what to do: the rest of a sentence that begins with the path.
     """
 
-    def __init__(self, message: str = "", *, path: str | None = None, **common: Any) -> None:
+    path: str
+    reason: str
+
+
+class InvalidPropertyError(SafeKlaviyoError, ValueError):
+    """The call cannot be made as it is; nothing was sent.
+
+    Attributes:
+        path: Where the first problem stands.
+        problems: Everything that stands in the way, so that one run shows all that has to be corrected.
+    """
+
+    def __init__(
+        self, message: str = "", *, path: str | None = None, problems: tuple[Problem, ...] = (), **common: Any
+    ) -> None:
         super().__init__(message, **common)
         self.path = path
-
-
-class RetryableError(SafeKlaviyoError):
-    """A mixin: trying the same call again later is safe."""
-
-    retryable = True
+        self.problems = problems
 
 
 class LeaseHeldError(RetryableError):

@@ -7,31 +7,34 @@ Not here: who an identifier belongs to (`_rules`). Read next: `_rules`.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
+from safeklaviyo._addresses import ascii_address
+from safeklaviyo._placeholders import is_placeholder, why_no_id
 from safeklaviyo.errors import InvalidIdentifierError
 
 MAX_EMAIL_LENGTH = 100  # Klaviyo's Profiles API overview
 MAX_EXTERNAL_ID_LENGTH = 64  # Klaviyo's help centre: longer ids are cut off, which can make two customers one
 
-# What programs send when they have no value. Two guests with the same placeholder would become one customer.
-_PLACEHOLDERS = frozenset({
-    "", "null", "nil", "none", "undefined", "nan", "n/a", "na", "unknown", "anonymous", "anon", "guest", "true",
-    "false", "id", "distinct_id", "distinctid", "external_id", "user_id", "userid", "customer_id", "email",
-    "not_authenticated", "(null)", "<null>", "<nil>", "(none)", "(not set)", "[object object]", "object object",
-    "-1", "[]", "{}",
-})  # fmt: skip
 _TOO_LARGE = 10**300
-_WRAPPING = " \t\r\n\"'`\\«»“”\u2018\u2019"
-_ZERO_CHARACTERS = "0.-+{}"
-_TEMPLATE = re.compile(r"\{\{.*\}\}|\{%.*%\}|\$\{.*\}|<%.*%>|%\w+%")
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 PHONE_PUNCTUATION = str.maketrans("", "", " \t-.()/\u00a0\u2011")
+_IN_BRACKETS = re.compile(r"\(\s*0\s*\)")
+# The countries in which a zero leads national numbers, and no number begins with one when it is dialled from abroad
+# (ITU-T E.164 national plans, as Google's libphonenumber has them).
+_TRUNK_ZERO = re.compile(
+    r"\+(?:"
+    r"20|27|31|32|33|40|41|43|44|46|49|51|53|54|55|57|58|60|61|63|64|66|"
+    r"84|86|90|91|92|93|94|95|98|211|212|213|218|231|232|233|234|243|249|251|"
+    r"252|254|255|256|260|261|262|263|264|265|291|353|355|358|359|370|373|374|"
+    r"377|380|381|382|383|385|386|387|389|421|423|508|590|591|593|594|595|596|"
+    r"686|850|855|856|880|886|961|962|963|964|966|967|970|971|972|976|977|994|"
+    r"995|996"
+    r")0"
+)
 _PROFILE_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
@@ -154,7 +157,8 @@ def normalise_external_id(
         max_length: The longest id accepted, in characters.
 
     Raises:
-        InvalidIdentifierError: It is a placeholder, too long, or neither a string, an integer nor a UUID (rule R1).
+        InvalidIdentifierError: It is a placeholder, spoilt by an export (`_placeholders` has the list), too long, or
+            neither a string, an integer nor a UUID (rule R1).
     """
     # A bool is an int to Python. A float is refused, because its text is not the id's: 1.0 is not "1" (F-9).
     if isinstance(value, bool) or not isinstance(value, str | int | UUID):
@@ -162,20 +166,28 @@ def normalise_external_id(
     text = text_of(value).strip()
     if len(text) > max_length:
         raise _refused(Kind.EXTERNAL_ID, f"is longer than {max_length} characters")
-    if is_placeholder(text, blocked):
-        raise _refused(Kind.EXTERNAL_ID, "is a placeholder or a blocked value, which would make strangers one customer")
+    reason = why_no_id(text, blocked)
+    if reason is not None:
+        raise _refused(Kind.EXTERNAL_ID, reason)
     if not text.isprintable():
         raise _refused(Kind.EXTERNAL_ID, "has characters that cannot be printed")
     return text
 
 
 def normalise_phone_number(value: object) -> str:
-    """Return the number in E.164 form, without punctuation.
+    """Return the number in E.164 form, without punctuation and without a trunk zero.
 
     Raises:
-        InvalidIdentifierError: It has no country code or is no number (rule R1).
+        InvalidIdentifierError: It has no country code, is no number, or has a ``(0)`` that may be a digit (rule R1).
     """
-    text = value.strip().translate(PHONE_PUNCTUATION) if isinstance(value, str) else ""
+    given = value.strip() if isinstance(value, str) else ""
+    text = given.translate(PHONE_PUNCTUATION)
+    # "+44 (0)20 8366 1177": the zero is dialled within the country only. As a digit it would make another number.
+    trunk = _TRUNK_ZERO.match(text)
+    if trunk is not None:
+        text = text[: trunk.end() - 1] + text[trunk.end() :]
+    elif _IN_BRACKETS.search(given):
+        raise _refused(Kind.PHONE_NUMBER, "has a (0), which may be a digit of it or not; leave the brackets out")
     if not text.isascii() or not _E164.fullmatch(text):
         raise _refused(Kind.PHONE_NUMBER, "is not in E.164 form, such as +12345678901")
     return text
@@ -185,10 +197,12 @@ def normalise_profile_id(value: object) -> str:
     """Return Klaviyo's profile id, if it can stand in a URL path as it is (F-7).
 
     Raises:
-        InvalidIdentifierError: It is not made of letters and digits (rule R1).
+        InvalidIdentifierError: It is not made of letters and digits, or is a placeholder (rule R1).
     """
     if not isinstance(value, str) or not _PROFILE_ID.fullmatch(value):
         raise _refused(Kind.PROFILE_ID, "is not made of letters and digits")
+    if is_placeholder(value):
+        raise _refused(Kind.PROFILE_ID, "is a placeholder")
     return value
 
 
@@ -202,32 +216,15 @@ def text_of(value: str | int | UUID) -> str:
     return str(value)
 
 
-def is_placeholder(text: str, blocked: frozenset[str] = frozenset()) -> bool:
-    """Tell whether a value is a placeholder rather than an identifier, in any case and however often quoted."""
-    # NFKC first: full-width letters and digits are read as the plain ones that they look like.
-    bare = unicodedata.normalize("NFKC", text).strip(_WRAPPING).lower()
-    if bare in _PLACEHOLDERS or bare in blocked or text.lower() in blocked:
-        return True
-    is_zero = not bare.strip(_ZERO_CHARACTERS)  # 0, 000, 0.0, and the zero UUID in each of its spellings
-    return is_zero or bool(_TEMPLATE.fullmatch(bare))
-
-
-@lru_cache(maxsize=8192)
 def _validated_email(value: str) -> str:
     text = value.strip()
     # Before anything reads it: the validator takes 18 s for a million letters. In ASCII it can only become longer.
     _check_length(text)
     if is_placeholder(text):
         raise _refused(Kind.EMAIL, "is a placeholder")
-    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - 40 ms at import, needed late
-
-    try:
-        # test_environment admits the reserved .test domain, on which shops run their staging systems.
-        valid = validate_email(text, allow_smtputf8=False, check_deliverability=False, test_environment=True)
-    except EmailNotValidError:
-        # Not chained: the validator's message quotes the address.
-        raise _refused(Kind.EMAIL, "is not a valid address") from None
-    address = str(valid.ascii_email).lower()
+    address = ascii_address(text)
+    if address is None:
+        raise _refused(Kind.EMAIL, "is not a valid address")
     _check_length(address)
     return address
 

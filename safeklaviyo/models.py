@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,22 @@ from safeklaviyo.identity import Identity, mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+NoticeCode: TypeAlias = Literal[
+    "answer_unreadable", "drift_adopted", "email_kept", "key_unknown", "name_trimmed", "not_visible_yet", "orphan_left",
+    "phone_differs", "phone_invalid", "phone_not_attached", "phone_taken", "profiles_left", "property_dropped",
+    "put_back_repaired", "sms_consent", "superseded", "unique_id_of_customer", "value_taken",
+]  # fmt: skip
+"""The words by which programs tell notices apart.
+
+- A phone number (R14) is ``phone_invalid``, ``phone_taken`` (by another profile), ``phone_differs`` (from the one that
+  was kept) or ``phone_not_attached`` this time; ``sms_consent`` may have gone with the former number.
+- ``email_kept`` (R6), ``put_back_repaired`` and ``drift_adopted`` (R15), ``not_visible_yet`` in Klaviyo's search.
+- What was given: ``property_dropped``, ``value_taken`` from a text or a property, ``name_trimmed``, ``key_unknown``
+  (sent as it is), ``unique_id_of_customer`` (Klaviyo records one event with it).
+- The call was ``superseded``; its answer was ``answer_unreadable``. Logged only: ``orphan_left``, ``profiles_left``.
+"""
 
 
 class Clear(Enum):
@@ -50,8 +66,7 @@ class _Masked:
             # Most fields are empty most of the time; leaving them out keeps a line short enough to read.
             if not each.repr or value is None or value == ():
                 continue
-            shown = mask(value) if each.name in _PERSONAL else repr(value)
-            parts.append(f"{each.name}={shown}")
+            parts.append(f"{each.name}={mask(value) if each.name in _PERSONAL else repr(value)}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
@@ -60,16 +75,16 @@ class Notice:
     """Something that went differently from what was asked, without harm.
 
     Attributes:
-        code: A stable word for programs: ``"phone_invalid"``, ``"phone_taken"``, ``"phone_differs"``,
-            ``"phone_not_attached"``, ``"sms_consent"``, ``"put_back_repaired"``, ``"drift_adopted"``,
-            ``"answer_unreadable"``, ``"not_visible_yet"``, ``"superseded"``, ``"orphan_left"``, ``"profiles_left"``.
+        code: A stable word for programs.
         identifier_kind: The kind of identifier concerned, where one is.
         message: A sentence for people, without personal data.
+        path: Where what it is about was given, such as ``"customer_properties.tags[2]"``; None if it was not.
     """
 
-    code: str
+    code: NoticeCode
     identifier_kind: str | None
     message: str
+    path: str | None = None  # the last, so that a notice can still be built from the three above
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -91,8 +106,8 @@ class Binding(_Masked):
     profile_id: str | None = None
     phone_number: str | None = None
     verified_at: float | None = None
-    version: int = 0
-    key: str = field(default="", repr=False)
+    version: int = 0  # compared by writes that hold no lease
+    key: str = field(default="", repr=False)  # stays when every identifier changes
 
     @property
     def identity(self) -> Identity:
@@ -117,8 +132,7 @@ class Decision:
         reason: One sentence, without personal data.
         rewritten: The pair differs from what was asked, because an identifier given was a former one.
         binding: The binding that decided, where there is one.
-        orphan_profile_id: A profile in Klaviyo with the email that was asked for and without an external id, where the
-            external id belongs to a profile with another email (R6).
+        orphan_profile_id: A profile in Klaviyo with the email alone, where the id is another profile's (R6).
     """
 
     action: Literal["send", "contact", "change", "lookup", "wait", "refuse"]
@@ -285,10 +299,8 @@ class Erasure:
     Attributes:
         profile_id: The profile that Klaviyo was asked to delete; None if Klaviyo knows none.
         was_known: The identity map knew the customer.
-        ghost_profile_ids: Profiles on former identifiers of the customer, which no other customer has. Klaviyo was
-            asked to delete them too.
-        left_profile_ids: Other profiles that Klaviyo's search shows for an identifier that is or was the customer's.
-            They may be another person's, so they were left: look at them, and erase each by its `profile_id`.
+        ghost_profile_ids: Profiles on former identifiers of the customer, which Klaviyo was asked to delete too.
+        left_profile_ids: Other profiles with an identifier that is or was the customer's. They may be another person's.
     """
 
     profile_id: str | None
@@ -303,8 +315,7 @@ class Recovery(_Masked):
 
     Attributes:
         verb: What was interrupted: ``"contact"``, ``"change"``, ``"merge"``, ``"erase"`` or ``"restore"``.
-        status: ``"completed"``: the write is done; ``"failed"``: it cannot be done, and its intent was removed;
-            ``"postponed"``: it could not be done now, and its intent stays.
+        status: ``"completed"``; ``"failed"``: it cannot be done, and its intent is gone; ``"postponed"``: it stays.
         error: Why it failed or was postponed.
     """
 
@@ -320,9 +331,8 @@ class ChangeReview(_Masked):
     """What `recheck_changes` found about one customer.
 
     Attributes:
-        finding: ``"put_back"``: the profile shows a former email; ``"ghost"``: a former email is on a profile of its
-            own; ``"drift"``: the profile shows an identifier that the map does not know for this customer;
-            ``"missing"``: the profile is gone.
+        finding: ``"put_back"``: the profile shows a former email; ``"ghost"``: another profile shows one;
+            ``"drift"``: the profile shows an identifier unknown to the map; ``"missing"``: the profile is gone.
         email: The customer's email in the map.
         old_email: The former email concerned, or the one shown.
         ghost_profile_id: The other profile: on a former email, or on the current one so that a repair is not possible.
@@ -346,15 +356,21 @@ class ImportReport:
         added: How many rows made a binding, or filled in what a binding lacked.
         unchanged: How many rows the map knew already.
         refused: The number of each row that was refused (from 0), and why, without personal data.
+        warnings: The number of each row of which something was left out (from 0), and what.
     """
 
     added: int
     unchanged: int
     refused: tuple[tuple[int, str], ...] = ()
+    warnings: tuple[tuple[int, str], ...] = ()
 
 
 class Profile(BaseModel):
-    """Klaviyo's record of a person. Fields that Klaviyo adds later are kept in ``model_extra``."""
+    """Klaviyo's record of a person. Fields that Klaviyo adds later are kept in ``model_extra``.
+
+    Attributes:
+        warnings: What `profiles.update` did otherwise than it was asked. No field of Klaviyo's.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow")
 
@@ -374,6 +390,7 @@ class Profile(BaseModel):
     location: dict[str, Any] = Field(default_factory=dict)
     properties: dict[str, Any] = Field(default_factory=dict)
     subscriptions: dict[str, Any] | None = None
+    warnings: tuple[Notice, ...] = Field(default=(), exclude=True)  # never part of what Klaviyo holds
 
     # What `repr`, `str` and the printers of rich and devtools show.
     def __repr_args__(self) -> Iterator[tuple[str, str | None]]:

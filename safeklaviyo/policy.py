@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 from warnings import warn
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from safeklaviyo.errors import ConfigurationError
 
@@ -19,6 +19,19 @@ DAY = 86_400.0
 
 def _seconds(value: Any) -> Any:
     return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _region(code: str | None) -> str | None:
+    if code is None:
+        return None
+    try:
+        import phonenumbers  # noqa: PLC0415 - an extra, and 20 ms at import
+    except ImportError:
+        raise ValueError("needs another package: pip install 'safeklaviyo[phone]'") from None
+    region = code.upper()
+    if region not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError("has to be a country's two letters in ISO 3166, such as DE")
+    return region
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
@@ -48,13 +61,20 @@ class Policy(_Settings):
             the profile id alone, so that a queued event cannot put an old address back.
         unknown_id: What to do with an external id alone that the map does not know: ``"lookup"`` asks Klaviyo for
             its email, ``"refuse"`` raises `IdOnlyError` at once.
-        email_mismatch: What to do with an external id and another email than its own: ``"refuse"``, or ``"change"``
-            the email as `change_email` does.
+        email_mismatch: What to do with an external id and another email than its own (R6): ``"refuse"``; ``"change"``
+            the email as `change_email` does; or ``"keep"`` the customer's own email: the id alone decides who is meant,
+            and a notice says so.
         retired: What to do with a former identifier of a customer: ``"rewrite"`` it to that customer's current pair, or
             ``"refuse"``.
         retired_for: How long a retired identifier still resolves to its former owner; None means for ever.
         refresh_after: How old a binding's last check may be before Klaviyo is asked again.
         drift: What to do where Klaviyo contradicts the map: ``"refuse"``, or ``"adopt"`` what Klaviyo says.
+        properties: What to do with what cannot be sent: ``"drop"`` leaves it out, with a notice and a line in the log
+            for each, and makes the call; ``"refuse"`` raises one `InvalidPropertyError` that names all of it. What says
+            who the customer is (R1, R2), and what fixes an event (its name, time and `unique_id`), is refused either
+            way. What has one meaning is converted either way.
+        phone_region: The country of phone numbers that are given without a country code, such as ``"DE"``; None leaves
+            such numbers out (R14). Needs ``safeklaviyo[phone]``.
         blocked_values: Further values to refuse as placeholders, compared without case.
         max_external_id_length: The longest external id, in characters. Klaviyo's help centre says 64.
         allow_test_addresses: Send events for ``@example.com`` and ``@test.com`` to Klaviyo's own host, where they
@@ -71,11 +91,13 @@ class Policy(_Settings):
     first_contact: Literal["verify", "trust"] = "verify"
     event_naming: Literal["pair", "profile_id"] = "pair"
     unknown_id: Literal["lookup", "refuse"] = "lookup"
-    email_mismatch: Literal["refuse", "change"] = "refuse"
+    email_mismatch: Literal["refuse", "change", "keep"] = "refuse"
     retired: Literal["rewrite", "refuse"] = "rewrite"
     retired_for: Seconds | None = 365 * DAY
     refresh_after: Seconds = 30 * DAY
     drift: Literal["refuse", "adopt"] = "refuse"
+    properties: Literal["drop", "refuse"] = "drop"
+    phone_region: Annotated[str | None, AfterValidator(_region)] = None
     blocked_values: Annotated[frozenset[str], Field(repr=False)] = frozenset()
     max_external_id_length: Annotated[int, Field(ge=1, le=255)] = 64
     allow_test_addresses: bool = False
@@ -106,13 +128,26 @@ class RetryPolicy(_Settings):
     max_delay: Seconds = 30.0
     give_up_after: Seconds = 60.0
 
+    _limits_calls: bool = PrivateAttr(default=False)
+
     def __init__(self, **settings: Any) -> None:
-        if "deadline" in settings:
+        is_old_name = "deadline" in settings
+        if is_old_name:
             if "give_up_after" in settings:
                 raise ConfigurationError("RetryPolicy.deadline is the old name of give_up_after: give one of them")
             warn(_RENAMED, DeprecationWarning, stacklevel=2)
             settings["give_up_after"] = settings.pop("deadline")
         super().__init__(**settings)
+        self._limits_calls = is_old_name
+
+    def within(self, deadline: float | None) -> float | None:
+        """Return the seconds that a call may take, given the client's `deadline`.
+
+        Under its old name, `give_up_after` limits the call as well: that is what its users took it for.
+        """
+        if not self._limits_calls:
+            return deadline
+        return self.give_up_after if deadline is None else min(deadline, self.give_up_after)
 
     @property
     def deadline(self) -> float:

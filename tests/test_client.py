@@ -252,9 +252,9 @@ class TestFailures:
         assert [] == simulator.journal
 
     def test_property(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
-        """What cannot be sent is refused with the path of its key."""
+        """What cannot be sent is refused with the path of its key, where the policy refuses it."""
         with pytest.raises(InvalidPropertyError) as caught:
-            client().identify({"a": {"b": [object()]}}, **ANN)
+            client(policy=Policy(properties="refuse")).identify({"a": {"b": [object()]}}, **ANN)
         assert "properties.a.b[0]" == caught.value.path
         assert [] == simulator.journal
 

@@ -19,7 +19,7 @@ ANN = Identity("cust-1", "ann@shop.ch")
 BINDING = Binding("cust-1", "ann@shop.ch", "abc123")
 GOLD = Person(properties={"plan": "gold"})
 ORDER = Event("Placed Order", {}, None, None, datetime(2026, 11, 23, 12, tzinfo=UTC), "order-7")
-CURRENT = CurrentDialect()
+CURRENT = CurrentDialect("2026-10-15")
 LEGACY = LegacyDialect("PubKey", "pk_1")
 
 

@@ -49,6 +49,26 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "F-45", source.SOCKETS,
+        "            let_through(exc, outer)\n            # A server", "            pass\n            # A server",
+        "senders/test_sender_interruptions.py::TestHandlersOwnErrors::test_while_the_host_does_not_read",
+    ),
+    _guard(
+        "F-45", source.SOCKETS,
+        "                let_through(exc, outer)\n", "",
+        "senders/test_sender_interruptions.py::TestHandlersOwnErrors::test_while_the_next_address_waits",
+    ),
+    _guard(
+        "F-45", source.PATIENCE,
+        "    _late.set(wait)", "    pass",
+        "operations/test_late_map.py::test_a_lease_granted_after_the_deadline",
+    ),
+    _guard(
+        "F-22", source.ASYNC_SOCKETS,
+        " or self._writer.transport.is_closing()", "",
+        "senders/test_senders.py::test_a_connection_that_was_reset_is_not_used",
+    ),
+    _guard(
         "P6, P7, F-34", source.RETRY,
         "if not is_from_klaviyo(self._request.endpoint, response):", "if False:",
         "operations/test_first_contact.py::test_p6_a_search_that_fails_writes_nothing",
@@ -266,6 +286,52 @@ GUARDS = [
         "operations/test_phone.py::test_r14_another_phone_in_klaviyo_is_not_replaced",
     ),
     _guard(
+        "R6", source.RULES,
+        'if policy.email_mismatch == "keep":', "if False:",
+        "test_rules.py::test_r6_the_policy_may_keep_the_email",
+    ),
+    _guard(
+        "F-15", source.VALUES,
+        "return None if item is self._null else", "return None if True else",
+        "test_left_out.py::test_f15_what_is_emptied_is_left_out_too",
+    ),
+    _guard(
+        "F-15", source.VALUES,
+        "        return changed or LEFT_OUT\n\n    def value(", "        return changed\n\n    def value(",
+        "test_left_out.py::test_f15_what_is_emptied_is_left_out_too",
+    ),
+    _guard(
+        "P5", source.FINDINGS,
+        "in_the_way = [each.problem for each in self._found if each.code is None]", "in_the_way = []",
+        "test_left_out.py::test_p5_what_fixes_an_event_is_refused_whatever_the_policy",
+    ),
+    _guard(
+        "F-38", source.PROPERTIES,
+        "elif role is Role.NESTED:", "elif False:",
+        "test_left_out.py::test_f38_the_attributes_of_a_profile_are_understood",
+    ),
+    _guard(
+        "F-40", source.IDENTITY,
+        "    if trunk is not None:", "    if False:",
+        "test_phone_numbers.py::test_f40_a_trunk_zero_is_no_digit",
+    ),
+    _guard(
+        "F-40", source.IDENTITY,
+        "    elif _IN_BRACKETS.search(given):", "    elif False:",
+        "test_phone_numbers.py::test_f40_a_zero_that_may_be_a_digit_is_not_guessed",
+    ),
+    _guard(
+        "R1, F-37", source.PLACEHOLDERS,
+        "    reason = next((reason for pattern, reason in _SPOILT if pattern.fullmatch(folded)), None)",
+        "    reason = None",
+        "test_placeholders.py::test_r1_f37_what_an_export_has_spoilt_is_no_id",
+    ),
+    _guard(
+        "revisions", source.EVENTS_OF_API,
+        'if "meta" in data and not form.meta_beside_attributes:', "if False:",
+        "operations/test_forgiving.py::test_changes_of_lists_arrive_in_each_revision",
+    ),
+    _guard(
         "R14, F-16", source.RULES,
         "            unusable_phone = True", "            raise",
         "operations/test_phone.py::test_r14_an_unusable_phone_is_left_out",
@@ -404,6 +470,40 @@ GUARDS = [
         "F-19", source.BODIES,
         "return Repeat.ONCE if person.append or person.unappend else otherwise", "return otherwise",
         "operations/test_identify.py::test_f19_what_is_appended_is_not_appended_twice",
+    ),
+    _guard(
+        "P7, deadline", source.RETRY, "left = self.deadline.left(at)", "left = None",
+        "test_retry.py::TestDeadline::test_attempts_have_what_is_left",
+    ),
+    _guard(
+        "P7, deadline", source.CALL,
+        "if call.setup.deadline is None or not isinstance(error, _HELPED_BY_TIME):", "if True:",
+        "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
+    ),
+    _guard(
+        "deadline", source.WAITING, "left = min(call.patience_ends, call.deadline.ends_at) - now",
+        "left = call.patience_ends - now",
+        "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
+    ),
+    _guard(
+        "surplus answers", source.CONNECTIONS, "return not beyond", "return True",
+        "senders/test_own_senders.py::TestKeeping::test_a_surplus_answer_ends_the_connection",
+    ),
+    _guard(
+        "size of answers", source.ANSWER_BODIES, "if self._size > LIMIT:", "if False:",
+        "senders/test_senders.py::TestAnswers::test_a_body_has_a_limit",
+    ),
+    _guard(
+        "clock set back", source.ROWS, "return left if left <= LONGEST else 0.0", "return left",
+        "stores/test_store_event_loop.py::test_a_clock_set_back_blocks_nobody",
+    ),
+    _guard(
+        "P8", source.ADDRESSES, "@lru_cache(maxsize=8192)", "@lru_cache(maxsize=None)",
+        "test_identity.py::test_p8_what_is_remembered_of_addresses_is_bounded",
+    ),
+    _guard(
+        "R1", source.ADDRESSES, r"(?:\.{_ATOM})*)@", r"\.?)@",
+        "test_addresses.py::test_each_odd_part_is_read_as_by_email_validator",
     ),
 ]  # fmt: skip
 

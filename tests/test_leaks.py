@@ -22,6 +22,7 @@ from safeklaviyo import (
     Identity,
     Klaviyo,
     PhoneChange,
+    Policy,
     Profile,
     Recovery,
     Resolution,
@@ -243,7 +244,7 @@ class TestErrors:
         provoke: Callable[[KlaviyoSimulator, Klaviyo], None],
     ) -> None:
         """Each error that a client raises can be printed, logged and pickled without telling on anybody."""
-        k = client(api_key=KEY, retry=ONCE)
+        k = client(api_key=KEY, retry=ONCE, policy=Policy(properties="refuse"))
         k.identify(**ANN)
         caplog.set_level(logging.DEBUG, "safeklaviyo")
         with pytest.raises(SafeKlaviyoError) as caught:

@@ -27,7 +27,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=2),
     max_leaves=4,
 )
-PROFILE_IDS = st.text(st.characters(codec="ascii", categories=["Lu", "Ll", "Nd"]), min_size=1, max_size=26)
+PROFILE_IDS = st.text(st.characters(codec="ascii", categories=["Lu", "Ll", "Nd"]), min_size=20, max_size=26).filter(
+    lambda text: len(set(text)) > 2  # others are placeholders, such as 26 zeros
+)
 IDENTITIES = st.builds(
     Identity, st.none() | TEXT.map(lambda text: f"cust {text}"), st.none() | st.just("ann+1@shop.ch")
 ).filter(lambda identity: identity != Identity())

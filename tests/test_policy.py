@@ -24,7 +24,8 @@ WORDS = {
     "first_contact": ("verify", "trust"),
     "event_naming": ("pair", "profile_id"),
     "unknown_id": ("lookup", "refuse"),
-    "email_mismatch": ("refuse", "change"),
+    "email_mismatch": ("refuse", "change", "keep"),
+    "properties": ("drop", "refuse"),
     "retired": ("rewrite", "refuse"),
     "drift": ("refuse", "adopt"),
 }
@@ -145,6 +146,8 @@ def test_the_old_name_of_give_up_after() -> None:
     with pytest.warns(DeprecationWarning, match="give_up_after"):
         policy = RetryPolicy(deadline=7)
     assert 7.0 == policy.give_up_after
+    assert (7.0, 7.0, 5.0) == (policy.within(None), policy.within(30.0), policy.within(5.0))
+    assert (None, 30.0) == (RetryPolicy(give_up_after=7).within(None), RetryPolicy(give_up_after=7).within(30.0))
     with pytest.warns(DeprecationWarning, match="give_up_after"):
         assert 7.0 == policy.deadline
     with pytest.raises(ConfigurationError, match="give one of them"):

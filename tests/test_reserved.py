@@ -53,7 +53,9 @@ def test_the_other_keys_of_a_person(key: str, role: Role, name: str) -> None:
 @pytest.mark.parametrize(
     ("key", "advice"),
     [
-        ("$consent", "subscription endpoints"),
+        ("$consent", "subscribe"),
+        ("subscriptions", "subscribe"),
+        ("meta", "append"),
         ("$anonymous", "names a browser"),
         ("anonymous_id", "names a browser"),
         ("$exchange_id", "names a browser"),
@@ -62,7 +64,8 @@ def test_the_other_keys_of_a_person(key: str, role: Role, name: str) -> None:
         ("$ios_tokens", "push token endpoint"),
         ("id", "ambiguous"),
         ("ID", "ambiguous"),
-        ("$frist_name", "not a key that Klaviyo knows"),
+        ("$frist_name", "looks like $first_name"),
+        ("$emial", "looks like $email"),
     ],
 )
 def test_refused_keys_of_a_person_say_what_to_do(key: str, advice: str) -> None:
@@ -89,12 +92,10 @@ def test_the_fields_of_an_event(key: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("key", "advice"),
     [
-        ("unique_id", "argument of its own"),
-        ("__track_once__", "unique_id"),
         ("$anonymous", "names a browser"),
         ("$email", "customer_properties"),
         ("$city", "customer_properties"),
-        ("$evnt_id", "not a key that Klaviyo knows"),
+        ("$curency_code", "looks like $currency_code"),
     ],
 )
 def test_refused_keys_of_an_event_say_what_to_do(key: str, advice: str) -> None:
@@ -104,7 +105,9 @@ def test_refused_keys_of_an_event_say_what_to_do(key: str, advice: str) -> None:
     assert advice in meaning.name
 
 
-@pytest.mark.parametrize("key", ["$extra", "email", "id", "first_name", "value", "_kx", "anonymous_id", "Brand"])
+@pytest.mark.parametrize(
+    "key", ["$extra", "email", "id", "first_name", "_kx", "anonymous_id", "Brand", "meta", "properties"]
+)
 def test_an_events_own_names_are_ordinary(key: str) -> None:
     """In an event a bare name is data of the event, whatever it would mean in a person."""
     assert Meaning(Role.CUSTOM, key) == meaning_of_event_key(key)
@@ -126,7 +129,30 @@ def test_f24_misspelt_keys_of_a_person_are_refused(key: str) -> None:
 @pytest.mark.parametrize("key", ["uniqe_id", "uniqueId", "unique-id", "unqiue_id", "UniqueID"])
 def test_f24_misspelt_keys_of_an_event_are_refused(key: str) -> None:
     """F-24: a misspelt idempotency key is refused instead of dropped."""
-    assert "looks like unique_id" in meaning_of_event_key(key).name
+    meaning = meaning_of_event_key(key)
+    assert Role.FIXING is meaning.role
+    assert "looks like unique_id" in meaning.name
+
+
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [("unique_id", "argument of its own"), ("__track_once__", "unique_id"), ("$evnt_id", "looks like $event_id")],
+)
+def test_p5_keys_that_would_fix_an_event_say_what_to_do(key: str, advice: str) -> None:
+    """P5: a key by which an event counts once, in a form that is not understood, has a role of its own."""
+    meaning = meaning_of_event_key(key)
+    assert Role.FIXING is meaning.role
+    assert advice in meaning.name
+
+
+def test_f39_a_name_with_a_dollar_sign_is_klaviyos_or_unknown() -> None:
+    """F-39: what Klaviyo's own programs write is the shop's to send; another such name is neither refused nor known."""
+    for meaning_of in (meaning_of_person_key, meaning_of_event_key):
+        for key in ("$use_ip", "$is_session_activity", "$referrer", "$consent_timestamp"):
+            assert Meaning(Role.CUSTOM, key) == meaning_of(key)
+        for key in ("$brand_new", "$x", "$emails_2", "$first_name_2"):
+            assert Meaning(Role.UNKNOWN, key) == meaning_of(key)
+    assert Meaning(Role.WORTH, "value") == meaning_of_event_key("value")
 
 
 @pytest.mark.parametrize(
@@ -155,4 +181,4 @@ def test_f24_one_slip_is_always_noticed(data: st.DataObject) -> None:
 def test_every_key_has_a_meaning(key: str) -> None:
     """Any key is Klaviyo's, the shop's own under its own name, or refused with a sentence."""
     for meaning in (meaning_of_person_key(key), meaning_of_event_key(key)):
-        assert key == meaning.name if meaning.role is Role.CUSTOM else meaning.name
+        assert key == meaning.name if meaning.role in {Role.CUSTOM, Role.UNKNOWN} else meaning.name

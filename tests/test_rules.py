@@ -125,6 +125,13 @@ def test_r6_the_policy_may_change_the_email_instead():
     assert expected == (shape(decision), decision.identity)
 
 
+@pytest.mark.parametrize("other", ["new@shop.test", "bob@shop.test"])
+def test_r6_the_policy_may_keep_the_email(other):
+    """R6: with ``email_mismatch="keep"`` the id decides, even if the email is another customer's."""
+    decision = decided(Claim("ann-1", other), ANN, BOB, policy=Policy(email_mismatch="keep"))
+    assert (("send", "R6", ANN, False), ANN.identity) == (shape(decision), decision.identity)
+
+
 @pytest.mark.parametrize(("may_change", "action"), [(True, "change"), (False, "refuse")])
 def test_r6_another_email_in_klaviyo_is_decided_as_in_the_map(may_change, action):
     """R6: an id with another email in Klaviyo alone is decided by the same rule, and the refusal names that email."""
@@ -318,7 +325,9 @@ REFUSALS = [
 def test_a_refusal_says_what_was_asked_and_what_is_known(decision, kind, attributes):
     """The error of a refused claim names the rule, what was asked, and what the map knows instead."""
     error = refusal(decision)
-    assert (kind, "why", decision.rule, "not_applied", False) == (
+    # After a sign-up an id is no longer unknown. Every other refusal is refused again.
+    may_retry = kind is errors.IdOnlyError
+    assert (kind, "why", decision.rule, "not_applied", may_retry) == (
         type(error),
         str(error),
         error.rule,
@@ -360,7 +369,7 @@ POLICIES = st.builds(
     retired_for=st.sampled_from([None, 60.0]),
     refresh_after=st.sampled_from([60.0, 1000.0]),
     unknown_id=st.sampled_from(["lookup", "refuse"]),
-    email_mismatch=st.sampled_from(["refuse", "change"]),
+    email_mismatch=st.sampled_from(["refuse", "change", "keep"]),
 )
 
 
@@ -378,6 +387,10 @@ def test_nobody_is_taken_for_somebody_else(known, claim, policy, needs_profile):
     assert about is not None
     assert about.identity == decision.identity
     assert about.email is not None
+    if decision.rule == "R6":
+        # The policy keeps the email: the id alone has decided.
+        assert (policy.email_mismatch, about.external_id) == ("keep", claim.external_id)
+        return
     # Two identifiers that were never one customer's are not made so, and ownership beats retirement.
     assert len(claim.identifiers()) == len(found.matches)
     assert {about.key} == {match.binding.key for match in found.matches}

@@ -54,7 +54,7 @@ def setup(naming: str = "profile_id") -> Setup:
     """Return the state of one process."""
     policy = Policy(lease=1, wait=60, visible_wait=0, merge_wait=0, event_naming=naming)
     line = Line(RetryPolicy(max_attempts=1), random=lambda: 0.5, attempt=1.0, published=False)
-    return Setup(CurrentDialect(), policy, line, Shared(ACCOUNT), "key", 1.0, drops_test_addresses=False)
+    return Setup(CurrentDialect("2026-10-15"), policy, line, Shared(ACCOUNT), "key", 1.0, drops_test_addresses=False)
 
 
 def identify(external_id: str | None, email: str | None) -> Callable[[Setup], Flow[Any]]:

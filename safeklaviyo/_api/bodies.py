@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from safeklaviyo._api.messages import Repeat
-from safeklaviyo._input.values import KB, refused
+from safeklaviyo._input.findings import refused
+from safeklaviyo._input.values import KB
 
 if TYPE_CHECKING:
     from safeklaviyo._input.properties import Person

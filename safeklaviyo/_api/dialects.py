@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from safeklaviyo._api.events import create_event
+from safeklaviyo._api.events import EventForm, create_event
 from safeklaviyo._api.legacy import (
     failure_in,
     get_person,
@@ -110,7 +110,11 @@ class Dialect(Protocol):
 
 
 class CurrentDialect:
-    """Klaviyo's JSON:API."""
+    """Klaviyo's JSON:API.
+
+    Args:
+        revision: The one asked for, on which an event's form depends.
+    """
 
     name = "current"
     has_profile_ids = True
@@ -120,6 +124,9 @@ class CurrentDialect:
     has_deletions = True
     has_lists = True
     empty_search_statuses: frozenset[int] = frozenset()
+
+    def __init__(self, revision: str) -> None:
+        self._form = EventForm.of(revision)
 
     def failure_in(self, response: Response) -> BadRequestError | None:  # noqa: ARG002 - here the status says it all
         """Return None: no body of a successful answer reports a failure."""
@@ -174,6 +181,7 @@ class CurrentDialect:
             external_id=None if by_profile_id_alone else binding.external_id,
             email=None if by_profile_id_alone else binding.email,
             person=person,
+            form=self._form,
         )
 
 

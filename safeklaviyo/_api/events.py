@@ -2,34 +2,64 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safeklaviyo._api.bodies import MAX_EVENT_PROFILE_BYTES, encoded, profile_data, repeat_of
 from safeklaviyo._api.messages import Repeat, Request
 from safeklaviyo._api.paths import CREATE_EVENT, EVENTS_PATH
+from safeklaviyo._input.findings import refused
 from safeklaviyo._input.properties import NOTHING
-from safeklaviyo._input.values import refused
 
 if TYPE_CHECKING:
     from safeklaviyo._input.events import Event
     from safeklaviyo._input.properties import Person
 
 
+class EventForm(NamedTuple):
+    """What a revision makes of Create Event (Klaviyo's changelog, and its schemas of each revision).
+
+    Attributes:
+        meta_beside_attributes: The profile's ``meta``, with changes of lists, stands beside its attributes, not among
+            them. Where it is not looked for, it is dropped without a word.
+        has_backfill: An event can be kept from starting flows.
+    """
+
+    meta_beside_attributes: bool = True
+    has_backfill: bool = True
+
+    @classmethod
+    def of(cls, revision: str) -> EventForm:
+        """Return the form in a revision. A retired one is answered as the oldest that is live, in the older form."""
+        # Klaviyo's sources disagree on whether 2026-04-15 knows `backfill`. The later date is safe either way.
+        return cls(revision >= "2026-10-15", revision >= "2026-07-15")
+
+
 def create_event(
-    event: Event, *, profile_id: str | None, external_id: str | None, email: str | None, person: Person = NOTHING
+    event: Event,
+    *,
+    profile_id: str | None,
+    external_id: str | None,
+    email: str | None,
+    person: Person = NOTHING,
+    form: EventForm = EventForm(),  # noqa: B008 - immutable
 ) -> Request:
     """Record an event. The request has no phone number, by which Klaviyo could find another customer (R14).
 
     If the request is repeated, the event counts once. But a list to which `person` appends may then have a value twice.
 
     Raises:
-        InvalidPropertyError: The body is larger than 5 MB, or its profile larger than 95 KB.
+        InvalidPropertyError: The body is larger than 5 MB, its profile larger than 95 KB, or the event a backfill that
+            the revision would not know from an event of today.
     """
+    if event.backfill and not form.has_backfill:
+        raise refused("backfill", "is not known to this revision, which would run flows; use 2026-07-15 or later")
     data = profile_data(person)
     # Klaviyo finds the profile by its id first (P2). The pair is sent too, unless `Policy.event_naming` leaves it out.
     if profile_id is not None:
         data["id"] = profile_id
     who = data["attributes"]
+    if "meta" in data and not form.meta_beside_attributes:
+        who["meta"] = data.pop("meta")
     if external_id is not None:
         who["external_id"] = external_id
     if email is not None:

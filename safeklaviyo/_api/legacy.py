@@ -14,8 +14,9 @@ from urllib.parse import quote, urlencode
 from safeklaviyo._api.bodies import encoded
 from safeklaviyo._api.messages import Answer, Endpoint, Repeat, Request
 from safeklaviyo._api.responses import UnreadableAnswer, is_profile_id, profile_of
+from safeklaviyo._input.findings import refused
 from safeklaviyo._input.reserved_keys import ATTRIBUTES, IDENTIFIERS, LOCATION
-from safeklaviyo._input.values import refused, shown
+from safeklaviyo._input.values import shown
 from safeklaviyo.errors import BadRequestError, InvalidIdentifierError
 from safeklaviyo.identity import Identity, Kind, normalise_profile_id
 from safeklaviyo.models import CLEAR, Clear

@@ -26,8 +26,11 @@ from safeklaviyo.stores import open_async_store
 from safeklaviyo.stores.base import AsyncIdentityStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
+    from decimal import Decimal
+    from enum import Enum
+    from uuid import UUID
 
     from safeklaviyo._runtime.senders.client import AsyncClient
     from safeklaviyo._runtime.senders.timeouts import Timeout
@@ -100,12 +103,12 @@ class AsyncKlaviyo(AsyncIdentityVerbs, Described):
         self,
         properties: Mapping[str, Any] | None = None,
         *,
-        external_id: str | int | None = None,
+        external_id: str | int | UUID | None = None,
         email: str | None = None,
         phone_number: str | None = None,
         append: Mapping[str, Any] | None = None,
         unappend: Mapping[str, Any] | None = None,
-        unset: str | Sequence[str] | None = None,
+        unset: str | Collection[str] | None = None,
     ) -> IdentifyResult:
         """Same as `Klaviyo.identify`."""
         return await self._shell.run(
@@ -121,17 +124,17 @@ class AsyncKlaviyo(AsyncIdentityVerbs, Described):
 
     async def track(
         self,
-        event: str,
+        event: str | Enum,
         *,
-        external_id: str | int | None = None,
+        external_id: str | int | UUID | None = None,
         email: str | None = None,
         phone_number: str | None = None,
         customer_properties: Mapping[str, Any] | None = None,
         properties: Mapping[str, Any] | None = None,
-        value: float | None = None,
+        value: float | Decimal | str | None = None,
         value_currency: str | None = None,
         time: datetime | float | str | None = None,
-        unique_id: str | None = None,
+        unique_id: str | int | UUID | None = None,
         backfill: bool = False,
     ) -> TrackResult:
         """Same as `Klaviyo.track`."""

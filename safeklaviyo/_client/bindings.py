@@ -8,6 +8,7 @@ from safeklaviyo._flows.verbs.bindings import add_bindings, get_binding, list_bi
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from uuid import UUID
 
     from safeklaviyo._runtime.async_shell import AsyncShell
     from safeklaviyo._runtime.shell import Shell
@@ -20,7 +21,7 @@ class Bindings:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
 
-    def get(self, *, external_id: str | int | None = None, email: str | None = None) -> Binding | None:
+    def get(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> Binding | None:
         """Return the binding on which one identifier is current.
 
         Raises:
@@ -34,7 +35,8 @@ class Bindings:
 
         Args:
             rows: Bindings, or mappings with ``email`` and, if the shop has them, ``external_id``, ``profile_id`` and
-                ``phone_number``. Read a thousand at a time, each thousand in one transaction.
+                ``phone_number``. Read a thousand at a time, each thousand in one transaction. A row is refused for an
+                identifier that an export has spoilt (R1); an unusable phone number is left out (R14).
             trusted: The rows were checked with Klaviyo just now. Otherwise each is checked at its first use (R16).
 
         Raises:
@@ -42,7 +44,7 @@ class Bindings:
         """
         return self._shell.run(add_bindings, rows, trusted=trusted)
 
-    def remove(self, *, external_id: str | int | None = None, email: str | None = None) -> bool:
+    def remove(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> bool:
         """Remove a binding and its former identifiers; False if there is none. Klaviyo's profile stays.
 
         Raises:
@@ -76,7 +78,7 @@ class AsyncBindings:
     def __init__(self, shell: AsyncShell) -> None:
         self._shell = shell
 
-    async def get(self, *, external_id: str | int | None = None, email: str | None = None) -> Binding | None:
+    async def get(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> Binding | None:
         """Same as `Bindings.get`."""
         return await self._shell.run(get_binding, external_id=external_id, email=email)
 
@@ -84,7 +86,7 @@ class AsyncBindings:
         """Same as `Bindings.add`."""
         return await self._shell.run(add_bindings, rows, trusted=trusted)
 
-    async def remove(self, *, external_id: str | int | None = None, email: str | None = None) -> bool:
+    async def remove(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> bool:
         """Same as `Bindings.remove`."""
         return await self._shell.run(remove_binding, external_id=external_id, email=email)
 

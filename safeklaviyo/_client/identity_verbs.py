@@ -15,6 +15,7 @@ from safeklaviyo._flows.verbs.resolve import resolve
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from uuid import UUID
 
     from safeklaviyo._runtime.async_shell import AsyncShell
     from safeklaviyo._runtime.config import OnTaken
@@ -41,7 +42,7 @@ class IdentityVerbs:
         self,
         new_email: str,
         *,
-        external_id: str | int | None = None,
+        external_id: str | int | UUID | None = None,
         old_email: str | None = None,
         on_taken: OnTaken = "refuse",
     ) -> EmailChange:
@@ -69,7 +70,11 @@ class IdentityVerbs:
         return self._shell.run(change_email, new_email, external_id=external_id, old_email=old_email, on_taken=on_taken)
 
     def change_external_id(
-        self, new_external_id: str | int | Clear, *, old_external_id: str | int | None = None, email: str | None = None
+        self,
+        new_external_id: str | int | UUID | Clear,
+        *,
+        old_external_id: str | int | UUID | None = None,
+        email: str | None = None,
     ) -> ExternalIdChange:
         """Give a customer another external id, or with `CLEAR` none: the account is closed, the profile kept.
 
@@ -91,7 +96,7 @@ class IdentityVerbs:
         return self._shell.run(change_external_id, new_external_id, old_external_id=old_external_id, email=email)
 
     def change_phone_number(
-        self, new_phone_number: str | Clear, *, external_id: str | int | None = None, email: str | None = None
+        self, new_phone_number: str | Clear, *, external_id: str | int | UUID | None = None, email: str | None = None
     ) -> PhoneChange:
         """Give a customer another phone number, or with `CLEAR` none.
 
@@ -112,7 +117,7 @@ class IdentityVerbs:
         """
         return self._shell.run(change_phone_number, new_phone_number, external_id=external_id, email=email)
 
-    def resolve(self, *, external_id: str | int | None = None, email: str | None = None) -> Resolution:
+    def resolve(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> Resolution:
         """Return the customer's identity and profile, by the map or else by Klaviyo. Reads only.
 
         Raises:
@@ -125,7 +130,7 @@ class IdentityVerbs:
         return self._shell.run(resolve, external_id=external_id, email=email)
 
     def erase(
-        self, *, external_id: str | int | None = None, email: str | None = None, profile_id: str | None = None
+        self, *, external_id: str | int | UUID | None = None, email: str | None = None, profile_id: str | None = None
     ) -> Erasure:
         """Ask Klaviyo to delete a customer's profile, by its id, and forget them here.
 
@@ -178,7 +183,7 @@ class IdentityVerbs:
         return self._shell.run(recheck_changes, since, repair=repair)
 
     def explain(
-        self, *, external_id: str | int | None = None, email: str | None = None, phone_number: str | None = None
+        self, *, external_id: str | int | UUID | None = None, email: str | None = None, phone_number: str | None = None
     ) -> Decision:
         """Say what a call about this person would do, and by which rule. Reads the map only, sends nothing.
 
@@ -200,7 +205,7 @@ class AsyncIdentityVerbs:
         self,
         new_email: str,
         *,
-        external_id: str | int | None = None,
+        external_id: str | int | UUID | None = None,
         old_email: str | None = None,
         on_taken: OnTaken = "refuse",
     ) -> EmailChange:
@@ -210,23 +215,27 @@ class AsyncIdentityVerbs:
         )
 
     async def change_external_id(
-        self, new_external_id: str | int | Clear, *, old_external_id: str | int | None = None, email: str | None = None
+        self,
+        new_external_id: str | int | UUID | Clear,
+        *,
+        old_external_id: str | int | UUID | None = None,
+        email: str | None = None,
     ) -> ExternalIdChange:
         """Same as `Klaviyo.change_external_id`."""
         return await self._shell.run(change_external_id, new_external_id, old_external_id=old_external_id, email=email)
 
     async def change_phone_number(
-        self, new_phone_number: str | Clear, *, external_id: str | int | None = None, email: str | None = None
+        self, new_phone_number: str | Clear, *, external_id: str | int | UUID | None = None, email: str | None = None
     ) -> PhoneChange:
         """Same as `Klaviyo.change_phone_number`."""
         return await self._shell.run(change_phone_number, new_phone_number, external_id=external_id, email=email)
 
-    async def resolve(self, *, external_id: str | int | None = None, email: str | None = None) -> Resolution:
+    async def resolve(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> Resolution:
         """Same as `Klaviyo.resolve`."""
         return await self._shell.run(resolve, external_id=external_id, email=email)
 
     async def erase(
-        self, *, external_id: str | int | None = None, email: str | None = None, profile_id: str | None = None
+        self, *, external_id: str | int | UUID | None = None, email: str | None = None, profile_id: str | None = None
     ) -> Erasure:
         """Same as `Klaviyo.erase`."""
         return await self._shell.run(erase, external_id=external_id, email=email, profile_id=profile_id)
@@ -242,7 +251,7 @@ class AsyncIdentityVerbs:
         return await self._shell.run(recheck_changes, since, repair=repair)
 
     async def explain(
-        self, *, external_id: str | int | None = None, email: str | None = None, phone_number: str | None = None
+        self, *, external_id: str | int | UUID | None = None, email: str | None = None, phone_number: str | None = None
     ) -> Decision:
         """Same as `Klaviyo.explain`."""
         return await self._shell.run(explain, external_id=external_id, email=email, phone_number=phone_number)

@@ -30,8 +30,11 @@ from safeklaviyo.stores import open_store
 from safeklaviyo.stores.base import IdentityStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
+    from decimal import Decimal
+    from enum import Enum
+    from uuid import UUID
 
     from safeklaviyo._runtime.senders.client import SyncClient
     from safeklaviyo._runtime.senders.timeouts import Timeout
@@ -63,8 +66,9 @@ class Klaviyo(IdentityVerbs, Described):
         revision: Klaviyo's API revision.
         dialect: ``"current"``, or ``"legacy"`` for a server that still has the Track, Identify and People endpoints,
             for which Klaviyo's own host answers 410. Legacy *keys* such as ``$email`` work in both dialects.
-        http_client: Send through this client, so that its hooks, auth, headers and proxies are honoured; redirects are
-            never followed, and it is never closed here. httpx then logs URLs at INFO, and some hold addresses.
+        http_client: Send through this client of httpx or httpx2, so that its hooks, auth, headers and proxies are
+            honoured; redirects are never followed, and it is never closed here. httpx then logs URLs at INFO, and some
+            hold addresses.
 
     Raises:
         ConfigurationError: An argument makes no sense; the message says which, and never what it was.
@@ -137,30 +141,32 @@ class Klaviyo(IdentityVerbs, Described):
         self,
         properties: Mapping[str, Any] | None = None,
         *,
-        external_id: str | int | None = None,
+        external_id: str | int | UUID | None = None,
         email: str | None = None,
         phone_number: str | None = None,
         append: Mapping[str, Any] | None = None,
         unappend: Mapping[str, Any] | None = None,
-        unset: str | Sequence[str] | None = None,
+        unset: str | Collection[str] | None = None,
     ) -> IdentifyResult:
         """Write properties onto the profile of one customer, and create the profile if there is none.
 
         Sends at most one create, even when called concurrently; never changes who owns an identifier.
 
         Args:
-            properties: Legacy keys such as ``$email`` and ``$first_name`` are understood. `CLEAR` erases a property;
-                None is refused, because a missing value must never erase data.
+            properties: Legacy keys such as ``$email`` are understood, and the attributes of a profile in Klaviyo's
+                API. `CLEAR` erases a property; None never does. What cannot be sent is left out, with a notice in
+                `warnings`, or refused (`Policy.properties`).
             external_id: The shop's own id of the customer.
             email: The customer's address. It may be left out with an `external_id` that the map or Klaviyo has.
-            phone_number: In E.164 form. Attached if the customer has none. Never decides who the customer is.
+            phone_number: In E.164 form, or of `Policy.phone_region`. Attached if the customer has none. Never decides
+                who the customer is.
             append: Values to add to list properties.
             unappend: Values to take out of list properties.
             unset: Properties to remove.
 
         Raises:
             IdentityError: Who this is, is in doubt; nothing was written.
-            InvalidPropertyError: A property cannot be sent; nothing was.
+            InvalidPropertyError: An identifier is given twice, or `Policy.properties` refuses what cannot be sent.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer; nothing was sent.
             APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
@@ -179,17 +185,17 @@ class Klaviyo(IdentityVerbs, Described):
 
     def track(
         self,
-        event: str,
+        event: str | Enum,
         *,
-        external_id: str | int | None = None,
+        external_id: str | int | UUID | None = None,
         email: str | None = None,
         phone_number: str | None = None,
         customer_properties: Mapping[str, Any] | None = None,
         properties: Mapping[str, Any] | None = None,
-        value: float | None = None,
+        value: float | Decimal | str | None = None,
         value_currency: str | None = None,
         time: datetime | float | str | None = None,
-        unique_id: str | None = None,
+        unique_id: str | int | UUID | None = None,
         backfill: bool = False,
     ) -> TrackResult:
         """Record one event about one customer, and create the profile if there is none.
@@ -198,13 +204,13 @@ class Klaviyo(IdentityVerbs, Described):
         carries them, so that a task queue's retry can repeat the same event.
 
         Args:
-            event: The metric's name, such as ``"Placed Order"``.
+            event: The metric's name, such as ``"Placed Order"``; blanks around it are taken off.
             external_id: As for `identify`.
             email: As for `identify`.
             phone_number: As for `identify`.
             customer_properties: Written onto the profile with the event; as `properties` of `identify`.
             properties: The event's own; None in it is JSON null.
-            value: What the event is worth.
+            value: What the event is worth; else the property ``value``, where that is a number.
             value_currency: ISO 4217, such as ``"EUR"``.
             time: An aware datetime, unix seconds, or ISO 8601 with an offset; else now.
             unique_id: The idempotency key, 1 to 255 characters; else a new one.
@@ -212,7 +218,7 @@ class Klaviyo(IdentityVerbs, Described):
 
         Raises:
             IdentityError: Who this is, is in doubt; nothing was written.
-            InvalidPropertyError: Something cannot be sent; nothing was.
+            InvalidPropertyError: The name, `time` or `unique_id` is unusable, or as for `identify`; nothing was sent.
             LeaseHeldError: Another call is writing about this customer.
             StoreError: The identity map cannot answer; nothing was sent.
             APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.

@@ -8,7 +8,8 @@ from safeklaviyo._flows.verbs.merge import merge_profiles, plan_merge
 from safeklaviyo._flows.verbs.profiles import get_profile, list_profiles, search_profiles, update_profile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+    from uuid import UUID
 
     from safeklaviyo._runtime.async_shell import AsyncShell
     from safeklaviyo._runtime.shell import Shell
@@ -22,7 +23,7 @@ class Profiles:
         self._shell = shell
 
     def search(
-        self, *, email: str | None = None, external_id: str | int | None = None, phone_number: str | None = None
+        self, *, email: str | None = None, external_id: str | int | UUID | None = None, phone_number: str | None = None
     ) -> list[Profile]:
         """Return the profiles that one identifier names; several in old accounts, and none right after a write.
 
@@ -53,13 +54,16 @@ class Profiles:
         *,
         append: Mapping[str, Any] | None = None,
         unappend: Mapping[str, Any] | None = None,
-        unset: str | Sequence[str] | None = None,
+        unset: str | Collection[str] | None = None,
     ) -> Profile:
         """Write properties onto one profile, and return it as it is then. See `Klaviyo.identify` for the arguments.
 
+        What was left out is in the `warnings` of what is returned.
+
         Raises:
             InvalidIdentifierError: The id is not made of letters and digits.
-            InvalidPropertyError: A property cannot be sent, or is an identifier, which has a verb of its own.
+            InvalidPropertyError: One is an identifier, which has a verb of its own, or `Policy.properties` refuses what
+                cannot be sent.
             NotFoundError: There is no such profile.
             APIConnectionError: Klaviyo cannot be reached; `outcome` says whether it may have changed.
             APIStatusError: Klaviyo refused otherwise.
@@ -128,7 +132,7 @@ class AsyncProfiles:
         self._shell = shell
 
     async def search(
-        self, *, email: str | None = None, external_id: str | int | None = None, phone_number: str | None = None
+        self, *, email: str | None = None, external_id: str | int | UUID | None = None, phone_number: str | None = None
     ) -> list[Profile]:
         """Same as `Profiles.search`."""
         return await self._shell.run(search_profiles, external_id=external_id, email=email, phone_number=phone_number)
@@ -144,7 +148,7 @@ class AsyncProfiles:
         *,
         append: Mapping[str, Any] | None = None,
         unappend: Mapping[str, Any] | None = None,
-        unset: str | Sequence[str] | None = None,
+        unset: str | Collection[str] | None = None,
     ) -> Profile:
         """Same as `Profiles.update`."""
         return await self._shell.run(

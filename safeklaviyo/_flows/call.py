@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from safeklaviyo._api.dialects import Dialect
     from safeklaviyo._effects import Flow
+    from safeklaviyo._input.findings import Findings
+    from safeklaviyo.models import NoticeCode
     from safeklaviyo.policy import Policy
     from safeklaviyo.stores.base import Lease
 
@@ -123,12 +125,25 @@ class Call:
         """How long a lease lives from each renewal: an attempt, and a margin."""
         return self.setup.attempt + self.policy.lease
 
-    def notice(self, code: str, kind: str | None, message: str) -> None:
+    def notice(self, code: NoticeCode, kind: str | None, message: str) -> None:
         """Add a notice, once."""
         notice = Notice(code, kind, message)
         if notice not in self.notices:
-            self.notices.append(notice)
-            logger.warning("%s: %s", self.operation, message, extra={"operation": self.operation, "code": code})
+            self._add(notice)
+
+    def take_in(self, findings: Findings) -> None:
+        """Raise what the policy refuses of what the call was given, and add a notice for each of the rest.
+
+        Raises:
+            InvalidPropertyError: The call cannot be made.
+        """
+        for notice in findings.notices(self.policy.properties):
+            self._add(notice)
+
+    def _add(self, notice: Notice) -> None:
+        self.notices.append(notice)
+        extra = {"operation": self.operation, "code": notice.code}
+        logger.warning("%s: %s", self.operation, notice.message, extra=extra)
 
 
 class LeaseLostError(SafeKlaviyoError):

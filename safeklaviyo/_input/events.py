@@ -1,25 +1,33 @@
 """Events: one event's own fields, checked, and fixed before the first attempt so that every retry repeats them.
 
-Decided here: what a name, a value, a time and a unique id may be (Klaviyo's Create Event reference and its Events API
-overview). Not here: who the event is about (`_rules`), how it is written down (`_api`).
+Decided here: what a name, a time and a unique id may be, which fix the event and are refused where they are unusable
+(Klaviyo's Create Event reference and its Events API overview). Not here: what the event is worth (`worth`), who the
+event is about (`_rules`), how it is written down (`_api`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from enum import Enum
+from itertools import islice
 from math import floor
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import UUID
 
-from safeklaviyo._input.reserved_keys import Role, meaning_of_event_key
-from safeklaviyo._input.values import refused, sendable, sendable_value, shown
+from safeklaviyo._input.fields import once
+from safeklaviyo._input.findings import refused
+from safeklaviyo._input.properties import UNKNOWN_KEY, attributes_of
+from safeklaviyo._input.reserved_keys import SENT, Role, meaning_of_event_key
+from safeklaviyo._input.values import UnsendableError, is_plain, leaf, mapping_of, sendable, shown
+from safeklaviyo._input.worth import currency_of, possible, value_of
 from safeklaviyo.identity import text_of
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from safeklaviyo._input.fields import Found
+    from safeklaviyo._input.findings import Findings
 
 MAX_NAME_LENGTH: Final = 127
 MAX_UNIQUE_ID_LENGTH: Final = 255
@@ -28,6 +36,11 @@ MAX_EVENT_PROPERTIES: Final = 400
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _YEAR: Final = 365 * 86_400
 _MILLISECONDS_FROM: Final = 100_000_000_000  # as seconds, the year 5138
+# Each takes room in no font, so that two names with and without it look the same and are two metrics.
+_INVISIBLE: Final = str.maketrans("", "", "\u200b\u2060\ufeff\u00ad")
+_OF_ATTRIBUTES: Final = frozenset({
+    "properties", "value", "value_currency", "time", "unique_id", "backfill", "metric", "profile",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -53,8 +66,9 @@ class Event:
 
 
 def event_from(
-    name: str,
+    name: object,
     properties: Mapping[str, Any] | None,
+    findings: Findings,
     *,
     value: object = None,
     value_currency: object = None,
@@ -68,99 +82,120 @@ def event_from(
 
     Args:
         properties: None in it is JSON null. ``$event_id``, ``$value`` and ``$value_currency`` mean the arguments.
+        findings: Takes what cannot be sent. Where it holds a refusal, the event is not to be used.
         time: An aware datetime, unix seconds, or ISO 8601 with an offset; else now. Truncated to the second.
         unique_id: 1 to 255 characters; else `new_id`.
         now: Unix seconds.
-
-    Raises:
-        InvalidPropertyError: Something cannot be sent, or is given twice with different values.
     """
-    own, others = _sorted(properties)
-    if backfill is not True and backfill is not False:
-        raise refused("backfill", "is neither True nor False")
+    others, found = _sorted(properties, findings)
+    asked_backfill = None if backfill is False else backfill
     return Event(
-        name=_name(name),
+        name=_name(name, findings),
         properties=others,
-        value=_once("value", _value, value, own),
-        value_currency=_once("value_currency", _currency, value_currency, own),
-        time=_time(time, now),
-        unique_id=_once("unique_id", _unique_id, unique_id, own) or new_id,
-        backfill=backfill,
+        value=value_of(value, found, findings),
+        value_currency=currency_of(value_currency, found, findings),
+        time=_time(time, found, findings, now),
+        unique_id=once("unique_id", unique_id, _unique_id, found, findings, fixes=True) or new_id,
+        backfill=bool(once("backfill", asked_backfill, _backfill, found, findings, fixes=True)),
     )
 
 
-def _sorted(properties: object) -> tuple[dict[str, list[object]], dict[str, Any]]:
-    """Tell the properties that mean a field of the event, by that field's name, from those of the shop's own."""
-    if properties is None:
+def _sorted(properties: object, findings: Findings) -> tuple[dict[str, Any], Found]:
+    """Return the properties of the shop's own, and those that mean a field of the event."""
+    where = "properties"
+    own = None if properties is None else mapping_of(properties, where, findings)
+    if not own:
         return {}, {}
-    if not isinstance(properties, Mapping):
-        raise refused("properties", f"is a {type(properties).__name__}; give a mapping")
-    given = cast("Mapping[str, Any]", properties)
-    if len(given) > MAX_EVENT_PROPERTIES:
-        raise refused("properties", f"has more than {MAX_EVENT_PROPERTIES} keys")
-    # Checked as a whole first: `$value` and the like are then read from what the caller gave, as arguments are.
-    sent = sendable(given, "properties", of_person=False)
-    own: dict[str, list[object]] = {}
-    taken: set[str] = set()
-    for key in sent:
-        role, name = meaning_of_event_key(key)
-        if role is Role.EVENT:
-            own.setdefault(name, []).append(given[key])
-            taken.add(key)
-        elif role is Role.REFUSED:
-            raise refused(f"properties.{shown(key)}", name)
-    return own, {key: item for key, item in sent.items() if key not in taken} if taken else sent
+    found: Found = {}
+    own, where = attributes_of("event", own, where, findings)
+    inner = own.get("properties")
+    if isinstance(inner, dict) and own.keys() <= _OF_ATTRIBUTES:
+        _note_attributes(own, where, found, findings)
+        own, where = cast("dict[Any, object]", inner), f"{where}.properties"
+    # Most keys are the shop's own, and cost one look-up. The others are few.
+    odd = [key for key in own if type(key) is str and meaning_of_event_key(key).role is not Role.CUSTOM]
+    taken = [key for key in odd if _is_taken(key, own[key], where, found, findings)]
+    if taken:
+        own = {key: item for key, item in own.items() if key not in taken}
+    if len(own) > MAX_EVENT_PROPERTIES:
+        for key in [*own][MAX_EVENT_PROPERTIES:]:
+            why = f"comes after {MAX_EVENT_PROPERTIES} others, which is all that Klaviyo takes"
+            findings.leave_out(f"{where}.{shown(key)}", why)
+        own = dict(islice(own.items(), MAX_EVENT_PROPERTIES))
+    return sendable(own, where, findings, of_person=False), found
 
 
-def _once(name: str, check: Callable[[object], T | None], argument: object, own: dict[str, list[object]]) -> T | None:
-    """Check a field wherever it was given, and return the one value of it."""
-    checked = check(argument)
-    for other in own.get(name, ()):
-        value = check(other)
-        if checked is None:
-            checked = value
-        elif value is not None and value != checked:
-            raise refused(name, "is given twice, with different values")
-    return checked
+def _note_attributes(attributes: dict[Any, Any], where: str, found: Found, findings: Findings) -> None:
+    """Note the fields of an event that was given as Klaviyo's Create Event has it, one level further out (F-38)."""
+    for name, value in attributes.items():
+        path = f"{where}.{name}"
+        if name in ("metric", "profile"):
+            findings.leave_out(path, "is no property; the metric's name and the customer are arguments of track")
+        elif name != "properties":
+            found[name] = [(path, value)]
 
 
-def _name(name: object) -> str:
+def _is_taken(key: str, value: object, where: str, found: Found, findings: Findings) -> bool:
+    """Tell whether a key is no property of the shop's own, and note what it is instead."""
+    role, name = meaning_of_event_key(key)
+    path = f"{where}.{shown(key)}"
+    if role is Role.WORTH:
+        found[possible(name)] = [(path, value)]
+    elif role is Role.UNKNOWN:
+        findings.take("key_unknown", path, UNKNOWN_KEY)
+    elif role is Role.EVENT:
+        found.setdefault(name, []).append((path, value))
+    elif role is Role.FIXING:
+        findings.refuse(path, name)
+    else:
+        findings.leave_out(path, name)
+    return role not in SENT
+
+
+def _name(name: object, findings: Findings) -> str:
     text: object = name.value if isinstance(name, Enum) else name
-    if not isinstance(text, str) or not text.strip():
-        raise refused("event", "is not a name")
-    if len(text) > MAX_NAME_LENGTH:
-        raise refused("event", f"is longer than {MAX_NAME_LENGTH} characters")
-    return cast("str", sendable_value(text, "event", of_person=False))
+    if not isinstance(text, str):
+        findings.refuse("event", "is not a name")
+        return ""
+    text = str.__str__(text)
+    plain = text
+    # Each space that does not look like one makes another metric, for which no flow starts.
+    if not text.isprintable() or text[:1] == " " or text[-1:] == " ":
+        plain = "".join(" " if each.isspace() else each for each in text.translate(_INVISIBLE)).strip()
+    if not plain:
+        findings.refuse("event", "is not a name")
+    elif len(plain) > MAX_NAME_LENGTH:
+        findings.refuse("event", f"is longer than {MAX_NAME_LENGTH} characters")
+    elif not is_plain(plain):
+        _check(plain, "event", findings)
+    if plain and plain != text:
+        findings.take("name_trimmed", "event", "has blanks around it or in other forms; they were made plain")
+    return plain
 
 
-def _value(value: object) -> int | float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise refused("value", f"is a {type(value).__name__}; give a number")
-    sent = sendable_value(value, "value", of_person=False)
-    # A Decimal with more digits than a number carries: the nearest number is what Klaviyo would read in any case.
-    return float(sent) if isinstance(sent, str) else cast("int | float", sent)
+def _check(text: str, path: str, findings: Findings) -> None:
+    try:
+        leaf(text)
+    except UnsendableError as exc:
+        findings.refuse(path, exc.why)
 
 
-def _currency(code: object) -> str | None:
-    if code is None:
-        return None
-    if not isinstance(code, str) or len(code) != 3 or not (code.isascii() and code.isalpha()):
-        raise refused("value_currency", "is not an ISO 4217 code, such as EUR")
-    return code.upper()
+def _backfill(flag: object) -> bool:
+    # Taken for False by mistake, it would start the flows that the caller wanted to stand still.
+    if flag is not True and flag is not False:
+        raise UnsendableError("is neither True nor False")
+    return flag
 
 
-def _unique_id(key: object) -> str | None:
-    if key is None:
-        return None
+def _unique_id(key: object) -> str:
     if isinstance(key, bool) or not isinstance(key, str | int | UUID):
-        raise refused("unique_id", f"is a {type(key).__name__}; give a string")
+        raise UnsendableError(f"is a {type(key).__name__}; give a string")
     # Kept as it is, blanks included: a retry by the caller must give the very same key (P5).
     text = text_of(key)
     if not text.strip() or len(text) > MAX_UNIQUE_ID_LENGTH:
-        raise refused("unique_id", f"has not 1 to {MAX_UNIQUE_ID_LENGTH} characters")
-    return cast("str", sendable_value(text, "unique_id", of_person=False))
+        raise UnsendableError(f"has not 1 to {MAX_UNIQUE_ID_LENGTH} characters")
+    leaf(text)
+    return text
 
 
 def moment_from(time: object, where: str = "time") -> float:
@@ -169,32 +204,44 @@ def moment_from(time: object, where: str = "time") -> float:
     Raises:
         InvalidPropertyError: It is none of these; milliseconds and naive datetimes are refused.
     """
+    try:
+        return _moment(time)
+    except UnsendableError as exc:
+        raise refused(where, exc.why) from None
+
+
+def _moment(time: object) -> float:
     if isinstance(time, str):
-        time = _parsed(time, where)
+        time = _parsed(time)
     if isinstance(time, datetime):
         if time.utcoffset() is None:
-            raise refused(where, "has no time zone; give an aware datetime or an offset such as +00:00")
+            raise UnsendableError("has no time zone; give an aware datetime or an offset such as +00:00")
         time = time.timestamp()
     if isinstance(time, bool) or not isinstance(time, int | float):
-        raise refused(where, f"is a {type(time).__name__}; give an aware datetime, unix seconds or ISO 8601")
+        raise UnsendableError(f"is a {type(time).__name__}; give an aware datetime, unix seconds or ISO 8601")
     if not abs(time) < _MILLISECONDS_FROM:  # so that NaN is refused too
-        raise refused(where, "is not in seconds since 1970; divide milliseconds by 1000")
+        raise UnsendableError("is not in seconds since 1970; divide milliseconds by 1000")
     return float(time)
 
 
-def _time(time: object, now: float) -> datetime:
-    if time is None:
+def _time(time: object, found: Found, findings: Findings, now: float) -> datetime:
+    if time is None and "time" not in found:
         return datetime.fromtimestamp(floor(now), UTC)
-    # Refused here, so that the caller learns of it from this call.
-    seconds = moment_from(time)
-    if not _EARLIEST <= seconds <= now + _YEAR:
-        raise refused("time", "is before the year 2000 or more than a year ahead, which Klaviyo refuses")
-    return datetime.fromtimestamp(floor(seconds), UTC)
+
+    def within(given: object) -> int:
+        # Refused here, so that the caller learns of it from this call.
+        seconds = _moment(given)
+        if not _EARLIEST <= seconds <= now + _YEAR:
+            raise UnsendableError("is before the year 2000 or more than a year ahead, which Klaviyo refuses")
+        return floor(seconds)
+
+    seconds = once("time", time, within, found, findings, fixes=True)
+    return datetime.fromtimestamp(floor(now) if seconds is None else seconds, UTC)
 
 
-def _parsed(text: str, where: str) -> datetime:
+def _parsed(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text.strip())
     except ValueError:
         # Not chained: the message quotes the text.
-        raise refused(where, "is not ISO 8601, such as 2026-11-23T12:00:00+00:00") from None
+        raise UnsendableError("is not ISO 8601, such as 2026-11-23T12:00:00+00:00") from None

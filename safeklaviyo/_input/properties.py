@@ -1,23 +1,32 @@
 """Properties: what a call says about a person, sorted into Klaviyo's fields and checked.
 
 Decided here: where each reserved key goes, and what is given twice. Not here: what keys mean (`reserved_keys`), single
-values (`values`), events (`events`), how it is written down (`_api`, `_api.legacy`).
+values (`values`), what becomes of what cannot be sent (`findings`), how it is written down (`_api`, `_api.legacy`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, cast
+from uuid import UUID
 
-from safeklaviyo._input.reserved_keys import LOCATION, Meaning, Role, meaning_of_person_key
-from safeklaviyo._input.values import refused, sendable, sendable_value, shown
-from safeklaviyo.identity import PHONE_PUNCTUATION
+from safeklaviyo._input.reserved_keys import LOCATION, SENT, Meaning, Role, meaning_of_person_key
+from safeklaviyo._input.values import LEFT_OUT, is_plain, mapping_of, sendable, sendable_value, shown
+from safeklaviyo.identity import PHONE_PUNCTUATION, text_of
 from safeklaviyo.models import CLEAR
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from safeklaviyo._input.findings import Findings
 
 _VERBS: Final = {
     "email": "change_email", "external_id": "change_external_id", "phone_number": "change_phone_number",
 }  # fmt: skip
+_TWICE: Final = "is given twice, with different values"
+_CHANGED_TWICE: Final = "is given twice: set, appended to or removed; do one at a time"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -74,28 +83,29 @@ NOTHING: Final = Person()
 
 def person_from(
     properties: Mapping[str, Any] | None,
+    findings: Findings,
     *,
     append: Mapping[str, Any] | None = None,
     unappend: Mapping[str, Any] | None = None,
-    unset: str | Sequence[str] | None = None,
+    unset: str | Collection[str] | None = None,
     where: str = "properties",
 ) -> tuple[Person, GivenIdentifiers]:
     """Sort a person's properties into Klaviyo's fields, and take the identifiers out.
 
-    Legacy keys are taken as they stand. `CLEAR` becomes null; None is refused, because a missing first name must
+    Legacy keys are taken as they stand. `CLEAR` becomes null; None is left out, because a missing first name must
     never erase data. The caller's mappings are not changed.
 
     Args:
-        where: The argument's name, for the paths in errors.
-
-    Raises:
-        InvalidPropertyError: A key is reserved, misspelt or given twice, or a value cannot be sent.
+        findings: Takes what cannot be sent, and who the customer is where that is said twice.
+        where: The argument's name, for the paths.
     """
     if properties is None and append is None and unappend is None and unset is None:
         return NOTHING, NO_IDENTIFIERS
-    sorting = _Sorting(where)
+    sorting = _Sorting(where, findings)
     if properties is not None:
-        sorting.take(_mapping(properties, where))
+        given = mapping_of(properties, where, findings)
+        if given is not None:
+            sorting.take(*attributes_of("profile", given, where, findings))
     for name, change in (("append", append), ("unappend", unappend)):
         if change is not None:
             sorting.patch(name, change, name)
@@ -105,27 +115,48 @@ def person_from(
 
 
 def combine(
-    given: GivenIdentifiers, *, external_id: object = None, email: object = None, phone_number: object = None
+    given: GivenIdentifiers,
+    findings: Findings,
+    *,
+    external_id: object = None,
+    email: object = None,
+    phone_number: object = None,
 ) -> GivenIdentifiers:
-    """Join the identifiers found among the properties with those given as arguments.
-
-    Raises:
-        InvalidPropertyError: One was given twice with different values; `path` is its kind.
-    """
+    """Join the identifiers found among the properties with those given as arguments."""
     if given is NO_IDENTIFIERS:
         return GivenIdentifiers(external_id, email, phone_number)
     return GivenIdentifiers(
-        _once("external_id", external_id, given.external_id),
-        _once("email", email, given.email),
-        _once("phone_number", phone_number, given.phone_number),
+        _once("external_id", external_id, given.external_id, findings),
+        _once("email", email, given.email, findings),
+        _once("phone_number", phone_number, given.phone_number, findings),
     )
+
+
+def attributes_of(kind: str, given: dict[Any, Any], where: str, findings: Findings) -> tuple[dict[Any, Any], str]:
+    """Return the attributes of a profile or an event, where the caller gave a JSON:API document around them (F-38)."""
+    document, path = given, where
+    data = given.get("data")
+    if len(given) == 1 and isinstance(data, dict):
+        document, path = cast("dict[Any, object]", data), f"{where}.data"
+    attributes = document.get("attributes")
+    if not isinstance(attributes, dict) or document.get("type", None if document is given else kind) != kind:
+        return given, where
+    for key in document:
+        if key not in ("type", "attributes"):
+            # What stands beside the attributes is no property, yet `meta` and `id` mean something to Klaviyo.
+            meaning = meaning_of_person_key(key) if isinstance(key, str) else None
+            is_refused = meaning is not None and meaning.role is Role.REFUSED
+            why = meaning.name if meaning is not None and is_refused else f"stands beside the attributes of the {kind}"
+            findings.leave_out(f"{path}.{shown(key)}", why)
+    return cast("dict[Any, object]", attributes), f"{path}.attributes"
 
 
 class _Sorting:
     """The fields of one person while its keys are read one by one."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, findings: Findings) -> None:
         self.where = where
+        self.findings = findings
         self.identifiers: dict[str, object] = {}
         self.attributes: dict[str, Any] = {}
         self.location: dict[str, Any] = {}
@@ -133,150 +164,180 @@ class _Sorting:
         self.patches: dict[str, dict[str, Any]] = {"append": {}, "unappend": {}}
         self.unset: dict[str, None] = {}
 
-    def take(self, properties: Mapping[str, Any]) -> None:
-        custom: dict[str, Any] = {}
+    def take(self, properties: dict[Any, Any], where: str, *, is_nested: bool = False) -> None:
+        custom: dict[Any, Any] = {}
         others: list[tuple[str, Any, Meaning]] = []
         for key, value in properties.items():
-            meaning = _meaning(key, self.where)
-            if meaning.role is Role.CUSTOM:
+            # A key that is no text is the reader's to convert or to leave out.
+            meaning = meaning_of_person_key(key) if isinstance(key, str) else None
+            if meaning is None or meaning.role is Role.CUSTOM:
+                custom[key] = value
+            elif meaning.role is Role.UNKNOWN:
+                self.findings.take("key_unknown", f"{where}.{shown(key)}", UNKNOWN_KEY)
+                custom[key] = value
+            elif meaning.role is Role.NESTED and (is_nested or not _is_mapping(value)):
                 custom[key] = value
             else:
                 others.append((key, value, meaning))
         # The shop's own properties in one pass; the reserved ones below each have a place of their own.
-        self.properties = sendable(custom, self.where, of_person=True)
+        read = sendable(custom, where, self.findings, of_person=True) if custom else custom
+        if is_nested:
+            for key, value in read.items():
+                self._put(self.properties, key, value, f"{where}.{shown(key)}")
+        else:
+            self.properties = read
         for key, value, meaning in others:
-            self._place(key, value, meaning)
+            # Klaviyo's own names are shown as they are; one that is refused may be anything.
+            self._place(value, meaning, f"{where}.{shown(key) if meaning.role is Role.REFUSED else key}")
 
-    def _place(self, key: str, value: Any, meaning: Meaning) -> None:
-        path = f"{self.where}.{key}"
-        if meaning.role is Role.IDENTIFIER:
-            self._identify(meaning.name, value, path)
-        elif meaning.role is Role.ATTRIBUTE:
-            _put(self.attributes, meaning.name, _text(value, path), path)
-        elif meaning.role is Role.LOCATION:
-            _put(self.location, meaning.name, _part(meaning.name, value, path), path)
-        elif meaning.role is Role.PLACE:
+    def _place(self, value: Any, meaning: Meaning, path: str) -> None:
+        role, name = meaning
+        if role is Role.IDENTIFIER:
+            self._identify(name, value, path)
+        elif role is Role.ATTRIBUTE:
+            self._put(self.attributes, name, self._text(value, path), path)
+        elif role is Role.LOCATION:
+            self._put(self.location, name, self._part(name, value, path), path)
+        elif role is Role.PLACE:
             self._locate(value, path)
-        elif meaning.name == "unset":
+        elif role is Role.NESTED:
+            nested = mapping_of(value, path, self.findings)
+            if nested is not None:
+                self.take(nested, path, is_nested=True)
+        elif role is Role.REFUSED:
+            self.findings.leave_out(path, name)
+        elif name == "unset":
             self.remove(value, path)
         else:
-            self.patch(meaning.name, value, path)
+            self.patch(name, value, path)
 
     def _identify(self, name: str, value: object, path: str) -> None:
         # An identifier among the properties says who the customer is; it cannot be changed or cleared that way (P3).
         if value is None:
-            raise refused(path, "is None; leave it out where it is not known")
-        if value is CLEAR:
-            _refuse_identifier(name, path)
-        self.identifiers[name] = _once(name, self.identifiers.get(name), value)
+            self.findings.leave_out(path, "is None; leave it out where it is not known")
+        elif value is CLEAR:
+            self._refuse_identifier(name, path)
+        else:
+            self.identifiers[name] = _once(name, self.identifiers.get(name), value, self.findings)
 
     def _locate(self, value: object, path: str) -> None:
-        for key, part in _mapping(value, path).items():
-            if key not in LOCATION:
-                raise refused(f"{path}.{shown(key)}", f"is no part of a location; those are {', '.join(LOCATION)}")
-            _put(self.location, key, _part(key, part, f"{path}.{key}"), f"{path}.{key}")
+        for key, part in (mapping_of(value, path, self.findings) or {}).items():
+            here = f"{path}.{shown(key)}"
+            if key in LOCATION:
+                self._put(self.location, key, self._part(key, part, here), here)
+            else:
+                self.findings.leave_out(here, f"is no part of a location; those are {', '.join(LOCATION)}")
 
     def patch(self, name: str, change: object, path: str) -> None:
-        changes = sendable(_mapping(change, path), path, of_person=True)
-        for key, value in changes.items():
-            here = f"{path}.{shown(key)}"
+        wanted: dict[Any, Any] = {}
+        for key, value in (mapping_of(change, path, self.findings) or {}).items():
+            meaning = meaning_of_person_key(key) if isinstance(key, str) else None
             # Klaviyo keeps lists only among custom properties; its own fields hold one value each.
-            if _meaning(key, path).role is not Role.CUSTOM:
-                raise refused(here, f"cannot be changed by {name}, which is for lists of the shop's own")
-            if value is None:
-                raise refused(here, "is CLEAR; use unset to remove the whole property")
-            _put(self.patches[name], key, value, here)
+            if meaning is not None and meaning.role not in SENT and meaning.role is not Role.NESTED:
+                why = f"cannot be changed by {name}, which is for lists of the shop's own"
+                why = meaning.name if meaning.role is Role.REFUSED else why
+                self.findings.leave_out(f"{path}.{shown(key)}", why)
+            elif value is CLEAR:
+                self.findings.leave_out(f"{path}.{shown(key)}", "is CLEAR; use unset to remove the whole property")
+            else:
+                wanted[key] = value
+        for key, value in sendable(wanted, path, self.findings, of_person=True).items():
+            self._put(self.patches[name], key, value, f"{path}.{shown(key)}")
 
     def remove(self, keys: object, path: str) -> None:
         names = (keys,) if isinstance(keys, str) else keys
-        if not isinstance(names, Sequence | set | frozenset):
-            raise refused(path, "is neither a key nor a list of keys")
+        if not isinstance(names, Sequence | AbstractSet):
+            self.findings.leave_out(path, "is neither a key nor a list of keys")
+            return
         for key in cast("Sequence[object]", names):
-            self._remove(key, path)
+            self._remove(key, f"{path}.{shown(key)}")
 
     def _remove(self, key: object, path: str) -> None:
-        meaning = _meaning(key, path)
-        here = f"{path}.{meaning.name}"
-        if meaning.role is Role.IDENTIFIER:
-            _refuse_identifier(meaning.name, here)
-        elif meaning.role is Role.ATTRIBUTE:
-            _put(self.attributes, meaning.name, None, here)
-        elif meaning.role is Role.LOCATION:
-            _put(self.location, meaning.name, None, here)
-        elif meaning.role is Role.CUSTOM:
-            self.unset[meaning.name] = None
+        if not isinstance(key, str):
+            self.findings.leave_out(path, "is a key that is not a string")
+            return
+        role, name = meaning_of_person_key(key)
+        if role is Role.IDENTIFIER:
+            self._refuse_identifier(name, path)
+        elif role is Role.ATTRIBUTE:
+            self._put(self.attributes, name, None, path)
+        elif role is Role.LOCATION:
+            self._put(self.location, name, None, path)
+        elif role in SENT or role is Role.NESTED:
+            text = sendable_value(key, path, self.findings, of_person=True)
+            if text is not LEFT_OUT:
+                self.unset[text] = None
         else:
-            raise refused(here, "cannot be removed as a whole; name its parts")
+            why = name if role is Role.REFUSED else "cannot be removed as a whole; name its parts"
+            self.findings.leave_out(path, why)
 
     def person(self) -> Person:
-        append, unappend = self.patches["append"], self.patches["unappend"]
-        for first, second in ((self.properties, append), (self.properties, unappend), (self.unset, append | unappend)):
-            _refuse_both(first, second, self.where)
-        _refuse_both(self.properties, self.unset, self.where)
+        # Klaviyo does not say in which order it works through them, so that of two changes the first one counts.
+        append, unappend = self.patches.values()
+        for key in [key for key in self.unset if key in self.properties]:
+            self.findings.leave_out(f"unset.{shown(key)}", _CHANGED_TWICE)
+            del self.unset[key]
+        for name, patch in self.patches.items():
+            for key in [key for key in patch if key in self.properties or key in self.unset]:
+                self.findings.leave_out(f"{name}.{shown(key)}", _CHANGED_TWICE)
+                del patch[key]
         attributes = {**self.attributes, "location": self.location} if self.location else self.attributes
         return Person(attributes, self.properties, append, unappend, tuple(self.unset))
 
+    def _refuse_identifier(self, name: str, path: str) -> None:
+        self.findings.refuse(path, f"is an identifier, which is changed by {_VERBS[name]}")
 
-def _refuse_both(first: Mapping[str, Any], second: Mapping[str, Any], where: str) -> None:
-    # Klaviyo does not say in which order it works through them.
-    for key in second:
-        if key in first:
-            raise refused(f"{where}.{shown(key)}", "is given twice: set, appended to or removed; do one at a time")
+    def _text(self, value: Any, path: str) -> Any:
+        if type(value) is str and is_plain(value):
+            return value
+        sent = sendable_value(value, path, self.findings, of_person=True)
+        if sent is None or sent is LEFT_OUT or isinstance(sent, str):
+            return sent
+        if isinstance(sent, int) and not isinstance(sent, bool):
+            return text_of(sent)
+        self.findings.leave_out(path, f"is a {type(sent).__name__}; Klaviyo keeps a string there")
+        return LEFT_OUT
 
+    def _part(self, name: str, value: Any, path: str) -> Any:
+        if name not in ("latitude", "longitude"):
+            return self._text(value, path)
+        sent = sendable_value(value, path, self.findings, of_person=True)
+        if isinstance(sent, bool | list | tuple | dict):
+            self.findings.leave_out(path, f"is a {type(value).__name__}; give a number or a string")
+            return LEFT_OUT
+        return sent
 
-def _refuse_identifier(name: str, path: str) -> NoReturn:
-    raise refused(path, f"is an identifier, which is changed by {_VERBS[name]}")
-
-
-def _meaning(key: object, where: str) -> Meaning:
-    if not isinstance(key, str):
-        raise refused(f"{where}.{shown(key)}", "is a key that is not a string")
-    meaning = meaning_of_person_key(key)
-    if meaning.role is Role.REFUSED:
-        raise refused(f"{where}.{shown(key)}", meaning.name)
-    return meaning
-
-
-def _mapping(value: object, path: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise refused(path, f"is a {type(value).__name__}; give a mapping")
-    return cast("Mapping[str, Any]", value)
-
-
-def _text(value: Any, path: str) -> str | None:
-    sent = sendable_value(value, path, of_person=True)
-    if sent is not None and not isinstance(sent, str):
-        raise refused(path, f"is a {type(sent).__name__}; Klaviyo keeps a string there")
-    return sent
-
-
-def _part(name: str, value: Any, path: str) -> Any:
-    if name not in ("latitude", "longitude"):
-        return _text(value, path)
-    sent = sendable_value(value, path, of_person=True)
-    if isinstance(sent, bool | list | tuple | dict):
-        raise refused(path, f"is a {type(value).__name__}; give a number or a string")
-    return sent
+    def _put(self, fields: dict[str, Any], name: str, value: Any, path: str) -> None:
+        if value is LEFT_OUT:
+            return
+        # A field has several spellings (first_name, $first_name). The same value twice is harmless.
+        if name in fields and fields[name] != value:
+            self.findings.leave_out(path, _TWICE)
+        else:
+            fields[name] = value
 
 
-def _put(fields: dict[str, Any], name: str, value: Any, path: str) -> None:
-    # A field has several spellings (first_name, $first_name). The same value twice is harmless.
-    if name in fields and fields[name] != value:
-        raise refused(path, "is given twice, with different values")
-    fields[name] = value
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
-def _once(name: str, first: object, second: object) -> object:
+UNKNOWN_KEY: Final = "has the dollar sign of Klaviyo's own names and is none of those known here; it was sent as it is"
+
+
+def _once(name: str, first: object, second: object, findings: Findings) -> object:
     if first is None or second is None:
         return second if first is None else first
+    # Two identifiers of one kind are two customers, or one and a mistake.
     if _folded(name, first) != _folded(name, second):
-        raise refused(name, "is given twice, with different values")
+        findings.refuse(name, _TWICE)
     return first
 
 
-def _folded(name: str, value: object) -> str:
+def _folded(name: str, value: object) -> object:
     # Compared loosely, because the two were not normalised yet; the one that is kept will be.
-    text = str(value).strip()
+    if not isinstance(value, str | int | UUID):
+        return value
+    text = text_of(value).strip()
     if name == "phone_number":
         return text.translate(PHONE_PUNCTUATION)
     return text.lower() if name == "email" else text

@@ -20,8 +20,16 @@ class Role(Enum):
     LOCATION = "a part of the profile's location"
     PLACE = "the whole location"
     PATCH = "a change of custom properties"
+    NESTED = "all of the shop's own properties, if it is a mapping"
     EVENT = "a field of the event itself"
+    WORTH = "a property of the shop's own that also says what the event is worth"
+    UNKNOWN = "a name with Klaviyo's dollar sign that is not known here"
     REFUSED = "nothing that could be sent"
+    FIXING = "what would fix the event, in a form that is not understood"
+
+
+SENT: Final = frozenset({Role.CUSTOM, Role.WORTH, Role.UNKNOWN})
+"""The roles of keys that are sent as they are."""
 
 
 class Meaning(NamedTuple):
@@ -37,17 +45,27 @@ LOCATION: Final = (
     "address1", "address2", "city", "country", "latitude", "longitude", "region", "zip", "timezone", "ip",
 )  # fmt: skip
 
+# What Klaviyo's own scripts and integrations write beside the legacy keys. Sent as it is; Klaviyo reads it.
+_KLAVIYOS_OWN: Final = (
+    "$source", "$extra", "$use_ip", "$is_session_activity", "$referrer", "$last_referrer", "$initial_referrer",
+    "$consent_timestamp", "$consent_method", "$consent_form_id", "$consent_form_version", "$phone_number_region",
+    "$service", "$flow", "$message", "$variation", "$attribution",
+)  # fmt: skip
+
 _ID = Meaning(Role.REFUSED, "is ambiguous: external_id is the shop's own id, and a profile id has its own methods")
-_CONSENT = Meaning(Role.REFUSED, "cannot be set as a property; consent is given by Klaviyo's subscription endpoints")
+_CONSENT = Meaning(
+    Role.REFUSED, "cannot be set as a property; consent is given by subscribe and withdrawn by unsubscribe"
+)
+_META = Meaning(Role.REFUSED, "is no property; append, unappend and unset change lists and remove properties")
 _BROWSER = Meaning(Role.REFUSED, "names a browser, not a customer; give an email or an external_id")
-_ONCE = Meaning(Role.REFUSED, "is a legacy flag; give the event a unique_id made from what happens only once")
 _TOKENS = Meaning(Role.REFUSED, "cannot be set as a property; Klaviyo's push token endpoint registers devices")
-_UNIQUE = Meaning(Role.REFUSED, "would be an ordinary property here; give unique_id as an argument of its own")
+_FLAG = "is a legacy flag; give the event a unique_id made from what happens only once"
+_ONCE, _ONCE_FIXES = Meaning(Role.REFUSED, _FLAG), Meaning(Role.FIXING, _FLAG)
+_UNIQUE = Meaning(Role.FIXING, "would be an ordinary property here; give unique_id as an argument of its own")
 
 _REFUSED_ANYWHERE = {
     "$consent": _CONSENT, "$anonymous": _BROWSER, "anonymous_id": _BROWSER, "$anonymous_id": _BROWSER,
-    "$exchange_id": _BROWSER, "_kx": _BROWSER, "$kx": _BROWSER, "__track_once__": _ONCE,
-    "$ios_tokens": _TOKENS, "$android_tokens": _TOKENS,
+    "$exchange_id": _BROWSER, "_kx": _BROWSER, "$kx": _BROWSER, "$ios_tokens": _TOKENS, "$android_tokens": _TOKENS,
 }  # fmt: skip
 
 _PERSON: Final[dict[str, Meaning]] = {
@@ -58,8 +76,11 @@ _PERSON: Final[dict[str, Meaning]] = {
     **{f"${name}": Meaning(Role.LOCATION, name) for name in LOCATION},
     "location": Meaning(Role.PLACE, "location"),
     **{f"${name}": Meaning(Role.PATCH, name) for name in ("append", "unappend", "unset")},
-    # Says where a profile came from. It is no identifier, and Klaviyo has kept it among the custom properties.
-    "$source": Meaning(Role.CUSTOM, "$source"),
+    "properties": Meaning(Role.NESTED, "properties"),
+    "subscriptions": _CONSENT,
+    "meta": _META,
+    "__track_once__": _ONCE,
+    **{name: Meaning(Role.CUSTOM, name) for name in _KLAVIYOS_OWN},
     **_REFUSED_ANYWHERE,
 }
 _EVENT: Final[dict[str, Meaning]] = {
@@ -67,15 +88,19 @@ _EVENT: Final[dict[str, Meaning]] = {
     "$value": Meaning(Role.EVENT, "value"),
     "$value_currency": Meaning(Role.EVENT, "value_currency"),
     "$currency_code": Meaning(Role.EVENT, "value_currency"),
-    "$extra": Meaning(Role.CUSTOM, "$extra"),
+    **{name: Meaning(Role.WORTH, name) for name in ("value", "value_currency")},
     "unique_id": _UNIQUE,
-    # Both are ordinary names of an event's own data; only the dollar sign makes Klaviyo read them.
-    **{key: meaning for key, meaning in _REFUSED_ANYWHERE.items() if key[0] == "$" or key == "__track_once__"},
+    "__track_once__": _ONCE_FIXES,
+    **{name: Meaning(Role.CUSTOM, name) for name in _KLAVIYOS_OWN},
+    # The bare ones are ordinary names of an event's own data; only the dollar sign makes Klaviyo read them.
+    **{key: meaning for key, meaning in _REFUSED_ANYWHERE.items() if key[0] == "$"},
 }
 
 # The names that are watched for slips, each with how many slips still count as that name.
 _WATCHED_PERSON: Final = {"email": 1, "externalid": 2, "phonenumber": 2, "firstname": 1, "lastname": 1}
 _WATCHED_EVENT: Final = {"uniqueid": 1}
+# Behind a dollar sign every longer name that Klaviyo reads is watched, because no name of a shop's own stands there.
+_MIN_WATCHED_DOLLAR = 5
 _SPELLING: Final = {
     "email": "email", "externalid": "external_id", "phonenumber": "phone_number", "firstname": "first_name",
     "lastname": "last_name", "uniqueid": "unique_id",
@@ -85,7 +110,7 @@ _ORDINARY: Final = frozenset({
     "mail", "gmail", "emailed", "emailer", "emailid", "externaluid", "firstgame", "lastgame", "listname", "fastname",
     "castname", "pastname", "postname", "lasername", "lastnamed", "firstnamed", "lastsname", "uniqueids",
 })  # fmt: skip
-_MAX_WATCHED_LENGTH = 13
+_MAX_WATCHED_LENGTH = 24
 
 
 @lru_cache(maxsize=4096)
@@ -95,9 +120,9 @@ def meaning_of_person_key(key: str) -> Meaning:
     if known is not None:
         return known
     if key.startswith("$"):
-        return Meaning(Role.REFUSED, "is not a key that Klaviyo knows, and names with a dollar sign are reserved")
+        return _after_dollar(key, _PERSON)
     folded = _folded(key)
-    return _ID if folded == "id" else _watched(key, folded, _WATCHED_PERSON)
+    return _ID if folded == "id" else _watched(key, folded, _WATCHED_PERSON, Role.REFUSED)
 
 
 @lru_cache(maxsize=4096)
@@ -110,17 +135,34 @@ def meaning_of_event_key(key: str) -> Meaning:
         person = _PERSON.get(key)
         if person is not None:
             return Meaning(Role.REFUSED, "describes a person; give it in customer_properties")
-        return Meaning(Role.REFUSED, "is not a key that Klaviyo knows, and names with a dollar sign are reserved")
-    return _watched(key, _folded(key), _WATCHED_EVENT)
+        return _after_dollar(key, _EVENT)
+    return _watched(key, _folded(key), _WATCHED_EVENT, Role.FIXING)
 
 
-def _watched(key: str, folded: str, names: dict[str, int]) -> Meaning:
+def _after_dollar(key: str, names: dict[str, Meaning]) -> Meaning:
+    """Return the meaning of a key with a dollar sign that is no known one: misspelt, or new to this library."""
+    folded = _folded(key)
+    if len(folded) <= _MAX_WATCHED_LENGTH and not any(map(str.isdigit, folded)):
+        for name, meaning in names.items():
+            word = _folded(name)
+            if (
+                name[0] == "$"
+                and len(word) >= _MIN_WATCHED_DOLLAR
+                and folded != f"{word}s"
+                and _is_slip(folded, word, 1)
+            ):
+                role = Role.FIXING if meaning == Meaning(Role.EVENT, "unique_id") else Role.REFUSED
+                return Meaning(role, f"looks like {name}; spell it so, or choose another name")
+    return Meaning(Role.UNKNOWN, key)
+
+
+def _watched(key: str, folded: str, names: dict[str, int], role: Role) -> Meaning:
     """Refuse a key that looks like a misspelt watched name: Klaviyo would drop it without a word (F-24)."""
     # A digit or a plural means something of its own: email_2, emails.
     if len(folded) <= _MAX_WATCHED_LENGTH and folded not in _ORDINARY and not any(map(str.isdigit, folded)):
         for name, slips in names.items():
             if folded != f"{name}s" and _is_slip(folded, name, slips):
-                return Meaning(Role.REFUSED, f"looks like {_SPELLING[name]}; spell it so, or choose another name")
+                return Meaning(role, f"looks like {_SPELLING[name]}; spell it so, or choose another name")
     return Meaning(Role.CUSTOM, key)
 
 

@@ -8,8 +8,8 @@
     R4    id + email  neither                                 contact Klaviyo first
     R5    id + email  one is current, the other retired from  send the current pair
                       the same binding
-    R6    id + email  the id has another email                refuse; `change_email` is the verb. Or change it first
-                                                              (`Policy.email_mismatch`)
+    R6    id + email  the id has another email                refuse; `change_email` is the verb. Or change it first,
+                                                              or keep it (`Policy.email_mismatch`)
     R7    id + email  the email has another id                refuse; an email without an id takes the id (R4)
     R8    id          current, or retired and not current     send that binding's pair
                       on another binding
@@ -39,8 +39,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo import errors
+from safeklaviyo._input.phones import phone_number_from
 from safeklaviyo.errors import IdentityError, InvalidIdentifierError
-from safeklaviyo.identity import Claim, Identity, Kind, normalise_email, normalise_external_id, normalise_phone_number
+from safeklaviyo.identity import Claim, Identity, Kind, normalise_email, normalise_external_id
 from safeklaviyo.models import Binding, Decision
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def claim_from(external_id: object, email: object, phone_number: object, policy:
     # R14: a phone decides nothing, so an unusable one must not cost the rest of the call (F-16).
     if phone_number is not None:
         try:
-            claimed_phone = normalise_phone_number(phone_number)
+            claimed_phone = phone_number_from(phone_number, policy.phone_region)
         except InvalidIdentifierError:
             unusable_phone = True
     if claimed_id is None and claimed_email is None:
@@ -138,13 +139,22 @@ def _decide_pair(claim: Claim, found: Found, policy: Policy, *, needs_profile: b
     # A binding without an email, or without an external id, can still take the one given: that is R4, below.
     asked = Identity(claim.external_id, claim.email)
     if by_id is not None and by_id.email is not None:
-        reason = "the external_id is known with another email; change_email is the verb that changes it"
-        return decide_other_email(asked, by_id, reason, may_change=policy.email_mismatch == "change")
+        return _decide_known_mismatch(by_id, asked, found, policy, needs_profile=needs_profile)
     if by_email is not None and by_email.external_id is not None:
         reason = "the email is known with another external_id"
         return Decision("refuse", asked, "R7", reason, binding=by_email)
     reason = "the email is known without an external_id" if by_email is not None else "the map knows neither"
     return Decision("contact", asked, "R4", reason, binding=by_email or by_id)
+
+
+def _decide_known_mismatch(
+    binding: Binding, asked: Identity, found: Found, policy: Policy, *, needs_profile: bool
+) -> Decision:
+    if policy.email_mismatch == "keep":
+        reason = "the external_id decides, and its customer keeps the email"
+        return _send(binding, found, policy, rule="R6", reason=reason, needs_profile=needs_profile)
+    reason = "the external_id is known with another email; change_email is the verb that changes it"
+    return decide_other_email(asked, binding, reason, may_change=policy.email_mismatch == "change")
 
 
 def decide_other_email(asked: Identity, binding: Binding, reason: str, *, may_change: bool) -> Decision:

@@ -86,7 +86,7 @@ class AsyncShell:
     def __init__(
         self, wiring: Wiring, store: AsyncIdentityStore, client: AsyncClient | None, root: AsyncShell | None = None
     ) -> None:
-        check_client(client, AsyncClient)
+        check_client(client, "AsyncClient")
         self._wiring = wiring
         self._client = client
         self._home: _Home | None = None

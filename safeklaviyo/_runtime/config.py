@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 from safeklaviyo._api.dialects import CurrentDialect, LegacyDialect
 from safeklaviyo._flows.call import Setup, Shared
 from safeklaviyo._runtime import server as _target
-from safeklaviyo._runtime.senders.timeouts import timeouts
+from safeklaviyo._runtime.senders.timeouts import LONGEST, timeouts
 from safeklaviyo._sending.retry import Line
 from safeklaviyo._version import VERSION
 from safeklaviyo.errors import ConfigurationError
@@ -86,7 +86,7 @@ class Wiring:
             fingerprint=self.fingerprint,
             attempt=seconds,
             drops_test_addresses=is_klaviyo and not self.policy.allow_test_addresses,
-            deadline=self.deadline,
+            deadline=self.retry.within(self.deadline),
         )
 
     def view_of(self, setup: Setup) -> Setup:
@@ -102,7 +102,7 @@ class Wiring:
             fingerprint=self.fingerprint,
             attempt=seconds,
             drops_test_addresses=self.target.is_klaviyo and not self.policy.allow_test_addresses,
-            deadline=self.deadline,
+            deadline=self.retry.within(self.deadline),
         )
 
     def with_options(self, timeout: object, deadline: object, policy: object, retry: object) -> Wiring:
@@ -143,10 +143,11 @@ def wiring(
     """
     # The key first: the headers hold it, and the map's account is remembered under its digest.
     key = _key(api_key)
-    target, limits = _target.target(base_url, _headers(key, revision)), timeouts(timeout)
+    asked = _revision(revision)
+    target, limits = _target.target(base_url, _headers(key, asked)), timeouts(timeout)
     namespace, token = _name("account", account), _name("public_key", public_key)
     decided, tried = _checked(policy, Policy), _checked(retry, RetryPolicy)
-    spoken = _dialect(dialect, token, key, is_klaviyo=target.is_klaviyo)
+    spoken = _dialect(dialect, token, key, asked, is_klaviyo=target.is_klaviyo)
     digest = sha256(key.encode()).hexdigest()[:16]
     return Wiring(target, limits, spoken, decided, tried, _deadline(deadline), namespace or token, digest)
 
@@ -162,7 +163,7 @@ def _deadline(deadline: object) -> float | None:
         return None
     if isinstance(deadline, timedelta):
         deadline = deadline.total_seconds()
-    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not 0 < deadline < float("inf"):
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not 0 < deadline <= LONGEST:
         raise ConfigurationError("deadline has to be a positive number of seconds, or None for no limit")
     return float(deadline)
 
@@ -184,9 +185,13 @@ def _key(api_key: object) -> str:
     return key
 
 
-def _headers(key: str, revision: object) -> dict[str, str]:
+def _revision(revision: object) -> str:
     if not isinstance(revision, str) or not _REVISION.fullmatch(revision):
         raise ConfigurationError("revision has to be a date such as 2026-10-15")
+    return revision
+
+
+def _headers(key: str, revision: str) -> dict[str, str]:
     return {
         "Authorization": f"Klaviyo-API-Key {key}",
         "revision": revision,
@@ -196,9 +201,11 @@ def _headers(key: str, revision: object) -> dict[str, str]:
     }
 
 
-def _dialect(dialect: object, public_key: str | None, key: str, *, is_klaviyo: bool) -> CurrentDialect | LegacyDialect:
+def _dialect(
+    dialect: object, public_key: str | None, key: str, revision: str, *, is_klaviyo: bool
+) -> CurrentDialect | LegacyDialect:
     if dialect == "current":
-        return CurrentDialect()
+        return CurrentDialect(revision)
     if dialect != "legacy":
         raise ConfigurationError('dialect has to be "current" or "legacy"')
     if is_klaviyo:

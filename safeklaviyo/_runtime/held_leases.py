@@ -60,6 +60,16 @@ class Held:
         elif isinstance(effect, Bind) and effect.change.token is not None and result.status == "bound":
             self._leases.pop(effect.change.token, None)
 
+    def forget_granted(self, *, may_come: bool) -> None:
+        """Leave the leases that were granted to the flow.
+
+        Args:
+            may_come: The map is still at work on the lease that was asked for last.
+        """
+        self._leases.clear()
+        if not may_come:
+            self._acquiring = None
+
     @property
     def is_nothing(self) -> bool:
         """Whether there is nothing to let go."""

@@ -53,7 +53,7 @@ class Shell:
     def __init__(
         self, wiring: Wiring, store: IdentityStore, client: SyncClient | None, root: Shell | None = None
     ) -> None:
-        check_client(client, SyncClient)
+        check_client(client, "Client")
         self._wiring = wiring
         self._client = client
         self._process: _Process | None = None
@@ -97,21 +97,28 @@ class Shell:
             return value
         except BaseException as error:
             flow.close()  # calls in flight are over, while the leases are given back
-            if held is not None and not isinstance(error, SafeKlaviyoError):
-                self._let_go(process.sender, held)
+            if held is not None:
+                self._let_go(process.sender, held, error)
             raise
         finally:
             patience.restore(before)
 
-    def _let_go(self, sender: Sender, held: Held) -> None:
+    def _let_go(self, sender: Sender, held: Held, error: BaseException) -> None:
         """Release the leases of a run that was cut off, if the map answers within `PROMPT` seconds.
 
         In a thread of its own: a store that does not answer must not keep the exception from the caller.
         """
+        late, seconds = patience.late_work(), PROMPT
+        if isinstance(error, SafeKlaviyoError):
+            # The flow has decided about its leases itself, but for one that the map may yet grant. The call is over.
+            held.forget_granted(may_come=late is not None)
+            seconds = 0.0
 
         def work() -> None:
             flow = held.let_go()
             with suppress(Exception):  # it ends with `StopIteration`; where the map fails, the leases expire
+                if late is not None:
+                    late()
                 effect = next(flow)
                 while True:
                     effect = flow.send(self._perform(sender, effect))
@@ -121,7 +128,7 @@ class Shell:
         with suppress(Exception):  # a second exception may come here; the caller gets the first
             thread = Thread(target=work, name="safeklaviyo-release", daemon=True)
             thread.start()
-            thread.join(PROMPT)
+            thread.join(seconds)
 
     def _start(self) -> _Process:
         if self._root is not self:

@@ -100,6 +100,8 @@ class _Report:
         self.unchanged += report.unchanged
         reasons = {row.line: row.problem for row in part if row.values is None}
         reasons |= {readable[number].line: reason for number, reason in report.refused}
+        for number, warning in report.warnings:
+            complain(f"line {readable[number].line}: {warning}")
         # In the order of the file, which mixes rows that cannot be read with those that the map refuses.
         for row in part:
             if row.line in reasons:

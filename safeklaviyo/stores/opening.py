@@ -120,6 +120,10 @@ def _file_path(rest: str) -> str:
     path = unquote(rest.removeprefix("///"))
     # A user who writes "~" or ":memory:" means a home folder or a map in memory, and would get a file of that name.
     names_a_file = rest.startswith("///") and path.strip("/") != "" and not path.endswith("/") and "\0" not in path
+    try:
+        path.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        names_a_file = False
     if not names_a_file or path.startswith(("~", ":")):
         raise ConfigurationError(f"the store's URL names no file; {_ACCEPTED}")
     return path

@@ -24,16 +24,21 @@ SLOW: Final = "the identity map did not answer in the time that was left; a chan
 LAST: Final = 0.08
 """The part of a call's deadline that its operations get after its end, all together: a lease is still released then."""
 _INSTANT: Final = 0.001
+_START: Final = 0.05
+"""Seconds in which a thread has begun, if it was started."""
 
 Ends: TypeAlias = tuple[float, float] | None
 """When a call ends, and when its last operation has to end, both on the monotonic clock."""
 
 _ends: ContextVar[Ends] = ContextVar("safeklaviyo_ends", default=None)
+_late: ContextVar[Callable[[], object] | None] = ContextVar("safeklaviyo_late", default=None)
+"""Waits for the work that this call has not seen the end of."""
 
 
 def begin(deadline: float | None) -> None:
     """Say that the work which begins now may take so many seconds; None: no limit."""
     now = time.monotonic()
+    _late.set(None)
     _ends.set(None if deadline is None else (now + deadline, now + (1 + LAST) * deadline))
 
 
@@ -45,6 +50,11 @@ def current() -> Ends:
 def restore(ends: Ends) -> None:
     """Say that a call is over: what held before it holds again."""
     _ends.set(ends)
+
+
+def late_work() -> Callable[[], object] | None:
+    """Return what waits for this call's last operation, if that goes on in its thread, and the call waits no more."""
+    return _late.get()
 
 
 def time_left(limit: float) -> float:
@@ -74,18 +84,34 @@ def in_time(work: Callable[[], T], limit: float) -> T:
     if left >= limit:
         return work()
     done: SimpleQueue[tuple[T] | BaseException] = SimpleQueue()
+    begun: list[bool] = []
+    ended: list[bool] = []
 
     def run() -> None:
+        begun.append(True)
         try:
-            done.put((work(),))
+            result = (work(),)
         except BaseException as exc:  # noqa: BLE001 - it is raised in the thread that waits
+            ended.append(True)
             done.put(exc)
+        else:
+            ended.append(True)
+            done.put(result)
 
+    def wait() -> None:
+        # Not the thread's own `join`, which fails for a thread in whose start a signal handler has raised.
+        if not begun:
+            time.sleep(_START)
+        if begun and not ended:  # what has ended is perhaps taken from the queue already
+            done.get(timeout=limit)
+
+    _late.set(wait)
     Thread(target=run, name="safeklaviyo-store", daemon=True).start()
     try:
         result = done.get(timeout=left)
     except Empty:
         raise StoreUnavailableError(SLOW) from None
+    _late.set(None)
     if isinstance(result, BaseException):
         try:
             raise result

@@ -7,106 +7,120 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
+import os
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
-from importlib.util import find_spec
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from shutil import which
+from typing import TYPE_CHECKING, NamedTuple
 
-import httpx
-
-from safeklaviyo import AsyncKlaviyo, Klaviyo
+from safeklaviyo import Klaviyo
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores import open_store
-from tests.benchmarks.measuring import ACCOUNT, BODY, EVENT, HEADERS, KEY, ROW, cpu, repeat, show
+from tests.benchmarks import peers
+from tests.benchmarks import rounds as rounds_of
+from tests.benchmarks.measuring import ACCOUNT, KEY, show
+from tests.benchmarks.rounds import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
+
+THREADS = (1, 8, 32)
+IN_FLIGHT = (1, 16, 64, 256)
+MANY = (64, 256)
+DELAY = 0.02
+
+
+class Served(NamedTuple):
+    """A server that runs.
+
+    Attributes:
+        urls: Its addresses by what they are: plain, and with TLS if it has a certificate.
+    """
+
+    urls: dict[str, str]
+    clock: Server
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """Run the server in a process of its own, and yield its address."""
-    command = [sys.executable, str(Path(__file__).with_name("server.py"))]
+def served(folder: Path, delay: float = 0.0) -> Iterator[Served]:
+    """Run the server in a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("server.py")), str(delay), *_certificate(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+            ports = process.stdout.readline().split()
+            names = (("plain", "http"), ("TLS", "https"))
+            urls = {name: f"{scheme}://127.0.0.1:{port}" for (name, scheme), port in zip(names, ports, strict=False)}
+            yield Served(urls, Server(process.pid))
         finally:
             process.terminate()
 
 
-def blocking(url: str, folder: Path, rounds: int) -> None:
-    """Compare one warm `track` with a plain POST of the same body, and with the official package."""
-    content = json.dumps(BODY).encode()
-    with (
-        httpx.Client(base_url=url, headers=HEADERS) as raw,
-        Klaviyo(KEY, account=ACCOUNT, base_url=url, store=f"sqlite:///{folder / 'warm.db'}") as client,
-        Klaviyo(KEY, account=ACCOUNT, base_url=url, store="memory://") as in_memory,
-    ):
-        for each in (client, in_memory):
-            each.bindings.add([ROW], trusted=True)
-        calls: dict[str, Callable[[], object]] = {
-            "httpx.Client.post(json=)": lambda: raw.post("/api/events", json=BODY),
-            "httpx.Client.post(content=)": lambda: raw.post("/api/events", content=content),
-            "Klaviyo.track, SQLite": lambda: client.track(
-                "Placed Order", external_id=ROW.external_id, email=ROW.email, properties=EVENT
-            ),
-            "Klaviyo.track, memory": lambda: in_memory.track(
-                "Placed Order", external_id=ROW.external_id, email=ROW.email, properties=EVENT
-            ),
-        }
-        official = _official(url)
-        if official is not None:
-            calls["klaviyo-api create_event"] = official
-        show("A warm track, CPU per call", cpu(calls, number=100, rounds=rounds), "httpx.Client.post(json=)")
+def _certificate(folder: Path) -> tuple[str, ...]:
+    """Make a certificate for 127.0.0.1 that this process trusts, and return its files; none without openssl."""
+    if which("openssl") is None:
+        print("NOT RUN: TLS; openssl is not installed")
+        return ()
+    certificate, key = str(folder / "server.pem"), str(folder / "server.key")
+    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    says = ("subjectAltName=IP:127.0.0.1", "keyUsage=critical,digitalSignature,keyCertSign")
+    extensions = [word for each in says for word in ("-addext", each)]
+    written = ["-subj", "/CN=benchmark", "-keyout", key, "-out", certificate]
+    subprocess.run(["openssl", *new, *extensions, *written], check=True, capture_output=True)
+    os.environ["SSL_CERT_FILE"] = certificate
+    return certificate, key
 
 
-def _official(url: str) -> Callable[[], object] | None:
-    try:
-        from klaviyo_api import KlaviyoAPI
-    except ImportError:
-        return None
-    official = KlaviyoAPI(KEY, max_retries=0)
-    official.Events.api_client.configuration._base_path = url
-    official.Events.api_client.configuration.host = url
-    return lambda: official.Events.create_event(BODY)
+def blocking(server: Served, folder: Path, seconds: float, rounds: int) -> None:
+    """Compare warm `track` calls with a POST of the same event by other clients, in one thread and in many."""
+    for kind, url in server.urls.items():
+        with peers.blocking(url, str(folder), max(THREADS)) as clients:
+            for threads in THREADS:
+                calls = {name: each[:threads] for name, each in clients.items()}
+                samples = rounds_of.threaded(calls, server.clock, seconds=seconds, rounds=rounds)
+                rounds_of.show(f"A warm track, {kind}, {threads} threads", samples, peers.HTTPX)
 
 
-async def awaited(url: str, folder: Path, rounds: int, in_flight: int) -> None:
-    """Compare the throughput of warm `track` calls with a plain `AsyncClient`, many in flight."""
+async def awaited(server: Served, folder: Path, seconds: float, rounds: int) -> None:
+    """Same as `blocking`, of calls that are awaited, one at a time and many."""
+    for kind, url in server.urls.items():
+        async with peers.awaited(url, str(folder)) as clients:
+            for in_flight in IN_FLIGHT:
+                samples = await rounds_of.awaited(
+                    clients, server.clock, in_flight=in_flight, seconds=seconds, rounds=rounds
+                )
+                rounds_of.show(f"A warm awaited track, {kind}, {in_flight} in flight", samples, peers.ASYNC_HTTPX)
+    with served(folder, DELAY) as slow:
+        for in_flight in MANY:
+            # New clients for each: a pool keeps the connections that it once needed.
+            async with peers.awaited(
+                slow.urls["plain"],
+                str(folder),
+                one_each=in_flight == min(MANY),  # with 256 a round takes minutes
+            ) as clients:
+                samples = await rounds_of.awaited(
+                    clients, slow.clock, in_flight=in_flight, seconds=seconds, rounds=(rounds + 1) // 2
+                )
+                title = f"The same, plain, {in_flight} in flight, answered after {DELAY * 1e3:.0f} ms"
+                rounds_of.show(title, samples, peers.ASYNC_HTTPX)
 
-    async def throughput(call: Callable[[], Awaitable[object]], number: int) -> float:
-        start = time.perf_counter()
-        await repeat(call, number, in_flight)
-        return (time.perf_counter() - start) / number
 
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with (
-        httpx.AsyncClient(base_url=url, headers=HEADERS, limits=limits) as raw,
-        AsyncKlaviyo(KEY, account=ACCOUNT, base_url=url, store=f"sqlite:///{folder / 'warm.db'}") as client,
-    ):
-        await client.bindings.add([ROW], trusted=True)
-        calls: dict[str, Callable[[], Awaitable[object]]] = {
-            "httpx.AsyncClient.post": lambda: raw.post("/api/events", json=BODY),
-            "AsyncKlaviyo.track, SQLite": lambda: client.track(
-                "Placed Order", external_id=ROW.external_id, email=ROW.email, properties=EVENT
-            ),
-        }
-        measured: dict[str, list[float]] = {name: [] for name in calls}
-        for _ in range(rounds):
-            for name, call in calls.items():
-                measured[name].append(await throughput(call, 640))
-        medians = {name: statistics.median(values) for name, values in measured.items()}
-        transport = "aiohttp's transport" if find_spec("httpx_aiohttp") else "httpx's transports, in shards"
-        show(f"{in_flight} in flight, time per call ({transport})", medians, "httpx.AsyncClient.post")
-        print(f"  throughput x {medians['httpx.AsyncClient.post'] / medians['AsyncKlaviyo.track, SQLite']:.2f}")
+def versions() -> None:
+    """Print what is compared. Without sniffio httpcore is slower, and this library always brings it."""
+    names = ("httpx", "httpcore", "h11", "sniffio", "anyio", "urllib3", "httpx2", "aiohttp", "klaviyo-api")
+    found = []
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores; {', '.join(found)}")
 
 
 def imports(rounds: int) -> None:
@@ -162,24 +176,27 @@ def lookups(folder: Path, rows: int) -> None:
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--quick", action="store_true", help="few and short rounds, and a smaller map")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--only", choices=["sync", "async", "import", "lookup", "stores"])
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, served() as url:
+    rounds, seconds, rows = (3, 0.06, 20_000) if given.quick else (given.rounds, 0.2, given.rows)
+    with tempfile.TemporaryDirectory() as name, served(Path(name)) as server:
         folder = Path(name)
+        versions()
         if given.only in (None, "sync"):
-            blocking(url, folder, given.rounds)
+            blocking(server, folder, seconds, rounds)
         if given.only in (None, "async"):
-            asyncio.run(awaited(url, folder, given.rounds, 64))
+            asyncio.run(awaited(server, folder, seconds, rounds))
         if given.only in (None, "import"):
-            imports(given.rounds)
+            imports(rounds)
         if given.only in (None, "lookup"):
-            lookups(folder, given.rows)
+            lookups(folder, rows)
         if given.only in (None, "stores"):
             from tests.benchmarks import stores  # the drivers are extras
 
-            stores.compare(url, given.rounds)
+            stores.compare(server.urls["plain"], rounds)
 
 
 if __name__ == "__main__":

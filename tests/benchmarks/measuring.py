@@ -1,4 +1,4 @@
-"""What the benchmarks share: one customer, one event, and how a ratio is measured."""
+"""What the benchmarks of the stores share: one customer, and how a ratio is measured."""
 
 from __future__ import annotations
 
@@ -9,33 +9,15 @@ import time
 from typing import TYPE_CHECKING
 
 from safeklaviyo import Binding
+from tests.benchmarks.customers import body_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 KEY = "pk_benchmark"
 ACCOUNT = "BENCHM"
-PROFILE = "01BENCHMARK000000000000001"
-EVENT = {"product": "Boots", "price": 99.5, "tags": ["a", "b"], "sku": "B-1", "items": [{"id": 1}, {"id": 2}]}
-ROW = Binding("customer-1", "customer-1@shop.example.net", PROFILE)
-BODY = {
-    "data": {
-        "type": "event",
-        "attributes": {
-            "properties": EVENT,
-            "time": "2026-11-23T12:00:00+00:00",
-            "unique_id": "0123456789abcdef0123456789abcdef",
-            "metric": {"data": {"type": "metric", "attributes": {"name": "Placed Order"}}},
-            "profile": {
-                "data": {
-                    "type": "profile",
-                    "id": PROFILE,
-                    "attributes": {"external_id": ROW.external_id, "email": ROW.email},
-                }
-            },
-        },
-    }
-}
+ROW = Binding("customer-1", "customer-1@shop.example.net", "01BENCHMARK000000000000001")
+BODY = body_of(ROW)
 HEADERS = {"Authorization": f"Klaviyo-API-Key {KEY}", "revision": "2026-10-15"}
 
 

@@ -28,7 +28,8 @@ from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.postgres import SIZE, AsyncPostgresStore, PostgresStore
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
 from tests.benchmarks.counting import counted
-from tests.benchmarks.measuring import ACCOUNT, BODY, EVENT, HEADERS, KEY, ROW, awaited_cpu, cpu, show
+from tests.benchmarks.customers import EVENT
+from tests.benchmarks.measuring import ACCOUNT, BODY, HEADERS, KEY, ROW, awaited_cpu, cpu, show
 from tests.support.postgres import Queries
 from tests.support.redis import Maps, packing
 

@@ -18,8 +18,8 @@ HOSTILE = [
     ("=cmd|' /C calc'!A0", "=sum@shop.test", "01A", "+12025550100"),
     ("@SUM(1,2)", "+tag+x@shop.test", "01B", ""),
     ("-1+1|x", "-minus@shop.test", "", "+12025550101"),
-    ("'=quoted", "'apostrophe@shop.test", "", ""),
-    ("'plain", "plain@shop.test", "", ""),
+    ("quoted'=", "'apostrophe@shop.test", "", ""),
+    ("pl'ain", "plain@shop.test", "", ""),
     ('say "hi", bob', "o'hara@shop.test", "", ""),
     ("Ünïcødé ✓ 漢字", "unicode@xn--bcher-kva.test", "", ""),
     ("\uff1dfull", "full@shop.test", "", ""),
@@ -183,6 +183,28 @@ def test_a_refused_row_is_reported_by_its_line_without_the_address(run, here, ty
     assert "line 10: the row has no email" in err
     assert "line 13: the row is no CSV" in err
     assert not any(word in err for word in ("secret", "good", "@"))
+
+
+def test_r1_f37_rows_that_an_export_has_spoilt_are_refused_with_the_reason(run, here, typed):
+    """R1, F-37: an id with an apostrophe, an exponent or a mark for NULL is no customer, and its line says why."""
+    typed(
+        b"external_id,email,phone_number\n"
+        b"'9013808660771,a@shop.test,'+12025550100\n"
+        b"9.01381E+12,b@shop.test,\n"
+        b"\\N,c@shop.test,\n"
+        b"<NA>,d@shop.test,\n"
+        b"'-7,e@shop.test,'+12025550101\n"
+        b"8,f@shop.test,\\N\n"
+    )
+    status, out, err = run("bindings", "import", "-", *here)
+    assert (1, "added 2, unchanged 0, refused 4\n") == (status, out)
+    lines = dict(line.split(": ", 1) for line in err.splitlines())
+    assert [f"line {number}" for number in (2, 3, 4, 5, 7)] == sorted(lines)
+    assert "apostrophe" in lines["line 2"]
+    assert "exponent" in lines["line 3"]
+    assert "NULL" in lines["line 4"]
+    assert lines["line 7"].endswith("it was left out")
+    assert "9013" not in err
 
 
 def test_json_lines_are_judged_one_by_one(run, here, typed):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 import socket
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -32,17 +31,16 @@ from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.sqlite import AsyncSqliteStore, SqliteStore
 from safeklaviyo.testing import KlaviyoSimulator
-from support.clients import Awaited
+from support.clients import opened
 from support.peers import DRIPS, answer, garble, listening, next_request, reset, silent
 from support.scenes import hold, rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from support.clients import NewClient, OpenClient
 
-KEY = "pk_0123456789abcdef"
 ANN: dict[str, Any] = {"external_id": "ann-1", "email": "ann@shop.dev"}
 LATE = 0.4
 """Seconds by which a busy machine may notice the end of a call, besides the tenth that is allowed."""
@@ -133,19 +131,6 @@ class TestTheError:
         """A write that may have left and cannot be repeated must not be caught by `except RetryableError`."""
         assert not issubclass(DeadlineExceededError, RetryableError)
         assert issubclass(DeadlineExceededError, TimeoutError)
-
-
-@contextmanager
-def opened(kind: type, **options: Any) -> Iterator[Any]:
-    """Open a client, and yield it with blocking calls."""
-    with ExitStack() as stack:
-        if kind is Klaviyo:
-            yield stack.enter_context(Klaviyo(KEY, account="SiMuLa", **options))
-            return
-        runner = stack.enter_context(asyncio.Runner())
-        k = AsyncKlaviyo(KEY, account="SiMuLa", **options)
-        stack.callback(lambda: runner.run(k.aclose()))
-        yield Awaited(k, runner)
 
 
 def timed(call: Callable[[], object]) -> tuple[float, BaseException | None]:

@@ -216,9 +216,9 @@ def test_r11_a_former_address_is_free_at_the_instant(client, known, simulator):
         ({"$email": "other@shop.test"}, "email"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_before_anything(known, simulator, properties, path):
-    """F-15, F-24, F-25: a property that cannot be sent is refused by its path, before Klaviyo or the map is asked."""
-    error = rejected(known.identify, properties, **ANN)
+def test_what_cannot_be_sent_is_refused_before_anything(client, simulator, properties, path):
+    """F-15, F-24, F-25: what the policy refuses is named by its path, before Klaviyo or the map is asked."""
+    error = rejected(client(policy=Policy(properties="refuse")).identify, properties, **ANN)
     assert (InvalidPropertyError, path, "not_applied", []) == (
         type(error),
         error.path,

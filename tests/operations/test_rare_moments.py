@@ -195,10 +195,11 @@ def test_the_map_is_filled_and_emptied_by_its_owner(client, simulator):
         17,
     ]
     report = k.bindings.add(rows)
-    assert (2, 1, [3, 4, 5, 6, 7, 8, 9]) == (report.added, report.unchanged, [number for number, _ in report.refused])
+    assert (3, 1, [3, 4, 5, 6, 7, 9]) == (report.added, report.unchanged, [number for number, _ in report.refused])
+    assert [8] == [number for number, _ in report.warnings]
     assert [] == [why for _, why in report.refused if "shop" in why or "eve" in why]
-    assert ["P1"] == [binding.profile_id for binding in k.bindings]
-    assert 1 == k.bindings.add(list(k.bindings)).unchanged
+    assert {"P1", None} == {binding.profile_id for binding in k.bindings}
+    assert 2 == k.bindings.add(list(k.bindings)).unchanged
     assert ([True, False], None) == (
         [k.bindings.remove(email=OLD) for _ in range(2)],
         k.bindings.get(external_id="ann-1"),

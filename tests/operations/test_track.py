@@ -166,8 +166,8 @@ def test_p5_every_error_after_the_checks_has_the_events_key(client, simulator):
     """P5: an event that is refused because of its customer keeps its key, and one that is malformed has none."""
     error = rejected(client().track, "Ordered", external_id="ann-1", unique_id="u-1")
     assert (IdOnlyError, "u-1") == (type(error), error.unique_id)
-    error = rejected(client().track, "Ordered", properties={"x": float("nan")}, unique_id="u-1", **ANN)
-    assert (InvalidPropertyError, "properties.x", []) == (type(error), error.path, writes(simulator))
+    error = rejected(client().track, " ", unique_id="u-1", **ANN)
+    assert (InvalidPropertyError, "event", []) == (type(error), error.path, writes(simulator))
 
 
 @pytest.mark.parametrize("email", ["ann@example.com", "ann@test.com"])

@@ -16,8 +16,8 @@ import pytest
 
 from safeklaviyo.errors import ConfigurationError, NoResponseError, NotSentError
 from safeklaviyo.identity import Kind
+from support.certificates import Certificates
 from support.peers import DRIPS, answer, answering, dripping_tls, in_turn, listening, next_request, silent
-from support.topologies import Certificates
 from support.wire import SECONDS, Endpoint, Repeat, Request, current, senders, target
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import os
 import socket
@@ -205,7 +206,7 @@ class TestTime:
             (kind, part)
             for kind in (*OWN, *CLIENTS)
             for part in DRIPS
-            if kind != "client" or part in {"body", "body without an end", "chunks"}
+            if kind not in {"client", "httpx2 client"} or part in {"body", "body without an end", "chunks"}
         ],
         indirect=["sending"],
     )
@@ -216,6 +217,22 @@ class TestTime:
             with pytest.raises(NoResponseError):
                 sending.to(target(base), timeout=LIMIT)(POST)
         assert time.monotonic() - began < LIMIT + LATE
+
+
+def test_a_connection_that_was_reset_is_not_used(sending: Sending) -> None:
+    """A connection that its server has reset while it was idle is replaced, and the next request works."""
+
+    def serve(connection: socket.socket) -> None:
+        next_request(connection)
+        connection.sendall(answer(b"first"))
+        time.sleep(0.05)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    with listening(in_turn(serve, answering(answer(b"second")))) as base:
+        send = sending.to(target(base))
+        assert b"first" == send(SEARCH).body
+        sending.runner.run(asyncio.sleep(0.15))
+        assert b"second" == send(SEARCH).body
 
 
 class TestFork:
@@ -250,7 +267,7 @@ class TestFork:
 
 class TestManyAtOnce:
     # An awaited sender belongs to one event loop, and so to one thread.
-    @pytest.mark.parametrize("sending", ["own", "client"], indirect=True)
+    @pytest.mark.parametrize("sending", ["own", "client", "httpx2 client"], indirect=True)
     def test_threads(self, sending: Sending) -> None:
         """Sixteen threads share a sender, and each gets its own answers."""
 

@@ -13,10 +13,10 @@ from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore
 from safeklaviyo.testing.contract import BlockingStore, StoreContract, SystemClock
+from support.certificates import Certificates
 from support.postgres import failures
 from support.postgres_servers import emptied, migrated
 from support.topologies import (
-    Certificates,
     Pooler,
     Postgres,
     assert_untold,

@@ -15,12 +15,12 @@ from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
 from safeklaviyo.testing.contract import BlockingStore, StoreContract
+from support.certificates import Certificates
 from support.redis import failures, servers
 from support.redis_servers import free_port
 from support.topologies import (
     FORGETFUL,
     LOGGED,
-    Certificates,
     Cluster,
     Node,
     Watched,

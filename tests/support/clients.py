@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from contextlib import ExitStack, contextmanager
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Protocol
 
+from safeklaviyo import AsyncKlaviyo, Klaviyo
 from safeklaviyo._client.bindings import AsyncBindings, Bindings
 from safeklaviyo._client.profiles import AsyncProfiles, Profiles
 from safeklaviyo._effects import Monotonic, Now, Sleep, StartDeadline
@@ -15,10 +18,9 @@ from safeklaviyo._runtime.shell import Shell
 from safeklaviyo._version import VERSION
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Iterator
 
-    from safeklaviyo import IdentityStore, Klaviyo
+    from safeklaviyo import IdentityStore
     from safeklaviyo._effects import Effect
     from safeklaviyo.testing import KlaviyoSimulator
 
@@ -40,6 +42,7 @@ __all__ = [
     "QuickShell",
     "Shell",
     "Wiring",
+    "opened",
     "store_url",
     "usual",
     "wiring",
@@ -156,3 +159,16 @@ def _pass_time(simulator: KlaviyoSimulator, effect: Sleep | Now | Monotonic | St
 def usual(store: IdentityStore) -> dict[str, Any]:
     """Return what the clients of most tests are given: no deadline, because tests let minutes pass in a call."""
     return {"api_key": KEY, "account": ACCOUNT, "store": store, "deadline": None}
+
+
+@contextmanager
+def opened(kind: type, **options: Any) -> Iterator[Any]:
+    """Open a client that really waits, and yield it with blocking calls."""
+    with ExitStack() as stack:
+        if kind is Klaviyo:
+            yield stack.enter_context(Klaviyo(KEY, account=ACCOUNT, **options))
+            return
+        runner = stack.enter_context(asyncio.Runner())
+        k = AsyncKlaviyo(KEY, account=ACCOUNT, **options)
+        stack.callback(lambda: runner.run(k.aclose()))
+        yield Awaited(k, runner)

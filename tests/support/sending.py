@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import httpx2
 from httpx_aiohttp import AiohttpTransport
 
 from support.wire import senders
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from support.wire import Request, Response, Target
 
 OWN = ("own", "own awaited")
-CLIENTS = ("client", "async client", "async client over aiohttp")
+CLIENTS = ("client", "async client", "async client over aiohttp", "httpx2 client", "httpx2 async client")
 
 
 class Sending:
@@ -36,16 +37,17 @@ class Sending:
     @property
     def is_awaited(self) -> bool:
         """Whether the event loop can cut a request off."""
-        return self.kind not in {"own", "client"}
+        return self.kind not in {"own", "client", "httpx2 client"}
 
     def client(self, **arguments: Any) -> Any:
         """Return an httpx client of this kind."""
         arguments = {"trust_env": False} | arguments
-        if self.kind == "client":
-            return self._opened.enter_context(httpx.Client(**arguments))
+        library = httpx2 if "httpx2" in self.kind else httpx
+        if not self.is_awaited:
+            return self._opened.enter_context(library.Client(**arguments))
         if self.kind == "async client over aiohttp":
             arguments["transport"] = AiohttpTransport()
-        client = httpx.AsyncClient(**arguments)
+        client = library.AsyncClient(**arguments)
         self._opened.callback(lambda: self.runner.run(client.aclose()))
         return client
 
@@ -55,7 +57,7 @@ class Sending:
             sender: Any = senders.OwnSender(where)
         elif self.kind == "own awaited":
             sender = senders.AsyncOwnSender(where)
-        elif self.kind == "client":
+        elif not self.is_awaited:
             sender = senders.ClientSender(where, client or self.client())
         else:
             sender = senders.AsyncClientSender(where, client or self.client())

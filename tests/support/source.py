@@ -45,11 +45,21 @@ TRACK = "_flows/verbs/track.py"
 ANSWERS = "_api/responses.py"
 DIALECTS = "_api/dialects.py"
 EVENT = "_input/events.py"
+EVENTS_OF_API = "_api/events.py"
 EVIDENCE = "_rules/evidence.py"
 SHOWN = "_rules/shown.py"
 BODIES = "_api/bodies.py"
-HTTP = "_runtime/senders/http.py"
+FINDINGS = "_input/findings.py"
+IDENTITY = "identity.py"
+ADDRESSES = "_addresses.py"
+PLACEHOLDERS = "_placeholders.py"
+ANSWER_BODIES = "_runtime/senders/bodies.py"
+CONNECTIONS = "_runtime/senders/connections.py"
+ROWS = "stores/rows.py"
 SENDERS = "_runtime/senders/"
+SOCKETS = "_runtime/senders/sockets.py"
+ASYNC_SOCKETS = "_runtime/senders/async_sockets.py"
+PATIENCE = "stores/patience.py"
 """The folder of the modules that know an HTTP library."""
 SEMANTICS = "stores/semantics.py"
 PROPERTIES = "_input/properties.py"
@@ -60,7 +70,7 @@ VALUES = "_input/values.py"
 VERSION = "_version.py"
 WIRE = "_api/profiles.py"
 WIRE_LEGACY = "_api/legacy.py"
-REQUESTS = {"_api/accounts.py", "_api/events.py", WIRE, WIRE_LEGACY}
+REQUESTS = {"_api/accounts.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
 """The modules that make requests."""
 NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
@@ -78,7 +88,7 @@ ROOMS = (
     ("_input",),
     ("models",),
     ("identity", "policy"),
-    ("errors", "_interruption", "_version"),
+    ("errors", "_addresses", "_interruption", "_placeholders", "_version"),
 )
 """The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
 side do not know each other, but for the demo, which plays on the simulator."""
@@ -88,8 +98,8 @@ CORE = [
     for name in MODULES
     if name.startswith(WITHOUT_IO)
     or name in {
-        "_effects.py", "errors.py", "identity.py", "models.py", "policy.py", "stores/base.py", "stores/calls.py",
-        "stores/records.py", "stores/rows.py", SEMANTICS,
+        "_addresses.py", "_effects.py", "errors.py", "identity.py", "models.py", "policy.py", "stores/base.py",
+        "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
     }
 ]  # fmt: skip
 """What decides and describes, and does no I/O."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Literal, assert_type
+from uuid import UUID
 
 import httpx
 
@@ -22,12 +24,15 @@ from safeklaviyo import (
     IdentifyResult,
     Identity,
     ImportReport,
+    InvalidPropertyError,
     Klaviyo,
     MergePlan,
     MergeRequest,
     Notice,
+    NoticeCode,
     PhoneChange,
     Policy,
+    Problem,
     Profile,
     ProfileConflictError,
     Recovery,
@@ -60,7 +65,11 @@ def blocking(k: Klaviyo) -> None:
     assert_type(result.created, bool | None)
     assert_type(result.identity, Identity)
     assert_type(result.warnings, tuple[Notice, ...])
+    assert_type(result.warnings[0].code, NoticeCode)
     event = k.track("Placed Order", email="a@b.dev", value=1, time=datetime.now(UTC))
+    k.track("Placed Order", external_id=UUID(int=7), value=Decimal("9.90"), unique_id=17)
+    k.track("Placed Order", external_id=7, value="9.90", unique_id=UUID(int=7))
+    k.identify(external_id=7, unset={"a", "b"})
     assert_type(event, TrackResult)
     assert_type(event.time, datetime)
     change = k.change_email("b@b.dev", external_id="7")
@@ -122,6 +131,9 @@ def errors(k: Klaviyo) -> None:
         k.identify(email="a@b.dev")
     except EmailMismatchError as error:
         assert_type(error.current_email, str | None)
+    except InvalidPropertyError as error:
+        assert_type(error.problems, tuple[Problem, ...])
+        assert_type(error.problems[0].path, str)
     except ProfileConflictError as error:
         assert_type(error.status_code, int)
         assert_type(error.external_id, str | None)

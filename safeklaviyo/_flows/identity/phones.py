@@ -22,7 +22,7 @@ from safeklaviyo.stores.base import Change
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo.identity import Claim
-    from safeklaviyo.models import Binding, Profile
+    from safeklaviyo.models import Binding, NoticeCode, Profile
 
 
 def attach_phone(call: Call, claim: Claim, binding: Binding, profile: Profile | None) -> Flow[None]:
@@ -71,5 +71,5 @@ def _attach(call: Call, binding: Binding, profile_id: str, phone_number: str, pr
     yield from note_quietly(call, Change(replace(binding, phone_number=phone_number), verified=False))
 
 
-def _notice(call: Call, code: str, message: str) -> None:
+def _notice(call: Call, code: NoticeCode, message: str) -> None:
     call.notice(code, Kind.PHONE_NUMBER.value, message)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, cast
 from safeklaviyo._effects import Now
 from safeklaviyo._flows.call import Setup, run, start_deadline
 from safeklaviyo._flows.identity.tombstones import remove_tombstone
+from safeklaviyo._input.phones import phone_number_from
 from safeklaviyo._rules.claims import claim_from
 from safeklaviyo.errors import InvalidIdentifierError
-from safeklaviyo.identity import Identifier, Kind, normalise_email, normalise_phone_number, normalise_profile_id
+from safeklaviyo.identity import Identifier, Kind, normalise_email, normalise_profile_id
 from safeklaviyo.models import Binding, ImportReport
 from safeklaviyo.stores.calls import Add, Find, ListBindings, ReleaseIdentifier, Remove
 
@@ -73,13 +74,17 @@ def _add(call: Call, rows: Iterable[Binding | Mapping[str, object]], *, trusted:
     verified_at = (yield from Now()) if trusted else None
     added = unchanged = 0
     refused: list[tuple[int, str]] = []
+    warnings: list[tuple[int, str]] = []
     numbered = enumerate(rows)
     # In parts, because `rows` may be a generator of millions. One bad row must not cost the others.
     while part := list(islice(numbered, ROWS_AT_ONCE)):
         good: list[tuple[int, Binding]] = []
         for number, row in part:
             try:
-                good.append((number, _binding(call, row, verified_at)))
+                binding, phone_problem = _binding(call, row, verified_at)
+                good.append((number, binding))
+                if phone_problem is not None:
+                    warnings.append((number, phone_problem))
             except InvalidIdentifierError as error:
                 refused.append((number, str(error)))
         yield from start_deadline(call)
@@ -89,7 +94,7 @@ def _add(call: Call, rows: Iterable[Binding | Mapping[str, object]], *, trusted:
             unchanged += status == "unchanged"
             if status == "conflict":
                 refused.append((number, _CONFLICT))
-    return ImportReport(added, unchanged, tuple(sorted(refused)))
+    return ImportReport(added, unchanged, tuple(sorted(refused)), tuple(warnings))
 
 
 def _one(call: Call, external_id: object, email: object) -> Identifier:
@@ -98,7 +103,8 @@ def _one(call: Call, external_id: object, email: object) -> Identifier:
     return claim_from(external_id, email, None, call.policy).identifiers()[0]
 
 
-def _binding(call: Call, given_row: object, verified_at: float | None) -> Binding:
+def _binding(call: Call, given_row: object, verified_at: float | None) -> tuple[Binding, str | None]:
+    """Return what a row says, and why its phone number was left out, if it was."""
     is_binding = isinstance(given_row, Binding)
     columns: object = {name: getattr(given_row, name) for name in _COLUMNS} if is_binding else given_row
     if not isinstance(columns, Mapping):
@@ -108,18 +114,24 @@ def _binding(call: Call, given_row: object, verified_at: float | None) -> Bindin
     unknown = row.keys() - _COLUMNS
     if unknown:
         raise InvalidIdentifierError("the row has an unknown column; known are " + ", ".join(sorted(_COLUMNS)))
-    given = {name: value for name, value in row.items() if value not in (None, "")}
+    given = {name: value for name, value in row.items() if not _is_empty(value)}
     if "email" not in given:
         raise InvalidIdentifierError("the row has no email: an external_id alone would make a duplicate", rule="R9")
     claim = claim_from(given.get("external_id"), given["email"], None, call.policy)
-    profile_id, phone_number = given.get("profile_id"), given.get("phone_number")
-    return Binding(
-        claim.external_id,
-        claim.email,
-        None if profile_id is None else normalise_profile_id(profile_id),
-        None if phone_number is None else normalise_phone_number(phone_number),
-        verified_at=verified_at,
-    )
+    profile_id = given.get("profile_id")
+    phone_number, phone_problem = None, None
+    # R14: a phone decides nothing, so an unusable one must not cost the row.
+    if "phone_number" in given:
+        try:
+            phone_number = phone_number_from(given["phone_number"], call.policy.phone_region)
+        except InvalidIdentifierError as error:
+            phone_problem = f"{error}; it was left out"
+    known_id = None if profile_id is None else normalise_profile_id(profile_id)
+    return Binding(claim.external_id, claim.email, known_id, phone_number, verified_at=verified_at), phone_problem
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _release(call: Call, email: object) -> Flow[bool]:

@@ -37,7 +37,7 @@ def change_email(
     """See `Klaviyo.change_email`."""
 
     def body(call: Call) -> Flow[EmailChange]:
-        if on_taken not in {"refuse", "merge"}:
+        if on_taken not in ("refuse", "merge"):
             raise ConfigurationError('on_taken has to be "refuse" or "merge"')
         wanted = normalise_email(new_email, blocked=call.policy.blocked_values)
         claim = claim_from(external_id, old_email, None, call.policy)

@@ -8,8 +8,9 @@ from safeklaviyo._flows.call import Setup, run
 from safeklaviyo._flows.identity.reads import read_profile
 from safeklaviyo._flows.leased.intents import ChangeIntent
 from safeklaviyo._flows.verbs.changing import customer_of, made_change
+from safeklaviyo._input.phones import phone_number_from
 from safeklaviyo._rules.claims import claim_from
-from safeklaviyo.identity import Claim, Kind, normalise_phone_number
+from safeklaviyo.identity import Claim, Kind
 from safeklaviyo.models import CLEAR, PhoneChange
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def change_phone_number(
 
     def body(call: Call) -> Flow[PhoneChange]:
         claim = claim_from(external_id, email, None, call.policy)
-        wanted = None if new_phone_number is CLEAR else normalise_phone_number(new_phone_number)
+        wanted = None if new_phone_number is CLEAR else phone_number_from(new_phone_number, call.policy.phone_region)
         return (yield from _change_phone_number(call, wanted, claim))
 
     return run(setup, "change_phone_number", body)

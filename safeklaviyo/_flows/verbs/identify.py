@@ -10,12 +10,13 @@ from safeklaviyo._flows.identity.drift import check_drift, forget_profile
 from safeklaviyo._flows.identity.phones import attach_phone
 from safeklaviyo._flows.identity.reads import read_answer
 from safeklaviyo._flows.verbs.person import claim_of, person_of, unread
-from safeklaviyo._input.properties import person_from
+from safeklaviyo._input.findings import Findings
+from safeklaviyo._input.properties import combine, person_from
 from safeklaviyo.errors import NotFoundError
 from safeklaviyo.models import IdentifyResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.identity.resolve import Resolved
@@ -35,13 +36,16 @@ def identify(
     phone_number: object,
     append: Mapping[str, Any] | None,
     unappend: Mapping[str, Any] | None,
-    unset: str | Sequence[str] | None,
+    unset: str | Collection[str] | None,
 ) -> Flow[IdentifyResult]:
     """See `Klaviyo.identify`."""
 
     def body(call: Call) -> Flow[IdentifyResult]:
-        person, given = person_from(properties, append=append, unappend=unappend, unset=unset)
-        claim = claim_of(call, given, external_id, email, phone_number)
+        findings = Findings()
+        person, given = person_from(properties, findings, append=append, unappend=unappend, unset=unset)
+        who = combine(given, findings, external_id=external_id, email=email, phone_number=phone_number)
+        call.take_in(findings)
+        claim = claim_of(call, who)
         return (yield from _identify(call, claim, person))
 
     return run(setup, "identify", body)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from safeklaviyo._flows.identity.resolve import Resolved, resolve
 from safeklaviyo._flows.required import required
 from safeklaviyo._flows.verbs.change_email import make_email_change
-from safeklaviyo._input.properties import NOTHING, combine
+from safeklaviyo._input.properties import NOTHING
 from safeklaviyo._rules.claims import claim_from, refusal
 from safeklaviyo.identity import Claim
 from safeklaviyo.models import Binding
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def person_of(
     call: Call, claim: Claim, person: Person = NOTHING, *, main: bool = False, fits: Fits | None = None
 ) -> Flow[Resolved]:
-    """Find out which customer is meant; where the rules say so, change the customer's email first.
+    """Find out which customer is meant; where the rules say so, change the customer's email first, or keep it.
 
     Args:
         fits: Asked before anything is written about the customer.
@@ -38,18 +38,29 @@ def person_of(
         # Once only. If yet another call changes the email in between, the two programs disagree, and one has to stop.
         refusing = call.policy.model_copy(update={"email_mismatch": "refuse"})
         resolved = yield from resolve(call, claim, person, main=main, policy=refusing, fits=fits)
+    elif not isinstance(resolved, Resolved) and resolved.rule == "R6" and call.policy.email_mismatch == "keep":
+        # The map does not know the id, and in Klaviyo it has another email: the id decides, so that customer is meant.
+        resolved = yield from resolve(call, Claim(claim.external_id), person, main=main, fits=fits)
     if not isinstance(resolved, Resolved):
         raise refusal(resolved)
+    _note_kept(call, claim, resolved)
     return resolved
 
 
-def claim_of(call: Call, given: GivenIdentifiers, external_id: object, email: object, phone_number: object) -> Claim:
-    """Return what a call says about a person, in its arguments and among the properties.
+def _note_kept(call: Call, claim: Claim, resolved: Resolved) -> None:
+    # A former address is the customer's own too (R5), and needs no word.
+    if call.policy.email_mismatch != "keep" or claim.external_id is None or resolved.rewritten:
+        return
+    if claim.email not in (None, resolved.binding.email):
+        call.notice("email_kept", "email", "the email given is not the customer's, whose own was kept (R6)")
+
+
+def claim_of(call: Call, who: GivenIdentifiers) -> Claim:
+    """Return what a call says about who a person is.
 
     Raises:
         InvalidIdentifierError: An identifier is unusable (R1), or there are too few (R2).
     """
-    who = combine(given, external_id=external_id, email=email, phone_number=phone_number)
     return claim_from(who.external_id, who.email, who.phone_number, call.policy)
 
 
@@ -58,5 +69,5 @@ def unread(pair: Identity) -> Binding:
     return Binding(pair.external_id, pair.email, _AN_ID)
 
 
-_AN_ID = "0" * 26
+_AN_ID = "01" + 24 * "Z"
 """As long as the ids that Klaviyo gives."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._api import profiles as requests
@@ -18,22 +18,24 @@ from safeklaviyo._flows.identity.reads import (
     understood,
 )
 from safeklaviyo._flows.required import required
-from safeklaviyo._input.properties import NO_IDENTIFIERS, GivenIdentifiers, Person, person_from
-from safeklaviyo._input.values import refused
+from safeklaviyo._input.findings import Findings
+from safeklaviyo._input.phones import phone_number_from
+from safeklaviyo._input.properties import person_from
+from safeklaviyo._input.values import UnsendableError, leaf
 from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError, NoResponseError
 from safeklaviyo.identity import (
     Identifier,
     Kind,
     normalise_email,
     normalise_external_id,
-    normalise_phone_number,
     normalise_profile_id,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from safeklaviyo._effects import Flow
+    from safeklaviyo._input.properties import Person
     from safeklaviyo.models import Profile
 
 
@@ -58,19 +60,23 @@ def update_profile(
     *,
     append: Mapping[str, Any] | None,
     unappend: Mapping[str, Any] | None,
-    unset: str | Sequence[str] | None,
+    unset: str | Collection[str] | None,
 ) -> Flow[Profile]:
     """See `Profiles.update`."""
 
     def body(call: Call) -> Flow[Profile]:
-        person, given = person_from(properties, append=append, unappend=unappend, unset=unset)
-        return (yield from _update(call, profile_id, person, given))
+        findings = Findings()
+        person, given = person_from(properties, findings, append=append, unappend=unappend, unset=unset)
+        for name in (each.name for each in fields(given) if getattr(given, each.name) is not None):
+            findings.refuse(f"properties.{name}", "is an identifier, which has a verb of its own")
+        call.take_in(findings)
+        return (yield from _update(call, profile_id, person))
 
     return run(setup, "profiles.update", body)
 
 
 def list_profiles(
-    setup: Setup, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None, seen: set[str]
+    setup: Setup, *, filter: object, sort: object, page_size: object, cursor: str | None, seen: set[str]
 ) -> Flow[ProfilePage]:
     """Fetch one page for `Profiles.iterate`.
 
@@ -117,7 +123,7 @@ def _one(call: Call, *, external_id: object, email: object, phone_number: object
     if email is not None:
         given.append(Identifier(Kind.EMAIL, normalise_email(email)))
     if phone_number is not None:
-        given.append(Identifier(Kind.PHONE_NUMBER, normalise_phone_number(phone_number)))
+        given.append(Identifier(Kind.PHONE_NUMBER, phone_number_from(phone_number, policy.phone_region)))
     if len(given) != 1:
         raise InvalidIdentifierError("search by exactly one of email, external_id and phone_number", rule="R2")
     return given[0]
@@ -129,17 +135,12 @@ def _get(call: Call, profile_id: object) -> Flow[Profile]:
     return required((yield from ask_for(call, wanted, call.dialect.get(wanted), accept=NOTHING_ELSE)))
 
 
-def _update(call: Call, profile_id: object, person: Person, given: GivenIdentifiers) -> Flow[Profile]:
+def _update(call: Call, profile_id: object, person: Person) -> Flow[Profile]:
     """Write properties onto one profile."""
-    # Who owns an identifier changes only through a verb that says so (P3).
-    if given is not NO_IDENTIFIERS:
-        for name in ("external_id", "email", "phone_number"):
-            if getattr(given, name) is not None:
-                raise refused(f"properties.{name}", "is an identifier, which has a verb of its own")
     if not call.dialect.has_profile_ids:
         raise ConfigurationError("the legacy API cannot update a profile by its id; use identify")
     if person.is_empty:
-        return (yield from _get(call, profile_id))
+        return _with_warnings(call, (yield from _get(call, profile_id)))
     wanted = normalise_profile_id(profile_id)
     request = requests.update_profile(wanted, person)
     response = yield from send(call, request, main=True, accept=MISSING)
@@ -150,18 +151,35 @@ def _update(call: Call, profile_id: object, person: Person, given: GivenIdentifi
     profile = yield from read_answer(call, response, wanted)
     if profile is None:
         raise NoResponseError("the write succeeded, and Klaviyo's answer could not be read", may_retry=False)
-    return profile
+    return _with_warnings(call, profile)
+
+
+def _with_warnings(call: Call, profile: Profile) -> Profile:
+    return profile.model_copy(update={"warnings": tuple(call.notices)}) if call.notices else profile
+
+
+def _text(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        leaf(value)
+    except UnsendableError:
+        value = None
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} has to be a text")
+    return value
 
 
 def _list(
-    call: Call, *, filter: str | None, sort: str | None, page_size: int, cursor: str | None, seen: set[str]
+    call: Call, *, filter: object, sort: object, page_size: object, cursor: str | None, seen: set[str]
 ) -> Flow[ProfilePage]:
     """Read one page of all profiles."""
     if not call.dialect.has_lists:
         raise ConfigurationError("the legacy API cannot list profiles")
-    if not 1 <= page_size <= 100:
+    if not isinstance(page_size, int) or not 1 <= page_size <= 100:
         raise ConfigurationError("page_size has to be from 1 to 100")
-    request = requests.list_profiles(filter=filter, sort=sort, page_size=page_size, cursor_url=cursor)
+    wanted, order = _text("filter", filter), _text("sort", sort)
+    request = requests.list_profiles(filter=wanted, sort=order, page_size=page_size, cursor_url=cursor)
     # A link that leads back would let the caller go on for ever.
     if request.path in seen:
         raise endless_pages()

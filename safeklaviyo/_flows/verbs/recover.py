@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from safeklaviyo._flows.call import Call, Setup, exceeded_by, release, run, start_deadline
 from safeklaviyo._flows.leased.intents import decode
 from safeklaviyo._flows.leased.leases import finish_intent
-from safeklaviyo.errors import SafeKlaviyoError, StoreIncompatibleError
+from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreIncompatibleError
 from safeklaviyo.models import Recovery
 from safeklaviyo.stores.calls import Acquire, Expired
 
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 _AT_ONCE = 100
 
 
-def recover(setup: Setup, limit: int | None) -> Flow[list[Recovery]]:
+def recover(setup: Setup, limit: object) -> Flow[list[Recovery]]:
     """See `Klaviyo.recover`."""
     return run(setup, "recover", lambda call: _recover(call, limit))
 
 
-def _recover(call: Call, limit: int | None) -> Flow[list[Recovery]]:
+def _recover(call: Call, limit: object) -> Flow[list[Recovery]]:
     """Complete interrupted writes, oldest first; one failure does not hide the others."""
     recoveries: list[Recovery] = []
+    if limit is not None and not isinstance(limit, int):
+        raise ConfigurationError("limit has to be a whole number")
     while limit is None or len(recoveries) < limit:
         wanted = _AT_ONCE if limit is None else min(_AT_ONCE, limit - len(recoveries))
         # Each lease is then taken over, released, or another call's, so it is not listed again.

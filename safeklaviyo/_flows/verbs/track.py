@@ -12,7 +12,8 @@ from safeklaviyo._flows.identity.reads import not_visible
 from safeklaviyo._flows.identity.tombstones import refuse_erased
 from safeklaviyo._flows.verbs.person import claim_of, person_of, unread
 from safeklaviyo._input.events import event_from
-from safeklaviyo._input.properties import NOTHING, person_from
+from safeklaviyo._input.findings import Findings
+from safeklaviyo._input.properties import NOTHING, combine, person_from
 from safeklaviyo.errors import InvalidIdentifierError, SafeKlaviyoError
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.models import TrackResult
@@ -31,7 +32,7 @@ _DROPPED = ("@example.com", "@test.com")
 
 def track(
     setup: Setup,
-    event: str,
+    event: object,
     *,
     external_id: object,
     email: object,
@@ -47,11 +48,13 @@ def track(
     """See `Klaviyo.track`."""
 
     def body(call: Call) -> Flow[TrackResult]:
-        person, given = person_from(customer_properties, where="customer_properties")
-        claim = claim_of(call, given, external_id, email, phone_number)
+        findings = Findings()
+        person, given = person_from(customer_properties, findings, where="customer_properties")
+        who = combine(given, findings, external_id=external_id, email=email, phone_number=phone_number)
         checked = event_from(
             event,
             properties,
+            findings,
             value=value,
             value_currency=value_currency,
             time=time,
@@ -60,7 +63,8 @@ def track(
             now=(yield from Now()),
             new_id=(yield from NewId()),
         )
-        return (yield from _keyed(call, claim, checked, person))
+        call.take_in(findings)
+        return (yield from _keyed(call, claim_of(call, who), checked, person))
 
     return run(setup, "track", body)
 
@@ -85,6 +89,7 @@ def _track(call: Call, claim: Claim, event: Event, person: Person) -> Flow[Track
     # An event that is too large must not leave a new profile behind.
     resolved = yield from person_of(call, claim, fits=lambda pair: request_for(unread(pair)))
     binding = resolved.binding
+    _note_unique_id(call, event, claim, binding)
     _refuse_dropped(call, binding.email)
 
     def again() -> Flow[Request]:
@@ -126,6 +131,15 @@ def _latest(call: Call, binding: Binding) -> Flow[Binding]:
     if match is None:
         yield from refuse_erased(call, claim)
     return binding if match is None else match.binding
+
+
+def _note_unique_id(call: Call, event: Event, claim: Claim, binding: Binding) -> None:
+    # Right for what happens once to each customer, such as a sign-up. Of all else Klaviyo records the first alone.
+    key = event.unique_id.strip()
+    key = key.lower() if "@" in key else key
+    if key in (claim.external_id, claim.email, binding.external_id, binding.email, binding.profile_id):
+        message = "the unique_id is the customer's own identifier, so that Klaviyo records one event of this name"
+        call.notice("unique_id_of_customer", None, message)
 
 
 def _refuse_dropped(call: Call, email: str | None) -> None:

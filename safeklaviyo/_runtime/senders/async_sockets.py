@@ -30,9 +30,19 @@ T = TypeVar("T")
 
 
 class _Reader(asyncio.StreamReader):
-    """A reader that knows whether anything waits in it."""
+    """A reader that knows whether anything waits in it, and where it comes from.
 
+    Attributes:
+        transport: The socket; None before it is connected.
+    """
+
+    transport: Any = None
     _waiting = 0
+
+    def set_transport(self, transport: asyncio.BaseTransport) -> None:
+        """Take note of the socket, as soon as it is connected."""
+        self.transport = transport
+        super().set_transport(transport)
 
     def feed_data(self, data: Any) -> None:
         """Take what has come."""
@@ -57,6 +67,7 @@ class AsyncWire(AsyncNetworkBackend):
         self._host = target.host
         self._is_plain = target.is_plain
         self._limit = 0.0
+        self._reader: _Reader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self.is_connecting = False
 
@@ -78,12 +89,12 @@ class AsyncWire(AsyncNetworkBackend):
         options: dict[str, Any] = {"happy_eyeballs_delay": NEXT_ADDRESS} if is_asyncio else {}
         self.is_connecting = True
         loop = asyncio.get_running_loop()
-        reader = _Reader(limit=_BUFFER, loop=loop)
+        self._reader = reader = _Reader(limit=_BUFFER, loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         connecting = loop.create_connection(lambda: protocol, host, port, **options)
         try:
             transport, _ = await self.within(connecting, timeout)
-        except (OSError, UnicodeError) as exc:
+        except (OSError, UnicodeError, IndexError) as exc:
             raise ConnectError(type(exc).__name__) from exc
         self._writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         self.is_connecting = not self._is_plain
@@ -94,8 +105,10 @@ class AsyncWire(AsyncNetworkBackend):
 
         Without TLS's farewell: a silent peer would be waited for, and the end of an HTTP answer needs none.
         """
-        if self._writer is not None:
-            self._writer.transport.abort()
+        # There is no writer yet where a signal handler has raised in between. The event loop would hold the socket.
+        closing = self._reader if self._writer is None else self._writer
+        if closing is not None and closing.transport is not None:
+            closing.transport.abort()
 
     async def within(self, step: Awaitable[T], seconds: float | None) -> T:
         """Wait for a step. One that may take as long as the whole attempt needs no limit of its own."""
@@ -162,5 +175,7 @@ class AsyncStream(AsyncNetworkStream):
             return self._writer.get_extra_info("ssl_object")
         if info != "is_readable":
             return None
-        # What asyncio has read already is not in the socket any more.
-        return self._reader.has_more() or is_readable(self._writer.get_extra_info("socket"))
+        # What asyncio has read already is not in the socket any more. A socket that the peer has reset it has closed.
+        if self._reader.has_more() or self._writer.transport.is_closing():
+            return True
+        return is_readable(self._writer.get_extra_info("socket"))

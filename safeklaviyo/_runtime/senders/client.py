@@ -1,10 +1,11 @@
-"""Requests over an httpx client that the caller handed in, through its public `build_request` and `send`.
+"""Requests over a client of httpx or httpx2 that the caller handed in, by its public `build_request` and `send`.
 
 Its hooks, auth, headers and proxies are honoured, and it is never closed here. Read `senders.own` first.
 
 Decided here: how far our limits reach. The whole attempt has its time over an `AsyncClient`, because the event loop can
 cut it off anywhere. A blocking client can only be told how long each read may take: each read of a body is counted
 against the whole attempt, but a peer that sends the headers byte by byte is given up only when one byte is late.
+Nor can anything here help where a signal handler raises while httpx's pool takes its lock: it stays taken.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias, cast
-
-import httpx
+from typing import TYPE_CHECKING, Any, Protocol
 
 from safeklaviyo._api.messages import Request, Response
 from safeklaviyo._runtime.senders.bodies import Body
@@ -22,13 +21,55 @@ from safeklaviyo._runtime.senders.failures import explain
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable, Iterator
+    from collections.abc import Iterator
 
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
 
-SyncClient: TypeAlias = httpx.Client
-AsyncClient: TypeAlias = httpx.AsyncClient
+_LIBRARIES = ("httpx", "httpx2")
+"""The libraries whose clients are taken. Their names and meanings are the same; their classes are not."""
+
+
+class SyncClient(Protocol):
+    """`httpx.Client`, or `httpx2.Client`."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client has been closed."""
+        ...
+
+    def build_request(self, *args: Any, **kwargs: Any) -> Any:
+        """See httpx."""
+        ...
+
+    def send(self, *args: Any, **kwargs: Any) -> Any:
+        """See httpx."""
+        ...
+
+    def close(self) -> None:
+        """See httpx. Never called here."""
+        ...
+
+
+class AsyncClient(Protocol):
+    """`httpx.AsyncClient`, or `httpx2.AsyncClient`."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client has been closed."""
+        ...
+
+    def build_request(self, *args: Any, **kwargs: Any) -> Any:
+        """See httpx."""
+        ...
+
+    async def send(self, *args: Any, **kwargs: Any) -> Any:
+        """See httpx."""
+        ...
+
+    async def aclose(self) -> None:
+        """See httpx. Never called here."""
+        ...
 
 
 class Phases(Mapping[str, float]):
@@ -60,20 +101,29 @@ class Phases(Mapping[str, float]):
             raise TimeoutError("the answer took too long")
 
 
-def check_client(client: object, kind: type[object]) -> None:
+def check_client(client: object, name: str) -> None:
     """Refuse what cannot be sent through.
+
+    Args:
+        name: What the class is called in httpx and httpx2.
 
     Raises:
         ConfigurationError: It is not a client of that kind.
     """
-    if client is not None and not isinstance(client, kind):
-        raise ConfigurationError("http_client has to be an httpx.Client for Klaviyo, an httpx.AsyncClient otherwise")
+    if client is not None and not any(_is_from_library(each, name) for each in type(client).__mro__):
+        raise ConfigurationError(
+            "http_client has to be a Client of httpx or httpx2 for Klaviyo, an AsyncClient of theirs for AsyncKlaviyo"
+        )
+
+
+def _is_from_library(kind: type, name: str) -> bool:
+    return kind.__name__ == name and kind.__module__.partition(".")[0] in _LIBRARIES
 
 
 class ClientSender:
     """Requests over a client that the caller handed in. Our headers and timeouts go before the client's own."""
 
-    def __init__(self, target: Target, client: httpx.Client) -> None:
+    def __init__(self, target: Target, client: SyncClient) -> None:
         self._target = target
         self._client = client
 
@@ -85,7 +135,7 @@ class ClientSender:
         try:
             answer = self._client.send(outgoing, follow_redirects=False, stream=True)
             try:
-                return _response(answer, None if _is_read(answer) else Body(phases.check).read(_stream(answer)))
+                return _response(answer, None if _is_read(answer) else Body(phases.check).read(answer.stream))
             finally:
                 answer.close()
         except Exception as exc:  # noqa: BLE001 - `explain` raises again what no transport raised
@@ -98,7 +148,7 @@ class ClientSender:
 class AsyncClientSender:
     """Same as `ClientSender`, awaited."""
 
-    def __init__(self, target: Target, client: httpx.AsyncClient) -> None:
+    def __init__(self, target: Target, client: AsyncClient) -> None:
         self._target = target
         self._client = client
 
@@ -111,10 +161,10 @@ class AsyncClientSender:
         outgoing = _built(self._client, self._target, request, Phases(timeouts))
         try:
             # A little later than httpx's own limits, which say whether anything was sent.
-            async with timeout(1.05 * timeouts.limit + 0.05):
+            async with timeout(timeouts.longest):
                 answer = await self._client.send(outgoing, follow_redirects=False, stream=True)
                 try:
-                    body = None if _is_read(answer) else await Body().read_async(_async_stream(answer))
+                    body = None if _is_read(answer) else await Body().read_async(answer.stream)
                     return _response(answer, body)
                 finally:
                     await answer.aclose()
@@ -125,47 +175,39 @@ class AsyncClientSender:
         """Leave the client open: it is the caller's."""
 
 
-def _built(client: httpx.Client | httpx.AsyncClient, target: Target, request: Request, phases: Phases) -> httpx.Request:
+def _built(client: SyncClient | AsyncClient, target: Target, request: Request, phases: Phases) -> Any:
     """Return the request with what the client adds to each: headers, cookies, parameters."""
-    headers, url = httpx.Headers(target.headers_of(request)), target.base + request.path
+    headers, url = target.headers_of(request), target.base + request.path
     return client.build_request(
         request.method, url, headers=headers, content=request.body, extensions={"timeout": phases}
     )
 
 
-def _check_open(client: httpx.Client | httpx.AsyncClient) -> None:
+def _check_open(client: SyncClient | AsyncClient) -> None:
     if client.is_closed:
         raise ConfigurationError("the http_client has been closed")
 
 
-def _is_read(answer: httpx.Response) -> bool:
+def _is_read(answer: Any) -> bool:
     """Tell whether a hook or the transport has read the body already; then httpx has unpacked it."""
-    return answer.is_stream_consumed
+    return bool(answer.is_stream_consumed)
 
 
-def _stream(answer: httpx.Response) -> Iterable[bytes]:
-    return cast("Iterable[bytes]", answer.stream)
-
-
-def _async_stream(answer: httpx.Response) -> AsyncIterable[bytes]:
-    return cast("AsyncIterable[bytes]", answer.stream)
-
-
-def _response(answer: httpx.Response, body: Body | None) -> Response:
+def _response(answer: Any, body: Body | None) -> Response:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers.raw}
     whole = answer.content if body is None else body.unpacked(headers.get("content-encoding"))
     return Response(answer.status_code, headers, whole)
 
 
-def _refused(exc: Exception, outer: BaseException | None, outgoing: httpx.Request) -> Response:
+def _refused(exc: Exception, outer: BaseException | None, outgoing: Any) -> Response:
     """Return the answer to which a hook has called `raise_for_status`, which is an answer all the same.
 
     Raises:
         BaseException: Something else went wrong; see `explain`.
     """
-    if isinstance(exc, httpx.HTTPStatusError) and exc.request is outgoing:
-        try:
-            return Response(exc.response.status_code, dict(exc.response.headers), exc.response.content)
-        except httpx.ResponseNotRead:
-            return Response(exc.response.status_code, dict(exc.response.headers), b"")
+    refusal: Any = exc
+    if type(exc).__name__ == "HTTPStatusError" and refusal.request is outgoing:
+        answer = refusal.response
+        # A body that the hook has not read is not read here either: the hook may have closed the answer.
+        return Response(answer.status_code, dict(answer.headers), answer.content if _is_read(answer) else b"")
     return explain(exc, outer)

@@ -13,8 +13,20 @@ from safeklaviyo._interruption import let_through
 from safeklaviyo.errors import APIConnectionError, NoResponseError, NotSentError
 
 TRANSPORTS: Final = frozenset(
-    {"aiohttp", "anyio", "asyncio", "h11", "httpcore", "httpx", "httpx_aiohttp", "socksio", "ssl"}
-)
+    {
+        "aiohttp",
+        "anyio",
+        "asyncio",
+        "h11",
+        "httpcore",
+        "httpcore2",
+        "httpx",
+        "httpx2",
+        "httpx_aiohttp",
+        "socksio",
+        "ssl",
+    }
+)  # fmt: skip
 """The packages whose exceptions are failures of a connection. Those of the operating system are `OSError`."""
 
 NOT_SENT: Final = frozenset(

@@ -55,7 +55,6 @@ class OwnSender:
         try:
             connection.wire.begin(timeouts.limit)
             response = _exchange(connection.http, self._requests.outgoing(request, timeouts))
-            self._keep(connection)
         except Exception as exc:  # noqa: BLE001 - `explain` raises again what no transport raised
             connection.wire.close()
             explain(exc, outer, may_have_left=not connection.wire.is_connecting)
@@ -63,6 +62,8 @@ class OwnSender:
             # The wire and not httpcore's connection, which may be in any state, and may have taken locks.
             connection.wire.close()
             raise
+        # Not within: once it is kept, another thread may be using it, and an exception must not close it any more.
+        self._keep(connection)
         return response
 
     def _connection(self) -> Kept:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import sys
 import time
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -25,6 +26,8 @@ from httpcore import (
     ReadTimeout,
     WriteTimeout,
 )
+
+from safeklaviyo._interruption import let_through
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,6 +98,7 @@ class Wire(NetworkBackend):
             self._socket.close()
 
     def _connected(self, addresses: list[tuple[Any, ...]], timeout: float | None) -> socket.socket:
+        outer = sys.exception()
         for number, (family, kind, protocol, _, address) in enumerate(addresses, 1):
             # An address that does not answer must leave time for those after it.
             share = self.left(timeout) / (len(addresses) - number + 1)
@@ -102,8 +106,9 @@ class Wire(NetworkBackend):
             try:
                 connection.settimeout(share)
                 connection.connect(address)
-            except OSError:
+            except OSError as exc:
                 connection.close()
+                let_through(exc, outer)
                 if number == len(addresses):
                     raise
             except BaseException:
@@ -174,16 +179,16 @@ class Stream(NetworkStream):
         self._unsent += buffer
 
     def _flush(self, timeout: float | None) -> None:
-        rest, self._unsent = memoryview(self._unsent), b""
+        outer, rest, self._unsent = sys.exception(), memoryview(self._unsent), b""
         try:
             while rest:
                 self._socket.settimeout(self._wire.left(timeout))
                 rest = rest[self._socket.send(rest) :]
         except TimeoutError as exc:
             raise WriteTimeout(type(exc).__name__) from exc
-        except OSError:
+        except OSError as exc:
+            let_through(exc, outer)
             # A server may answer before it has read all, and close: its answer can be read.
-            return
 
     def close(self) -> None:
         """Close the socket."""

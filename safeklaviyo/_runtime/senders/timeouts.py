@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import httpx
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Timeout: TypeAlias = httpx.Timeout | float
+
+LONGEST: Final = 1e9
+"""The most seconds that any clock here waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Timeouts:
     @property
     def longest(self) -> float:
         """How long one attempt takes at the very most: a caller's own client is cut off a little later."""
-        return 1.05 * self.limit + 0.25
+        return 1.05 * self.limit + 0.2
 
     def within(self, seconds: float | None) -> Timeouts:
         """Return the same, but at most so many seconds."""
@@ -50,6 +53,6 @@ def timeouts(timeout: object) -> Timeouts:
         if min(phases.values()) <= 0:
             raise ConfigurationError("each part of timeout has to be positive")
         return Timeouts(phases, phases["connect"] + phases["read"])
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST:
         raise ConfigurationError("timeout has to be a positive number of seconds, or an httpx.Timeout")
     return Timeouts(dict.fromkeys(("connect", "read", "write", "pool"), float(timeout)), float(timeout))
