@@ -38,7 +38,6 @@ _late: ContextVar[Callable[[], object] | None] = ContextVar("safeklaviyo_late", 
 def begin(deadline: float | None) -> None:
     """Say that the work which begins now may take so many seconds; None: no limit."""
     now = time.monotonic()
-    _late.set(None)
     _ends.set(None if deadline is None else (now + deadline, now + (1 + LAST) * deadline))
 
 
@@ -50,6 +49,7 @@ def current() -> Ends:
 def restore(ends: Ends) -> None:
     """Say that a call is over: what held before it holds again."""
     _ends.set(ends)
+    _late.set(None)
 
 
 def late_work() -> Callable[[], object] | None:

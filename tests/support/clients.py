@@ -120,9 +120,9 @@ class QuickShell(Shell):
             return _pass_time(self._simulator, effect)
         return super()._perform(sender, effect)
 
-    def _let_go(self, sender: Any, held: Any) -> None:
+    def _let_go(self, sender: Any, held: Any, error: BaseException) -> None:
         if not _is_dead():
-            super()._let_go(sender, held)
+            super()._let_go(sender, held, error)
 
 
 class QuickAsyncShell(AsyncShell):
