@@ -51,8 +51,7 @@ class _Masked:
             # Most fields are empty most of the time; leaving them out keeps a line short enough to read.
             if not each.repr or value is None or value == ():
                 continue
-            shown = mask(value) if each.name in _PERSONAL else repr(value)
-            parts.append(f"{each.name}={shown}")
+            parts.append(f"{each.name}={mask(value) if each.name in _PERSONAL else repr(value)}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
@@ -101,8 +100,7 @@ class Decision:
         reason: One sentence, without personal data.
         rewritten: The pair differs from what was asked, because an identifier given was a former one.
         binding: The binding that decided, where there is one.
-        orphan_profile_id: A profile in Klaviyo with the email that was asked for and without an external id, where the
-            external id belongs to a profile with another email (R6).
+        orphan_profile_id: A profile in Klaviyo with the email alone, where the id is another profile's (R6).
     """
 
     action: Literal["send", "contact", "change", "lookup", "wait", "refuse"]
@@ -269,10 +267,8 @@ class Erasure:
     Attributes:
         profile_id: The profile that Klaviyo was asked to delete; None if Klaviyo knows none.
         was_known: The identity map knew the customer.
-        ghost_profile_ids: Profiles on former identifiers of the customer, which no other customer has. Klaviyo was
-            asked to delete them too.
-        left_profile_ids: Other profiles that Klaviyo's search shows for an identifier that is or was the customer's.
-            They may be another person's, so they were left: look at them, and erase each by its `profile_id`.
+        ghost_profile_ids: Profiles on former identifiers of the customer, which Klaviyo was asked to delete too.
+        left_profile_ids: Other profiles with an identifier that is or was the customer's. They may be another person's.
     """
 
     profile_id: str | None
@@ -287,8 +283,7 @@ class Recovery(_Masked):
 
     Attributes:
         verb: What was interrupted: ``"contact"``, ``"change"``, ``"merge"``, ``"erase"`` or ``"restore"``.
-        status: ``"completed"``: the write is done; ``"failed"``: it cannot be done, and its intent was removed;
-            ``"postponed"``: it could not be done now, and its intent stays.
+        status: ``"completed"``; ``"failed"``: it cannot be done, and its intent is gone; ``"postponed"``: it stays.
         error: Why it failed or was postponed.
     """
 
@@ -304,9 +299,8 @@ class ChangeReview(_Masked):
     """What `recheck_changes` found about one customer.
 
     Attributes:
-        finding: ``"put_back"``: the profile shows a former email; ``"ghost"``: a former email is on a profile of its
-            own; ``"drift"``: the profile shows an identifier that the map does not know for this customer;
-            ``"missing"``: the profile is gone.
+        finding: ``"put_back"``: the profile shows a former email; ``"ghost"``: another profile shows one;
+            ``"drift"``: the profile shows an identifier unknown to the map; ``"missing"``: the profile is gone.
         email: The customer's email in the map.
         old_email: The former email concerned, or the one shown.
         ghost_profile_id: The other profile: on a former email, or on the current one so that a repair is not possible.

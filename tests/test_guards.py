@@ -369,7 +369,7 @@ GUARDS = [
     _guard(
         "R17", source.UNEXPLAINED,
         "call.policy.lag - age if age < call.policy.lag else None", "call.policy.lag",
-        "operations/test_conflicts.py::test_r17_a_conflict_is_retried_as_long_as_lag_can_explain_it",
+        "operations/test_conflicts.py::test_r17_f41_a_conflict_is_retried_as_long_as_lag_can_explain_it",
     ),
     _guard(
         "P6", source.READING,

@@ -137,6 +137,9 @@ class IdentityVerbs:
         A tombstone stays: a keyed hash of the identifiers, by which a late call is refused instead of creating the
         profile again. `bindings.release_email` lets a customer come back. Klaviyo deletes some time later.
 
+        Profiles on former identifiers that still resolve to the customer are deleted too (R8, R11). Any other profile
+        that shows an identifier of the customer is left and named in the result: it may be another person's.
+
         Raises:
             AmbiguousIdentityError: The identifiers are different customers', or several profiles answer.
             LeaseHeldError: Another call is writing about this customer.

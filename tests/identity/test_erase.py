@@ -236,8 +236,8 @@ def test_an_absorbed_guest_is_forgotten_as_well(client, simulator, store):
     assert isinstance(rejected(k.identify, email="first@shop.test"), ErasedError)
 
 
-def test_r11_a_ghost_on_a_former_address_is_erased_too(known, simulator, store):
-    """R11: a profile that a browser has made of an address which the customer has left is deleted, and named."""
+def test_r11_f43_a_ghost_on_a_former_address_is_erased_too(known, simulator, store):
+    """R11, F-43: a profile that a browser has made of an address which the customer has left is deleted, and named."""
     ann = simulator.find(external_id="ann-9").id
     browse(simulator, email=OLD)
     simulator.drain()

@@ -104,8 +104,8 @@ def test_r17_f12_a_conflict_without_an_owner_ends(client, simulator, store, meta
     assert 2 == len(writes(simulator))
 
 
-def test_r17_a_conflict_is_retried_as_long_as_lag_can_explain_it(client, simulator):
-    """R17: until `Policy.lag` has passed since the first such refusal; a day later the doubt is a new one."""
+def test_r17_f41_a_conflict_is_retried_as_long_as_lag_can_explain_it(client, simulator):
+    """R17, F-41: until `Policy.lag` has passed since the first such refusal; a day later the doubt is a new one."""
     k = client(policy=Policy(lag=60.0))
     simulator.fail_next("create_profile", status=409, times=99)
     seen = []
