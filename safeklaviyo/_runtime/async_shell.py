@@ -91,7 +91,7 @@ class AsyncShell:
         self._client = client
         self._home: _Home | None = None
         self._leaving: set[asyncio.Task[None]] = set()
-        self.is_closed = False
+        self.is_closed: bool = False
         self._root = root or self
         self.store = store
 

@@ -58,7 +58,7 @@ class Shell:
         self._client = client
         self._process: _Process | None = None
         self._locks: dict[int, Lock] = {}
-        self.is_closed = False
+        self.is_closed: bool = False
         self._root = root or self
         self.store = store
 
