@@ -12,14 +12,19 @@ from safeklaviyo.testing.contract import ManualClock
 pytest.register_assert_rewrite("old_maps")
 
 _IN_MEMORY = Path("/dev/shm")
-_SERVERS = {"postgres_servers", "redis_servers", "storms", "topologies"}
+_SERVERS = {f"support.{name}" for name in ("postgres_servers", "redis_servers", "storms", "topologies")}
 
 
 def pytest_collection_modifyitems(items):
     """Mark the tests of each module that uses a server, so that ``-m "not server"`` leaves them out."""
     for item in items:
-        if not _SERVERS.isdisjoint(getattr(each, "__module__", None) for each in vars(item.module).values()):
+        if _SERVERS & {name for each in vars(item.module).values() for name in _names_of(each)}:
             item.add_marker(pytest.mark.server)
+
+
+def _names_of(value):
+    """Return the name of a module, and the name of the module that something comes from."""
+    return {str(getattr(value, name, None)) for name in ("__module__", "__name__")}
 
 
 @pytest.fixture

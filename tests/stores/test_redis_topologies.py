@@ -457,3 +457,8 @@ class TestReplicas:
                     store.acquire(account, frozenset({BEN}), intent="x", ttl=9.0)
                 assert "replicas" in str(caught.value)
                 assert store.find(account, (ANN,)).lease is None
+
+
+def test_this_module_is_marked(request):
+    """What needs a server is left out by ``-m "not server"``."""
+    assert request.node.get_closest_marker("server") is not None

@@ -776,3 +776,8 @@ def test_rows_of_a_dump_keep_their_numbers(store, admin):
     admin.execute("DROP TABLE dumped")
     assert before == store.find("shop", (ann,)).matches[0].binding
     assert int(before.key) < int(store.bind("shop", Change(Binding("ben", "ben@shop.org"))).binding.key)
+
+
+def test_this_module_is_marked(request):
+    """What needs a server is left out by ``-m "not server"``."""
+    assert request.node.get_closest_marker("server") is not None
