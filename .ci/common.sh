@@ -30,6 +30,7 @@ step() {
 conclude() {
     printf '\n--- summary\n'
     printf '%s\n' "${summary[@]}"
+    if [[ -s $work/unsteady ]]; then sed 's/^/UNSTEADY (failed, then passed alone): /' "$work/unsteady"; fi
     if [[ ${#not_run[@]} -gt 0 ]]; then printf 'NOT RUN: %s\n' "${not_run[@]}"; fi
     exit "$failed"
 }

@@ -29,7 +29,7 @@ from safeklaviyo import (
 )
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.memory import MemoryStore
-from safeklaviyo.stores.sqlite import AsyncSqliteStore, SqliteStore
+from safeklaviyo.stores.sqlite import SqliteStore
 from safeklaviyo.testing import KlaviyoSimulator
 from support.clients import opened
 from support.peers import DRIPS, answer, garble, listening, next_request, reset, silent
@@ -190,7 +190,7 @@ class TestInRealTime:
         path = tmp_path / "map.db"
         with SqliteStore(path) as made:
             made.count("SiMuLa")
-        store = SqliteStore(path) if kind is Klaviyo else AsyncSqliteStore(path)
+        store = f"sqlite:///{path}"
         with listening(silent) as base, opened(kind, store=store, base_url=base, deadline=0.5) as k:
             blocker = sqlite3.connect(path, isolation_level=None)
             blocker.execute("BEGIN EXCLUSIVE")
