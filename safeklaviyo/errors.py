@@ -12,6 +12,7 @@
         ErasedError
         IdentityDriftError
         ProfileConflictError        (also APIStatusError)
+      ConsentWithdrawnError
       InvalidPropertyError          (also ValueError)
       RetryableError                a mixin: trying the same call again later is safe
       LeaseHeldError                (Retryable)
@@ -217,6 +218,33 @@ class IdentityDriftError(IdentityError):
         self.profile_id = profile_id
         self.found_external_id = found_external_id
         self.found_email = found_email
+
+
+class ConsentWithdrawnError(SafeKlaviyoError):
+    """The customer has withdrawn this consent, and it is not given back unasked (R18); nothing was sent.
+
+    Ask the customer again. ``consented_at`` with the time of their new consent lifts an older withdrawal, but for a
+    spam report, a STOP by text message and a suppression by hand; ``resubscribe=True`` lifts any.
+
+    Attributes:
+        channel: The channel, such as ``"email"``.
+        withdrawn_at: When it was withdrawn, in UTC; None where Klaviyo does not say.
+        reason: How, in Klaviyo's words, such as ``"UNSUBSCRIBE"``; None where it does not say.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        channel: str | None = None,
+        withdrawn_at: datetime | None = None,
+        reason: str | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(message, **common)
+        self.channel = channel
+        self.withdrawn_at = withdrawn_at
+        self.reason = reason
 
 
 class Problem(NamedTuple):
