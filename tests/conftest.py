@@ -19,6 +19,7 @@ from support.stores import AsyncAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -75,6 +76,17 @@ def client(request: pytest.FixtureRequest, simulator: KlaviyoSimulator, store: M
             return cast("Klaviyo", Awaited(made, runner))
 
         yield blocking if request.param is Klaviyo else awaited
+
+
+@pytest.fixture
+def klaviyos_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KlaviyoSimulator]:
+    """A reader's environment, with a pretend Klaviyo in place of Klaviyo's host."""
+    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_readme")
+    monkeypatch.setenv("SAFEKLAVIYO_STORE", f"sqlite:///{tmp_path}/identity.db")
+    simulator = KlaviyoSimulator()
+    with simulator.mock() as router:
+        router.route(host="127.0.0.1").pass_through()  # where a block serves a simulator of its own
+        yield simulator
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,16 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P8", source.SECRETS,
+        'return "Secret(…)"', "return self._text",
+        "test_secrets.py::TestSecret::test_it_is_revealed_on_request_alone",
+    ),
+    _guard(
+        "P8", source.CONFIG,
+        'sent = None if dialect == "legacy" else key', "sent = key",
+        "test_secrets.py::TestLegacy::test_the_private_key_goes_only_where_it_is_needed",
+    ),
+    _guard(
         "F-45", source.SOCKETS,
         "            let_through(exc, outer)\n            # A server", "            pass\n            # A server",
         "senders/test_sender_interruptions.py::TestHandlersOwnErrors::test_while_the_host_does_not_read",

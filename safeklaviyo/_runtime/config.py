@@ -16,6 +16,7 @@ from safeklaviyo._api.dialects import CurrentDialect, LegacyDialect
 from safeklaviyo._flows.call import Setup, Shared
 from safeklaviyo._runtime import server as _target
 from safeklaviyo._runtime.senders.timeouts import LONGEST, timeouts
+from safeklaviyo._secrets import Secret
 from safeklaviyo._sending.retry import Line
 from safeklaviyo._version import VERSION
 from safeklaviyo.errors import ConfigurationError
@@ -144,11 +145,13 @@ def wiring(
     # The key first: the headers hold it, and the map's account is remembered under its digest.
     key = _key(api_key)
     asked = _revision(revision)
-    target, limits = _target.target(base_url, _headers(key, asked)), timeouts(timeout)
+    # The legacy endpoints take the public token, or the key as a parameter: the header would carry the key for nothing.
+    sent = None if dialect == "legacy" else key
+    target, limits = _target.target(base_url, _headers(sent, asked)), timeouts(timeout)
     namespace, token = _name("account", account), _name("public_key", public_key)
     decided, tried = _checked(policy, Policy), _checked(retry, RetryPolicy)
     spoken = _dialect(dialect, token, key, asked, is_klaviyo=target.is_klaviyo)
-    digest = sha256(key.encode()).hexdigest()[:16]
+    digest = sha256(key.reveal().encode()).hexdigest()[:16]
     return Wiring(target, limits, spoken, decided, tried, _deadline(deadline), namespace or token, digest)
 
 
@@ -174,7 +177,7 @@ def _name(argument: str, value: object) -> str | None:
     raise ConfigurationError(f"{argument} has to be made of 1 to 64 letters, digits, - and _")
 
 
-def _key(api_key: object) -> str:
+def _key(api_key: object) -> Secret:
     key = os.environ.get("KLAVIYO_API_KEY") if api_key is None else api_key
     if not isinstance(key, str) or not key.strip():
         raise ConfigurationError("there is no API key: pass api_key, or set KLAVIYO_API_KEY")
@@ -182,7 +185,7 @@ def _key(api_key: object) -> str:
     # A line break in a header would end it and begin another one. The message must not quote the key (P8).
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError("the API key has characters that no key has")
-    return key
+    return Secret(key)
 
 
 def _revision(revision: object) -> str:
@@ -191,9 +194,10 @@ def _revision(revision: object) -> str:
     return revision
 
 
-def _headers(key: str, revision: str) -> dict[str, str]:
+def _headers(key: Secret | None, revision: str) -> dict[str, str]:
+    authorization = {} if key is None else {"Authorization": f"Klaviyo-API-Key {key.reveal()}"}
     return {
-        "Authorization": f"Klaviyo-API-Key {key}",
+        **authorization,
         "revision": revision,
         "Accept": "application/vnd.api+json",
         "Accept-Encoding": "gzip",
@@ -202,7 +206,7 @@ def _headers(key: str, revision: str) -> dict[str, str]:
 
 
 def _dialect(
-    dialect: object, public_key: str | None, key: str, revision: str, *, is_klaviyo: bool
+    dialect: object, public_key: str | None, key: Secret, revision: str, *, is_klaviyo: bool
 ) -> CurrentDialect | LegacyDialect:
     if dialect == "current":
         return CurrentDialect(revision)

@@ -29,6 +29,7 @@ __all__ = [
     "BASE_URL",
     "BLOCKING",
     "BOTH",
+    "KEY",
     "REVISION",
     "VERSION",
     "AsyncBindings",

@@ -11,6 +11,7 @@ from safeklaviyo._runtime import server as targets
 from safeklaviyo._runtime.senders import awaited, client, failures, own, proxies, sockets, timeouts
 from safeklaviyo._runtime.senders import bodies as answer_bodies
 from safeklaviyo._runtime.server import Target
+from safeklaviyo._secrets import Secret
 
 current = SimpleNamespace(
     **{
@@ -53,6 +54,7 @@ __all__ = [
     "Repeat",
     "Request",
     "Response",
+    "Secret",
     "Target",
     "UnreadableAnswer",
     "answers",
