@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from safeklaviyo.notices import Notice
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+    from safeklaviyo.notices import Notice
 
 Channel: TypeAlias = Literal["email", "sms", "sms_transactional", "whatsapp", "whatsapp_transactional"]
 """What a customer can allow: marketing by email, SMS or WhatsApp, and messages about an order by SMS or WhatsApp.

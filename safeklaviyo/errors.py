@@ -223,11 +223,9 @@ class IdentityDriftError(IdentityError):
 class ConsentWithdrawnError(SafeKlaviyoError):
     """The customer has withdrawn this consent, and it is not given back unasked (R18); nothing was sent.
 
-    Ask the customer again. ``consented_at`` with the time of their new consent lifts an older withdrawal, but for a
-    spam report, a STOP by text message and a suppression by hand; ``resubscribe=True`` lifts any.
+    Ask the customer again, and then give `consented_at` or ``resubscribe=True``: see `Klaviyo.subscribe`.
 
     Attributes:
-        channel: The channel, such as ``"email"``.
         withdrawn_at: When it was withdrawn, in UTC; None where Klaviyo does not say.
         reason: How, in Klaviyo's words, such as ``"UNSUBSCRIBE"``; None where it does not say.
     """
@@ -359,7 +357,7 @@ class PermissionDeniedError(APIStatusError):
 
 
 class NotFoundError(APIStatusError):
-    """404: there is no such profile."""
+    """404: there is no such profile, or list."""
 
 
 class ProfileNotVisibleError(RetryableError, NotFoundError):

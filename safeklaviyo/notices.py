@@ -7,9 +7,9 @@ from typing import Literal, TypeAlias
 
 NoticeCode: TypeAlias = Literal[
     "answer_unreadable", "consent_carried", "drift_adopted", "email_kept", "hard_bounced", "identifiers_differ",
-    "key_unknown", "name_trimmed", "not_visible_yet", "orphan_left", "phone_differs", "phone_invalid", "phone_not_attached", "phone_taken", "profiles_left",
-    "property_dropped",
-    "put_back_repaired", "sms_consent", "superseded", "unique_id_of_customer", "value_taken",
+    "key_unknown", "name_trimmed", "not_visible_yet", "orphan_left", "phone_differs", "phone_invalid",
+    "phone_not_attached", "phone_taken", "profiles_left", "property_dropped", "put_back_repaired",
+    "sms_consent", "superseded", "unique_id_of_customer", "value_taken",
 ]  # fmt: skip
 """The words by which programs tell notices apart.
 

@@ -13,11 +13,11 @@ from safeklaviyo._input.findings import refused
 from safeklaviyo.consent import Channel
 
 CHANNELS: Final[tuple[Channel, ...]] = get_args(Channel)
-BY_PHONE: Final = frozenset(CHANNELS) - {"email"}
+BY_PHONE: Final[frozenset[Channel]] = frozenset(CHANNELS) - {"email"}
 """The channels that reach a phone number."""
 
 HISTORY: Final = 60.0
-"""Seconds by which the consent of an import has to be past: Klaviyo refuses one that is not in the past by its clock."""
+"""Seconds by which the consent of an import has to be past: Klaviyo refuses one that is not past by its own clock."""
 _AHEAD: Final = 60.0
 """Seconds by which the caller's clock may be ahead of this one."""
 _LIST_ID: Final = re.compile(r"[A-Za-z0-9]{1,64}")
@@ -68,8 +68,10 @@ def list_id_from(value: object) -> str | None:
         InvalidPropertyError: It cannot be one.
     """
     if value is not None and not (isinstance(value, str) and _LIST_ID.fullmatch(value)):
-        raise refused("list_id", "is not made of letters and digits; it stands in the address of the list's page in Klaviyo")
-    return cast("str | None", value)
+        raise refused(
+            "list_id", "is not made of letters and digits; it stands in the address of the list's page in Klaviyo"
+        )
+    return value
 
 
 def agreement_from(
@@ -111,4 +113,3 @@ def _birth_from(value: object) -> str | None:
     if isinstance(value, datetime) or not isinstance(value, date):
         raise refused("date_of_birth", "has to be a date, such as 1990-12-31")
     return value.isoformat()
-

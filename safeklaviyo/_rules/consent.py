@@ -3,8 +3,8 @@
     R18  Giving fails closed. The request names the profile by its id. What a customer has withdrawn is not given back
          unasked: `ConsentWithdrawnError`, unless the customer agreed after that (`consented_at`), or the caller says
          ``resubscribe=True``, which lifts only what was withdrawn before the call. A spam report, a STOP by text
-         message, a suppression by hand, and every import (``historical``) give way to ``resubscribe=True`` alone. What a
-         profile on a former address has withdrawn, its customer has withdrawn.
+         message, a suppression by hand, and every import (``historical``) give way to ``resubscribe=True`` alone. What
+         a profile on a former address has withdrawn, its customer has withdrawn.
     R19  Withdrawing reaches every living profile of the customer: the address that the customer's profile shows, every
          former address, and the identifier given, where a living profile has it. Never an address that nobody has,
          because Klaviyo would create a profile for it. It is not refused for who somebody is.
@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from safeklaviyo._api.consent import said_of
-from safeklaviyo._input.consents import CHANNELS
+from safeklaviyo._input.consents import BY_PHONE, CHANNELS
 from safeklaviyo.consent import Channel, ChannelConsent, ConsentStatus
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ _CAN_RECEIVE: Final = (
 )  # fmt: skip
 # The request's description says SPAM_REPORT where a profile shows SPAM_COMPLAINT.
 _WITHDRAWING: Final = frozenset({"UNSUBSCRIBE", "SPAM_REPORT", "SPAM_COMPLAINT", USER_SUPPRESSED})
-_FOR_GOOD: Final = frozenset({"SPAM_REPORT", "SPAM_COMPLAINT", USER_SUPPRESSED, "INBOUND_MESSAGE"})
-"""Ways of withdrawing that no date of a consent outweighs; ``INBOUND_MESSAGE`` is a STOP by text message."""
+_FOR_GOOD: Final = frozenset({"SPAM_REPORT", "SPAM_COMPLAINT", USER_SUPPRESSED})
+"""Ways of withdrawing that no date of a consent outweighs."""
+_BY_API: Final = "API"
 _SPAM: Final = "marked email as spam"
 _UNSUBSCRIBED: Final = "unsubscribed"
 
@@ -103,12 +104,17 @@ def all_channels(profile: Profile) -> dict[Channel, ChannelConsent]:
     return {channel: channel_consent(profile, channel) for channel in CHANNELS}
 
 
-def withdrawals(profile: Profile, channels: Iterable[Channel]) -> tuple[Withdrawal, ...]:
-    """Return what the customer has withdrawn of these channels, as one profile shows it."""
+def withdrawals(profile: Profile, channels: Iterable[Channel], list_id: str | None = None) -> tuple[Withdrawal, ...]:
+    """Return what the customer has withdrawn of these channels, as one profile shows it.
+
+    Args:
+        list_id: The list that is to be joined, which the customer may have left.
+    """
     found: list[Withdrawal] = []
     for channel in channels:
         said = said_of(profile.subscriptions, channel) or {}
         reasons = [(reason, at) for reason, at in _suppressions(said) if reason in _WITHDRAWING]
+        reasons += _suppressions(said, list_id) if list_id is not None else []
         if reasons:
             # The gravest, because that one decides.
             reason, at = max(reasons, key=lambda each: (each[0] in _FOR_GOOD, _stamp(each[1]) or 0.0))
@@ -120,7 +126,9 @@ def withdrawals(profile: Profile, channels: Iterable[Channel]) -> tuple[Withdraw
     return tuple(found)
 
 
-def in_the_way(found: Iterable[Withdrawal], agreement: Agreement, *, asked_at: float, is_first: bool) -> Withdrawal | None:
+def in_the_way(
+    found: Iterable[Withdrawal], agreement: Agreement, *, asked_at: float, is_first: bool
+) -> Withdrawal | None:
     """Return a withdrawal that this consent does not lift (R18); None if it may be given.
 
     Args:
@@ -134,7 +142,9 @@ def in_the_way(found: Iterable[Withdrawal], agreement: Agreement, *, asked_at: f
 def _is_lifted(withdrawn: Withdrawal, agreement: Agreement, asked_at: float, *, is_first: bool) -> bool:
     if agreement.resubscribe:
         return is_first if withdrawn.at is None else withdrawn.at < asked_at
-    if agreement.historical or withdrawn.reason in _FOR_GOOD or withdrawn.at is None:
+    # How Klaviyo names a STOP by text message is not confirmed: whatever no program has withdrawn counts as one.
+    is_stop = withdrawn.channel in BY_PHONE and withdrawn.reason != _BY_API
+    if agreement.historical or is_stop or withdrawn.reason in _FOR_GOOD or withdrawn.at is None:
         return False
     return agreement.consented_at is not None and agreement.consented_at > withdrawn.at
 
@@ -170,14 +180,15 @@ def withdrawn_in(names: Iterable[str], channels: Collection[Channel]) -> tuple[C
     return tuple(channel for channel in channels if channel in said)
 
 
-def _suppressions(said: dict[str, Any]) -> list[tuple[str, datetime | None]]:
-    listed = said.get("suppression")
+def _suppressions(said: dict[str, Any], list_id: str | None = None) -> list[tuple[str, datetime | None]]:
+    """Return the reasons for which email is suppressed, and since when: all of it, or that of one list."""
+    listed = said.get("suppression" if list_id is None else "list_suppressions")
     rows = cast("list[object]", listed) if isinstance(listed, list) else []
     found: list[tuple[str, datetime | None]] = []
     for row in rows:
         fields = cast("dict[str, Any]", row) if isinstance(row, dict) else {}
         reason = fields.get("reason")
-        if isinstance(reason, str):
+        if isinstance(reason, str) and list_id in {None, fields.get("list_id")}:
             found.append((reason, _moment(fields.get("timestamp"))))
     return found
 

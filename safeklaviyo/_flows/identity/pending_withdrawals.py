@@ -1,8 +1,8 @@
 """Withdrawals by people whom neither the map nor Klaviyo's search knew: kept by their identifiers, and compared later.
 
-A search lags behind, so that a profile which was not found may have been there (H28). Such a withdrawal is a note in the
-map, one for each identifier. `recheck_changes` compares it with whoever has the identifier by then, and forgets it in
-the end.
+A search lags behind, so that a profile which was not found may have been there (H28). Such a withdrawal is a note in
+the map, one for each identifier. `recheck_changes` compares it with whoever has the identifier by then, and forgets it
+in the end.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo._api.responses import is_success
+from safeklaviyo._flows.binding import note_quietly
 from safeklaviyo._flows.call import MISSING, TAKEN_OR_MISSING, Call, send
-from safeklaviyo._flows.identity.drift import note_quietly
 from safeklaviyo._flows.identity.reads import not_visible, read_profile, search
 from safeklaviyo._rules.shown import phone_of
 from safeklaviyo.errors import BadRequestError, InvalidIdentifierError, SafeKlaviyoError

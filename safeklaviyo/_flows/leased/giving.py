@@ -1,8 +1,8 @@
 """Giving consent under a lease (R18): for the profile by its id, and never over a withdrawal that was not lifted.
 
-Klaviyo accepts the request, and carries it out minutes later. A customer who withdraws in between by the link of a mail
-would be subscribed again (H30). So the lease stays, and its intent with it, until the effect shows; then the withdrawals
-since the call are looked for, and carried out again.
+Klaviyo accepts the request, and carries it out minutes later. A customer who withdraws in between by the link of a
+mail would be subscribed again (H30). So the lease stays, and its intent with it, until the effect shows; then the
+withdrawals since the call are looked for, and carried out again.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _readable(call: Call, intent: GiveIntent, *, is_first: bool) -> Flow[Profile
         yield from confirm_gone(call, intent.profile_id, external_id=intent.external_id, email=intent.email)
         raise not_visible()
     for profile in living.values():
-        # What a ghost on a former address withdrew, the person withdrew. What another customer did there does not count.
+        # What a ghost on a former address withdrew, the person withdrew. What another customer did does not count.
         is_ghost = profile.external_id in {None, intent.external_id}
         if profile is own or (is_ghost and not (yield from others_own(call, profile, intent.keys))):
             _refuse_withdrawn(intent, profile, is_first=is_first)
@@ -142,7 +142,7 @@ def _readable(call: Call, intent: GiveIntent, *, is_first: bool) -> Flow[Profile
 
 
 def _refuse_withdrawn(intent: GiveIntent, profile: Profile, *, is_first: bool) -> None:
-    found = withdrawals(profile, intent.channels)
+    found = withdrawals(profile, intent.channels, intent.list_id)
     withdrawn = in_the_way(found, intent.agreement, asked_at=intent.asked_at, is_first=is_first)
     if withdrawn is None:
         return

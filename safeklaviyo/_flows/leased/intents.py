@@ -39,8 +39,8 @@ _KINDS: Final = {
     "profile_ids": Kind.PROFILE_ID,
 }
 _LISTED: Final = frozenset({
-    "clears", "ghost_ids", "ghost_external_ids", "ghost_emails", "external_ids", "emails", "profile_ids", "keys", "channels",
-    "awaited",
+    "clears", "ghost_ids", "ghost_external_ids", "ghost_emails", "external_ids", "emails", "profile_ids", "keys",
+    "channels", "awaited",
 })  # fmt: skip
 _NAMING: Final = frozenset({"external_id", "email", "profile_id", "emails", "profile_ids"})
 _TRUE: Final = frozenset({"merges", "may_suppress", "historical", "resubscribe", "forced"})
@@ -306,9 +306,9 @@ def _joined(these: tuple[str, ...], those: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*these, *those)))
 
 
-Intent: TypeAlias = (
-    ContactIntent | ChangeIntent | MergeIntent | EraseIntent | RepairIntent | GiveIntent | WithdrawIntent
-)
+Changing: TypeAlias = ContactIntent | ChangeIntent | MergeIntent | EraseIntent | RepairIntent
+"""What is about to be written about who somebody is."""
+Intent: TypeAlias = Changing | GiveIntent | WithdrawIntent
 """What is about to be written under a lease."""
 
 _BY_VERB: Final[dict[str, type[Intent]]] = {

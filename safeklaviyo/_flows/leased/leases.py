@@ -8,7 +8,7 @@ it goes on (H8).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import Call, LeaseLostError, give_up, is_lost, logger, release
@@ -47,13 +47,16 @@ from safeklaviyo.stores.calls import Acquire, Find
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
-    from safeklaviyo._flows.leased.intents import Intent
+    from safeklaviyo._flows.leased.intents import Changing, Intent
     from safeklaviyo.models import Profile
     from safeklaviyo.stores.base import Lease
 
 T = TypeVar("T")
+Status: TypeAlias = Literal["completed", "failed", "postponed"]
 Consent = TypeVar("Consent", GiveIntent, WithdrawIntent)
 
+_OF_WHAT_WAS_READ = (IdentityError, ConsentWithdrawnError, NotFoundError)
+"""Refusals that rest on what was read, which is out of date for a holder that is fenced."""
 _CHANGING = frozenset({"change", "merge", "erase", "subscribe", "withdraw"})
 """The verbs that are the operation itself. First contact and repairs come before or beside it."""
 
@@ -145,7 +148,9 @@ def run_leased(call: Call, lease: Lease, body: Flow[T]) -> Flow[T | None]:
     except LeaseLostError:
         pass
     except SafeKlaviyoError as error:
-        is_fenced = isinstance(error, IdentityError | ConsentWithdrawnError | NotFoundError) and (yield from is_lost(call, lease))
+        is_fenced = isinstance(error, IdentityError | ConsentWithdrawnError | NotFoundError) and (
+            yield from is_lost(call, lease)
+        )
         if not is_fenced:
             yield from _end_failed(call, lease, error)
             raise
@@ -228,7 +233,7 @@ class Finished:
         error: Why it failed.
     """
 
-    status: Literal["completed", "failed", "postponed"]
+    status: Status
     error: SafeKlaviyoError | None = None
 
 
@@ -247,6 +252,10 @@ def finish_intent(call: Call, lease: Lease) -> Flow[Finished]:
     """
     intent = decode(lease.intent)
     try:
+        if isinstance(intent, GiveIntent):
+            return Finished((yield from finish_giving(call, lease, intent)))
+        if isinstance(intent, WithdrawIntent):
+            return Finished((yield from finish_withdrawal(call, lease, intent)))
         return (yield from _carry_out(call, lease, intent))
     except LeaseLostError:
         return Finished("completed")  # by the call that took this lease over in turn
@@ -256,7 +265,7 @@ def finish_intent(call: Call, lease: Lease) -> Flow[Finished]:
         return (yield from _fail(call, lease, intent, error))
 
 
-def _carry_out(call: Call, lease: Lease, intent: Intent) -> Flow[Finished]:
+def _carry_out(call: Call, lease: Lease, intent: Changing) -> Flow[Finished]:
     match intent:
         case ContactIntent():
             contact = yield from contact_under_lease(call, lease, intent)
@@ -278,14 +287,10 @@ def _carry_out(call: Call, lease: Lease, intent: Intent) -> Flow[Finished]:
             yield from erase_under_lease(call, lease, intent)
         case RepairIntent():
             yield from repair_under_lease(call, lease, intent)
-        case GiveIntent():
-            return Finished((yield from finish_giving(call, lease, intent)))
-        case WithdrawIntent():
-            return Finished((yield from finish_withdrawal(call, lease, intent)))
     return Finished("completed")
 
 
-def _after_repair(call: Call, intent: Intent, profile: Profile, taken: SafeKlaviyoError | None) -> Flow[Finished]:
+def _after_repair(call: Call, intent: Changing, profile: Profile, taken: SafeKlaviyoError | None) -> Flow[Finished]:
     """Repair the profile that shows a former identifier, and carry the intent out again.
 
     Args:

@@ -1,8 +1,8 @@
 """Withdrawing consent under a lease (R19): whom it reaches, the request, and whether Klaviyo has carried it out.
 
-Klaviyo accepts the request, and carries it out minutes later, by address. An address that changes hands in between would
-be unsubscribed for its next owner, or be created anew while the customer stays subscribed (H26). So the lease stays, and
-its intent with it, until a profile that is read by its id shows the effect.
+Klaviyo accepts the request, and carries it out minutes later, by address. An address that changes hands in between
+would be unsubscribed for its next owner, or be created anew while the customer stays subscribed (H26). So the lease
+stays, and its intent with it, until a profile that is read by its id shows the effect.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._api.messages import Request
     from safeklaviyo._flows.leased.intents import WithdrawIntent
+    from safeklaviyo.consent import Channel
     from safeklaviyo.models import Profile
     from safeklaviyo.stores.base import Lease
 
@@ -98,7 +99,9 @@ def withdraw_without_map(call: Call, intent: WithdrawIntent) -> Flow[None]:
         yield from send(call, _request(intent, left[first : first + MOST_WITHDRAWN]), main=True)
 
 
-def finish_withdrawal(call: Call, lease: Lease, intent: WithdrawIntent) -> Flow[Literal["completed", "postponed", "failed"]]:
+def finish_withdrawal(
+    call: Call, lease: Lease, intent: WithdrawIntent
+) -> Flow[Literal["completed", "postponed", "failed"]]:
     """Finish the withdrawal of a lease that was taken over."""
     if intent.accepted_at is not None and (yield from Now()) - intent.accepted_at >= call.policy.consent_wait:
         # Klaviyo has accepted it and does not show it. The journal keeps it for `recheck_changes` beyond these tries.
@@ -164,7 +167,7 @@ def _addressees(intent: WithdrawIntent, profile: Profile) -> Iterable[Addressee]
     due = tuple(channel for channel in intent.channels if is_due or not is_withdrawn(profile, channel))
     if "email" in due and profile.email is not None:
         yield Addressee(("email",), email=profile.email)
-    by_phone = tuple(channel for channel in due if channel in BY_PHONE)
+    by_phone: tuple[Channel, ...] = tuple(channel for channel in due if channel in BY_PHONE)
     if by_phone and profile.phone_number is not None:
         yield Addressee(by_phone, phone_number=profile.phone_number)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from safeklaviyo._effects import Flow, Now
@@ -28,7 +29,21 @@ from safeklaviyo.stores.calls import Former
 if TYPE_CHECKING:
     from safeklaviyo._input.consents import Agreement
     from safeklaviyo.consent import Channel
-    from safeklaviyo.models import Binding
+    from safeklaviyo.models import Binding, Profile
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to be given.
+
+    Attributes:
+        asked_at: When the call was made, in unix seconds.
+    """
+
+    channels: tuple[Channel, ...]
+    agreement: Agreement
+    list_id: str | None
+    asked_at: float
 
 
 def subscribe(
@@ -49,8 +64,6 @@ def subscribe(
 
     def body(call: Call) -> Flow[ConsentChange]:
         require_consent(call)
-        wanted = channels_from(channels)
-        to_list = list_id_from(list_id)
         now = yield from Now()
         agreement = agreement_from(
             consented_at=consented_at,
@@ -60,8 +73,9 @@ def subscribe(
             date_of_birth=date_of_birth,
             now=now,
         )
-        claim = yield from _claim(call, external_id, email, phone_number, wanted)
-        return (yield from _subscribe(call, claim, wanted, agreement, to_list, now))
+        wanted = _Wanted(channels_from(channels), agreement, list_id_from(list_id), now)
+        claim = yield from _claim(call, external_id, email, phone_number, wanted.channels)
+        return (yield from _subscribe(call, claim, wanted))
 
     return run(setup, "subscribe", body)
 
@@ -94,7 +108,7 @@ def _claim(
 
 
 def _owner_of_number(call: Call, number: str) -> Flow[Claim]:
-    profiles = []
+    profiles: list[Profile] = []
     for profile_id in (yield from search(call, Kind.PHONE_NUMBER, number)):
         profile = yield from read_profile(call, profile_id)
         if profile is not None and phone_of(profile) == number:
@@ -108,20 +122,18 @@ def _owner_of_number(call: Call, number: str) -> Flow[Claim]:
     return Claim(owner.external_id, email_of(owner), number)
 
 
-def _subscribe(
-    call: Call, claim: Claim, channels: tuple[Channel, ...], agreement: Agreement, list_id: str | None, asked_at: float
-) -> Flow[ConsentChange]:
+def _subscribe(call: Call, claim: Claim, wanted: _Wanted) -> Flow[ConsentChange]:
     # Step 1: a list that does not exist is found out before a profile is made.
     confirms = False
-    if list_id is not None:
-        confirms = (yield from check_list(call, list_id)) and not agreement.historical
+    if wanted.list_id is not None:
+        confirms = (yield from check_list(call, wanted.list_id)) and not wanted.agreement.historical
     # In a loop, because each lease that was waited for or lost means that the customer has to be found again.
     while True:
         # Step 2: find the customer, or make their profile. Another address than theirs is refused (R6), whatever the
         # policy: consent that was given for one address would be recorded for another.
         resolved = yield from customer_of(call, claim)
         binding = resolved.binding
-        intent = yield from _intent(call, claim, binding, channels, agreement, list_id, asked_at)
+        intent = yield from _intent(call, claim, binding, wanted)
         # Step 3: give the consent under a lease.
         taken = yield from acquire_for_consent(call, intent)
         if taken is None:
@@ -135,36 +147,29 @@ def _subscribe(
         if given.status == "drifted":
             yield from check_drift(call, binding, given.profile)
             continue
-        if BY_PHONE.isdisjoint(channels):
+        if BY_PHONE.isdisjoint(wanted.channels):
             yield from attach_phone(call, claim, binding, given.profile)
         status = "confirmation_expected" if confirms and given.status == "accepted" else given.status
-        return ConsentChange(status, channels, (intent.profile_id,), "R18", tuple(call.notices))
+        return ConsentChange(status, wanted.channels, (intent.profile_id,), "R18", tuple(call.notices))
 
 
-def _intent(
-    call: Call,
-    claim: Claim,
-    binding: Binding,
-    channels: tuple[Channel, ...],
-    agreement: Agreement,
-    list_id: str | None,
-    asked_at: float,
-) -> Flow[GiveIntent]:
+def _intent(call: Call, claim: Claim, binding: Binding, wanted: _Wanted) -> Flow[GiveIntent]:
     former = yield from Former(call.account, (binding,))
     emails = sorted({match.identifier.value for match in former if match.identifier.kind is Kind.EMAIL})
+    agreement = wanted.agreement
     return GiveIntent(
         keys=(binding.key,),
         external_id=binding.external_id,
         email=required(binding.email),
         profile_id=required(binding.profile_id),
         emails=tuple(emails),
-        phone_number=None if BY_PHONE.isdisjoint(channels) else claim.phone_number,
-        channels=channels,
-        list_id=list_id,
+        phone_number=None if BY_PHONE.isdisjoint(wanted.channels) else claim.phone_number,
+        channels=wanted.channels,
+        list_id=wanted.list_id,
         consented_at=agreement.consented_at,
         historical=agreement.historical,
         source=agreement.source,
         date_of_birth=agreement.date_of_birth,
         resubscribe=agreement.resubscribe,
-        asked_at=asked_at,
+        asked_at=wanted.asked_at,
     )

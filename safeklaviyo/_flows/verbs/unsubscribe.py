@@ -16,7 +16,7 @@ from safeklaviyo._flows.identity.resolve import resolve
 from safeklaviyo._flows.leased.intents import WithdrawIntent
 from safeklaviyo._flows.leased.leases import acquire_for_consent, run_leased
 from safeklaviyo._flows.leased.living import check_list, write_down
-from safeklaviyo._flows.leased.withdrawing import withdraw_without_map, withdraw_under_lease
+from safeklaviyo._flows.leased.withdrawing import withdraw_under_lease, withdraw_without_map
 from safeklaviyo._flows.required import required
 from safeklaviyo._flows.verbs.changing import customer_of
 from safeklaviyo._flows.verbs.subscribe import require_consent
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Job: TypeAlias = Literal["unsubscribe", "suppress", "unsuppress"]
 
 _MAP_SHARE = 0.5
-"""The part of a call's deadline after which a map that has not answered counts as away: a withdrawal goes on without."""
+"""The part of a call's deadline after which a map that has not answered counts as away. A withdrawal then goes on."""
 
 
 @dataclass(frozen=True, slots=True)
