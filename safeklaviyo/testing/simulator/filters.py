@@ -56,8 +56,7 @@ class Term:
 
     def meets(self, value: Any) -> bool:
         """Whether a field's value is described. Of several values one is enough."""
-        values = value if isinstance(value, tuple) else (value,)  # pyright: ignore[reportUnknownVariableType]
-        given: list[Any] = [each for each in values if each is not None]
+        given = [each for each in _several(value) if each is not None]
         if self.operator == "has":
             return bool(given)
         if self.operator in AMONG:
@@ -82,6 +81,10 @@ def parse(text: str, fields: Fields) -> list[Term]:
     if not reader.at_end():
         raise reader.refusal("something follows the filter")
     return terms
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)  # pyright: ignore[reportUnknownVariableType]
 
 
 class _Reader:
