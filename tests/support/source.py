@@ -114,6 +114,7 @@ def room(name: str) -> str:
 
 
 SIMULATOR = "safeklaviyo.testing.simulator"
+SIMULATOR_CLIENTS = "safeklaviyo.testing.clients"
 SIMULATOR_SERVER = "safeklaviyo.testing.server"
 IN_CONTRIBUTING = {"_rules.claims", "_flows.verbs", "stores.base"}
 """Some of the modules to which contributors are sent, as their page writes them."""
