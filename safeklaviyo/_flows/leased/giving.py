@@ -173,13 +173,14 @@ def _phone_for(call: Call, lease: Lease, intent: GiveIntent, own: Profile) -> Fl
         yield from give_phone(call, lease, intent.profile_id, given)
         return given
     if held is None:
-        raise _no_number("a channel needs a phone number, and the customer has none: give phone_number")
+        raise no_number("a channel needs a phone number, and the customer has none: give phone_number")
     if given not in {None, held}:
-        raise _no_number("the customer has another phone number; change_phone_number is the verb that changes it")
+        raise no_number("the customer has another phone number; change_phone_number is the verb that changes it")
     return held
 
 
-def _no_number(message: str) -> InvalidIdentifierError:
+def no_number(message: str) -> InvalidIdentifierError:
+    """Return the error for a channel that needs another phone number, or one at all."""
     return InvalidIdentifierError(message, identifier_kind=Kind.PHONE_NUMBER, rule="R18")
 
 

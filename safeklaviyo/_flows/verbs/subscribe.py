@@ -9,8 +9,8 @@ from safeklaviyo._effects import Flow, Now
 from safeklaviyo._flows.call import Call, Setup, run
 from safeklaviyo._flows.identity.drift import check_drift
 from safeklaviyo._flows.identity.phones import attach_phone
-from safeklaviyo._flows.identity.reads import read_profile, search
-from safeklaviyo._flows.leased.giving import give_under_lease
+from safeklaviyo._flows.identity.reads import gather, read_profile, search
+from safeklaviyo._flows.leased.giving import give_under_lease, no_number
 from safeklaviyo._flows.leased.intents import GiveIntent
 from safeklaviyo._flows.leased.leases import acquire_for_consent, run_leased
 from safeklaviyo._flows.leased.living import check_list
@@ -20,11 +20,11 @@ from safeklaviyo._input.consents import BY_PHONE, agreement_from, channels_from,
 from safeklaviyo._input.phones import phone_number_from
 from safeklaviyo._rules.claims import claim_from
 from safeklaviyo._rules.conflicts import ambiguity_error
-from safeklaviyo._rules.shown import email_of, phone_of
+from safeklaviyo._rules.shown import email_of, has_email, phone_of
 from safeklaviyo.consent import ConsentChange
 from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
 from safeklaviyo.identity import Claim, Kind
-from safeklaviyo.stores.calls import Former
+from safeklaviyo.stores.calls import Find, Former
 
 if TYPE_CHECKING:
     from safeklaviyo._input.consents import Agreement
@@ -108,11 +108,7 @@ def _claim(
 
 
 def _owner_of_number(call: Call, number: str) -> Flow[Claim]:
-    profiles: list[Profile] = []
-    for profile_id in (yield from search(call, Kind.PHONE_NUMBER, number)):
-        profile = yield from read_profile(call, profile_id)
-        if profile is not None and phone_of(profile) == number:
-            profiles.append(profile)
+    profiles = yield from _with_number(call, number)
     if len(profiles) > 1:
         raise ambiguity_error("several profiles have this phone number; name the customer", None, None, profiles)
     owner = profiles[0] if profiles else None
@@ -122,11 +118,42 @@ def _owner_of_number(call: Call, number: str) -> Flow[Claim]:
     return Claim(owner.external_id, email_of(owner), number)
 
 
+def _check_number(call: Call, claim: Claim) -> Flow[None]:
+    """Refuse a customer who is not in the map, and whose number cannot be subscribed, before they get a profile.
+
+    Raises:
+        InvalidIdentifierError: The number is another customer's; or none was given, and Klaviyo knows none.
+    """
+    found = yield from Find(call.account, claim.identifiers())
+    if found.matches:
+        return
+    if claim.phone_number is None:
+        profiles = (yield from gather(call, (claim.external_id,), (claim.email,))).values()
+        if all(phone_of(profile) is None for profile in profiles):
+            raise no_number("a channel needs a phone number, and the customer has none: give phone_number")
+        return
+    for profile in (yield from _with_number(call, claim.phone_number)):
+        if profile.external_id != (claim.external_id or "") and not has_email(profile, claim.email):
+            raise no_number("the phone number is another profile's")
+
+
+def _with_number(call: Call, number: str) -> Flow[list[Profile]]:
+    """Return the profiles that have a number, each read by its id."""
+    profiles: list[Profile] = []
+    for profile_id in (yield from search(call, Kind.PHONE_NUMBER, number)):
+        profile = yield from read_profile(call, profile_id)
+        if profile is not None and phone_of(profile) == number:
+            profiles.append(profile)
+    return profiles
+
+
 def _subscribe(call: Call, claim: Claim, wanted: _Wanted) -> Flow[ConsentChange]:
-    # Step 1: a list that does not exist is found out before a profile is made.
+    # Step 1: what cannot be, such as a list that does not exist, is found out before a profile is made.
     confirms = False
     if wanted.list_id is not None:
         confirms = (yield from check_list(call, wanted.list_id)) and not wanted.agreement.historical
+    if not BY_PHONE.isdisjoint(wanted.channels):
+        yield from _check_number(call, claim)
     # In a loop, because each lease that was waited for or lost means that the customer has to be found again.
     while True:
         # Step 2: find the customer, or make their profile. Another address than theirs is refused (R6), whatever the
