@@ -51,9 +51,9 @@ def channels_from(value: object) -> tuple[Channel, ...]:
     """
     listed = [value] if isinstance(value, str) else list(cast("Iterable[object]", value)) if _is_many(value) else None
     if not listed:
-        raise refused("channels", "has to be a channel or a collection of channels: " + ", ".join(CHANNELS))
+        raise refused("channels", "have to be a channel or a collection of channels: " + ", ".join(CHANNELS))
     if not all(isinstance(each, str) and each in CHANNELS for each in listed):
-        raise refused("channels", "names an unknown channel; there are " + ", ".join(CHANNELS))
+        raise refused("channels", "hold an unknown one; there are " + ", ".join(CHANNELS))
     return tuple(each for each in CHANNELS if each in listed)
 
 
