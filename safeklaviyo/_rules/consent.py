@@ -150,8 +150,10 @@ def _is_lifted(withdrawn: Withdrawal, agreement: Agreement, asked_at: float, *, 
 
 
 def is_given(profile: Profile, channels: Iterable[Channel]) -> bool:
-    """Tell whether a profile shows consent for all these channels."""
-    return all(channel_consent(profile, channel).status == "subscribed" for channel in channels)
+    """Tell whether a profile shows consent for all these channels, and nothing that withdraws it, as a spam report may."""
+    wanted = tuple(channels)
+    subscribed = all(channel_consent(profile, channel).status == "subscribed" for channel in wanted)
+    return subscribed and not withdrawals(profile, wanted)
 
 
 def is_withdrawn(profile: Profile, channel: Channel) -> bool:
