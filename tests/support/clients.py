@@ -140,9 +140,9 @@ class QuickAsyncShell(AsyncShell):
             return _pass_time(self._simulator, effect)
         return await super()._perform(sender, effect)
 
-    async def _let_go(self, sender: Any, held: Any) -> None:
+    async def _let_go(self, sender: Any, held: Any, error: BaseException) -> None:
         if not _is_dead():
-            await super()._let_go(sender, held)
+            await super()._let_go(sender, held, error)
 
 
 def _is_dead() -> bool:

@@ -68,7 +68,7 @@ class AsyncOwnSender:
         self._places = _Places()
         self._is_closed = False
 
-    async def send(self, request: Request, timeouts: Timeouts) -> Response:
+    async def send(self, request: Request, timeouts: Timeouts, authorization: str | None = None) -> Response:
         """Same as `OwnSender.send`."""
         outer, places = sys.exception(), self._places
         wire: Any = None
@@ -77,7 +77,8 @@ class AsyncOwnSender:
                 connection = places.take() or self._made()
                 wire = connection.wire
                 wire.begin(timeouts.limit)
-                response = await _exchange(connection.http, self._requests.outgoing(request, timeouts))
+                outgoing = self._requests.outgoing(request, timeouts, authorization)
+                response = await _exchange(connection.http, outgoing)
                 if self._is_closed or places is not self._places or not is_reusable(connection.http):
                     connection.wire.close()
                 else:

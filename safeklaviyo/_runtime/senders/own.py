@@ -49,12 +49,12 @@ class OwnSender:
         self._kept: list[Kept] = []
         self._is_closed = False
 
-    def send(self, request: Request, timeouts: Timeouts) -> Response:
+    def send(self, request: Request, timeouts: Timeouts, authorization: str | None = None) -> Response:
         """Same as `Sender.send`."""
         outer, connection = sys.exception(), self._connection()
         try:
             connection.wire.begin(timeouts.limit)
-            response = _exchange(connection.http, self._requests.outgoing(request, timeouts))
+            response = _exchange(connection.http, self._requests.outgoing(request, timeouts, authorization))
         except Exception as exc:  # noqa: BLE001 - `explain` raises again what no transport raised
             connection.wire.close()
             explain(exc, outer, may_have_left=not connection.wire.is_connecting)
