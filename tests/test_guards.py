@@ -49,6 +49,16 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P8", source.SECRETS,
+        'return "Secret(…)"', "return self._text",
+        "test_secrets.py::TestSecret::test_it_is_revealed_on_request_alone",
+    ),
+    _guard(
+        "P8", source.CONFIG,
+        'sent = None if dialect == "legacy" else key', "sent = key",
+        "test_secrets.py::TestLegacy::test_the_private_key_goes_only_where_it_is_needed",
+    ),
+    _guard(
         "F-45", source.SOCKETS,
         "            let_through(exc, outer)\n            # A server", "            pass\n            # A server",
         "senders/test_sender_interruptions.py::TestHandlersOwnErrors::test_while_the_host_does_not_read",
@@ -479,6 +489,35 @@ GUARDS = [
         "P7, deadline", source.CALL,
         "if call.setup.deadline is None or not isinstance(error, _HELPED_BY_TIME):", "if True:",
         "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
+    ),
+    _guard(
+        "401 of a page", source.TOKENS,
+        "return response.status == _REFUSED and is_from_klaviyo(request.endpoint, response)",
+        "return response.status == _REFUSED",
+        "operations/test_access_tokens.py::TestAsking::test_a_401_that_is_not_klaviyos",
+    ),
+    _guard(
+        "one answer for all", source.TOKENS,
+        "return since is not None and self.renewed > since", "return False",
+        "operations/test_access_tokens.py::TestAsking::test_all_that_held_the_refused_token_wait_for_one_answer",
+    ),
+    _guard(
+        "F-45", source.TOKENS,
+        "            finally:\n                self._release()\n        finally:\n            self._release()",
+        "            finally:\n                pass\n        finally:\n            pass",
+        "operations/test_access_tokens.py::TestFailing::test_a_signal_handler_raises_in_it",
+    ),
+    _guard(
+        "access tokens", source.HELD, "            self._under_way = self._leases\n", "",
+        "operations/test_access_tokens.py::TestFailing::test_what_it_raises_reaches_the_caller",
+    ),
+    _guard(
+        "wrong account", source.CALL, "        if setup.shared.answered_for is not None:", "        if False:",
+        "test_wiring.py::TestWrongAccount::test_is_noticed_at_the_first_answer",
+    ),
+    _guard(
+        "wrong account", source.CALL, "    _check_account(call, exchange.response)", "    pass",
+        "test_wiring.py::TestWrongAccount::test_says_what_was_written",
     ),
     _guard(
         "deadline", source.WAITING, "left = min(call.patience_ends, call.deadline.ends_at) - now",

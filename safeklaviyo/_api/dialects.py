@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._input.events import Event
     from safeklaviyo._input.properties import Person
+    from safeklaviyo._secrets import Secret
     from safeklaviyo.errors import BadRequestError
     from safeklaviyo.identity import Identity, Kind
     from safeklaviyo.models import Binding, Clear, Profile
@@ -206,7 +207,7 @@ class LegacyDialect:
     has_subscriptions = False
     empty_search_statuses = frozenset({404})
 
-    def __init__(self, public_key: str, api_key: str) -> None:
+    def __init__(self, public_key: str, api_key: Secret) -> None:
         self._public_key = public_key
         self._api_key = api_key
 

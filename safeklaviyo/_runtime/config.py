@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from safeklaviyo._runtime.credentials import Credentials
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
+    from safeklaviyo._secrets import Secret
 
 DialectName: TypeAlias = Literal["current", "legacy"]
 OnTaken: TypeAlias = Literal["refuse", "merge"]
@@ -145,8 +146,9 @@ def wiring(
     # The key first: the headers hold it.
     shown = credentials(api_key, access_token)
     asked = _revision(revision)
-    target = _target.target(_base(base_url), _headers(shown.authorization, asked))
-    limits = timeouts(timeout)
+    # The legacy endpoints take the public token, or the key as a parameter: the header would carry the key for nothing.
+    sent = None if dialect == "legacy" else shown.authorization
+    target, limits = _target.target(_base(base_url), _headers(sent, asked)), timeouts(timeout)
     namespace, token = _name("account", account), _name("public_key", public_key)
     decided, tried = _checked(policy, Policy), _checked(retry, RetryPolicy)
     spoken = _dialect(dialect, token, shown, asked, is_klaviyo=target.is_klaviyo)
@@ -185,9 +187,10 @@ def _base(base_url: object) -> object:
     return (os.environ.get("KLAVIYO_BASE_URL") or BASE_URL) if base_url is None else base_url
 
 
-def _headers(authorization: str | None, revision: str) -> dict[str, str]:
-    shown = {} if authorization is None else {"Authorization": authorization}
-    return shown | {
+def _headers(authorization: Secret | None, revision: str) -> dict[str, str]:
+    shown = {} if authorization is None else {"Authorization": authorization.reveal()}
+    return {
+        **shown,
         "revision": revision,
         "Accept": "application/vnd.api+json",
         "Accept-Encoding": "gzip",
@@ -208,7 +211,7 @@ def _dialect(
         )
     if public_key is None:
         raise ConfigurationError("the legacy dialect needs the account's public_key")
-    if not shown.fingerprint and (shown.ask or shown.authorization):
+    if shown.fingerprint is None and not shown.is_nothing:
         raise ConfigurationError("the legacy dialect has no access tokens: pass api_key")
     return LegacyDialect(public_key, shown.key)
 

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, TypeAlias
 
+from safeklaviyo._secrets import Secret
 from safeklaviyo.errors import ConfigurationError
 
 Ask: TypeAlias = Callable[[], object]
 
 NO_KEY: Final = "there is no API key: pass api_key or access_token, or set KLAVIYO_API_KEY before the client is made"
+
+_NOTHING: Final = Secret("")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -24,17 +27,22 @@ class Credentials:
     """What a client shows.
 
     Attributes:
-        key: The private key; an empty text if there is none.
+        key: The private key; empty if there is none.
         authorization: The header's value for all requests; None if there is none, or if it is asked for.
         ask: Returns the access token for one request; None if that is not asked for.
         fingerprint: A digest of the key, under which the map remembers the account. None for access tokens, which
             change, and may be another shop's next time: the account is then asked of Klaviyo once for each client.
     """
 
-    key: str = ""
-    authorization: str | None = None
+    key: Secret = _NOTHING
+    authorization: Secret | None = None
     ask: Ask | None = None
     fingerprint: str | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is neither a key nor a token."""
+        return self.authorization is None and self.ask is None
 
 
 def credentials(api_key: object, access_token: object) -> Credentials:
@@ -52,7 +60,7 @@ def credentials(api_key: object, access_token: object) -> Credentials:
     return Credentials(authorization=bearer(access_token))
 
 
-def bearer(token: object) -> str:
+def bearer(token: object) -> Secret:
     """Return the header's value for an access token.
 
     Raises:
@@ -62,7 +70,7 @@ def bearer(token: object) -> str:
         raise ConfigurationError(
             "access_token has to be a text, or a callable that returns one; only AsyncKlaviyo awaits it"
         )
-    return f"Bearer {_checked(token, 'the access token', 'token')}"
+    return Secret(f"Bearer {_checked(token, 'the access token', 'token').reveal()}")
 
 
 def _of_key(api_key: object) -> Credentials:
@@ -74,13 +82,13 @@ def _of_key(api_key: object) -> Credentials:
     if not isinstance(api_key, str) or not api_key.strip():
         raise ConfigurationError("the API key is empty, or no text; without api_key, KLAVIYO_API_KEY is used")
     key = _checked(api_key, "the API key", "key")
-    digest = sha256(key.encode()).hexdigest()[:16]
-    return Credentials(key, f"Klaviyo-API-Key {key}", fingerprint=digest)
+    digest = sha256(key.reveal().encode()).hexdigest()[:16]
+    return Credentials(key, Secret(f"Klaviyo-API-Key {key.reveal()}"), fingerprint=digest)
 
 
-def _checked(secret: str, name: str, kind: str) -> str:
-    secret = secret.strip()
+def _checked(given: str, name: str, kind: str) -> Secret:
+    given = given.strip()
     # A line break in a header would end it and begin another one. The message must not quote the secret (P8).
-    if not secret.isascii() or not secret.isprintable() or " " in secret:
+    if not given.isascii() or not given.isprintable() or " " in given:
         raise ConfigurationError(f"{name} has characters that no {kind} has")
-    return secret
+    return Secret(given)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from safeklaviyo._api.messages import Request
+    from safeklaviyo._secrets import Secret
 
 KLAVIYO: Final = "a.klaviyo.com"
 
@@ -49,11 +50,11 @@ class Target:
         """Whether requests travel without TLS, on this machine."""
         return not self.base.startswith("https:")
 
-    def headers_of(self, request: Request, authorization: str | None = None) -> list[tuple[bytes, bytes]]:
+    def headers_of(self, request: Request, authorization: Secret | None = None) -> list[tuple[bytes, bytes]]:
         """Return the headers of a request, but for the length of its body."""
         headers = [*self.headers]
         if authorization is not None:
-            headers.append((b"Authorization", authorization.encode()))
+            headers.append((b"Authorization", authorization.reveal().encode()))
         if request.body is not None:
             headers.append((b"Content-Type", request.content_type.encode()))
         return headers

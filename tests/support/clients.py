@@ -29,6 +29,7 @@ __all__ = [
     "BASE_URL",
     "BLOCKING",
     "BOTH",
+    "KEY",
     "REVISION",
     "VERSION",
     "AsyncBindings",
@@ -165,10 +166,11 @@ def usual(store: IdentityStore) -> dict[str, Any]:
 def opened(kind: type, **options: Any) -> Iterator[Any]:
     """Open a client that really waits, and yield it with blocking calls."""
     with ExitStack() as stack:
+        options = {"api_key": KEY, "account": ACCOUNT} | options
         if kind is Klaviyo:
-            yield stack.enter_context(Klaviyo(KEY, account=ACCOUNT, **options))
+            yield stack.enter_context(Klaviyo(**options))
             return
         runner = stack.enter_context(asyncio.Runner())
-        k = AsyncKlaviyo(KEY, account=ACCOUNT, **options)
+        k = AsyncKlaviyo(**options)
         stack.callback(lambda: runner.run(k.aclose()))
         yield Awaited(k, runner)

@@ -56,6 +56,9 @@ PLACEHOLDERS = "_placeholders.py"
 ANSWER_BODIES = "_runtime/senders/bodies.py"
 CONNECTIONS = "_runtime/senders/connections.py"
 ROWS = "stores/rows.py"
+SECRETS = "_secrets.py"
+TOKENS = "_runtime/senders/tokens.py"
+HELD = "_runtime/held_leases.py"
 SENDERS = "_runtime/senders/"
 SOCKETS = "_runtime/senders/sockets.py"
 ASYNC_SOCKETS = "_runtime/senders/async_sockets.py"
@@ -88,7 +91,7 @@ ROOMS = (
     ("_input",),
     ("models",),
     ("identity", "policy"),
-    ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_version"),
+    ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_secrets", "_version"),
 )
 """The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
 side do not know each other, but for the demo, which plays on the simulator."""
@@ -98,8 +101,8 @@ CORE = [
     for name in MODULES
     if name.startswith(WITHOUT_IO)
     or name in {
-        "_addresses.py", "_effects.py", "errors.py", "identity.py", "models.py", "policy.py", "stores/base.py",
-        "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
+        "_addresses.py", "_effects.py", "_secrets.py", "errors.py", "identity.py", "models.py", "policy.py",
+        "stores/base.py", "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
     }
 ]  # fmt: skip
 """What decides and describes, and does no I/O."""
@@ -112,6 +115,7 @@ def room(name: str) -> str:
 
 
 SIMULATOR = "safeklaviyo.testing.simulator"
+SIMULATOR_CLIENTS = "safeklaviyo.testing.clients"
 SIMULATOR_SERVER = "safeklaviyo.testing.server"
 IN_CONTRIBUTING = {"_rules.claims", "_flows.verbs", "stores.base"}
 """Some of the modules to which contributors are sent, as their page writes them."""

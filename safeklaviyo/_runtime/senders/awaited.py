@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
+    from safeklaviyo._secrets import Secret
 
 CONNECTIONS: Final = 256
 
@@ -68,7 +69,7 @@ class AsyncOwnSender:
         self._places = _Places()
         self._is_closed = False
 
-    async def send(self, request: Request, timeouts: Timeouts, authorization: str | None = None) -> Response:
+    async def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:
         """Same as `OwnSender.send`."""
         outer, places = sys.exception(), self._places
         wire: Any = None

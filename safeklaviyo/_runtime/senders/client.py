@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
+    from safeklaviyo._secrets import Secret
 
 _LIBRARIES = ("httpx", "httpx2")
 """The libraries whose clients are taken. Their names and meanings are the same; their classes are not."""
@@ -127,7 +128,7 @@ class ClientSender:
         self._target = target
         self._client = client
 
-    def send(self, request: Request, timeouts: Timeouts, authorization: str | None = None) -> Response:
+    def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:
         """Same as `Sender.send`."""
         _check_open(self._client)
         outer, phases = sys.exception(), Phases(timeouts)
@@ -152,7 +153,7 @@ class AsyncClientSender:
         self._target = target
         self._client = client
 
-    async def send(self, request: Request, timeouts: Timeouts, authorization: str | None = None) -> Response:
+    async def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:
         """Same as `ClientSender.send`."""
         from asyncio import timeout  # noqa: PLC0415 - here asyncio is loaded; blocking programs need not load it
 
@@ -176,7 +177,7 @@ class AsyncClientSender:
 
 
 def _built(
-    client: SyncClient | AsyncClient, target: Target, request: Request, phases: Phases, authorization: str | None
+    client: SyncClient | AsyncClient, target: Target, request: Request, phases: Phases, authorization: Secret | None
 ) -> Any:
     """Return the request with what the client adds to each: headers, cookies, parameters."""
     headers, url = target.headers_of(request, authorization), target.base + request.path

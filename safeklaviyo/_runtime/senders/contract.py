@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._runtime.senders.timeouts import Timeouts
+    from safeklaviyo._secrets import Secret
 
 
 class Sender(Protocol):
     """Sends requests. Safe between threads."""
 
-    def send(self, request: Request, timeouts: Timeouts, authorization: str | None = None) -> Response:
+    def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:
         """Send one request, once, and read the whole answer.
 
         The request carries the key to the target's host alone: no redirect is followed. It is given up at the end of
@@ -37,7 +38,7 @@ class Sender(Protocol):
 class AsyncSender(Protocol):
     """Same as `Sender`, awaited. Belongs to one event loop."""
 
-    async def send(self, request: Request, timeouts: Timeouts, authorization: str | None = None) -> Response:
+    async def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:
         """Same as `Sender.send`."""
         ...
 

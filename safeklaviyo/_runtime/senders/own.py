@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
+    from safeklaviyo._secrets import Secret
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +50,7 @@ class OwnSender:
         self._kept: list[Kept] = []
         self._is_closed = False
 
-    def send(self, request: Request, timeouts: Timeouts, authorization: str | None = None) -> Response:
+    def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:
         """Same as `Sender.send`."""
         outer, connection = sys.exception(), self._connection()
         try:

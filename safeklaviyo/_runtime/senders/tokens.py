@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from safeklaviyo._api.responses import is_from_klaviyo
 from safeklaviyo._runtime.credentials import NO_KEY, bearer
+from safeklaviyo._secrets import Secret
 from safeklaviyo.errors import ConfigurationError, NotSentError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Unsent(BaseException):
 class _Given(NamedTuple):
     """What the function has returned, and how often it had been asked by then."""
 
-    token: object
+    token: Secret
     number: int
 
 
@@ -71,7 +72,7 @@ class _State:
     __slots__ = ("asked", "last", "renewed")
 
     def __init__(self) -> None:
-        self.last: object = None
+        self.last = Secret("")
         self.asked = 0
         self.renewed = 0
 
@@ -79,12 +80,19 @@ class _State:
         """Tell whether the token was asked for after a 401, later than a call got its own."""
         return since is not None and self.renewed > since
 
-    def note(self, token: object, since: int | None) -> None:
+    def note(self, token: Secret, since: int | None) -> None:
         """Note what the function has returned."""
         self.last = token
         self.asked += 1
         if since is not None:
             self.renewed = self.asked
+
+
+def _plain(answer: object) -> Secret:
+    """Return the header's value for what a function has returned to a blocking client."""
+    if iscoroutine(answer):
+        answer.close()  # it is refused, and Python would warn that it was never awaited
+    return bearer(answer)
 
 
 def _late() -> NotSentError:
@@ -100,20 +108,21 @@ class TokenSender:
         self._state = _State()
         self._lock = RLock()
 
-    def send(self, request: Request, timeouts: Timeouts, authorization: str | None = None) -> Response:  # noqa: ARG002 - it is asked for
+    def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:  # noqa: ARG002 - it is asked for
         """Same as `Sender.send`."""
         ends_at = time.monotonic() + timeouts.limit
         given = self._given(ends_at, None)
-        value = bearer(given.token)
-        response = self._inner.send(request, _left(timeouts, ends_at), value)
+        response = self._inner.send(request, _left(timeouts, ends_at), given.token)
         if not _is_refused(request, response):
             return response
-        renewed = bearer(self._given(ends_at, given.number).token)
-        return response if renewed == value else self._inner.send(request, _left(timeouts, ends_at), renewed)
+        renewed = self._given(ends_at, given.number).token
+        return response if renewed == given.token else self._inner.send(request, _left(timeouts, ends_at), renewed)
 
     def _given(self, ends_at: float, since: int | None) -> _Given:
         try:
             given = self._shared(ends_at, since)
+        except ConfigurationError:
+            raise
         except BaseException as error:  # noqa: BLE001 - the shell raises it again, after it has given back the leases
             raise Unsent(error) from None
         if given is None:
@@ -128,10 +137,7 @@ class TokenSender:
                 if not self._lock.acquire(timeout=max(ends_at - time.monotonic(), 0.0)):
                     return None
                 if not self._state.has_renewed(since):
-                    token = self._ask()
-                    if iscoroutine(token):
-                        token.close()  # refused below; Python would warn that it was never awaited
-                    self._state.note(token, since)
+                    self._state.note(_plain(self._ask()), since)
                 return _Given(self._state.last, self._state.asked)
             finally:
                 self._release()
@@ -160,25 +166,28 @@ class AsyncTokenSender:
         self._lock = Lock()
         self._timeout = timeout
 
-    async def send(self, request: Request, timeouts: Timeouts, authorization: str | None = None) -> Response:  # noqa: ARG002 - as above
+    async def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:  # noqa: ARG002 - as above
         """Same as `TokenSender.send`."""
         ends_at = time.monotonic() + timeouts.limit
         given = await self._given(ends_at, None)
-        value = bearer(given.token)
-        response = await self._inner.send(request, _left(timeouts, ends_at), value)
+        response = await self._inner.send(request, _left(timeouts, ends_at), given.token)
         if not _is_refused(request, response):
             return response
-        renewed = bearer((await self._given(ends_at, given.number)).token)
-        return response if renewed == value else await self._inner.send(request, _left(timeouts, ends_at), renewed)
+        renewed = (await self._given(ends_at, given.number)).token
+        if renewed == given.token:
+            return response
+        return await self._inner.send(request, _left(timeouts, ends_at), renewed)
 
     async def _given(self, ends_at: float, since: int | None) -> _Given:
         timing = self._timeout(max(ends_at - time.monotonic(), 0.0))
         try:
             async with timing, self._lock:
                 if not self._state.has_renewed(since):
-                    token = self._ask()
-                    self._state.note(await token if isawaitable(token) else token, since)
+                    answer = self._ask()
+                    self._state.note(bearer(await answer if isawaitable(answer) else answer), since)
                 return _Given(self._state.last, self._state.asked)
+        except ConfigurationError:
+            raise
         except BaseException as error:  # noqa: BLE001 - as above
             if isinstance(error, TimeoutError) and timing.expired():
                 raise _late() from None
@@ -192,7 +201,7 @@ class AsyncTokenSender:
 class NoKeySender:
     """The sender of a client without a key: nothing is sent."""
 
-    def send(self, request: Request, timeouts: Timeouts, authorization: str | None = None) -> Response:  # noqa: ARG002 - nothing is sent
+    def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:  # noqa: ARG002 - nothing is sent
         """Refuse.
 
         Raises:
@@ -207,7 +216,7 @@ class NoKeySender:
 class AsyncNoKeySender:
     """Same as `NoKeySender`, awaited."""
 
-    async def send(self, request: Request, timeouts: Timeouts, authorization: str | None = None) -> Response:  # noqa: ARG002 - as above
+    async def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:  # noqa: ARG002 - as above
         """Same as `NoKeySender.send`."""
         raise ConfigurationError(NO_KEY)
 
@@ -219,14 +228,14 @@ def authorized(sender: Sender, given: Credentials) -> Sender:
     """Return a sender whose requests have what Klaviyo asks for. The key, or a token that stays, is in the target."""
     if given.ask is not None:
         return TokenSender(sender, given.ask)
-    return NoKeySender() if given.authorization is None else sender
+    return NoKeySender() if given.is_nothing else sender
 
 
 def authorized_async(sender: AsyncSender, given: Credentials) -> AsyncSender:
     """Same as `authorized`, awaited."""
     if given.ask is not None:
         return AsyncTokenSender(sender, given.ask)
-    return AsyncNoKeySender() if given.authorization is None else sender
+    return AsyncNoKeySender() if given.is_nothing else sender
 
 
 def _is_refused(request: Request, response: Response) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from safeklaviyo.testing.simulator.checks import PLACES, TEXTS
+from safeklaviyo.testing.simulator.consent_documents import moment, subscriptions
 from safeklaviyo.testing.simulator.persons import LOCATION
-from safeklaviyo.testing.simulator.records import JSON, SUBSCRIBED, Event, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from safeklaviyo.testing.simulator.records import JSON, Event, Profile
 
 KLAVIYO = "https://a.klaviyo.com"
 SUBSCRIPTIONS = "subscriptions"
@@ -26,11 +28,6 @@ NAMES = frozenset({
 _RELATED = ("lists", "segments", "push-tokens", "conversation")
 
 
-def moment(seconds: float | None) -> str | None:
-    """Return unix seconds as Klaviyo writes times, with microseconds and an offset."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
-
-
 def profile_document(
     profile: Profile, *, base: str = KLAVIYO, additional: Iterable[str] = (), only: frozenset[str] | None = None
 ) -> JSON:
@@ -43,7 +40,7 @@ def profile_document(
     """
     attributes = _attributes(profile)
     if SUBSCRIPTIONS in additional:
-        attributes[SUBSCRIPTIONS] = _subscriptions(profile)
+        attributes[SUBSCRIPTIONS] = subscriptions(profile)
     if PREDICTIVE_ANALYTICS in additional:
         attributes[PREDICTIVE_ANALYTICS] = None
     if only is not None:
@@ -74,36 +71,6 @@ def _attributes(profile: Profile) -> JSON:
         "last_event_date": moment(profile.last_event_date),
         LOCATION: {name: location.get(name) for name in sorted(PLACES)},
         "properties": profile.properties,
-    }
-
-
-def _subscriptions(profile: Profile) -> JSON:
-    since = moment(profile.updated)
-    reached = not profile.suppressed
-    suppression = [{"reason": "USER_SUPPRESSED", "timestamp": since}] if profile.suppressed else []
-    email: JSON = {
-        "can_receive_email_marketing": reached,
-        **_consent(profile.consent, since),
-        "custom_method_detail": None,
-        "double_optin": None,
-        "suppression": suppression,
-        "list_suppressions": [],
-    }
-    text: JSON = {
-        "can_receive_sms_marketing": profile.sms_consent == SUBSCRIBED,
-        **_consent(profile.sms_consent, since),
-    }
-    return {"email": {"marketing": email}, "sms": {"marketing": text}, "mobile_push": None, "whatsapp": None}
-
-
-def _consent(consent: str, since: str | None) -> dict[str, Any]:
-    asked = consent != "NEVER_SUBSCRIBED"
-    return {
-        "consent": consent,
-        "consent_timestamp": since if asked else None,
-        "last_updated": since if asked else None,
-        "method": "API" if asked else None,
-        "method_detail": "",
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from posixpath import normpath
 from typing import TYPE_CHECKING
 
-from safeklaviyo.testing.simulator import event_endpoints, legacy_endpoints, profile_endpoints
+from safeklaviyo.testing.simulator import consent_endpoints, event_endpoints, legacy_endpoints, profile_endpoints
 from safeklaviyo.testing.simulator.limits import TIERS, Limits
 
 if TYPE_CHECKING:
@@ -45,24 +45,34 @@ class Route:
         return not self.name.startswith(("get_", "search_"))
 
 
-_P, _E, _L = profile_endpoints, event_endpoints, legacy_endpoints
+_P, _E, _C, _L = profile_endpoints, event_endpoints, consent_endpoints, legacy_endpoints
+
+
+def _route(methods: str, path: str, tier: str, answer: Callable[[Account, Asked], Answer]) -> Route:
+    # The functions have Klaviyo's names of the endpoints.
+    return Route(answer.__name__, tuple(methods.split()), path, tier, answer)
+
 
 ROUTES = (
-    Route("get_profiles", ("GET",), "/api/profiles", "L", _P.get_profiles),
-    Route("create_profile", ("POST",), "/api/profiles", "L", _P.create_profile),
-    Route("get_profile", ("GET",), "/api/profiles/{}", "L", _P.get_profile),
-    Route("update_profile", ("PATCH",), "/api/profiles/{}", "L", _P.update_profile),
-    Route("create_or_update_profile", ("POST",), "/api/profile-import", "L", _P.create_or_update_profile),
-    Route("merge_profiles", ("POST",), "/api/profile-merge", "M", _P.merge_profiles),
-    Route("request_profile_deletion", ("POST",), "/api/data-privacy-deletion-jobs", "S", _P.request_profile_deletion),
-    Route("get_accounts", ("GET",), "/api/accounts", "XS", _P.get_accounts),
-    Route("create_event", ("POST",), "/api/events", "XL", _E.create_event),
-    Route("get_events", ("GET",), "/api/events", "XL", _E.get_events),
-    Route("track", ("GET", "POST"), "/api/track", "", _L.track),
-    Route("identify", ("GET", "POST"), "/api/identify", "", _L.identify),
-    Route("search_people", ("GET",), "/api/v2/people/search", "", _L.search_people),
-    Route("get_person", ("GET",), "/api/v1/person/{}", "", _L.get_person),
-    Route("update_person", ("PUT",), "/api/v1/person/{}", "", _L.update_person),
+    _route("GET", "/api/profiles", "L", _P.get_profiles),
+    _route("POST", "/api/profiles", "L", _P.create_profile),
+    _route("GET", "/api/profiles/{}", "L", _P.get_profile),
+    _route("PATCH", "/api/profiles/{}", "L", _P.update_profile),
+    _route("POST", "/api/profile-import", "L", _P.create_or_update_profile),
+    _route("POST", "/api/profile-merge", "M", _P.merge_profiles),
+    _route("POST", "/api/data-privacy-deletion-jobs", "S", _P.request_profile_deletion),
+    _route("GET", "/api/accounts", "XS", _P.get_accounts),
+    _route("POST", "/api/events", "XL", _E.create_event),
+    _route("GET", "/api/events", "XL", _E.get_events),
+    _route("POST", "/api/profile-subscription-bulk-create-jobs", "L", _C.bulk_subscribe_profiles),
+    _route("POST", "/api/profile-subscription-bulk-delete-jobs", "L", _C.bulk_unsubscribe_profiles),
+    _route("POST", "/api/profile-suppression-bulk-create-jobs", "L", _C.bulk_suppress_profiles),
+    _route("POST", "/api/profile-suppression-bulk-delete-jobs", "L", _C.bulk_unsuppress_profiles),
+    _route("GET POST", "/api/track", "", _L.track),
+    _route("GET POST", "/api/identify", "", _L.identify),
+    _route("GET", "/api/v2/people/search", "", _L.search_people),
+    _route("GET", "/api/v1/person/{}", "", _L.get_person),
+    _route("PUT", "/api/v1/person/{}", "", _L.update_person),
 )
 NAMES = frozenset(route.name for route in ROUTES)
 
