@@ -282,7 +282,8 @@ class Recovery(_Masked):
     """What `recover` did about one interrupted write.
 
     Attributes:
-        verb: What was interrupted: ``"contact"``, ``"change"``, ``"merge"``, ``"erase"`` or ``"restore"``.
+        verb: What was interrupted: ``"contact"``, ``"change"``, ``"merge"``, ``"erase"``, ``"restore"``,
+            ``"subscribe"`` or ``"withdraw"``.
         status: ``"completed"``; ``"failed"``: it cannot be done, and its intent is gone; ``"postponed"``: it stays.
         error: Why it failed or was postponed.
     """

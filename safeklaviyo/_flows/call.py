@@ -7,7 +7,6 @@ requests of the package are sent by `send`, and all its waits are in `waiting`.
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +15,7 @@ from safeklaviyo._api.accounts import get_account
 from safeklaviyo._api.messages import Repeat, Request, Response
 from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_account_id
 from safeklaviyo._effects import Monotonic, StartDeadline
+from safeklaviyo._flows.account import check_account, notice_account
 from safeklaviyo._flows.in_flight import InFlight
 from safeklaviyo._flows.writes import Writes
 from safeklaviyo._sending.deadline import Deadline
@@ -208,31 +208,8 @@ def send(
         raise
     if request.repeat is not Repeat.READ:
         _judge(call, exchange, main=main)
-    _check_account(call, exchange.response)
+    notice_account(call, exchange.response)
     return exchange.response
-
-
-def _check_account(call: Call, response: Response) -> None:
-    """Notice that the key belongs to another account than the one whose map this is, where the answer says so.
-
-    Klaviyo sends the account's id with each answer. A simulator, a mock or a proxy may leave it out: then nothing is
-    concluded. Nor is it where the map's namespace is a name of the shop's own.
-
-    Raises:
-        ConfigurationError: It does. No later call of this client sends anything.
-    """
-    named = response.headers.get("cid", "")
-    if named != call.account and _ACCOUNT.fullmatch(named) and _ACCOUNT.fullmatch(call.account):
-        call.setup.shared.answered_for = named
-        raise _wrong_account(call)
-
-
-def _wrong_account(call: Call) -> ConfigurationError:
-    named = call.setup.shared.answered_for
-    return ConfigurationError(f"the key is of the account {named}, and this client's account is {call.account}")
-
-
-_ACCOUNT = re.compile(r"[A-Za-z0-9]{6}")
 
 
 def _renew_for(call: Call, lease: Lease, seconds: float) -> Flow[None]:
@@ -320,8 +297,7 @@ def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T
         yield from start_deadline(call)
         if setup.shared.account is None:
             call.account = setup.shared.account = yield from _account(call)
-        if setup.shared.answered_for is not None:
-            raise _wrong_account(call)
+        check_account(call)
         result = yield from body(call)
     except SafeKlaviyoError as error:
         # The outcome of the whole operation replaces that of the request that failed (P7).
@@ -343,6 +319,13 @@ def start_deadline(call: Call) -> Flow[None]:
     if seconds is not None:
         call.deadline.start((yield from StartDeadline(seconds)), seconds)
         call.patience_ends = None
+
+
+def share_deadline(call: Call, share: float) -> Flow[None]:
+    """Let the map have only a part of what the call has left; 1 gives it all of that."""
+    left = call.deadline.left((yield from Monotonic()))
+    if left is not None:
+        yield from StartDeadline(left * share)
 
 
 def exceeded_by(call: Call, error: SafeKlaviyoError) -> Flow[DeadlineExceededError | None]:

@@ -149,7 +149,7 @@ def _one(call: Call, *, external_id: object, email: object, phone_number: object
 
 
 def _check_subscriptions(call: Call, *, subscriptions: bool) -> None:
-    if subscriptions and not call.dialect.has_subscriptions:
+    if subscriptions and not call.dialect.has_consent:
         raise ConfigurationError("the legacy API does not show subscriptions")
 
 

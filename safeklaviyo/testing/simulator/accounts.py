@@ -12,7 +12,7 @@ from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from safeklaviyo.testing.simulator.records import Event, Job, MailingList, Profile, Record
+from safeklaviyo.testing.simulator.records import Event, Job, MailingList, Profile, Record, Segment
 from safeklaviyo.testing.simulator.tables import Table
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Account:
         merged: The id of the profile that each merged profile became part of, by its former id.
         recorded: The keys of the recorded events (profile, metric, unique id or second).
         lists: By id.
-        members: When each profile joined each list, by list id and profile id.
+        segments: By id.
+        members: When each profile joined each list or segment, by its id and the profile's.
         opt_ins: What each address still has to confirm, by address.
         jobs: The jobs that can be asked for, by id.
     """
@@ -90,6 +91,8 @@ class Account:
         self.recorded: set[tuple[str, str, str | int]] = set()
         self.queue: list[Queued] = []
         self.lists: dict[str, MailingList] = {}
+        self.lists_made = 0
+        self.segments: dict[str, Segment] = {}
         self.members: dict[tuple[str, str], float] = {}
         self.opt_ins: dict[str, tuple[Task, ...]] = {}
         self.jobs: dict[str, Job] = {}
@@ -172,21 +175,29 @@ class Account:
         # What is due at the same time is done in the order of acceptance.
         insort(self.queue, Queued(due, endpoint, task), key=_due)
 
-    def list_id(self) -> str:
-        """Return the id of the next list; the first of every account is the same, so that a program may name it."""
-        return f"Xy{12 + len(self.lists)}Ab"
+    def add_list(self, name: str, opt_in_process: str) -> MailingList:
+        """Add a list. The first list of every account has the same id, so that a program may name it."""
+        now = self.clock.now()
+        made = MailingList(f"Xy{12 + self.lists_made}Ab", name, opt_in_process, now, now)
+        self.lists_made += 1
+        self.lists[made.id] = made
+        return made
 
-    def join(self, list_id: str, profile_id: str) -> None:
-        """Add a profile to a list, if it is not there."""
-        self.members.setdefault((list_id, profile_id), self.clock.now())
+    def join(self, group_id: str, profile_id: str) -> None:
+        """Add a profile to a list or segment, if it is not there."""
+        self.members.setdefault((group_id, profile_id), self.clock.now())
 
-    def leave(self, list_id: str, profile_id: str) -> None:
-        """Take a profile from a list, if it is there."""
-        self.members.pop((list_id, profile_id), None)
+    def leave(self, group_id: str, profile_id: str) -> None:
+        """Take a profile from a list or segment, if it is there."""
+        self.members.pop((group_id, profile_id), None)
 
     def lists_of(self, profile_id: str) -> list[str]:
         """Return the ids of the lists that a profile is in."""
-        return [list_id for list_id, member in self.members if member == profile_id]
+        return [group for group, member in self.members if member == profile_id and group in self.lists]
+
+    def segments_of(self, profile_id: str) -> list[str]:
+        """Return the ids of the segments that a profile is in."""
+        return [group for group, member in self.members if member == profile_id and group in self.segments]
 
     def step(self, index: int) -> None:
         """Do one of the queued tasks."""

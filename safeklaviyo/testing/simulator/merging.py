@@ -37,9 +37,9 @@ def merge(account: Account, source_id: str, destination_id: str) -> None:
     account.remove(source.id)
     account.merged[source.id] = destination.id
     account.put(_united(source, destination))
-    for list_id in account.lists_of(source.id):
-        account.join(list_id, destination.id)
-        account.leave(list_id, source.id)
+    for group_id in (*account.lists_of(source.id), *account.segments_of(source.id)):
+        account.join(group_id, destination.id)
+        account.leave(group_id, source.id)
     _move_events(account, source.id, destination.id)
     named = {"merged_profile_id": source.id} if account.readings.merged_event_names_source else {}
     now = int(account.clock.now())
@@ -49,8 +49,8 @@ def merge(account: Account, source_id: str, destination_id: str) -> None:
 def delete(account: Account, profile_id: str) -> None:
     """Delete a profile and its events now."""
     account.remove(profile_id)
-    for list_id in account.lists_of(profile_id):
-        account.leave(list_id, profile_id)
+    for group_id in (*account.lists_of(profile_id), *account.segments_of(profile_id)):
+        account.leave(group_id, profile_id)
     account.events[:] = [event for event in account.events if event.profile_id != profile_id]
 
 

@@ -43,10 +43,7 @@ class Outside(Inspected):
         hold them as constants.
         """
         with self._lock:
-            now = self._account.clock.now()
-            made = MailingList(self._account.list_id(), name, opt_in_process, now, now)
-            self._account.lists[made.id] = made
-        return made.id
+            return self._account.add_list(name, opt_in_process).id
 
     def confirm_opt_in(self, email: str) -> None:
         """Let the person click in Klaviyo's mail: what waits for it is done.

@@ -92,6 +92,18 @@ class MailingList(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Segment(Record):
+    """One segment, of which a test says who is in it."""
+
+    id: str
+    name: str
+    created: float = 0.0
+    updated: float = 0.0
+    is_active: bool = True
+    is_starred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Job(Record):
     """One accepted job that can be asked for by its id.
 
@@ -197,6 +209,7 @@ class Asked(Record):
         at: Unix seconds, by the simulator's clock.
         named: The id in the path, if there is one.
         base: Scheme and host, for links.
+        url: The whole address, as it was asked.
         revision: The one that answers.
     """
 
@@ -209,6 +222,7 @@ class Asked(Record):
     endpoint: str = ""
     named: str = ""
     base: str = "https://a.klaviyo.com"
+    url: str = ""
     revision: str = ""
 
     def __repr__(self) -> str:

@@ -193,8 +193,8 @@ class KlaviyoSimulator(Outside):
                 return self._answer_legacy(route, asked)
             self._check_key(asked)
             if self._windows is not None:
-                allowed = routes.limits(route, asked, self.readings)
-                taken = self._windows.take(asked.headers["authorization"], route.name, allowed, asked.at)
+                counted, allowed = routes.limits(route, asked, self.readings)
+                taken = self._windows.take(asked.headers["authorization"], counted, allowed, asked.at)
                 if isinstance(taken, Answer):
                     return taken
                 quota = taken
