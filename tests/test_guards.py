@@ -49,6 +49,26 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P8", source.TRACEBACKS, "                frame.clear()", "                pass",
+        "test_tracebacks.py::TestConstructors::test_clients",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "                behind.__traceback__ = None", "                pass",
+        "stores/test_store_tracebacks.py::test_a_server_that_is_not_there",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "_package(error.__traceback__.tb_frame) == _OURS", "True",
+        "test_tracebacks.py::TestCalls::test_the_callers_own_error_is_left_alone",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "            each.__context__ = None", "            pass",
+        "test_tracebacks.py::TestCalls::test_a_drivers_error_that_is_hidden_is_let_go",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "        is_leading = is_leading and", "        is_leading = is_leading or",
+        "test_tracebacks.py::TestTwice::test_the_other_call_goes_on",
+    ),
+    _guard(
         "P8", source.SECRETS,
         'return "Secret(…)"', "return self._text",
         "test_secrets.py::TestSecret::test_it_is_revealed_on_request_alone",

@@ -21,6 +21,7 @@ from safeklaviyo._runtime.config import (
     store_url,
     wiring,
 )
+from safeklaviyo._tracebacks import discreet
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores import open_async_store
 from safeklaviyo.stores.base import AsyncIdentityStore
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     )
 
 
+@discreet
 class AsyncKlaviyo(AsyncIdentityVerbs, Described):
     """Same as `Klaviyo`, awaited. Safe between tasks of one event loop at a time."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.verbs.add_bindings import add_bindings
 from safeklaviyo._flows.verbs.bindings import get_binding, list_bindings, release_email, remove_binding
+from safeklaviyo._tracebacks import discreet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Binding, ImportReport
 
 
+@discreet
 class Bindings:
     """The identity map. Iterate over it with ``for``, which reads a part at a time."""
 
@@ -83,6 +85,7 @@ class Bindings:
             after = page.next
 
 
+@discreet
 class AsyncBindings:
     """Same as `Bindings`, awaited. Iterate over it with ``async for``."""
 

@@ -25,6 +25,7 @@ from safeklaviyo._runtime.config import (
     wiring,
 )
 from safeklaviyo._runtime.shell import Shell
+from safeklaviyo._tracebacks import discreet
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores import open_store
 from safeklaviyo.stores.base import IdentityStore
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     )
 
 
+@discreet
 class Klaviyo(IdentityVerbs, Described):
     """The identity-safe client for Klaviyo. Safe between threads; after a fork the child gets its own connections.
 

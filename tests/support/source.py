@@ -41,6 +41,7 @@ READING = "_flows/identity/reads.py"
 LEASES = "_flows/leased/leases.py"
 TAKEN = "_flows/leased/taken_identifiers.py"
 SUPERSEDED = "_flows/leased/superseded.py"
+TRACEBACKS = "_tracebacks.py"
 WAITING = "_flows/waiting.py"
 WRITES = "_flows/writes.py"
 TRACK = "_flows/verbs/track.py"
@@ -91,7 +92,7 @@ ROOMS = (
     ("_input",),
     ("models",),
     ("identity", "policy"),
-    ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_secrets", "_version"),
+    ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_secrets", "_tracebacks", "_version"),
 )
 """The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
 side do not know each other, but for the demo, which plays on the simulator."""
@@ -115,6 +116,7 @@ def room(name: str) -> str:
 
 
 SIMULATOR = "safeklaviyo.testing.simulator"
+SIMULATOR_CLIENTS = "safeklaviyo.testing.clients"
 SIMULATOR_SERVER = "safeklaviyo.testing.server"
 IN_CONTRIBUTING = {"_rules.claims", "_flows.verbs", "stores.base"}
 """Some of the modules to which contributors are sent, as their page writes them."""

@@ -7,11 +7,12 @@ Decided here: ids, the queue, and how late the search is. Not here: requests and
 from __future__ import annotations
 
 import secrets
+from bisect import insort
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from safeklaviyo.testing.simulator.records import Event, Profile, Record
+from safeklaviyo.testing.simulator.records import Event, Job, MailingList, Profile, Record, Segment
 from safeklaviyo.testing.simulator.tables import Table
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class Queued(Record):
     task: Task
 
 
+def _due(queued: Queued) -> float:
+    return queued.due
+
+
 @dataclass(frozen=True, slots=True)
 class _Pending(Record):
     """A profile, or None for a deleted one, that the search shows from a later time on."""
@@ -64,9 +69,16 @@ class Account:
         shown: The profiles as the search shows them; the same table where it does not lag.
         merged: The id of the profile that each merged profile became part of, by its former id.
         recorded: The keys of the recorded events (profile, metric, unique id or second).
+        lists: By id.
+        segments: By id.
+        members: When each profile joined each list or segment, by its id and the profile's.
+        opt_ins: What each address still has to confirm, by address.
+        jobs: The jobs that can be asked for, by id.
     """
 
-    def __init__(self, account_id: str, readings: Readings, clock: Clock, *, search_lag: Lag, queue_lag: Lag) -> None:
+    def __init__(
+        self, account_id: str, readings: Readings, clock: Clock, *, search_lag: Lag, queue_lag: Lag, consent_lag: Lag
+    ) -> None:
         self.id = account_id
         self.readings = readings
         self.clock = clock
@@ -78,6 +90,13 @@ class Account:
         self.deduplicated: list[Event] = []
         self.recorded: set[tuple[str, str, str | int]] = set()
         self.queue: list[Queued] = []
+        self.lists: dict[str, MailingList] = {}
+        self.lists_made = 0
+        self.segments: dict[str, Segment] = {}
+        self.members: dict[tuple[str, str], float] = {}
+        self.opt_ins: dict[str, tuple[Task, ...]] = {}
+        self.jobs: dict[str, Job] = {}
+        self.consent_lag: Lag = consent_lag
         self._search_lag: Lag = search_lag
         self._queue_lag: Lag = queue_lag
         self._pending: list[_Pending] = []
@@ -146,9 +165,39 @@ class Account:
         self.live.remove(profile_id)
         self._show_later(profile_id)
 
-    def enqueue(self, endpoint: str, task: Task) -> None:
-        """Accept a task."""
-        self.queue.append(Queued(self._due(self._queue_lag), endpoint, task))
+    def enqueue(self, endpoint: str, task: Task, lag: Lag | None = None) -> None:
+        """Accept a task.
+
+        Args:
+            lag: When it is done; None for the account's usual lag.
+        """
+        due = self._due(self._queue_lag if lag is None else lag)
+        # What is due at the same time is done in the order of acceptance.
+        insort(self.queue, Queued(due, endpoint, task), key=_due)
+
+    def add_list(self, name: str, opt_in_process: str) -> MailingList:
+        """Add a list. The first list of every account has the same id, so that a program may name it."""
+        now = self.clock.now()
+        made = MailingList(f"Xy{12 + self.lists_made}Ab", name, opt_in_process, now, now)
+        self.lists_made += 1
+        self.lists[made.id] = made
+        return made
+
+    def join(self, group_id: str, profile_id: str) -> None:
+        """Add a profile to a list or segment, if it is not there."""
+        self.members.setdefault((group_id, profile_id), self.clock.now())
+
+    def leave(self, group_id: str, profile_id: str) -> None:
+        """Take a profile from a list or segment, if it is there."""
+        self.members.pop((group_id, profile_id), None)
+
+    def lists_of(self, profile_id: str) -> list[str]:
+        """Return the ids of the lists that a profile is in."""
+        return [group for group, member in self.members if member == profile_id and group in self.lists]
+
+    def segments_of(self, profile_id: str) -> list[str]:
+        """Return the ids of the segments that a profile is in."""
+        return [group for group, member in self.members if member == profile_id and group in self.segments]
 
     def step(self, index: int) -> None:
         """Do one of the queued tasks."""

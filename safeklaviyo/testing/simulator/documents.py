@@ -1,63 +1,99 @@
-"""Profiles as JSON:API documents (Klaviyo's *Get Profile* reference)."""
+"""Resources as JSON:API documents (Klaviyo's *Get Profile*, *Get Event*, *Get List* references and others)."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from safeklaviyo.testing.simulator.checks import PLACES, TEXTS
+from safeklaviyo.testing.simulator.consent_documents import moment, subscriptions
 from safeklaviyo.testing.simulator.persons import LOCATION
-from safeklaviyo.testing.simulator.records import JSON, SUBSCRIBED, Event, Profile
+from safeklaviyo.testing.simulator.shapes import HASHED, PREDICTIVE_ANALYTICS, SUBSCRIPTIONS, identifiers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from safeklaviyo.testing.simulator.accounts import Account
+    from safeklaviyo.testing.simulator.records import JSON, Event, MailingList, Profile
+    from safeklaviyo.testing.simulator.shapes import Shape
 
-KLAVIYO = "https://a.klaviyo.com"
-SUBSCRIPTIONS = "subscriptions"
-PREDICTIVE_ANALYTICS = "predictive_analytics"
-ADDITIONAL = frozenset({SUBSCRIPTIONS, PREDICTIVE_ANALYTICS})
-NAMES = frozenset({
-    "email", "phone_number", "external_id", "anonymous_id", "whatsapp_bsuid", *TEXTS, "created", "updated",
-    "last_event_date", LOCATION, "properties", *ADDITIONAL,
-})  # fmt: skip
-"""The attributes that ``fields[profile]`` may name."""
+LISTS = "lists"
+SEGMENTS = "segments"
 
-_RELATED = ("lists", "segments", "push-tokens", "conversation")
-
-
-def moment(seconds: float | None) -> str | None:
-    """Return unix seconds as Klaviyo writes times, with microseconds and an offset."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+_GROUPED = ("profiles", "tags", "flow-triggers")
 
 
 def profile_document(
-    profile: Profile, *, base: str = KLAVIYO, additional: Iterable[str] = (), only: frozenset[str] | None = None
+    account: Account,
+    profile: Profile,
+    shape: Shape,
+    *,
+    joined: float | None = None,
+    included: bool = False,
+    made: bool = False,
 ) -> JSON:
     """Return one profile.
 
     Args:
-        base: Scheme and host of the links.
-        additional: Of `ADDITIONAL`.
-        only: The attributes to keep; None for all.
+        joined: When it joined the list or segment that is read.
+        included: It is shown beside what was asked for.
+        made: This is the answer to its creation, the only one that has fractions of its first second.
     """
     attributes = _attributes(profile)
-    if SUBSCRIPTIONS in additional:
-        attributes[SUBSCRIPTIONS] = _subscriptions(profile)
-    if PREDICTIVE_ANALYTICS in additional:
-        attributes[PREDICTIVE_ANALYTICS] = None
-    if only is not None:
-        attributes = {name: value for name, value in attributes.items() if name in only}
-    url = f"{base}/api/profiles/{quote(profile.id)}"
-    return {
-        "type": "profile",
-        "id": profile.id,
-        "attributes": attributes,
-        "relationships": {
-            name: {"links": {"self": f"{url}/relationships/{name}", "related": f"{url}/{name}"}} for name in _RELATED
-        },
-        "links": {"self": url},
+    if not made:
+        attributes["created"] = second(profile.created)
+    if joined is not None:
+        attributes["joined_group_at"] = second(joined)
+    conversation = (
+        "conversations" if shape.reads and not included and shape.revision >= "2026-07-15" else "conversation"
+    )
+    shown = shape.resource(
+        "profile", profile.id, attributes, (LISTS, SEGMENTS, "push-tokens", conversation), _further(profile, shape)
+    )
+    for name in shape.include & {LISTS, SEGMENTS}:
+        groups = account.lists_of(profile.id) if name == LISTS else account.segments_of(profile.id)
+        shown["relationships"][name]["data"] = identifiers(name.removesuffix("s"), groups)
+    return shown
+
+
+def list_document(listed: MailingList, shape: Shape, count: int | None = None) -> JSON:
+    """Return one list.
+
+    Args:
+        count: How many profiles it has, where that was asked for.
+    """
+    attributes = {
+        "name": listed.name,
+        "created": second(listed.created),
+        "updated": second(listed.updated),
+        "opt_in_process": listed.opt_in_process,
     }
+    return shape.resource("list", listed.id, attributes, _GROUPED, {} if count is None else {"profile_count": count})
+
+
+def event_document(event: Event, *, base: str) -> JSON:
+    """Return one event, as *Get Events* shows it: the unique id and the value among the properties."""
+    shown = {**event.properties, "$event_id": event.unique_id or str(event.time)}
+    if event.value is not None:
+        shown["$value"] = event.value
+    if event.value_currency is not None:
+        shown["$value_currency"] = event.value_currency
+    return {
+        "type": "event",
+        "id": event.id,
+        "attributes": {
+            "timestamp": event.time,
+            "event_properties": shown,
+            "datetime": datetime.fromtimestamp(event.time, UTC).isoformat(),
+            "uuid": event.id,
+        },
+        "relationships": {"profile": {"data": {"type": "profile", "id": event.profile_id}}},
+        "links": {"self": f"{base}/api/events/{event.id}"},
+    }
+
+
+def second(seconds: float) -> str:
+    """Return unix seconds as Klaviyo writes most times, without fractions."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
 def _attributes(profile: Profile) -> JSON:
@@ -77,52 +113,13 @@ def _attributes(profile: Profile) -> JSON:
     }
 
 
-def _subscriptions(profile: Profile) -> JSON:
-    since = moment(profile.updated)
-    reached = not profile.suppressed
-    suppression = [{"reason": "USER_SUPPRESSED", "timestamp": since}] if profile.suppressed else []
-    email: JSON = {
-        "can_receive_email_marketing": reached,
-        **_consent(profile.consent, since),
-        "custom_method_detail": None,
-        "double_optin": None,
-        "suppression": suppression,
-        "list_suppressions": [],
-    }
-    text: JSON = {
-        "can_receive_sms_marketing": profile.sms_consent == SUBSCRIBED,
-        **_consent(profile.sms_consent, since),
-    }
-    return {"email": {"marketing": email}, "sms": {"marketing": text}, "mobile_push": None, "whatsapp": None}
-
-
-def _consent(consent: str, since: str | None) -> dict[str, Any]:
-    asked = consent != "NEVER_SUBSCRIBED"
-    return {
-        "consent": consent,
-        "consent_timestamp": since if asked else None,
-        "last_updated": since if asked else None,
-        "method": "API" if asked else None,
-        "method_detail": "",
-    }
-
-
-def event_document(event: Event, *, base: str = KLAVIYO) -> JSON:
-    """Return one event, as *Get Events* shows it: the unique id and the value among the properties."""
-    shown = {**event.properties, "$event_id": event.unique_id or str(event.time)}
-    if event.value is not None:
-        shown["$value"] = event.value
-    if event.value_currency is not None:
-        shown["$value_currency"] = event.value_currency
-    return {
-        "type": "event",
-        "id": event.id,
-        "attributes": {
-            "timestamp": event.time,
-            "event_properties": shown,
-            "datetime": datetime.fromtimestamp(event.time, UTC).isoformat(),
-            "uuid": event.id,
-        },
-        "relationships": {"profile": {"data": {"type": "profile", "id": event.profile_id}}},
-        "links": {"self": f"{base}/api/events/{event.id}"},
-    }
+def _further(profile: Profile, shape: Shape) -> JSON:
+    shown: JSON = {}
+    if SUBSCRIPTIONS in shape.additional:
+        shown[SUBSCRIPTIONS] = subscriptions(profile)
+    if PREDICTIVE_ANALYTICS in shape.additional:
+        shown[PREDICTIVE_ANALYTICS] = None
+    for name in shape.additional & HASHED:
+        value: str | None = getattr(profile, name.removeprefix("hashed_"))
+        shown[name] = None if value is None else sha256(value.lower().encode()).hexdigest()
+    return shown

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from safeklaviyo.testing.simulator.records import JSON, NEVER_SUBSCRIBED, Profile, Record
+from safeklaviyo.testing.simulator.consents import without_phone
+from safeklaviyo.testing.simulator.records import JSON, Profile, Record
 from safeklaviyo.testing.simulator.tables import KINDS, PHONE_NUMBER
 
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ class Person(Record):
 def written(profile: Profile, person: Person, readings: Readings) -> Profile:
     """Return the profile after the write."""
     identifiers = dict(person.identifiers)
-    sms_consent = profile.sms_consent
+    consents = profile.consents
     if identifiers.get(PHONE_NUMBER, profile.phone_number) != profile.phone_number:
         # Consent to text messages belongs to the number, not to the person (Klaviyo's help centre).
-        sms_consent = NEVER_SUBSCRIBED
+        consents = without_phone(consents)
     return replace(
         profile,
         **cast("dict[str, Any]", identifiers),
-        sms_consent=sms_consent,
+        consents=consents,
         attributes=_attributes(profile.attributes, person.attributes),
         properties=_properties(profile.properties, person, deep=readings.deep_merge),
     )

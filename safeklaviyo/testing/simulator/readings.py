@@ -51,6 +51,11 @@ class Readings(Record):
         revision_missing: The answer to a request without a revision; 200 takes the latest.
         revision_unknown: The answer to an unknown revision; 200 takes the latest.
         no_credentials: The code of the 401 for a request without a key; the first was seen by third parties only.
+        subscribe_by_id: A subscription that names the profile by its id alone, without the email or phone number of the
+            channel, is accepted, as the schema says ("will be used to perform the lookup"), or refused with 400.
+        withdrawal_creates: A withdrawal or suppression by an address that no profile has creates a profile, as the
+            reference says since 2026-10-15; nobody has seen it.
+        spam_report_unsubscribes: A spam report withdraws the consent too, and does not only suppress.
         any_limit: How many values a filter's ``any`` may have; None for no limit.
         earliest_year: Before which an event is refused: 2000 in the overview, 1990 in the schema.
         large_steady: Requests a minute in tier L: 750 in recorded headers, 700 in the guide.
@@ -78,6 +83,9 @@ class Readings(Record):
     revision_missing: Literal[200, 400] = 200
     revision_unknown: Literal[200, 400] = 400
     no_credentials: Literal["not_authenticated", "authentication_failed"] = "not_authenticated"
+    subscribe_by_id: Literal[202, 400] = 202
+    withdrawal_creates: bool = True
+    spam_report_unsubscribes: bool = False
     any_limit: int | None = None
     earliest_year: Literal[1990, 2000] = 2000
     large_steady: Literal[700, 750] = 750
