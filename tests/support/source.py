@@ -18,6 +18,8 @@ PUBLIC = {
 
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
+ADDING = "_flows/verbs/add_bindings.py"
+CLI_ROWS = "cli/_rows.py"
 ABSENCE = "_flows/identity/absence.py"
 BINDING = "_flows/binding.py"
 CALL = "_flows/call.py"
