@@ -17,6 +17,8 @@ from safeklaviyo.stores import default_url
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from safeklaviyo.stores.base import IdentityStore
+
 COLUMNS: Final = ("external_id", "email", "profile_id", "phone_number")
 
 
@@ -59,16 +61,19 @@ def remove(arguments: Namespace) -> int:
     return 0
 
 
-def open_client(arguments: Namespace) -> Klaviyo:
+def open_client(arguments: Namespace, store: IdentityStore | None = None) -> Klaviyo:
     """Return a client for operations of the map.
+
+    Args:
+        arguments: Those of the command line.
+        store: In place of the one that the arguments name.
 
     Raises:
         ConfigurationError: There is neither an account nor a key to ask Klaviyo with, or an argument makes no sense.
     """
     if arguments.account is None and not os.environ.get("KLAVIYO_API_KEY"):
         raise ConfigurationError("which account? pass --account (the six-character public key), or set KLAVIYO_API_KEY")
-    url = lasting(store_url(arguments))
-    return Klaviyo(store=url, account=arguments.account, base_url=arguments.base_url)
+    return Klaviyo(store=store or lasting(store_url(arguments)), account=arguments.account, base_url=arguments.base_url)
 
 
 def lasting(url: str) -> str:
@@ -78,7 +83,7 @@ def lasting(url: str) -> str:
         ConfigurationError: The map would be empty, and gone when the command ends.
     """
     if url.startswith("memory:"):
-        raise ConfigurationError("a map in memory is empty, and gone when the command ends; name a store that lasts")
+        raise ConfigurationError("a map in memory ends with this command; name a store that stays")
     return url
 
 

@@ -104,7 +104,7 @@ def test_a_map_in_memory_is_refused(run, typed, command):
     typed(b"email\nada@shop.test\n")
     status, out, err = run(*command, "--store", "memory://", "--account", "SiMuLa")
     assert (1, "") == (status, out)
-    assert err.startswith("ConfigurationError: a map in memory is empty, and gone when the command ends")
+    assert err.startswith("ConfigurationError: a map in memory ends with this command")
 
 
 def test_the_host_may_come_from_the_environment(run, served, tmp_path, monkeypatch):
