@@ -49,6 +49,26 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P8", source.TRACEBACKS, "                frame.clear()", "                pass",
+        "test_tracebacks.py::TestConstructors::test_clients",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "                behind.__traceback__ = None", "                pass",
+        "stores/test_store_tracebacks.py::test_a_server_that_is_not_there",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "_package(error.__traceback__.tb_frame) == _OURS", "True",
+        "test_tracebacks.py::TestCalls::test_the_callers_own_error_is_left_alone",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "            each.__context__ = None", "            pass",
+        "test_tracebacks.py::TestCalls::test_a_drivers_error_that_is_hidden_is_let_go",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "        is_leading = is_leading and", "        is_leading = is_leading or",
+        "test_tracebacks.py::TestTwice::test_the_other_call_goes_on",
+    ),
+    _guard(
         "P8", source.SECRETS,
         'return "Secret(…)"', "return self._text",
         "test_secrets.py::TestSecret::test_it_is_revealed_on_request_alone",
@@ -506,6 +526,32 @@ GUARDS = [
     _guard(
         "clock set back", source.ROWS, "return left if left <= LONGEST else 0.0", "return left",
         "stores/test_store_event_loop.py::test_a_clock_set_back_blocks_nobody",
+    ),
+    _guard(
+        "P3, R8", source.ADDING, "        if problem is None:", "        if True:",
+        "test_bindings.py::TestFormer::test_ownership_beats_retirement",
+    ),
+    _guard(
+        "P3", source.ADDING, "        if tie.problem is not None:", "        if False:",
+        "test_bindings.py::TestVerify::test_p3_what_klaviyo_contradicts_is_refused",
+    ),
+    _guard(
+        "P4", source.ADDING, "        if counts_as_checked and", "        if False and",
+        "test_bindings.py::TestAdd::test_an_erased_customer_is_not_added_as_checked",
+    ),
+    _guard(
+        "R14", source.ADDING, "    if again:\n", "    if False:\n",
+        "test_bindings.py::TestAdd::test_r14_another_phone_costs_the_phone",
+    ),
+    _guard(
+        "rows of files", source.CLI_ROWS, "reader = csv.reader(lines, delimiter=delimiter, strict=True)",
+        "reader = csv.reader(lines, delimiter=delimiter)",
+        "cli/test_cli_imports.py::test_each_bad_row_costs_one_row_and_has_its_sentence",
+    ),
+    _guard(
+        "R1", source.CLI_ROWS, 'with --encoding" if is_guess else ""',
+        'with --encoding" if False else ""',
+        "cli/test_cli_imports.py::test_a_guessed_encoding_names_no_customer",
     ),
     _guard(
         "P8", source.ADDRESSES, "@lru_cache(maxsize=8192)", "@lru_cache(maxsize=None)",

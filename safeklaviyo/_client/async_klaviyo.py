@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo._client.bindings import AsyncBindings
+from safeklaviyo._client.consent_verbs import AsyncConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import AsyncIdentityVerbs
 from safeklaviyo._client.profiles import AsyncProfiles
@@ -21,6 +22,7 @@ from safeklaviyo._runtime.config import (
     store_url,
     wiring,
 )
+from safeklaviyo._tracebacks import discreet
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores import open_async_store
 from safeklaviyo.stores.base import AsyncIdentityStore
@@ -40,7 +42,8 @@ if TYPE_CHECKING:
     )
 
 
-class AsyncKlaviyo(AsyncIdentityVerbs, Described):
+@discreet
+class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, Described):
     """Same as `Klaviyo`, awaited. Safe between tasks of one event loop at a time."""
 
     def __init__(

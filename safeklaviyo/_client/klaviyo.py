@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo._client.bindings import Bindings
+from safeklaviyo._client.consent_verbs import ConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import IdentityVerbs
 from safeklaviyo._client.profiles import Profiles
@@ -25,6 +26,7 @@ from safeklaviyo._runtime.config import (
     wiring,
 )
 from safeklaviyo._runtime.shell import Shell
+from safeklaviyo._tracebacks import discreet
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores import open_store
 from safeklaviyo.stores.base import IdentityStore
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
     )
 
 
-class Klaviyo(IdentityVerbs, Described):
+@discreet
+class Klaviyo(IdentityVerbs, ConsentVerbs, Described):
     """The identity-safe client for Klaviyo. Safe between threads; after a fork the child gets its own connections.
 
     Constructing it does no I/O. Close it, or use it as a context manager, when the program ends.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._flows.verbs.merge import merge_profiles, plan_merge
 from safeklaviyo._flows.verbs.profiles import get_profile, list_profiles, search_profiles, update_profile
+from safeklaviyo._tracebacks import discreet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from safeklaviyo.models import MergePlan, MergeRequest, Profile
 
 
+@discreet
 class Profiles:
     """Klaviyo's profiles. None of its methods changes an identifier."""
 
@@ -125,6 +127,7 @@ class Profiles:
             cursor = page.cursor
 
 
+@discreet
 class AsyncProfiles:
     """Same as `Profiles`, awaited."""
 

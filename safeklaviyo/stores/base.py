@@ -34,6 +34,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
+from safeklaviyo._tracebacks import discreet
 from safeklaviyo.stores import calls
 from safeklaviyo.stores.records import (
     AddStatus,
@@ -75,6 +76,7 @@ __all__ = [
 T = TypeVar("T")
 
 
+@discreet
 class IdentityStore(ABC):
     """The identity map, synchronous. Safe for use by several threads.
 
@@ -263,6 +265,7 @@ class IdentityStore(ABC):
         self.close()
 
 
+@discreet
 class AsyncIdentityStore(ABC):
     """The identity map, asynchronous: the contract of `IdentityStore`, awaited. `aclose` is its `close`."""
 

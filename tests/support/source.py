@@ -8,7 +8,7 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 """The folder of the package that is tested: the checkout's, or the installed one."""
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
-    "__init__.py", "__main__.py", "cli/__init__.py", "demo/__init__.py", "errors.py", "identity.py", "models.py",
+    "__init__.py", "__main__.py", "cli/__init__.py", "consent.py", "demo/__init__.py", "errors.py", "identity.py", "models.py",
     "policy.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
@@ -18,6 +18,8 @@ PUBLIC = {
 
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
+ADDING = "_flows/verbs/add_bindings.py"
+CLI_ROWS = "cli/_rows.py"
 ABSENCE = "_flows/identity/absence.py"
 BINDING = "_flows/binding.py"
 CALL = "_flows/call.py"
@@ -39,6 +41,7 @@ READING = "_flows/identity/reads.py"
 LEASES = "_flows/leased/leases.py"
 TAKEN = "_flows/leased/taken_identifiers.py"
 SUPERSEDED = "_flows/leased/superseded.py"
+TRACEBACKS = "_tracebacks.py"
 WAITING = "_flows/waiting.py"
 WRITES = "_flows/writes.py"
 TRACK = "_flows/verbs/track.py"
@@ -71,7 +74,7 @@ VALUES = "_input/values.py"
 VERSION = "_version.py"
 WIRE = "_api/profiles.py"
 WIRE_LEGACY = "_api/legacy.py"
-REQUESTS = {"_api/accounts.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
+REQUESTS = {"_api/accounts.py", "_api/consent.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
 """The modules that make requests."""
 NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
@@ -87,9 +90,9 @@ ROOMS = (
     ("_effects",),
     ("_api",),
     ("_input",),
-    ("models",),
+    ("consent", "models"),
     ("identity", "policy"),
-    ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_secrets", "_version"),
+    ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_secrets", "_tracebacks", "_version"),
 )
 """The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
 side do not know each other, but for the demo, which plays on the simulator."""
