@@ -38,11 +38,15 @@ def set_tombstones(call: Call, identifiers: Iterable[Identifier], lease: Lease) 
 
 def remove_tombstone(call: Call, identifier: Identifier) -> Flow[bool]:
     """Remove the tombstone of an identifier; False if there is none."""
-    name = _name(call, identifier)
-    is_set = (yield from Recall(call.account, name)) is not None
+    is_set = yield from is_erased(call, identifier)
     if is_set:
-        yield from Remember(call.account, name, None)
+        yield from Remember(call.account, _name(call, identifier), None)
     return is_set
+
+
+def is_erased(call: Call, identifier: Identifier) -> Flow[bool]:
+    """Tell whether an identifier has a tombstone."""
+    return (yield from Recall(call.account, _name(call, identifier))) is not None
 
 
 def refuse_erased(call: Call, claim: Claim) -> Flow[None]:
@@ -53,7 +57,7 @@ def refuse_erased(call: Call, claim: Claim) -> Flow[None]:
     """
     # The last identifier of a claim is its email, where it has one.
     for identifier in claim.identifiers()[-1:]:
-        if (yield from Recall(call.account, _name(call, identifier))) is not None:
+        if (yield from is_erased(call, identifier)):
             raise ErasedError(
                 "this customer was erased; if they have come back, release their email first",
                 external_id=claim.external_id,
