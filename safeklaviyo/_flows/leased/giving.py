@@ -240,6 +240,7 @@ def _withdraw_again(call: Call, lease: Lease, intent: GiveIntent) -> Flow[bool]:
         return False
     instead = WithdrawIntent(
         job="unsubscribe",
+        keys=intent.keys,
         external_ids=() if intent.external_id is None else (intent.external_id,),
         emails=(intent.email,),
         profile_ids=(intent.profile_id,),
