@@ -150,8 +150,8 @@ class CurrentDialect:
         return None if path is None else list_profiles(cursor_url=path)
 
     def get(self, profile_id: str) -> Request:
-        """Ask for one profile."""
-        return get_profile(profile_id)
+        """Ask for one profile, with its consent: a change of address carries that on, and a merge may cost it."""
+        return get_profile(profile_id, subscriptions=True)
 
     def read(self, response: Response) -> Profile:
         """Return the profile in an answer."""
