@@ -282,7 +282,8 @@ class Recovery(_Masked):
     """What `recover` did about one interrupted write.
 
     Attributes:
-        verb: What was interrupted: ``"contact"``, ``"change"``, ``"merge"``, ``"erase"`` or ``"restore"``.
+        verb: What was interrupted: ``"contact"``, ``"change"``, ``"merge"``, ``"erase"``, ``"restore"``,
+            ``"subscribe"`` or ``"withdraw"``.
         status: ``"completed"``; ``"failed"``: it cannot be done, and its intent is gone; ``"postponed"``: it stays.
         error: Why it failed or was postponed.
     """
@@ -325,12 +326,14 @@ class ImportReport:
         unchanged: How many rows the map knew already.
         refused: The number of each row that was refused (from 0), and why, without personal data.
         warnings: The number of each row of which something was left out (from 0), and what.
+        verified: How many rows Klaviyo was seen to agree with, as ``verify=True`` asks.
     """
 
     added: int
     unchanged: int
     refused: tuple[tuple[int, str], ...] = ()
     warnings: tuple[tuple[int, str], ...] = ()
+    verified: int = 0
 
 
 class Profile(BaseModel):

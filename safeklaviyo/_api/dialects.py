@@ -46,6 +46,7 @@ class Dialect(Protocol):
         has_merges: One profile can be merged into another.
         has_deletions: A profile can be deleted.
         has_lists: All profiles can be listed.
+        has_consent: Consent can be read, given and withdrawn.
         empty_search_statuses: The statuses, besides success, by which a search says that it found no profile.
     """
 
@@ -56,6 +57,7 @@ class Dialect(Protocol):
     has_merges: bool
     has_deletions: bool
     has_lists: bool
+    has_consent: bool
     empty_search_statuses: frozenset[int]
 
     def failure_in(self, response: Response) -> BadRequestError | None:
@@ -124,6 +126,7 @@ class CurrentDialect:
     has_merges = True
     has_deletions = True
     has_lists = True
+    has_consent = True
     empty_search_statuses: frozenset[int] = frozenset()
 
     def __init__(self, revision: str) -> None:
@@ -201,6 +204,7 @@ class LegacyDialect:
     has_merges = False
     has_deletions = False
     has_lists = False
+    has_consent = False
     empty_search_statuses = frozenset({404})
 
     def __init__(self, public_key: str, api_key: Secret) -> None:

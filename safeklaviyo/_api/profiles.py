@@ -27,6 +27,8 @@ from safeklaviyo.identity import Identity, Kind, normalise_profile_id
 from safeklaviyo.models import CLEAR, Clear
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from safeklaviyo._input.properties import Person
 
 _PAGE_SIZE: Final = 100
@@ -42,6 +44,18 @@ def search_profiles(kind: Kind, value: str) -> Request:
     # (F-6).
     wanted = f"equals({_FILTER_NAMES[kind]},{encoded_text(value)})"
     return Request("GET", f"{PROFILES_PATH}?filter={quote(wanted, safe='')}", GET_PROFILES, Repeat.READ)
+
+
+def search_any(kind: Kind, values: Sequence[str]) -> Request:
+    """Ask for the profiles that any of these identifiers names, a page at a time.
+
+    How many values Klaviyo accepts is not known, so the caller has to expect a refusal.
+    """
+    # One value needs no list: `equals` is what Klaviyo documents for it.
+    if len(values) == 1:
+        return search_profiles(kind, values[0])
+    wanted = f"any({_FILTER_NAMES[kind]},[{','.join(map(encoded_text, values))}])"
+    return list_profiles(filter=wanted)
 
 
 def list_profiles(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo._client.bindings import AsyncBindings
+from safeklaviyo._client.consent_verbs import AsyncConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import AsyncIdentityVerbs
 from safeklaviyo._client.profiles import AsyncProfiles
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @discreet
-class AsyncKlaviyo(AsyncIdentityVerbs, Described):
+class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, Described):
     """Same as `Klaviyo`, awaited. Safe between tasks of one event loop at a time."""
 
     def __init__(

@@ -315,6 +315,13 @@ def start_deadline(call: Call) -> Flow[None]:
         call.patience_ends = None
 
 
+def share_deadline(call: Call, share: float) -> Flow[None]:
+    """Let the map have only a part of what the call has left; 1 gives it all of that."""
+    left = call.deadline.left((yield from Monotonic()))
+    if left is not None:
+        yield from StartDeadline(left * share)
+
+
 def exceeded_by(call: Call, error: SafeKlaviyoError) -> Flow[DeadlineExceededError | None]:
     """Return the error to raise in place of one that the deadline is the reason for; None for any other."""
     # Only failures that more time could have helped: what Klaviyo or the map has refused stays what it is.

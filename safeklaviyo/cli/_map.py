@@ -17,6 +17,8 @@ from safeklaviyo.stores import default_url
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from safeklaviyo.stores.base import IdentityStore
+
 COLUMNS: Final = ("external_id", "email", "profile_id", "phone_number")
 
 _NO_KEY: Final = "no-key"
@@ -57,8 +59,12 @@ def remove(arguments: Namespace) -> int:
     return 0
 
 
-def open_client(arguments: Namespace) -> Klaviyo:
+def open_client(arguments: Namespace, store: IdentityStore | None = None) -> Klaviyo:
     """Return a client for operations of the map.
+
+    Args:
+        arguments: Those of the command line.
+        store: In place of the one that the arguments name.
 
     Raises:
         ConfigurationError: There is neither an account nor a key to ask Klaviyo with, or an argument makes no sense.
@@ -66,7 +72,9 @@ def open_client(arguments: Namespace) -> Klaviyo:
     key = os.environ.get("KLAVIYO_API_KEY")
     if arguments.account is None and not key:
         raise ConfigurationError("which account? pass --account (the six-character public key), or set KLAVIYO_API_KEY")
-    return Klaviyo(key or _NO_KEY, store=store_url(arguments), account=arguments.account, base_url=arguments.base_url)
+    return Klaviyo(
+        key or _NO_KEY, store=store or store_url(arguments), account=arguments.account, base_url=arguments.base_url
+    )
 
 
 def store_url(arguments: Namespace) -> str:

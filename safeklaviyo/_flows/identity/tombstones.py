@@ -63,11 +63,24 @@ def remove_tombstone(call: Call, identifier: Identifier) -> Flow[bool]:
     """Remove the tombstone of an identifier; False if there is none."""
     was_set = False
     # Each one: a customer who was erased twice may have one under each key.
-    for name in (yield from _names(call, identifier)):
+    for key in (yield from _keys(call)):
+        name = _name(key, identifier)
         if (yield from Recall(call.account, name)) is not None:
             yield from Remember(call.account, name, None)
             was_set = True
     return was_set
+
+
+def erased_among(call: Call, identifiers: Iterable[Identifier]) -> Flow[set[Identifier]]:
+    """Return the identifiers that have a tombstone."""
+    keys = yield from _keys(call)
+    found: set[Identifier] = set()
+    for identifier in identifiers:
+        for key in keys:
+            if (yield from Recall(call.account, _name(key, identifier))) is not None:
+                found.add(identifier)
+                break
+    return found
 
 
 def refuse_erased(call: Call, claim: Claim) -> Flow[None]:
@@ -77,21 +90,18 @@ def refuse_erased(call: Call, claim: Claim) -> Flow[None]:
         ErasedError: The email, or an external id alone, has a tombstone.
     """
     # The last identifier of a claim is its email, where it has one.
-    for identifier in claim.identifiers()[-1:]:
-        for name in (yield from _names(call, identifier)):
-            if (yield from Recall(call.account, name)) is not None:
-                raise ErasedError(
-                    "this customer was erased; if they have come back, release their email first",
-                    external_id=claim.external_id,
-                    email=claim.email,
-                )
+    if (yield from erased_among(call, claim.identifiers()[-1:])):
+        raise ErasedError(
+            "this customer was erased; if they have come back, release their email first",
+            external_id=claim.external_id,
+            email=claim.email,
+        )
 
 
-def _names(call: Call, identifier: Identifier) -> Flow[list[str]]:
-    """Return the names that a tombstone of an identifier may have."""
+def _keys(call: Call) -> Flow[tuple[str, ...]]:
+    """Return the keys under which there may be tombstones; the last one is that of 0.1."""
     keys = yield from Recall(call.account, KEYS)
-    of_before = f"safeklaviyo:{call.account}"
-    return [_name(key, identifier) for key in (*(keys or "").split(), of_before)]
+    return (*(keys or "").split(), f"safeklaviyo:{call.account}")
 
 
 def _name(key: str, identifier: Identifier) -> str:
