@@ -329,12 +329,14 @@ class ImportReport:
         unchanged: How many rows the map knew already.
         refused: The number of each row that was refused (from 0), and why, without personal data.
         warnings: The number of each row of which something was left out (from 0), and what.
+        verified: How many rows Klaviyo was seen to agree with, as ``verify=True`` asks.
     """
 
     added: int
     unchanged: int
     refused: tuple[tuple[int, str], ...] = ()
     warnings: tuple[tuple[int, str], ...] = ()
+    verified: int = 0
 
 
 class Profile(BaseModel):

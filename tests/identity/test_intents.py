@@ -123,8 +123,9 @@ SINCE = [
         ),
         (
             '{"verb": "withdraw", "job": "unsubscribe", "keys": ["k"], "external_ids": ["ann-1"], '
-            '"emails": ["ann@shop.test"], "profile_ids": ["P1"], "channels": ["email"], "given_email": "ann@shop.test", '
-            '"given_phone_number": "+4915112345678", "list_id": "L1", "alone": true, "forced": true, "asked_at": 6.5, '
+            '"emails": ["ann@shop.test"], "profile_ids": ["P1"], "channels": ["email"], '
+            '"given_email": "ann@shop.test", "given_phone_number": "+4915112345678", '
+            '"list_id": "L1", "alone": true, "forced": true, "asked_at": 6.5, '
             '"accepted_at": 7.5, "asked": 2}'
         ),
     ),

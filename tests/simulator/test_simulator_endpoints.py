@@ -511,5 +511,5 @@ class TestEvents:
             "event_properties"
         ]
         both = ask.json("GET", "/api/events")["data"]
-        assert ["u", "1767225600"] == [row["attributes"]["event_properties"]["$event_id"] for row in both]
-        assert ask("GET", "/api/events?filter=has(metric)").status == 400
+        assert ["1767225600", "u"] == [row["attributes"]["event_properties"]["$event_id"] for row in both]
+        assert ask("GET", "/api/events?filter=has(email)").status == 400

@@ -18,6 +18,7 @@ from safeklaviyo._flows.leased.intents import (
 )
 from safeklaviyo._flows.required import required
 from safeklaviyo._flows.verbs import (
+    add_bindings,
     bindings,
     change_email,
     change_external_id,
@@ -47,6 +48,7 @@ operations = SimpleNamespace(
     **{
         name: value
         for module in (
+            add_bindings,
             bindings,
             change_email,
             change_external_id,

@@ -18,6 +18,8 @@ PUBLIC = {
 
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
+ADDING = "_flows/verbs/add_bindings.py"
+CLI_ROWS = "cli/_rows.py"
 ABSENCE = "_flows/identity/absence.py"
 BINDING = "_flows/binding.py"
 CALL = "_flows/call.py"
@@ -58,6 +60,8 @@ ANSWER_BODIES = "_runtime/senders/bodies.py"
 CONNECTIONS = "_runtime/senders/connections.py"
 ROWS = "stores/rows.py"
 SECRETS = "_secrets.py"
+TOKENS = "_runtime/senders/tokens.py"
+HELD = "_runtime/held_leases.py"
 SENDERS = "_runtime/senders/"
 SOCKETS = "_runtime/senders/sockets.py"
 ASYNC_SOCKETS = "_runtime/senders/async_sockets.py"

@@ -11,10 +11,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from safeklaviyo.testing.simulator.checks import Body, fields, resource, text
-from safeklaviyo.testing.simulator.consent_documents import job_document
 from safeklaviyo.testing.simulator.consent_jobs import Row, Subscribing, Suppressing, Withdrawing
-from safeklaviyo.testing.simulator.records import EMAIL_MARKETING, JSON, SUBSCRIBED, UNSUBSCRIBED, Answer, Asked, Job
-from safeklaviyo.testing.simulator.refusals import invalid, json_answer
+from safeklaviyo.testing.simulator.documents import job_document
+from safeklaviyo.testing.simulator.records import (
+    EMAIL_MARKETING,
+    JSON,
+    SUBSCRIBED,
+    SUPPRESSIONS,
+    UNSUBSCRIBED,
+    UNSUPPRESSIONS,
+    Answer,
+    Asked,
+    Job,
+)
+from safeklaviyo.testing.simulator.refusals import invalid
+from safeklaviyo.testing.simulator.shapes import one, shape
 from safeklaviyo.testing.simulator.tables import EMAIL, PHONE_NUMBER
 
 if TYPE_CHECKING:
@@ -122,12 +133,12 @@ def bulk_unsubscribe_profiles(account: Account, asked: Asked) -> Answer:
 
 def bulk_suppress_profiles(account: Account, asked: Asked) -> Answer:
     """Accept the suppression of up to 100 addresses, or of a list's members."""
-    return _suppress(account, asked, "profile-suppression-bulk-create-job", lifts=False)
+    return _suppress(account, asked, SUPPRESSIONS, lifts=False)
 
 
 def bulk_unsuppress_profiles(account: Account, asked: Asked) -> Answer:
     """Accept that the suppression of up to 100 addresses, or of a list's members, ends."""
-    return _suppress(account, asked, "profile-suppression-bulk-delete-job", lifts=True)
+    return _suppress(account, asked, UNSUPPRESSIONS, lifts=True)
 
 
 def _suppress(account: Account, asked: Asked, kind: str, *, lifts: bool) -> Answer:
@@ -141,10 +152,11 @@ def _suppress(account: Account, asked: Asked, kind: str, *, lifts: bool) -> Answ
         if EMAIL not in named:
             raise invalid("'email' is required.", f"{at}/attributes/email")
         rows.append(Row(None, {EMAIL: named[EMAIL]}))
-    job = Job(account.new_id(), kind, len(rows), account.clock.now(), list_id=list_id)
+    lists = () if list_id is None else (list_id,)
+    job = Job(account.new_id(), kind, len(rows), account.clock.now(), list_ids=lists)
     account.jobs[job.id] = job
     account.enqueue(asked.endpoint, Suppressing(job.id, tuple(rows), list_id, lifts), account.consent_lag)
-    return json_answer(202, {"data": job_document(job, base=asked.base)})
+    return one(asked, job_document(job, shape(asked)), status=202)
 
 
 def _rows(attributes: JSON, most: int) -> list[tuple[JSON, str]]:

@@ -56,6 +56,9 @@ class Readings(Record):
         withdrawal_creates: A withdrawal or suppression by an address that no profile has creates a profile, as the
             reference says since 2026-10-15; nobody has seen it.
         spam_report_unsubscribes: A spam report withdraws the consent too, and does not only suppress.
+        bulk_repeats: What a job of events does with a unique id that its profile and metric have already: the event is
+            dropped, as the overview says, or the job is refused, as the field's description says, with a pointer to
+            the row or without.
         any_limit: How many values a filter's ``any`` may have; None for no limit.
         earliest_year: Before which an event is refused: 2000 in the overview, 1990 in the schema.
         large_steady: Requests a minute in tier L: 750 in recorded headers, 700 in the guide.
@@ -86,6 +89,7 @@ class Readings(Record):
     subscribe_by_id: Literal[202, 400] = 202
     withdrawal_creates: bool = True
     spam_report_unsubscribes: bool = False
+    bulk_repeats: Literal["dropped", "refused", "refused_without_pointer"] = "dropped"
     any_limit: int | None = None
     earliest_year: Literal[1990, 2000] = 2000
     large_steady: Literal[700, 750] = 750

@@ -59,19 +59,24 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of the simulat
         self.source = {"parameter": parameter} if parameter else {"pointer": pointer}
         self.meta = meta or {}
 
+    def words(self) -> tuple[str, str, str]:
+        """Return the code, the title and the detail."""
+        code, title, detail = _WORDS.get(self.status, _WORDS[500])
+        return self.code or code, title, self.detail or detail
+
     def answer(self, serial: int = 0, links: dict[str, str] | None = None) -> Answer:
         """Return it as an answer.
 
         Args:
             serial: A number that makes the error's id unique.
         """
-        code, title, detail = _WORDS.get(self.status, _WORDS[500])
+        code, title, detail = self.words()
         error = {
             "id": str(UUID(int=serial + (0x51 << 120), version=4)),
             "status": self.status,
-            "code": self.code or code,
+            "code": code,
             "title": title,
-            "detail": self.detail or detail,
+            "detail": detail,
             "source": self.source,
             "links": links or {},
             "meta": self.meta,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from safeklaviyo.testing.simulator import (
     consent_endpoints,
     event_endpoints,
+    job_endpoints,
     legacy_endpoints,
     list_endpoints,
+    metric_endpoints,
     profile_endpoints,
 )
 from safeklaviyo.testing.simulator.limits import TIERS, Limits
@@ -51,7 +53,9 @@ class Route:
         return not self.name.startswith(("get_", "search_"))
 
 
-_P, _E, _C, _G, _L = profile_endpoints, event_endpoints, consent_endpoints, list_endpoints, legacy_endpoints
+_P, _E, _M = profile_endpoints, event_endpoints, metric_endpoints
+_C, _G, _J, _L = consent_endpoints, list_endpoints, job_endpoints, legacy_endpoints
+_IMPORT = "/api/profile-bulk-import-jobs/{}"
 
 
 def _route(methods: str, path: str, tier: str, answer: Callable[[Account, Asked], Answer]) -> Route:
@@ -81,10 +85,30 @@ ROUTES = (
     _route("GET", "/api/accounts", "XS", _P.get_accounts),
     _route("POST", "/api/events", "XL", _E.create_event),
     _route("GET", "/api/events", "XL", _E.get_events),
+    _route("GET", "/api/events/{}", "M", _E.get_event),
+    _route("GET", "/api/events/{}/metric", "XL", _E.get_metric_for_event),
+    _route("GET", "/api/events/{}/relationships/metric", "XL", _E.get_metric_id_for_event),
+    _route("GET", "/api/events/{}/profile", "XL", _E.get_profile_for_event),
+    _route("GET", "/api/events/{}/relationships/profile", "XL", _E.get_profile_id_for_event),
+    _route("POST", "/api/event-bulk-create-jobs", "M", _E.bulk_create_events),
+    _route("GET", "/api/metrics", "M", _M.get_metrics),
+    _route("GET", "/api/metrics/{}", "M", _M.get_metric),
     _route("POST", "/api/profile-subscription-bulk-create-jobs", "L", _C.bulk_subscribe_profiles),
     _route("POST", "/api/profile-subscription-bulk-delete-jobs", "L", _C.bulk_unsubscribe_profiles),
     _route("POST", "/api/profile-suppression-bulk-create-jobs", "L", _C.bulk_suppress_profiles),
     _route("POST", "/api/profile-suppression-bulk-delete-jobs", "L", _C.bulk_unsuppress_profiles),
+    _route("POST", "/api/profile-bulk-import-jobs", "M", _J.bulk_import_profiles),
+    _route("GET", "/api/profile-bulk-import-jobs", "M", _J.get_bulk_import_profiles_jobs),
+    _route("GET", f"{_IMPORT}", "M", _J.get_bulk_import_profiles_job),
+    _route("GET", f"{_IMPORT}/import-errors", "M", _J.get_errors_for_bulk_import_profiles_job),
+    _route("GET", f"{_IMPORT}/profiles", "M", _J.get_profiles_for_bulk_import_profiles_job),
+    _route("GET", f"{_IMPORT}/relationships/profiles", "M", _J.get_profile_ids_for_bulk_import_profiles_job),
+    _route("GET", f"{_IMPORT}/lists", "M", _J.get_list_for_bulk_import_profiles_job),
+    _route("GET", f"{_IMPORT}/relationships/lists", "M", _J.get_list_ids_for_bulk_import_profiles_job),
+    _route("GET", "/api/profile-suppression-bulk-create-jobs", "L", _J.get_bulk_suppress_profiles_jobs),
+    _route("GET", "/api/profile-suppression-bulk-create-jobs/{}", "L", _J.get_bulk_suppress_profiles_job),
+    _route("GET", "/api/profile-suppression-bulk-delete-jobs", "L", _J.get_bulk_unsuppress_profiles_jobs),
+    _route("GET", "/api/profile-suppression-bulk-delete-jobs/{}", "L", _J.get_bulk_unsuppress_profiles_job),
     _route("GET POST", "/api/track", "", _L.track),
     _route("GET POST", "/api/identify", "", _L.identify),
     _route("GET", "/api/v2/people/search", "", _L.search_people),
