@@ -155,7 +155,9 @@ class TestReading:
     @pytest.mark.parametrize("said", [None, "yes", 1])
     def test_whether_it_can_receive_is_not_said(self, said):
         """Where Klaviyo does not say, it may send, so that no withdrawal is taken for done."""
-        assert channel_consent(profile_with(consent="UNSUBSCRIBED", can_receive_email_marketing=said), "email").can_receive
+        assert channel_consent(
+            profile_with(consent="UNSUBSCRIBED", can_receive_email_marketing=said), "email"
+        ).can_receive
 
     def test_a_suppression_outweighs_it(self):
         """A profile with a suppression receives nothing, whatever else is said."""

@@ -209,7 +209,9 @@ class TestWaiting:
         other = open_client(simulator, store, policy=Policy(wait=0.5))
         errors = []
         meanwhile(
-            simulator, "update_profile", lambda: errors.append(rejected(other.unsubscribe, "email", external_id="ann-1"))
+            simulator,
+            "update_profile",
+            lambda: errors.append(rejected(other.unsubscribe, "email", external_id="ann-1")),
         )
         k.change_email(NEW, external_id="ann-1")
         assert [LeaseHeldError] == [type(error) for error in errors]
@@ -250,7 +252,12 @@ class TestIntents:
         simulator.add_profile(**ANN, phone_number=PHONE)
         news = simulator.add_list("News")
         simulator.fail_next("bulk_subscribe_profiles", times=9)
-        given = {"historical": True, "consented_at": simulator.now() - 1e6, "source": "2026", "date_of_birth": "1990-01-02"}
+        given = {
+            "historical": True,
+            "consented_at": simulator.now() - 1e6,
+            "source": "2026",
+            "date_of_birth": "1990-01-02",
+        }
         rejected(client().subscribe, ["email", "sms"], list_id=news, **given, **ANN)
         simulator._faults._next.clear()
         simulator.advance(3600)

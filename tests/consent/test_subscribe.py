@@ -39,7 +39,9 @@ class TestOne:
         simulator.drain()
         assert ({("ann-1", ANN["email"])}, [ANN["email"]]) == (pairs(simulator), subscribed(simulator))
 
-    @pytest.mark.parametrize("by", [{"external_id": "ann-1"}, {"email": ANN["email"]}, ANN], ids=["id", "email", "both"])
+    @pytest.mark.parametrize(
+        "by", [{"external_id": "ann-1"}, {"email": ANN["email"]}, ANN], ids=["id", "email", "both"]
+    )
     def test_r18_a_customer_whom_the_map_knows(self, client, simulator, *, by):
         """R18: however the customer is named, one profile is meant."""
         k = client()
@@ -61,7 +63,11 @@ class TestOne:
     @pytest.mark.parametrize("settings", [{"readings": READINGS["no row by id"]}], ids=[""])
     @pytest.mark.parametrize(
         ("channels", "carried"),
-        [("email", {"id", "email"}), ("sms", {"id", "phone_number"}), (["email", "sms"], {"id", "email", "phone_number"})],
+        [
+            ("email", {"id", "email"}),
+            ("sms", {"id", "phone_number"}),
+            (["email", "sms"], {"id", "email", "phone_number"}),
+        ],
     )
     def test_r18_where_a_row_by_id_is_refused(self, client, simulator, *, channels, carried):
         """R18: only then an identifier is carried, and only that of a channel that is given."""

@@ -70,7 +70,9 @@ class TestReach:
         assert ([], 0, 1) == (can_receive(simulator), leases(store), len(requests(simulator)))
 
     @every_reading
-    @pytest.mark.parametrize("by", [{"external_id": "ann-1"}, {"email": NEW}, {"email": OLD}, {"email": THIRD}], ids=str)
+    @pytest.mark.parametrize(
+        "by", [{"external_id": "ann-1"}, {"email": NEW}, {"email": OLD}, {"email": THIRD}], ids=str
+    )
     def test_r19_every_former_address(self, client, simulator, *, by):
         """R19: by whatever the customer is named, the own profile and each living ghost are reached, in one request."""
         k = client()
@@ -172,7 +174,9 @@ class TestReach:
         assert ("accepted", []) == (change.status, can_receive(simulator))
 
     @every_reading
-    @pytest.mark.parametrize("by", [{"external_id": "eve-3"}, {"email": "eve@shop.test"}, {"phone_number": PHONE}], ids=str)
+    @pytest.mark.parametrize(
+        "by", [{"external_id": "eve-3"}, {"email": "eve@shop.test"}, {"phone_number": PHONE}], ids=str
+    )
     def test_r19_nobody(self, client, simulator, store, *, by):
         """R19: an identifier that nobody has withdraws from nothing, creates nothing, and is no error."""
         k = client()
@@ -339,7 +343,11 @@ class TestLists:
         simulator._account.join(news, ghost.id)
         k.unsubscribe("email", list_id=news, external_id="ann-1")
         come_to_rest(simulator, k)
-        assert ([OLD], [], [NEW, OLD]) == (addressed(simulator), simulator.members(news), sorted(can_receive(simulator)))
+        assert ([OLD], [], [NEW, OLD]) == (
+            addressed(simulator),
+            simulator.members(news),
+            sorted(can_receive(simulator)),
+        )
 
     def test_a_member_who_can_receive_nothing(self, client, simulator, news):
         """Whoever was suppressed leaves the list all the same."""
@@ -366,7 +374,9 @@ class TestManyRows:
     def test_at_most_a_hundred_rows_a_request(self, client, simulator):
         """R19: Klaviyo takes 100 rows a request; more profiles than that are several requests."""
         for number in range(MOST_WITHDRAWN + 20):
-            simulator.add_profile(email=f"v{number}@shop.test", phone_number=PHONE, sms_consent=SUBSCRIBED, consent=SUBSCRIBED)
+            simulator.add_profile(
+                email=f"v{number}@shop.test", phone_number=PHONE, sms_consent=SUBSCRIBED, consent=SUBSCRIBED
+            )
         k = client()
         change = k.unsubscribe(["email", "sms"], phone_number=PHONE)
         sizes = [len(entry.body["data"]["attributes"]["profiles"]["data"]) for entry in requests(simulator)]

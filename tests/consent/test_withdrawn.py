@@ -46,7 +46,11 @@ class TestByLink:
             type(error), error.rule, error.outcome, error.may_retry,
         )  # fmt: skip
         at = datetime.fromtimestamp(simulator.now() - DAY, UTC)
-        assert ("email", "UNSUBSCRIBE", at) == (error.channel, error.reason, error.withdrawn_at.replace(microsecond=at.microsecond))
+        assert ("email", "UNSUBSCRIBE", at) == (
+            error.channel,
+            error.reason,
+            error.withdrawn_at.replace(microsecond=at.microsecond),
+        )
         assert ([], 0, []) == (requests(simulator), leases(store), subscribed(simulator))
         assert withdrew.id == simulator.find(**ANN).id
 
