@@ -1,4 +1,4 @@
-"""What goes on beside a consent that Klaviyo has accepted and not carried out, and what waits for it (R13, R18, R19)."""
+"""What goes on beside a consent that Klaviyo has accepted and not carried out, and what waits for it (R13)."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ class TestIntents:
         simulator._faults._next.clear()
         simulator.advance(3600)
         other = open_client(simulator, store)
-        assert ["postponed"] == [each.status for each in other.recover()]
+        assert ["completed"] == [each.status for each in other.recover()]
         bodies = [entry.body for entry in requests(simulator)]
         assert 1 < len(bodies)
         assert all(body == bodies[0] for body in bodies)
