@@ -29,6 +29,7 @@ PARTS = {"bindings": Bindings, "profiles": Profiles}
 OTHERS = {"GET", "POST", "PATCH", "KLAVIYO_API_KEY", "SAFEKLAVIYO_STORE", "ValueError", "TimeoutError", "Retry"} | {
     "Client",
     "AsyncClient",  # of httpx and of httpx2
+    "KLAVIYO_BASE_URL",
 }
 """Words in capitals that are no name of this library's."""
 PLACES = {
