@@ -1,4 +1,4 @@
-"""What the simulator's answers have in common: how they are signed, linked, refused, and what is shown of a resource."""
+"""What the simulator's answers have in common: how they are signed, linked and refused, and what they show."""
 
 from __future__ import annotations
 
