@@ -76,6 +76,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 __all__ = [
+    "CLEAR",
     "APIConnectionError",
     "APIStatusError",
     "AmbiguousIdentityError",
@@ -85,7 +86,6 @@ __all__ = [
     "BadRequestError",
     "BatchReport",
     "Binding",
-    "CLEAR",
     "ChangeReview",
     "Channel",
     "ChannelConsent",

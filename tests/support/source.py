@@ -8,7 +8,8 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 """The folder of the package that is tested: the checkout's, or the installed one."""
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
-    "__init__.py", "__main__.py", "batches.py", "cli/__init__.py", "consent.py", "demo/__init__.py", "errors.py", "identity.py",
+    "__init__.py", "__main__.py", "batches.py", "cli/__init__.py", "consent.py", "demo/__init__.py", "errors.py",
+    "identity.py",
     "models.py", "policy.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
