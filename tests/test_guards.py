@@ -547,6 +547,35 @@ GUARDS = [
         "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
     ),
     _guard(
+        "401 of a page", source.TOKENS,
+        "return response.status == _REFUSED and is_from_klaviyo(request.endpoint, response)",
+        "return response.status == _REFUSED",
+        "operations/test_access_tokens.py::TestAsking::test_a_401_that_is_not_klaviyos",
+    ),
+    _guard(
+        "one answer for all", source.TOKENS,
+        "return since is not None and self.renewed > since", "return False",
+        "operations/test_access_tokens.py::TestAsking::test_all_that_held_the_refused_token_wait_for_one_answer",
+    ),
+    _guard(
+        "F-45", source.TOKENS,
+        "            finally:\n                self._release()\n        finally:\n            self._release()",
+        "            finally:\n                pass\n        finally:\n            pass",
+        "operations/test_access_tokens.py::TestFailing::test_a_signal_handler_raises_in_it",
+    ),
+    _guard(
+        "access tokens", source.HELD, "            self._under_way = self._leases\n", "",
+        "operations/test_access_tokens.py::TestFailing::test_what_it_raises_reaches_the_caller",
+    ),
+    _guard(
+        "wrong account", source.CALL, "        check_account(call)\n", "",
+        "test_wiring.py::TestWrongAccount::test_is_noticed_at_the_first_answer",
+    ),
+    _guard(
+        "wrong account", source.CALL, "    notice_account(call, exchange.response)\n", "",
+        "test_wiring.py::TestWrongAccount::test_says_what_was_written",
+    ),
+    _guard(
         "deadline", source.WAITING, "left = min(call.patience_ends, call.deadline.ends_at) - now",
         "left = call.patience_ends - now",
         "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",

@@ -80,8 +80,8 @@ class Dialect(Protocol):
         """
         ...
 
-    def get(self, profile_id: str) -> Request:
-        """Ask for one profile."""
+    def get(self, profile_id: str, *, subscriptions: bool = True) -> Request:
+        """Ask for one profile, and for its consent and suppression where the dialect has `has_consent`."""
         ...
 
     def read(self, response: Response) -> Profile:
@@ -149,9 +149,9 @@ class CurrentDialect:
         path = read_next_path(response)
         return None if path is None else list_profiles(cursor_url=path)
 
-    def get(self, profile_id: str) -> Request:
+    def get(self, profile_id: str, *, subscriptions: bool = True) -> Request:
         """Ask for one profile."""
-        return get_profile(profile_id)
+        return get_profile(profile_id, subscriptions=subscriptions)
 
     def read(self, response: Response) -> Profile:
         """Return the profile in an answer."""
@@ -228,7 +228,7 @@ class LegacyDialect:
         """Return None: this search finds one profile at most."""
         return None
 
-    def get(self, profile_id: str) -> Request:
+    def get(self, profile_id: str, *, subscriptions: bool = True) -> Request:  # noqa: ARG002 - it shows none
         """Ask for one person."""
         return get_person(self._api_key, profile_id)
 

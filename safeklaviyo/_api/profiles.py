@@ -59,12 +59,18 @@ def search_any(kind: Kind, values: Sequence[str]) -> Request:
 
 
 def list_profiles(
-    *, filter: str | None = None, sort: str | None = None, page_size: int = _PAGE_SIZE, cursor_url: str | None = None
+    *,
+    filter: str | None = None,
+    sort: str | None = None,
+    page_size: int = _PAGE_SIZE,
+    subscriptions: bool = False,
+    cursor_url: str | None = None,
 ) -> Request:
     """Ask for a page of all profiles.
 
     Args:
         filter: In Klaviyo's filter language.
+        subscriptions: Also their consent and suppression.
         cursor_url: The next page's link or path, which holds everything else; its host is not followed.
 
     Raises:
@@ -74,6 +80,7 @@ def list_profiles(
         return Request("GET", next_path(cursor_url), GET_PROFILES, Repeat.READ)
     given = {"filter": filter, "sort": sort, "page%5Bsize%5D": str(page_size)}
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items() if value is not None)
+    query += f"&{_SUBSCRIPTIONS}" * subscriptions
     return Request("GET", f"{PROFILES_PATH}?{query}", GET_PROFILES, Repeat.READ)
 
 

@@ -26,9 +26,9 @@ class TestUrls:
     def test_a_url_may_stand_in_the_environment(self, run, url, monkeypatch):
         """The command line then names the variable alone."""
         monkeypatch.setenv("SHOP_MAP", url)
-        status, out, err = run("explain", "--email", "ann@shop.dev", "--store", "env:SHOP_MAP", "--account", ACCOUNT)
-        assert (0, "") == (status, err)
-        assert "R12" in out
+        ran = run("explain", "--email", "ann@shop.dev", "--store", "env:SHOP_MAP", "--account", ACCOUNT)
+        assert 0 == ran.status
+        assert "R12" in ran.out
 
     def test_a_url_may_stand_in_a_file(self, run, url, tmp_path):
         """Or the file; a line break at its end does not count."""
