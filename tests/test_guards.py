@@ -544,6 +544,31 @@ GUARDS = [
         "test_bindings.py::TestAdd::test_r14_another_phone_costs_the_phone",
     ),
     _guard(
+        "P3, H33", source.LEARNING,
+        "if found.retired(Kind.EMAIL) is not None or found.retired(Kind.EXTERNAL_ID) is not None:", "if False:",
+        "test_learning.py::TestContradictions::test_p3_h33_they_are_reported_and_change_nothing",
+    ),
+    _guard(
+        "P3", source.LEARNING, "    if contradiction:\n", "    if False:\n",
+        "test_learning.py::TestContradictions::test_p3_h33_they_are_reported_and_change_nothing",
+    ),
+    _guard(
+        "R16, H32", source.LEARN, "Change(lesson.binding, verified=False)", "Change(lesson.binding)",
+        "test_learning.py::TestLearning::test_r16_h32_what_was_learnt_is_a_hint",
+    ),
+    _guard(
+        "P4", source.LEARN, "if is_new and (yield from is_erased(", "if False and (yield from is_erased(",
+        "test_learning.py::TestContradictions::test_an_erased_customer_is_not_learnt",
+    ),
+    _guard(
+        "P4, H33", source.LEARN, "verified=False), lease=lease)", "verified=False))",
+        "test_learning.py::TestLearning::test_a_page_of_a_hundred_is_a_request",
+    ),
+    _guard(
+        "H6", source.LEARN, "            yield from finish_intent(call, lease)\n", "            break\n",
+        "test_learning.py::TestContradictions::test_h6_an_expired_lease_is_finished_first",
+    ),
+    _guard(
         "rows of files", source.CLI_ROWS, "reader = csv.reader(lines, delimiter=delimiter, strict=True)",
         "reader = csv.reader(lines, delimiter=delimiter)",
         "cli/test_cli_imports.py::test_each_bad_row_costs_one_row_and_has_its_sentence",

@@ -59,17 +59,20 @@ def remove(arguments: Namespace) -> int:
     return 0
 
 
-def open_client(arguments: Namespace, store: IdentityStore | None = None) -> Klaviyo:
+def open_client(arguments: Namespace, store: IdentityStore | None = None, *, asks_klaviyo: bool = False) -> Klaviyo:
     """Return a client for operations of the map.
 
     Args:
         arguments: Those of the command line.
         store: In place of the one that the arguments name.
+        asks_klaviyo: The operation sends requests, so there has to be a key.
 
     Raises:
         ConfigurationError: There is neither an account nor a key to ask Klaviyo with, or an argument makes no sense.
     """
     key = os.environ.get("KLAVIYO_API_KEY")
+    if asks_klaviyo and not key:
+        raise ConfigurationError("this command asks Klaviyo: set KLAVIYO_API_KEY")
     if arguments.account is None and not key:
         raise ConfigurationError("which account? pass --account (the six-character public key), or set KLAVIYO_API_KEY")
     return Klaviyo(

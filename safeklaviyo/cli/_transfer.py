@@ -48,7 +48,8 @@ def import_file(arguments: Namespace) -> int:
         is_rehearsal = arguments.dry_run
         if store_url(arguments) == _IN_MEMORY and not is_rehearsal:
             raise ConfigurationError("a map in memory ends with this command; name a store that stays")
-        klaviyo = opened.enter_context((rehearsal if is_rehearsal else open_client)(arguments))
+        client = rehearsal(arguments) if is_rehearsal else open_client(arguments, asks_klaviyo=arguments.verify)
+        klaviyo = opened.enter_context(client)
         checkpoint = Checkpoint.beside(arguments) if arguments.resume else None
         done = checkpoint.rows() if checkpoint else 0
         kept = opened.enter_context(_keeping(arguments.refused, table.header, encoding, goes_on=done > 0))

@@ -19,6 +19,8 @@ PUBLIC = {
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
 ADDING = "_flows/verbs/add_bindings.py"
+LEARN = "_flows/verbs/learn.py"
+LEARNING = "_rules/learning.py"
 CLI_ROWS = "cli/_rows.py"
 ABSENCE = "_flows/identity/absence.py"
 BINDING = "_flows/binding.py"

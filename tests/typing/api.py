@@ -35,6 +35,7 @@ from safeklaviyo import (
     Problem,
     Profile,
     ProfileConflictError,
+    Progress,
     Recovery,
     Resolution,
     RetryPolicy,
@@ -90,7 +91,8 @@ def blocking(k: Klaviyo) -> None:
     assert_type(k.profiles.update("01A", {"a": 1}), Profile)
     assert_type(k.profiles.iterate(), Iterator[Profile])
     assert_type(k.bindings.get(email="a@b.dev"), Binding | None)
-    assert_type(k.bindings.add([{"email": "a@b.dev"}]), ImportReport)
+    assert_type(k.bindings.add([{"email": "a@b.dev"}], verify=True), ImportReport)
+    assert_type(k.bindings.learn(on_progress=lambda progress: assert_type(progress, Progress)), ImportReport)
     assert_type(k.bindings.remove(external_id=7), bool)
     assert_type(list(k.bindings), list[Binding])
     k.identify(extrenal_id=7)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -120,6 +122,7 @@ async def awaited(k: AsyncKlaviyo) -> None:
     assert_type(k.profiles.iterate(), AsyncIterator[Profile])
     assert_type(await k.bindings.get(email="a@b.dev"), Binding | None)
     assert_type(await k.bindings.add([{"email": "a@b.dev"}]), ImportReport)
+    assert_type(await k.bindings.learn(on_progress=lambda progress: assert_type(progress, Progress)), ImportReport)
     assert_type(await k.bindings.remove(external_id=7), bool)
     assert_type([binding async for binding in k.bindings], list[Binding])
     await k.aclose()
