@@ -12,6 +12,7 @@ from safeklaviyo._version import VERSION
 if TYPE_CHECKING:
     from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
     from safeklaviyo._client.klaviyo import Klaviyo
+    from safeklaviyo.consent import Channel, ChannelConsent, Consent, ConsentChange, ConsentStatus
     from safeklaviyo.errors import (
         AmbiguousIdentityError,
         APIConnectionError,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         AuthenticationError,
         BadRequestError,
         ConfigurationError,
+        ConsentWithdrawnError,
         DeadlineExceededError,
         EmailMismatchError,
         EmailTakenError,
@@ -84,7 +86,13 @@ __all__ = [
     "BadRequestError",
     "Binding",
     "ChangeReview",
+    "Channel",
+    "ChannelConsent",
     "ConfigurationError",
+    "Consent",
+    "ConsentChange",
+    "ConsentStatus",
+    "ConsentWithdrawnError",
     "DeadlineExceededError",
     "Decision",
     "EmailChange",
@@ -147,6 +155,7 @@ _HOMES = {
             "AuthenticationError",
             "BadRequestError",
             "ConfigurationError",
+            "ConsentWithdrawnError",
             "DeadlineExceededError",
             "EmailMismatchError",
             "EmailTakenError",
@@ -175,6 +184,7 @@ _HOMES = {
             "StoreIncompatibleError",
             "StoreUnavailableError",
         ),
+        "consent": ("Channel", "ChannelConsent", "Consent", "ConsentChange", "ConsentStatus"),
         "identity": ("Identity",),
         "models": (
             "Binding",

@@ -46,6 +46,7 @@ class Dialect(Protocol):
         has_merges: One profile can be merged into another.
         has_deletions: A profile can be deleted.
         has_lists: All profiles can be listed.
+        has_consent: Consent can be read, given and withdrawn.
         empty_search_statuses: The statuses, besides success, by which a search says that it found no profile.
     """
 
@@ -56,6 +57,7 @@ class Dialect(Protocol):
     has_merges: bool
     has_deletions: bool
     has_lists: bool
+    has_consent: bool
     empty_search_statuses: frozenset[int]
 
     def failure_in(self, response: Response) -> BadRequestError | None:
@@ -78,8 +80,8 @@ class Dialect(Protocol):
         """
         ...
 
-    def get(self, profile_id: str) -> Request:
-        """Ask for one profile."""
+    def get(self, profile_id: str, *, subscriptions: bool = True) -> Request:
+        """Ask for one profile, and for its consent and suppression where the dialect has `has_consent`."""
         ...
 
     def read(self, response: Response) -> Profile:
@@ -124,6 +126,7 @@ class CurrentDialect:
     has_merges = True
     has_deletions = True
     has_lists = True
+    has_consent = True
     empty_search_statuses: frozenset[int] = frozenset()
 
     def __init__(self, revision: str) -> None:
@@ -146,9 +149,9 @@ class CurrentDialect:
         path = read_next_path(response)
         return None if path is None else list_profiles(cursor_url=path)
 
-    def get(self, profile_id: str) -> Request:
+    def get(self, profile_id: str, *, subscriptions: bool = True) -> Request:
         """Ask for one profile."""
-        return get_profile(profile_id)
+        return get_profile(profile_id, subscriptions=subscriptions)
 
     def read(self, response: Response) -> Profile:
         """Return the profile in an answer."""
@@ -201,6 +204,7 @@ class LegacyDialect:
     has_merges = False
     has_deletions = False
     has_lists = False
+    has_consent = False
     empty_search_statuses = frozenset({404})
 
     def __init__(self, public_key: str, api_key: Secret) -> None:
@@ -224,7 +228,7 @@ class LegacyDialect:
         """Return None: this search finds one profile at most."""
         return None
 
-    def get(self, profile_id: str) -> Request:
+    def get(self, profile_id: str, *, subscriptions: bool = True) -> Request:  # noqa: ARG002 - it shows none
         """Ask for one person."""
         return get_person(self._api_key, profile_id)
 

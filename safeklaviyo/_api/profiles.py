@@ -66,6 +66,7 @@ def list_profiles(
     sort: str | None = None,
     fields: str | None = None,
     page_size: int = _PAGE_SIZE,
+    subscriptions: bool = False,
     cursor_url: str | None = None,
 ) -> Request:
     """Ask for a page of all profiles.
@@ -73,6 +74,7 @@ def list_profiles(
     Args:
         filter: In Klaviyo's filter language.
         fields: The attributes that are wanted, with commas between them; None for all.
+        subscriptions: Also their consent and suppression.
         cursor_url: The next page's link or path, which holds everything else; its host is not followed.
 
     Raises:
@@ -82,6 +84,7 @@ def list_profiles(
         return Request("GET", next_path(cursor_url), GET_PROFILES, Repeat.READ)
     given = {"filter": filter, "sort": sort, "fields%5Bprofile%5D": fields, "page%5Bsize%5D": str(page_size)}
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items() if value is not None)
+    query += f"&{_SUBSCRIPTIONS}" * subscriptions
     return Request("GET", f"{PROFILES_PATH}?{query}", GET_PROFILES, Repeat.READ)
 
 

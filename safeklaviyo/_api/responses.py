@@ -57,7 +57,7 @@ ERRORS: Final[dict[int, type[APIStatusError]]] = {
 
 _ADVICE: Final = {
     400: "Klaviyo does not accept the request; see the error's errors",
-    401: "Klaviyo does not accept the API key; check it",
+    401: "Klaviyo does not accept the API key, or the access token; check it",
     403: "the API key may not do this; check its scopes",
     404: "Klaviyo knows no such profile",
     409: "another profile has one of the identifiers",

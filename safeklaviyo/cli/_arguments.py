@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._version import VERSION
 from safeklaviyo.cli._columns import FIELDS
+from safeklaviyo.cli._help import Paragraphs
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction  # what add_subparsers returns has no public name
@@ -22,7 +23,8 @@ exit codes:
   130  Ctrl-C
   141  the reader of the output has gone
 
-environment: KLAVIYO_API_KEY is the private key, SAFEKLAVIYO_STORE the identity map's URL."""
+environment: KLAVIYO_API_KEY is the private key, SAFEKLAVIYO_STORE the identity map's URL, KLAVIYO_BASE_URL a host in
+place of Klaviyo's."""
 
 _IMPORT = """\
 Add the shop's customers to the identity map. Nothing is written to Klaviyo.
@@ -108,11 +110,11 @@ def parser() -> ArgumentParser:
 
 
 class _Parser(ArgumentParser):
-    """A parser that leaves the lines of its texts as they are."""
+    """A parser that fills the paragraphs of its texts."""
 
     def __init__(self, **settings: Any) -> None:
         # No abbreviations: a later option could make a script's abbreviation ambiguous.
-        super().__init__(formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
+        super().__init__(formatter_class=Paragraphs, allow_abbrev=False, **settings)
 
 
 def _command(commands: Commands, name: str, does: str, runs: str, more: str | None = None) -> ArgumentParser:
@@ -139,7 +141,7 @@ def _add_simulation(commands: Commands) -> None:
     simulate = _command(
         commands, "simulate", "Serve a pretend Klaviyo on this machine until Ctrl-C.", "_simulation.simulate"
     )
-    simulate.add_argument("--port", type=int, default=8000, help="0 for any that is free (8000)")
+    simulate.add_argument("--port", type=_port, default=8000, help="0 for any that is free (8000)")
     simulate.add_argument(
         "--legacy",
         choices=("alive", "gone"),
@@ -247,8 +249,15 @@ def _add_map(command: ArgumentParser) -> None:
         help="the map's account: the six-character public key; else Klaviyo is asked, with KLAVIYO_API_KEY",
     )
     command.add_argument(
-        "--base-url", metavar="URL", default="https://a.klaviyo.com", help="a host in place of Klaviyo's"
+        "--base-url", metavar="URL", help="a host in place of Klaviyo's; else KLAVIYO_BASE_URL, else Klaviyo's"
     )
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ArgumentTypeError("from 0 to 65535")
+    return number
 
 
 def _mapping(text: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ def learn(arguments: Namespace) -> int:
         done = reached.done
         show(done)
 
-    with open_client(arguments, asks_klaviyo=True) as klaviyo, progress("learning", None) as show:
+    with open_client(arguments) as klaviyo, progress("learning", None) as show:
         try:
             report = klaviyo.bindings.learn(on_progress=on_progress)
         except (KeyboardInterrupt, SafeKlaviyoError):

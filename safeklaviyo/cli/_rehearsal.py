@@ -31,7 +31,7 @@ def rehearsal(arguments: Namespace) -> Generator[Klaviyo]:
         TemporaryDirectory(prefix="safeklaviyo-") as folder,
         open_store(store_url(arguments)) as real,
         SqliteStore(f"{folder}/trial.db") as trial,
-        open_client(arguments, _Rehearsal(real, trial), asks_klaviyo=arguments.verify) as klaviyo,
+        open_client(arguments, _Rehearsal(real, trial)) as klaviyo,
     ):
         yield klaviyo
 

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Final, cast
 from safeklaviyo.cli import _encodings, _rows
 from safeklaviyo.cli._checkpoint import Checkpoint
 from safeklaviyo.cli._console import complain, progress, say
-from safeklaviyo.cli._map import open_client, store_url
+from safeklaviyo.cli._map import open_client
 from safeklaviyo.cli._rehearsal import rehearsal
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 
@@ -35,7 +35,6 @@ AT_ONCE: Final = 1000
 """Rows in one transaction: as many as `Bindings.add` adds at once, so that a checkpoint is never ahead of the map."""
 
 _STANDARD: Final = "-"
-_IN_MEMORY: Final = "memory://"
 _MARK: Final = "\ufeff"
 
 
@@ -46,10 +45,7 @@ def import_file(arguments: Namespace) -> int:
         lines = _rows.Lines(file)
         table = _table(arguments, lines, encoding)
         is_rehearsal = arguments.dry_run
-        if store_url(arguments) == _IN_MEMORY and not is_rehearsal:
-            raise ConfigurationError("a map in memory ends with this command; name a store that stays")
-        client = rehearsal(arguments) if is_rehearsal else open_client(arguments, asks_klaviyo=arguments.verify)
-        klaviyo = opened.enter_context(client)
+        klaviyo = opened.enter_context((rehearsal if is_rehearsal else open_client)(arguments))
         checkpoint = Checkpoint.beside(arguments) if arguments.resume else None
         done = checkpoint.rows() if checkpoint else 0
         kept = opened.enter_context(_keeping(arguments.refused, table.header, encoding, goes_on=done > 0))

@@ -9,9 +9,11 @@ from safeklaviyo._flows.leased.intents import (
     ChangeIntent,
     ContactIntent,
     EraseIntent,
+    GiveIntent,
     Intent,
     MergeIntent,
     RepairIntent,
+    WithdrawIntent,
     decode,
 )
 from safeklaviyo._flows.required import required
@@ -21,6 +23,7 @@ from safeklaviyo._flows.verbs import (
     change_email,
     change_external_id,
     change_phone_number,
+    consent,
     erase,
     explain,
     identify,
@@ -30,7 +33,9 @@ from safeklaviyo._flows.verbs import (
     recheck_changes,
     recover,
     resolve,
+    subscribe,
     track,
+    unsubscribe,
 )
 from safeklaviyo._runtime.held_leases import Held
 from safeklaviyo._sending.budget import CAPACITY, RETRY_COST, SUCCESS_GAIN, TIMEOUT_COST, Budget
@@ -49,6 +54,7 @@ operations = SimpleNamespace(
             change_email,
             change_external_id,
             change_phone_number,
+            consent,
             erase,
             explain,
             identify,
@@ -58,7 +64,9 @@ operations = SimpleNamespace(
             recheck_changes,
             recover,
             resolve,
+            subscribe,
             track,
+            unsubscribe,
         )
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
@@ -84,6 +92,7 @@ __all__ = [
     "Exchange",
     "Failure",
     "Flow",
+    "GiveIntent",
     "Held",
     "Intent",
     "LeaseLostError",
@@ -104,6 +113,7 @@ __all__ = [
     "Sleep",
     "StartDeadline",
     "StoreEffect",
+    "WithdrawIntent",
     "decode",
     "may_repeat",
     "operations",

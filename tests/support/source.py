@@ -8,8 +8,8 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 """The folder of the package that is tested: the checkout's, or the installed one."""
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
-    "__init__.py", "__main__.py", "cli/__init__.py", "demo/__init__.py", "errors.py", "identity.py", "models.py",
-    "policy.py",
+    "__init__.py", "__main__.py", "cli/__init__.py", "consent.py", "demo/__init__.py", "errors.py", "identity.py",
+    "models.py", "policy.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
     "testing/contract.py", "testing/plugin.py",
@@ -62,6 +62,8 @@ ANSWER_BODIES = "_runtime/senders/bodies.py"
 CONNECTIONS = "_runtime/senders/connections.py"
 ROWS = "stores/rows.py"
 SECRETS = "_secrets.py"
+TOKENS = "_runtime/senders/tokens.py"
+HELD = "_runtime/held_leases.py"
 SENDERS = "_runtime/senders/"
 SOCKETS = "_runtime/senders/sockets.py"
 ASYNC_SOCKETS = "_runtime/senders/async_sockets.py"
@@ -76,7 +78,7 @@ VALUES = "_input/values.py"
 VERSION = "_version.py"
 WIRE = "_api/profiles.py"
 WIRE_LEGACY = "_api/legacy.py"
-REQUESTS = {"_api/accounts.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
+REQUESTS = {"_api/accounts.py", "_api/consent.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
 """The modules that make requests."""
 NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
@@ -92,7 +94,7 @@ ROOMS = (
     ("_effects",),
     ("_api",),
     ("_input",),
-    ("models",),
+    ("consent", "models"),
     ("identity", "policy"),
     ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_secrets", "_tracebacks", "_version"),
 )

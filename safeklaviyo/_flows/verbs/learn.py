@@ -16,7 +16,7 @@ from safeklaviyo._effects import Monotonic
 from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import LeaseLostError, Setup, release, run, send
 from safeklaviyo._flows.identity.reads import endless_pages, understood
-from safeklaviyo._flows.identity.tombstones import is_erased
+from safeklaviyo._flows.identity.tombstones import erased_among
 from safeklaviyo._flows.leased.intents import RepairIntent
 from safeklaviyo._flows.leased.leases import finish_intent
 from safeklaviyo._flows.required import required
@@ -240,7 +240,8 @@ def _learn_under_lease(call: Call, lease: Lease, shown: Binding) -> Flow[tuple[S
     lesson = learn(shown, found)
     # An erased customer is not in the map, and Klaviyo may take its time to delete the profile.
     is_new = lesson.binding is not None and not lesson.binding.key
-    if is_new and (yield from is_erased(call, Identifier(Kind.EMAIL, required(shown.email)))):
+    email = Identifier(Kind.EMAIL, required(shown.email))
+    if is_new and (yield from erased_among(call, (email,))):
         lesson = Lesson(contradiction=_ERASED)
     if lesson.binding is None:
         yield from release(call, lease)

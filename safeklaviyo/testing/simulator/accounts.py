@@ -12,7 +12,7 @@ from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from safeklaviyo.testing.simulator.records import Event, Job, MailingList, Profile, Record, Segment
+from safeklaviyo.testing.simulator.records import Event, Job, MailingList, Metric, Profile, Record, Segment
 from safeklaviyo.testing.simulator.tables import Table
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Lag: TypeAlias = float | Literal["until_drain"]
 
+_OWN_METRICS = frozenset({"Merged Profile"})
+"""The metrics that Klaviyo makes itself."""
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -67,8 +69,10 @@ class Account:
     Attributes:
         live: The profiles as they are.
         shown: The profiles as the search shows them; the same table where it does not lag.
+        anonymous: The id of the profile that each device or browser is known as.
         merged: The id of the profile that each merged profile became part of, by its former id.
         recorded: The keys of the recorded events (profile, metric, unique id or second).
+        metrics: By name.
         lists: By id.
         segments: By id.
         members: When each profile joined each list or segment, by its id and the profile's.
@@ -84,12 +88,14 @@ class Account:
         self.clock = clock
         self.live = Table(readings)
         self.shown = self.live if search_lag == 0 else Table(readings)
+        self.anonymous: dict[str, str] = {}
         self.merged: dict[str, str] = {}
         self.events: list[Event] = []
         self.dropped: list[Event] = []
         self.deduplicated: list[Event] = []
         self.recorded: set[tuple[str, str, str | int]] = set()
         self.queue: list[Queued] = []
+        self.metrics: dict[str, Metric] = {}
         self.lists: dict[str, MailingList] = {}
         self.lists_made = 0
         self.segments: dict[str, Segment] = {}
@@ -129,6 +135,22 @@ class Account:
             number, digit = divmod(number, 32)
             tail = _ALPHABET[digit] + tail
         return self._origin + tail.rjust(26 - len(self._origin), "0")
+
+    def event_id(self) -> str:
+        """Return an id of the form of an event's: 11 letters and digits."""
+        return self._origin[-5:] + self.new_id()[-6:]
+
+    def record(self, event: Event) -> None:
+        """Record an event, and the metric of which it is the first."""
+        now = self.clock.now()
+        metric = self.metrics.get(event.metric)
+        if metric is None:
+            origin = ("Klaviyo", "Internal") if event.metric in _OWN_METRICS else ("API", "API")
+            metric = Metric(self.new_id()[-6:].replace("0", "M"), event.metric, *origin, now, now)
+        if event.value is not None:
+            metric = replace(metric, valued=True)
+        self.metrics[event.metric] = metric
+        self.events.append(event)
 
     def get(self, profile_id: str) -> Profile | None:
         """Return the profile that an id leads to, now."""

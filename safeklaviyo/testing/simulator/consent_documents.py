@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from safeklaviyo.testing.simulator.records import EMAIL_MARKETING, JSON, NO_CONSENT, SMS_MARKETING, SUBSCRIBED, Job
+from safeklaviyo.testing.simulator.records import EMAIL_MARKETING, JSON, NO_CONSENT, SMS_MARKETING, SUBSCRIBED
 
 if TYPE_CHECKING:
     from safeklaviyo.testing.simulator.records import Consent, Profile, Suppression
@@ -46,26 +46,6 @@ def subscriptions(profile: Profile) -> JSON:
         },
         "whatsapp": whatsapp if any(channel.startswith("whatsapp.") for channel in said) else None,
     }
-
-
-def job_document(job: Job, *, base: str) -> JSON:
-    """Return one suppression job."""
-    attributes = {
-        "status": "processing" if job.completed_at is None else "complete",
-        "created_at": moment(job.created),
-        "total_count": job.total,
-        "completed_count": job.completed,
-        "completed_at": moment(job.completed_at),
-        "skipped_count": job.skipped,
-    }
-    url = f"{base}/api/{job.kind}s/{job.id}"
-    related: dict[str, Any] = {
-        name: {"data": [], "links": {"self": f"{url}/relationships/{name}/", "related": f"{url}/{name}/"}}
-        for name in ("lists", "segments")
-    }
-    if job.list_id is not None:
-        related["lists"]["data"].append({"type": "list", "id": job.list_id})
-    return {"type": job.kind, "id": job.id, "attributes": attributes, "relationships": related, "links": {"self": url}}
 
 
 def _email(profile: Profile) -> JSON:

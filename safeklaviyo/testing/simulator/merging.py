@@ -43,7 +43,7 @@ def merge(account: Account, source_id: str, destination_id: str) -> None:
     _move_events(account, source.id, destination.id)
     named = {"merged_profile_id": source.id} if account.readings.merged_event_names_source else {}
     now = int(account.clock.now())
-    account.events.append(Event(account.new_id(), destination.id, MERGED_PROFILE, None, now, properties=named))
+    account.record(Event(account.event_id(), destination.id, MERGED_PROFILE, None, now, properties=named))
 
 
 def delete(account: Account, profile_id: str) -> None:
@@ -117,7 +117,8 @@ def _move_events(account: Account, source: str, destination: str) -> None:
             account.events[index] = replace(event, profile_id=destination)
     moved = {(destination, metric, key) for owner, metric, key in account.recorded if owner == source}
     both = moved & account.recorded
-    account.recorded |= moved
+    if account.readings.merge_moves_keys:
+        account.recorded |= moved
     if account.readings.merge_deduplicates:
         _keep_first(account, both)
 

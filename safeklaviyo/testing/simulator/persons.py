@@ -30,6 +30,7 @@ class Person(Record):
         identifiers: By kind, as they are stored; None clears.
         attributes: Klaviyo's own; None clears.
         unset: Custom properties to take away.
+        anonymous_id: The id of a browser or device.
     """
 
     profile_id: str | None = None
@@ -39,11 +40,22 @@ class Person(Record):
     append: Mapping[str, Any] = field(default_factory=dict[str, Any])
     unappend: Mapping[str, Any] = field(default_factory=dict[str, Any])
     unset: tuple[str, ...] = ()
+    anonymous_id: str | None = None
 
     def named(self) -> dict[str, str]:
         """Return the identifiers that are given, in the order of their rank."""
         given = ((kind, self.identifiers.get(kind)) for kind in KINDS)
         return {kind: value for kind, value in given if value is not None}
+
+
+def without_nulls(person: Person) -> Person:
+    """Return what a job of many says: null clears nothing there (Klaviyo's guide to its bulk import)."""
+    attributes: JSON = {name: value for name, value in person.attributes.items() if value is not None}
+    if LOCATION in attributes:
+        places = cast("JSON", attributes[LOCATION])
+        attributes[LOCATION] = {name: value for name, value in places.items() if value is not None}
+    properties = {name: value for name, value in person.properties.items() if value is not None}
+    return replace(person, identifiers=person.named(), attributes=attributes, properties=properties)
 
 
 def written(profile: Profile, person: Person, readings: Readings) -> Profile:

@@ -24,6 +24,9 @@ UNSUBSCRIBED = "UNSUBSCRIBED"
 EMAIL_MARKETING = "email.marketing"
 SMS_MARKETING = "sms.marketing"
 UNSUBSCRIBE = "UNSUBSCRIBE"
+IMPORTS = "profile-bulk-import-job"
+SUPPRESSIONS = "profile-suppression-bulk-create-job"
+UNSUPPRESSIONS = "profile-suppression-bulk-delete-job"
 USER_SUPPRESSED = "USER_SUPPRESSED"
 
 
@@ -92,6 +95,25 @@ class MailingList(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Metric(Record):
+    """What one kind of event is.
+
+    Attributes:
+        integration: Where its events come from: ``API``, or ``Klaviyo`` for its own.
+        category: Klaviyo's word for that.
+        valued: An event of it has had a value.
+    """
+
+    id: str
+    name: str
+    integration: str
+    category: str
+    created: float = 0.0
+    updated: float = 0.0
+    valued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Segment(Record):
     """One segment, of which a test says who is in it."""
 
@@ -113,6 +135,8 @@ class Job(Record):
         completed: How many are done.
         skipped: How many were left out.
         completed_at: When it was done; None while it waits.
+        errors: The rows of an import that failed, as documents.
+        profile_ids: The profiles that an import wrote.
     """
 
     id: str
@@ -121,8 +145,19 @@ class Job(Record):
     created: float
     completed: int = 0
     skipped: int = 0
+    started_at: float | None = None
     completed_at: float | None = None
-    list_id: str | None = None
+    list_ids: tuple[str, ...] = ()
+    segment_ids: tuple[str, ...] = ()
+    errors: tuple[JSON, ...] = ()
+    profile_ids: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """In Klaviyo's words: an import waits in a queue, other jobs are begun at once."""
+        if self.completed_at is not None:
+            return "complete"
+        return "queued" if self.kind == IMPORTS else "processing"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

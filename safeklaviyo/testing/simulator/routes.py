@@ -7,11 +7,16 @@ from posixpath import normpath
 from typing import TYPE_CHECKING
 
 from safeklaviyo.testing.simulator import (
+    account_endpoints,
     consent_endpoints,
     event_endpoints,
+    job_endpoints,
     legacy_endpoints,
     list_endpoints,
+    metric_endpoints,
     profile_endpoints,
+    segment_endpoints,
+    unused_endpoints,
 )
 from safeklaviyo.testing.simulator.limits import TIERS, Limits
 
@@ -51,7 +56,9 @@ class Route:
         return not self.name.startswith(("get_", "search_"))
 
 
-_P, _E, _C, _G, _L = profile_endpoints, event_endpoints, consent_endpoints, list_endpoints, legacy_endpoints
+_A, _P, _E, _M, _S = account_endpoints, profile_endpoints, event_endpoints, metric_endpoints, segment_endpoints
+_C, _G, _J, _L = consent_endpoints, list_endpoints, job_endpoints, legacy_endpoints
+_IMPORT = "/api/profile-bulk-import-jobs/{}"
 
 
 def _route(methods: str, path: str, tier: str, answer: Callable[[Account, Asked], Answer]) -> Route:
@@ -78,18 +85,46 @@ ROUTES = (
     _route("GET", "/api/lists/{}/relationships/profiles", "L", _G.get_profile_ids_for_list),
     _route("POST", "/api/lists/{}/relationships/profiles", "M", _G.add_profiles_to_list),
     _route("DELETE", "/api/lists/{}/relationships/profiles", "M", _G.remove_profiles_from_list),
-    _route("GET", "/api/accounts", "XS", _P.get_accounts),
+    _route("GET", "/api/accounts", "XS", _A.get_accounts),
+    _route("GET", "/api/accounts/{}", "XS", _A.get_account),
+    _route("GET", "/api/profiles/{}/segments", "S", _P.get_segments_for_profile),
+    _route("GET", "/api/profiles/{}/relationships/segments", "S", _P.get_segment_ids_for_profile),
+    _route("GET", "/api/segments", "L", _S.get_segments),
+    _route("GET", "/api/segments/{}", "L", _S.get_segment),
+    _route("GET", "/api/segments/{}/profiles", "L", _S.get_profiles_for_segment),
+    _route("GET", "/api/segments/{}/relationships/profiles", "L", _S.get_profile_ids_for_segment),
     _route("POST", "/api/events", "XL", _E.create_event),
     _route("GET", "/api/events", "XL", _E.get_events),
+    _route("GET", "/api/events/{}", "M", _E.get_event),
+    _route("GET", "/api/events/{}/metric", "XL", _E.get_metric_for_event),
+    _route("GET", "/api/events/{}/relationships/metric", "XL", _E.get_metric_id_for_event),
+    _route("GET", "/api/events/{}/profile", "XL", _E.get_profile_for_event),
+    _route("GET", "/api/events/{}/relationships/profile", "XL", _E.get_profile_id_for_event),
+    _route("POST", "/api/event-bulk-create-jobs", "M", _E.bulk_create_events),
+    _route("GET", "/api/metrics", "M", _M.get_metrics),
+    _route("GET", "/api/metrics/{}", "M", _M.get_metric),
     _route("POST", "/api/profile-subscription-bulk-create-jobs", "L", _C.bulk_subscribe_profiles),
     _route("POST", "/api/profile-subscription-bulk-delete-jobs", "L", _C.bulk_unsubscribe_profiles),
     _route("POST", "/api/profile-suppression-bulk-create-jobs", "L", _C.bulk_suppress_profiles),
     _route("POST", "/api/profile-suppression-bulk-delete-jobs", "L", _C.bulk_unsuppress_profiles),
+    _route("POST", "/api/profile-bulk-import-jobs", "M", _J.bulk_import_profiles),
+    _route("GET", "/api/profile-bulk-import-jobs", "M", _J.get_bulk_import_profiles_jobs),
+    _route("GET", f"{_IMPORT}", "M", _J.get_bulk_import_profiles_job),
+    _route("GET", f"{_IMPORT}/import-errors", "M", _J.get_errors_for_bulk_import_profiles_job),
+    _route("GET", f"{_IMPORT}/profiles", "M", _J.get_profiles_for_bulk_import_profiles_job),
+    _route("GET", f"{_IMPORT}/relationships/profiles", "M", _J.get_profile_ids_for_bulk_import_profiles_job),
+    _route("GET", f"{_IMPORT}/lists", "M", _J.get_list_for_bulk_import_profiles_job),
+    _route("GET", f"{_IMPORT}/relationships/lists", "M", _J.get_list_ids_for_bulk_import_profiles_job),
+    _route("GET", "/api/profile-suppression-bulk-create-jobs", "L", _J.get_bulk_suppress_profiles_jobs),
+    _route("GET", "/api/profile-suppression-bulk-create-jobs/{}", "L", _J.get_bulk_suppress_profiles_job),
+    _route("GET", "/api/profile-suppression-bulk-delete-jobs", "L", _J.get_bulk_unsuppress_profiles_jobs),
+    _route("GET", "/api/profile-suppression-bulk-delete-jobs/{}", "L", _J.get_bulk_unsuppress_profiles_job),
     _route("GET POST", "/api/track", "", _L.track),
     _route("GET POST", "/api/identify", "", _L.identify),
     _route("GET", "/api/v2/people/search", "", _L.search_people),
     _route("GET", "/api/v1/person/{}", "", _L.get_person),
     _route("PUT", "/api/v1/person/{}", "", _L.update_person),
+    *(Route(name, ("GET",), path, tier, answer) for name, path, tier, answer in unused_endpoints.endpoints()),
 )
 NAMES = frozenset(route.name for route in ROUTES)
 _BY_PATH: dict[str, list[Route]] = {}
