@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     )
     from safeklaviyo.notices import Notice, NoticeCode
     from safeklaviyo.policy import Policy, RetryPolicy
+    from safeklaviyo.raw import RawResponse
     from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 
 __version__ = VERSION
@@ -129,6 +130,7 @@ __all__ = [
     "ProfileConflictError",
     "ProfileNotVisibleError",
     "RateLimitError",
+    "RawResponse",
     "Recovery",
     "Resolution",
     "RetryPolicy",
@@ -204,6 +206,7 @@ _HOMES = {
         ),
         "notices": ("Notice", "NoticeCode"),
         "policy": ("Policy", "RetryPolicy"),
+        "raw": ("RawResponse",),
         "stores.base": ("AsyncIdentityStore", "IdentityStore"),
     }.items()
     for name in names

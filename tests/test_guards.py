@@ -532,6 +532,41 @@ GUARDS = [
         "operations/test_access_tokens.py::TestFailing::test_what_it_raises_reaches_the_caller",
     ),
     _guard(
+        "F-30", source.RAW,
+        "not in {_KLAVIYO, base.lower()}:", "in set():",
+        "operations/test_other_calls.py::TestRequest::test_a_target_that_is_none",
+    ),
+    _guard(
+        "F-7", source.RAW, 'if each in {".", ".."} or', "if",
+        "operations/test_other_calls.py::TestRequest::test_a_target_that_is_none",
+    ),
+    _guard(
+        "F-7", source.RAW, 'or "/" in each or', "or",
+        "operations/test_other_calls.py::TestRequest::test_a_target_that_is_none",
+    ),
+    _guard(
+        "P1, P3", source.RAW,
+        "    template = _template([each.lower() for each in _segments(path)])\n    retired",
+        "    template = _template(path.strip('/').split('/'))\n    retired",
+        "operations/test_other_calls.py::TestIdentityWrites::test_has_a_verb",
+    ),
+    _guard(
+        "F-19", source.RAW, '    "PATCH": Repeat.ONCE,', '    "PATCH": Repeat.IDEMPOTENT,',
+        "operations/test_other_calls.py::TestSending::test_repeated_by_method",
+    ),
+    _guard(
+        "P2", source.REQUEST, "        if is_about_a_person(asked):", "        if False:",
+        "operations/test_other_calls.py::TestPersons::test_a_known_customer",
+    ),
+    _guard(
+        "F-30", source.REQUEST, "    if _path(target) != _path(first):", "    if not target:",
+        "operations/test_other_calls.py::TestIterate::test_links_that_lead_elsewhere",
+    ),
+    _guard(
+        "1.13", source.REQUEST, "        if target in seen:", "        if False:",
+        "operations/test_other_calls.py::TestIterate::test_links_that_lead_back",
+    ),
+    _guard(
         "wrong account", source.CALL, "        check_account(call)\n", "",
         "test_wiring.py::TestWrongAccount::test_is_noticed_at_the_first_answer",
     ),
