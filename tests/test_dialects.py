@@ -44,7 +44,7 @@ def test_the_current_dialect_finds_and_reads_profiles() -> None:
     found = [{"id": "a", "attributes": {}}, {"id": "b", "attributes": {}}]
     assert ("a", "b") == CURRENT.read_search(answer({"data": found}))
     assert () == CURRENT.read_search(answer({"data": []}))
-    assert current.get_profile("abc123") == CURRENT.get("abc123")
+    assert current.get_profile("abc123", subscriptions=True) == CURRENT.get("abc123")
     assert "a" == CURRENT.read(answer({"data": found[0]})).id
     assert frozenset() == CURRENT.empty_search_statuses
 
@@ -109,7 +109,7 @@ def test_the_legacy_dialect_looks_into_its_answers() -> None:
 def test_each_dialect_says_what_it_can_do() -> None:
     """Everything a flow may ask of a dialect holds for the current one, and nothing of it for the legacy one."""
     flags = [name for name, kind in inspect.get_annotations(Dialect).items() if kind == "bool"]
-    assert [(True, False)] * 6 == [(getattr(CURRENT, name), getattr(LEGACY, name)) for name in flags]
+    assert [(True, False)] * 7 == [(getattr(CURRENT, name), getattr(LEGACY, name)) for name in flags]
     assert ("current", "legacy") == (CURRENT.name, LEGACY.name)
 
 

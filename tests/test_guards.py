@@ -49,6 +49,22 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P8", source.TOMBSTONES, "key = required(keys).split()[0]", 'key = f"safeklaviyo:{call.account}"',
+        "identity/test_tombstones.py::test_a_tombstone_alone_can_be_tested_against_no_guess",
+    ),
+    _guard(
+        "P4", source.TOMBSTONES, ', f"safeklaviyo:{call.account}")', ",)",
+        "identity/test_tombstones.py::test_tombstones_of_0_1_are_honoured_and_released",
+    ),
+    _guard(
+        "P4", source.TOMBSTONES, "(yield from NewId()), new=True)", "(yield from NewId()))",
+        "identity/test_tombstones.py::test_two_first_erasures_agree_on_a_key",
+    ),
+    _guard(
+        "P4", source.TOMBSTONES, "if each not in own)))", "if False)))",
+        "cli/test_cli_copied_tombstones.py::test_the_erased_of_both_maps_are_found",
+    ),
+    _guard(
         "P8", source.TRACEBACKS, "                frame.clear()", "                pass",
         "test_tracebacks.py::TestConstructors::test_clients",
     ),
@@ -434,7 +450,7 @@ GUARDS = [
     ),
     _guard(
         "P4", source.TOMBSTONES,
-        "_name(call, identifier), _SET, lease.token)", "_name(call, identifier), _SET)",
+        "_name(key, identifier), _SET, lease.token)", "_name(key, identifier), _SET)",
         "identity/test_stopped.py::test_an_erasure_that_was_finished_leaves_the_next_customer_alone",
     ),
     _guard(

@@ -82,7 +82,7 @@ class Dialect(Protocol):
         """
         ...
 
-    def get(self, profile_id: str, *, subscriptions: bool = False) -> Request:
+    def get(self, profile_id: str, *, subscriptions: bool = True) -> Request:
         """Ask for one profile, and for its consent and suppression where the dialect has `has_consent`."""
         ...
 
@@ -152,7 +152,7 @@ class CurrentDialect:
         path = read_next_path(response)
         return None if path is None else list_profiles(cursor_url=path)
 
-    def get(self, profile_id: str, *, subscriptions: bool = False) -> Request:
+    def get(self, profile_id: str, *, subscriptions: bool = True) -> Request:
         """Ask for one profile."""
         return get_profile(profile_id, subscriptions=subscriptions)
 
@@ -232,7 +232,7 @@ class LegacyDialect:
         """Return None: this search finds one profile at most."""
         return None
 
-    def get(self, profile_id: str, *, subscriptions: bool = False) -> Request:  # noqa: ARG002 - it shows none
+    def get(self, profile_id: str, *, subscriptions: bool = True) -> Request:  # noqa: ARG002 - it shows none
         """Ask for one person."""
         return get_person(self._api_key, profile_id)
 

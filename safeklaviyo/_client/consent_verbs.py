@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from safeklaviyo._flows.verbs.consent import consent
 from safeklaviyo._flows.verbs.subscribe import subscribe
 from safeklaviyo._flows.verbs.unsubscribe import suppress, unsubscribe, unsuppress
+from safeklaviyo._tracebacks import discreet
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from safeklaviyo.consent import Channel, Consent, ConsentChange
 
 
+@discreet
 class ConsentVerbs:
     """The verbs of `Klaviyo` about consent."""
 
@@ -151,6 +153,7 @@ class ConsentVerbs:
         return self._shell.run(consent, external_id=external_id, email=email)
 
 
+@discreet
 class AsyncConsentVerbs:
     """Same as `ConsentVerbs`, awaited."""
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from safeklaviyo._api.consent import said_of
 from safeklaviyo._input.consents import BY_PHONE, CHANNELS
 from safeklaviyo.consent import Channel, ChannelConsent, ConsentStatus
+from safeklaviyo.policy import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Profile
 
 USER_SUPPRESSED: Final = "USER_SUPPRESSED"
-CONSENT_VERBS: Final = frozenset({"subscribe", "withdraw"})
-"""The intents that wait for Klaviyo to carry out a request about consent."""
+_CONSENT_VERBS: Final = frozenset({"subscribe", "withdraw"})
 
 _STATUSES: Final[dict[object, ConsentStatus]] = {
     "SUBSCRIBED": "subscribed",
@@ -49,6 +49,7 @@ _WITHDRAWING: Final = frozenset({"UNSUBSCRIBE", "SPAM_REPORT", "SPAM_COMPLAINT",
 _FOR_GOOD: Final = frozenset({"SPAM_REPORT", "SPAM_COMPLAINT", USER_SUPPRESSED})
 """Ways of withdrawing that no date of a consent outweighs."""
 _BY_API: Final = "API"
+_GIVING: Final = frozenset({"subscribe", "unsuppress"})
 _SPAM: Final = "marked email as spam"
 _UNSUBSCRIBED: Final = "unsubscribed"
 
@@ -67,16 +68,92 @@ class Withdrawal:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a customer has said last about some channels, by the journal.
+
+    Attributes:
+        verb: The verb that carried it out.
+        at: When, in unix seconds.
+        given_at: When a call of this library gave the same consent before, if one did within a day.
+    """
+
+    verb: str
+    at: float
+    channels: tuple[Channel, ...]
+    list_id: str | None = None
+    given_at: float | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it gives consent, or gives back what was suppressed."""
+        return self.verb in _GIVING
+
+    def withdrawn(self, channels: tuple[Channel, ...], at: float) -> Said:
+        """Return that these channels were withdrawn, after this consent."""
+        return Said("unsubscribe", at, channels, None, self.at)
+
+
+def latest(rows: Iterable[tuple[float, str, tuple[Channel, ...], str | None]]) -> list[Said]:
+    """Return what stands last, for each channel and each list, of what a customer has said.
+
+    Args:
+        rows: For each time: when, the verb, the channels and the list.
+    """
+    last: dict[tuple[Channel, str | None, bool], tuple[float, str]] = {}
+    given: dict[Channel, float] = {}
+    for at, verb, channels, list_id in sorted(rows, key=lambda row: row[0]):
+        is_suppression = verb.endswith("suppress")
+        for channel in channels:
+            last[channel, list_id, is_suppression] = (at, verb)
+            if verb == "subscribe":
+                given[channel] = at
+                # A new consent answers every withdrawal before it, of one list or of all.
+                for key in [each for each in last if each[0] == channel and each[1] != list_id]:
+                    if key[1] is None or list_id is None:
+                        del last[key]
+    said: dict[tuple[float, str, str | None], list[Channel]] = {}
+    for (channel, list_id, _), (at, verb) in last.items():
+        said.setdefault((at, verb, list_id), []).append(channel)
+    return [
+        Said(verb, at, tuple(channels), list_id, max((given[each] for each in channels if each in given), default=None))
+        for (at, verb, list_id), channels in said.items()
+    ]
+
+
+def still_reached(profile: Profile, channels: Iterable[Channel]) -> tuple[Channel, ...]:
+    """Return the channels by which Klaviyo would still send to a profile, as far as it has an address for them."""
+    return tuple(
+        channel
+        for channel in channels
+        if (profile.email if channel == "email" else profile.phone_number) is not None
+        and not is_withdrawn(profile, channel)
+    )
+
+
+def is_newer(profile: Profile, channel: Channel, said: Said) -> bool:
+    """Tell whether a profile was subscribed after a withdrawal, and not by a call of this library from before it."""
+    consent = channel_consent(profile, channel)
+    changed = _stamp(consent.changed_at)
+    if consent.status != "subscribed" or changed is None or changed <= said.at:
+        return False
+    # An older call of ours whose request Klaviyo has carried out late.
+    is_ours = said.given_at is not None and said.given_at <= said.at and changed - said.given_at < DAY
+    return not (consent.source == _BY_API and is_ours)
+
+
 def lets_pass(intent: str) -> bool:
     """Tell whether calls that only name a profile by its id go on beside this lease, whose intent it is.
 
-    Klaviyo may take minutes for what such an intent waits for. Those calls change nothing that it relies on.
+    Klaviyo may take minutes for consent, or for a merge that it has accepted. Those calls change nothing that the
+    holder of the lease relies on.
     """
     try:
-        fields = cast("object", json.loads(intent))
+        said = cast("object", json.loads(intent))
     except ValueError:
         return False
-    return isinstance(fields, dict) and cast("dict[str, Any]", fields).get("verb") in CONSENT_VERBS
+    fields = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
+    return fields.get("verb") in _CONSENT_VERBS or (fields.get("verb") == "merge" and "accepted_at" in fields)
 
 
 def channel_consent(profile: Profile, channel: Channel) -> ChannelConsent:

@@ -11,10 +11,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from safeklaviyo._flows.notes import notes_under
 from safeklaviyo._input.consents import CHANNELS
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.base import JournalEntry
-from safeklaviyo.stores.calls import ListNotes, Recall, Remember
+from safeklaviyo.stores.calls import Recall, Remember
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
@@ -65,7 +66,9 @@ def names_of_claim(claim: Claim) -> tuple[Identifier, ...]:
 
 def pending_withdrawal(call: Call, identifier: Identifier) -> Flow[Pending | None]:
     """Return the withdrawal that was made with an identifier before anybody was known by it."""
-    return _read(_name(identifier), (yield from Recall(call.account, _name(identifier))))
+    name = _name(identifier)
+    value = yield from Recall(call.account, name)
+    return None if value is None else _read(name.removeprefix(_PREFIX), value)
 
 
 def forget_withdrawal(call: Call, identifier: Identifier) -> Flow[None]:
@@ -75,23 +78,12 @@ def forget_withdrawal(call: Call, identifier: Identifier) -> Flow[None]:
 
 def pending_withdrawals(call: Call) -> Flow[list[Pending]]:
     """Return all such withdrawals of the account."""
-    found: dict[Identifier, Pending] = {}
-    after: str | None = None
-    while True:
-        page = yield from ListNotes(call.account, after=after)
-        for name, value in page.notes:
-            pending = _read(name, value)
-            if pending is not None:
-                found[pending.identifier] = pending
-        if page.next is None:
-            return list(found.values())
-        after = page.next
+    notes = yield from notes_under(call, _PREFIX)
+    return [_read(name, value) for name, value in notes.items()]
 
 
-def _read(name: str, value: str | None) -> Pending | None:
-    if value is None or not name.startswith(_PREFIX):
-        return None
-    kind, _, text = name.removeprefix(_PREFIX).partition(":")
+def _read(name: str, value: str) -> Pending:
+    kind, _, text = name.partition(":")
     fields: dict[str, Any] = json.loads(value)
     entry = JournalEntry(fields["verb"], fields["old"], fields["new"])
     return Pending(Identifier(Kind(kind), text), fields["at"], entry)

@@ -57,11 +57,11 @@ def understood(read: Callable[[Response], T], response: Response) -> T:
         raise NoResponseError("Klaviyo's answer could not be read", may_retry=True) from exc
 
 
-def read_profile(call: Call, profile_id: str, *, subscriptions: bool = False) -> Flow[Profile | None]:
+def read_profile(call: Call, profile_id: str, *, subscriptions: bool = True) -> Flow[Profile | None]:
     """Read one profile; None where Klaviyo answers 404. Whether the profile is gone then is decided in `absence`.
 
     Args:
-        subscriptions: Also its consent and suppression.
+        subscriptions: Also its consent and suppression: a change of address carries those on, and a merge may cost one.
 
     Raises:
         NoResponseError: Klaviyo has answered about another profile.

@@ -12,17 +12,25 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from safeklaviyo._api.consent import get_events_since, read_event_names, subscribe_profile
-from safeklaviyo._api.responses import UnreadableAnswer
 from safeklaviyo._effects import Flow, Now
 from safeklaviyo._flows.call import Call, logger, release, renew, send
 from safeklaviyo._flows.identity.absence import confirm_gone
+from safeklaviyo._flows.identity.pending_withdrawals import forget_withdrawal, pending_withdrawal
 from safeklaviyo._flows.identity.phones import give_phone
-from safeklaviyo._flows.identity.reads import not_visible
+from safeklaviyo._flows.identity.reads import not_visible, read_profile
 from safeklaviyo._flows.leased.intents import WithdrawIntent
-from safeklaviyo._flows.leased.living import is_in_list, keep_open, living_with, others_own, read_consent, write_down
+from safeklaviyo._flows.leased.kept_open import keep_open
+from safeklaviyo._flows.leased.living import is_in_list, living_with, others_own, write_down
 from safeklaviyo._flows.leased.withdrawing import withdraw_under_lease
 from safeklaviyo._input.consents import BY_PHONE
-from safeklaviyo._rules.consent import channel_consent, in_the_way, is_given, withdrawals, withdrawn_in
+from safeklaviyo._rules.consent import (
+    Withdrawal,
+    channel_consent,
+    in_the_way,
+    is_given,
+    withdrawals,
+    withdrawn_in,
+)
 from safeklaviyo._rules.shown import has_email, phone_of
 from safeklaviyo.errors import (
     APIConnectionError,
@@ -35,8 +43,11 @@ from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.base import JournalEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from safeklaviyo._api.messages import Request
     from safeklaviyo._flows.leased.intents import GiveIntent
+    from safeklaviyo.consent import Channel
     from safeklaviyo.models import Profile
     from safeklaviyo.stores.base import Lease
 
@@ -89,6 +100,8 @@ def give_under_lease(
     # Step 3: ask, and write it down first, so that `recheck_changes` does not repeat an older withdrawal over it.
     if main:
         yield from write_down(call, intent.keys, JournalEntry("subscribe", ",".join(intent.channels), intent.list_id))
+        for name in _names(intent):
+            yield from forget_withdrawal(call, name)
     yield from _ask(call, lease, intent, own, phone_number, main=main)
     # Step 4: leave the lease to the next call that looks. If this one fails from here on, it stays as well.
     if waits:
@@ -99,7 +112,7 @@ def give_under_lease(
     return Given("accepted", own, is_shown=not waits)
 
 
-def finish_giving(call: Call, lease: Lease, intent: GiveIntent) -> Flow[Literal["completed", "postponed"]]:
+def finish_giving(call: Call, lease: Lease, intent: GiveIntent) -> Flow[Literal["completed", "accepted"]]:
     """Finish the consent of a lease that was taken over: ask for it, or look whether it is done.
 
     Raises:
@@ -107,15 +120,15 @@ def finish_giving(call: Call, lease: Lease, intent: GiveIntent) -> Flow[Literal[
     """
     if intent.accepted_at is None:
         given = yield from give_under_lease(call, lease, intent)
-        return "completed" if given.is_shown else "postponed"
-    own = yield from read_consent(call, intent.profile_id)
+        return "completed" if given.is_shown else "accepted"
+    own = yield from read_profile(call, intent.profile_id)
     if own is not None and is_given(own, (*intent.channels, *intent.awaited)):
         if (yield from _withdraw_again(call, lease, intent)):
-            return "postponed"
+            return "accepted"
     elif own is not None and (yield from Now()) - intent.accepted_at < call.policy.consent_wait:
         # A profile that is gone is not waited for: Klaviyo has nobody left to subscribe.
         yield from keep_open(call, lease, intent)
-        return "postponed"
+        return "accepted"
     yield from release(call, lease)
     return "completed"
 
@@ -137,12 +150,27 @@ def _readable(call: Call, intent: GiveIntent, *, is_first: bool) -> Flow[Profile
         # What a ghost on a former address withdrew, the person withdrew. What another customer did does not count.
         is_ghost = profile.external_id in {None, intent.external_id}
         if profile is own or (is_ghost and not (yield from others_own(call, profile, intent.keys))):
-            _refuse_withdrawn(intent, profile, is_first=is_first)
+            _refuse(intent, withdrawals(profile, intent.channels, intent.list_id), is_first=is_first)
+    for name in _names(intent):
+        pending = yield from pending_withdrawal(call, name)
+        if pending is not None and pending.entry.new in {None, intent.list_id}:
+            said = [Withdrawal(each, pending.at, None) for each in pending.channels if each in intent.channels]
+            _refuse(intent, said, is_first=is_first)
     return own
 
 
-def _refuse_withdrawn(intent: GiveIntent, profile: Profile, *, is_first: bool) -> None:
-    found = withdrawals(profile, intent.channels, intent.list_id)
+def _names(intent: GiveIntent) -> list[Identifier]:
+    """Return the addresses and the number by which somebody may have withdrawn before they were known."""
+    names = [Identifier(Kind.EMAIL, email) for email in (intent.email, *intent.emails)]
+    return names if intent.phone_number is None else [*names, Identifier(Kind.PHONE_NUMBER, intent.phone_number)]
+
+
+def _refuse(intent: GiveIntent, found: Iterable[Withdrawal], *, is_first: bool) -> None:
+    """Refuse if one of these withdrawals is not lifted by this consent.
+
+    Raises:
+        ConsentWithdrawnError: One is not.
+    """
     withdrawn = in_the_way(found, intent.agreement, asked_at=intent.asked_at, is_first=is_first)
     if withdrawn is None:
         return
@@ -222,24 +250,33 @@ def _note_bounces(call: Call, intent: GiveIntent, own: Profile) -> None:
         call.notice("hard_bounced", Kind.EMAIL.value, "mail to this address has bounced, and Klaviyo sends none to it")
 
 
+def withdrawn_since(
+    call: Call, profile_id: str, since: float, channels: tuple[Channel, ...]
+) -> Flow[tuple[Channel, ...]]:
+    """Return the channels that a customer has withdrawn since a moment, as the profile's events say.
+
+    Whether these events can be read, and when, is not confirmed. Where they cannot, nothing is concluded.
+    """
+    try:
+        response = yield from send(call, get_events_since(profile_id, since))
+        return withdrawn_in(read_event_names(response), channels)
+    except (APIStatusError, APIConnectionError) as error:
+        logger.info("%s: withdrawals since could not be read: %s", call.operation, type(error).__name__)
+        return ()
+
+
 def _withdraw_again(call: Call, lease: Lease, intent: GiveIntent) -> Flow[bool]:
     """Carry out again what the customer has withdrawn since the call, and a late subscription has lifted (H30).
 
     Returns:
         Whether there was such a withdrawal; the lease then stays open for it.
     """
-    # Whether these events can be read, and when, is not confirmed. Without them `recheck_changes` still compares.
-    try:
-        response = yield from send(call, get_events_since(intent.profile_id, intent.asked_at))
-        names = read_event_names(response)
-    except (APIStatusError, APIConnectionError, UnreadableAnswer) as error:
-        logger.info("subscribe: withdrawals since could not be read: %s", type(error).__name__)
-        return False
-    channels = withdrawn_in(names, (*intent.channels, *intent.awaited))
+    channels = yield from withdrawn_since(call, intent.profile_id, intent.asked_at, (*intent.channels, *intent.awaited))
     if not channels:
         return False
     instead = WithdrawIntent(
         job="unsubscribe",
+        keys=intent.keys,
         external_ids=() if intent.external_id is None else (intent.external_id,),
         emails=(intent.email,),
         profile_ids=(intent.profile_id,),
@@ -247,6 +284,8 @@ def _withdraw_again(call: Call, lease: Lease, intent: GiveIntent) -> Flow[bool]:
         forced=True,
         asked_at=(yield from Now()),
     )
+    # It is from now on what the customer has said last.
+    yield from write_down(call, intent.keys, JournalEntry("unsubscribe", ",".join(channels)))
     yield from renew(call, lease, intent=instead.encode())
     yield from withdraw_under_lease(call, lease, instead)
     return True

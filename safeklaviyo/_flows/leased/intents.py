@@ -43,7 +43,7 @@ _LISTED: Final = frozenset({
     "channels", "awaited",
 })  # fmt: skip
 _NAMING: Final = frozenset({"external_id", "email", "profile_id", "emails", "profile_ids"})
-_TRUE: Final = frozenset({"merges", "may_suppress", "historical", "resubscribe", "forced"})
+_TRUE: Final = frozenset({"merges", "may_suppress", "historical", "resubscribe", "forced", "alone"})
 _JOBS: Final = frozenset({"unsubscribe", "suppress", "unsuppress"})
 _MOMENTS: Final = frozenset({"consented_at", "asked_at", "accepted_at"})
 _KNOWN: Final = {
@@ -134,6 +134,7 @@ class MergeIntent(_Written):
     Attributes:
         source_email: The address of the profile that is merged away.
         may_suppress: The merge may turn a consenting customer into a suppressed one.
+        accepted_at: When Klaviyo accepted the merge; None before that. Then only its effect is waited for.
     """
 
     verb: ClassVar[Verb] = "merge"
@@ -143,6 +144,7 @@ class MergeIntent(_Written):
     source_id: str
     source_email: str | None = None
     may_suppress: bool = False
+    accepted_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
@@ -250,6 +252,7 @@ class WithdrawIntent(_Written):
         channels: What is withdrawn.
         given_email: The address that the caller gave: a living profile that has it is reached, whoever it is.
         given_phone_number: Same, for the number.
+        alone: Only the profiles of `profile_ids` are reached.
         forced: Klaviyo may not have carried out an earlier consent yet, so what it shows does not spare the request.
         asked_at: When the call was made, in unix seconds.
         accepted_at: When Klaviyo accepted the request; None before that. Then only its effect is waited for.
@@ -266,6 +269,7 @@ class WithdrawIntent(_Written):
     given_email: str | None = None
     given_phone_number: str | None = None
     list_id: str | None = None
+    alone: bool = False
     forced: bool = False
     asked_at: float
     accepted_at: float | None = None
@@ -289,7 +293,7 @@ class WithdrawIntent(_Written):
         if isinstance(pending, GiveIntent) and pending.accepted_at is not None and self.job != "unsuppress":
             return replace(self, forced=True)
         is_same = isinstance(pending, WithdrawIntent) and (pending.job, pending.list_id) == (self.job, self.list_id)
-        if not (isinstance(pending, WithdrawIntent) and is_same) or pending.accepted_at is None:
+        if not (isinstance(pending, WithdrawIntent) and is_same) or pending.accepted_at is None or self.alone:
             return None
         return replace(
             self,

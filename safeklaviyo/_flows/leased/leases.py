@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.base import Lease
 
 T = TypeVar("T")
-Status: TypeAlias = Literal["completed", "failed", "postponed"]
+Status: TypeAlias = Literal["completed", "failed", "postponed", "accepted"]
 Consent = TypeVar("Consent", GiveIntent, WithdrawIntent)
 
 _OF_WHAT_WAS_READ = (IdentityError, ConsentWithdrawnError, NotFoundError)
@@ -108,7 +108,7 @@ def acquire_for_consent(call: Call, intent: Consent) -> Flow[tuple[Lease, Consen
             return lease, intent
         pending = decode(lease.intent)
         finished = yield from finish_intent(call, lease)
-        beside = intent.beside(pending) if finished.status == "postponed" else None
+        beside = intent.beside(pending) if finished.status == "accepted" else None
         if beside is None:
             return None
         # From here on this call waits for the effect of both, under a lease of its own on all that it names.
@@ -229,7 +229,8 @@ class Finished:
     """What became of another call's write.
 
     Attributes:
-        status: ``"completed"``; ``"failed"``: it cannot be done, and was closed; ``"postponed"``: Klaviyo is not done.
+        status: ``"completed"``; ``"failed"``: it cannot be done, and was closed; ``"postponed"``: it is not done;
+            ``"accepted"``: Klaviyo has accepted it and is not done, so that the intent stays until that shows.
         error: Why it failed.
     """
 
@@ -282,7 +283,8 @@ def _carry_out(call: Call, lease: Lease, intent: Changing) -> Flow[Finished]:
             if changed.blocked is not None:
                 return (yield from _after_repair(call, intent, changed.blocked.profile, changed.blocked.taken))
         case MergeIntent():
-            yield from merge_under_lease(call, lease, intent)
+            merged = yield from merge_under_lease(call, lease, intent)
+            return Finished("completed" if merged.is_done else "accepted")
         case EraseIntent():
             yield from erase_under_lease(call, lease, intent)
         case RepairIntent():

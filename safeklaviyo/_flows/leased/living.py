@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo._api.consent import find_in_list, get_list, is_double_opt_in
-from safeklaviyo._api.profiles import get_profile
 from safeklaviyo._api.responses import is_success, read_profile_ids
 from safeklaviyo._flows.binding import bind
-from safeklaviyo._flows.call import MISSING, Call, renew, send
-from safeklaviyo._flows.identity.reads import Evidence, ask_for, search, spellings, understood
+from safeklaviyo._flows.call import MISSING, Call, send
+from safeklaviyo._flows.identity.reads import Evidence, read_profile, search, spellings, understood
 from safeklaviyo._rules.shown import email_of
 from safeklaviyo.errors import LeaseHeldError, NotFoundError
 from safeklaviyo.identity import Claim, Identifier, Kind
@@ -24,19 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from safeklaviyo._effects import Flow
-    from safeklaviyo._flows.leased.intents import GiveIntent, WithdrawIntent
     from safeklaviyo.models import Profile
-    from safeklaviyo.stores.base import Lease
 
-NEXT_LOOK = 1.0
-"""Seconds after which the next call may look whether Klaviyo has carried out what it accepted."""
 _TRIES = 8
 """Tries to write a row of the journal, while other calls note that they have checked the same binding."""
-
-
-def read_consent(call: Call, profile_id: str) -> Flow[Profile | None]:
-    """Read one profile with its consent; None where Klaviyo answers 404."""
-    return (yield from ask_for(call, profile_id, get_profile(profile_id, subscriptions=True)))
 
 
 def living_with(call: Call, names: Iterable[Identifier], *, also: Iterable[str] = ()) -> Flow[Evidence]:
@@ -53,7 +43,7 @@ def living_with(call: Call, names: Iterable[Identifier], *, also: Iterable[str] 
             ids.update(dict.fromkeys((yield from search(call, name.kind, spelling))))
     profiles = Evidence()
     for profile_id in ids:
-        profile = yield from read_consent(call, profile_id)
+        profile = yield from read_profile(call, profile_id)
         if profile is None:
             profiles.missing.add(profile_id)
         else:  # one that was merged away may be shown as the one that it went into
@@ -107,12 +97,3 @@ def write_down(call: Call, keys: Iterable[str], entry: JournalEntry) -> Flow[Non
                 break
         else:
             raise LeaseHeldError("other calls keep changing this customer; try again later")
-
-
-def keep_open(call: Call, lease: Lease, intent: GiveIntent | WithdrawIntent) -> Flow[None]:
-    """Leave a lease with its intent, so that the next call that needs it looks whether Klaviyo is done.
-
-    Raises:
-        LeaseLostError: Another call has taken the lease over.
-    """
-    yield from renew(call, lease, ttl=NEXT_LOOK, intent=intent.encode())

@@ -15,7 +15,8 @@ from safeklaviyo._effects import Flow, Now
 from safeklaviyo._flows.call import Call, release, renew, send
 from safeklaviyo._flows.identity.absence import confirm_gone
 from safeklaviyo._flows.identity.reads import Evidence
-from safeklaviyo._flows.leased.living import is_in_list, keep_open, living_with, others_own
+from safeklaviyo._flows.leased.kept_open import keep_open
+from safeklaviyo._flows.leased.living import is_in_list, living_with, others_own
 from safeklaviyo._input.consents import BY_PHONE
 from safeklaviyo._rules.consent import is_suppressed, is_withdrawn
 from safeklaviyo._rules.shown import has_email, phone_of
@@ -101,7 +102,7 @@ def withdraw_without_map(call: Call, intent: WithdrawIntent) -> Flow[None]:
 
 def finish_withdrawal(
     call: Call, lease: Lease, intent: WithdrawIntent
-) -> Flow[Literal["completed", "postponed", "failed"]]:
+) -> Flow[Literal["completed", "accepted", "failed"]]:
     """Finish the withdrawal of a lease that was taken over."""
     if intent.accepted_at is not None and (yield from Now()) - intent.accepted_at >= call.policy.consent_wait:
         # Klaviyo has accepted it and does not show it. The journal keeps it for `recheck_changes` beyond these tries.
@@ -110,7 +111,7 @@ def finish_withdrawal(
             return "failed"
         intent = replace(intent, accepted_at=None)
     done = yield from withdraw_under_lease(call, lease, intent)
-    return "completed" if done.is_shown else "postponed"
+    return "completed" if done.is_shown else "accepted"
 
 
 def _reached(call: Call, intent: WithdrawIntent) -> Flow[Evidence]:
@@ -118,8 +119,7 @@ def _reached(call: Call, intent: WithdrawIntent) -> Flow[Evidence]:
     names = [Identifier(Kind.EMAIL, email) for email in intent.emails]
     if intent.given_phone_number is not None:
         names.append(Identifier(Kind.PHONE_NUMBER, intent.given_phone_number))
-    # A suppression is lifted for the customer's own profile alone.
-    found = yield from living_with(call, () if intent.job == "unsuppress" else names, also=intent.profile_ids)
+    found = yield from living_with(call, () if intent.alone else names, also=intent.profile_ids)
     reached = Evidence()
     reached.missing = found.missing
     for profile in found.values():

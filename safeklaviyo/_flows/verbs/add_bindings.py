@@ -10,7 +10,7 @@ from safeklaviyo._effects import Now
 from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import Setup, run, start_deadline
 from safeklaviyo._flows.identity.ties import Search
-from safeklaviyo._flows.identity.tombstones import is_erased
+from safeklaviyo._flows.identity.tombstones import erased_among
 from safeklaviyo._input.shop_rows import shop_row_from
 from safeklaviyo._rules.additions import former_conflict, names_of, why_refused
 from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
@@ -126,14 +126,15 @@ def _tied(call: Call, search: Search, entries: Sequence[_Entry], report: _Report
 
 def _without_erased(call: Call, entries: Sequence[_Entry], report: _Report, *, trusted: bool) -> Flow[list[_Entry]]:
     """Refuse rows about customers who were erased, which would count as checked and so never meet their tombstone."""
-    kept: list[_Entry] = []
-    for entry in entries:
-        counts_as_checked = trusted or entry.is_tied
-        if counts_as_checked and (yield from is_erased(call, Identifier(Kind.EMAIL, str(entry.binding.email)))):
-            report.refused[entry.number] = _ERASED
-        else:
-            kept.append(entry)
-    return kept
+    emails = {
+        entry.number: Identifier(Kind.EMAIL, str(entry.binding.email)) for entry in entries if trusted or entry.is_tied
+    }
+    if not emails:
+        return list(entries)
+    erased = yield from erased_among(call, emails.values())
+    refused = {number for number, email in emails.items() if email in erased}
+    report.refused.update(dict.fromkeys(refused, _ERASED))
+    return [entry for entry in entries if entry.number not in refused]
 
 
 def _without_former_conflicts(call: Call, entries: Sequence[_Entry], report: _Report) -> Flow[list[_Entry]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.call import Call, Setup, run
-from safeklaviyo._flows.identity.reads import not_visible
-from safeklaviyo._flows.leased.living import living_with, others_own, read_consent
+from safeklaviyo._flows.identity.reads import not_visible, read_profile
+from safeklaviyo._flows.leased.living import living_with, others_own
 from safeklaviyo._flows.verbs.resolve import who
 from safeklaviyo._flows.verbs.subscribe import require_consent
 from safeklaviyo._rules.claims import claim_from
@@ -27,7 +27,7 @@ def consent(setup: Setup, *, external_id: object, email: object) -> Flow[Consent
         resolution = yield from who(call, claim_from(external_id, email, None, call.policy))
         if resolution.profile_id is None:
             return Consent(None)
-        profile = yield from read_consent(call, resolution.profile_id)
+        profile = yield from read_profile(call, resolution.profile_id)
         if profile is None:
             raise not_visible()
         return Consent(profile.id, all_channels(profile), (yield from _also_on(call, profile.id)))

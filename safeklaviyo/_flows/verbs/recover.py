@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.call import Call, Setup, exceeded_by, release, run, start_deadline
-from safeklaviyo._flows.leased.intents import GiveIntent, WithdrawIntent, decode
+from safeklaviyo._flows.leased.intents import GiveIntent, MergeIntent, WithdrawIntent, decode
 from safeklaviyo._flows.leased.leases import finish_intent
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreIncompatibleError
 from safeklaviyo.models import Recovery
@@ -65,7 +65,8 @@ def _recovered(call: Call, lease: Lease) -> Flow[Recovery | None]:
         finished = yield from finish_intent(call, taken)
     except SafeKlaviyoError as error:
         return Recovery(intent.verb, "postponed", *pair, (yield from exceeded_by(call, error)) or error)
-    # Klaviyo has accepted it and is not done: nothing was interrupted.
-    if isinstance(intent, GiveIntent | WithdrawIntent) and intent.accepted_at and finished.status == "postponed":
-        return None
+    if finished.status == "accepted":
+        # Nothing was interrupted where Klaviyo had accepted it before, and is only not done.
+        was_accepted = isinstance(intent, GiveIntent | MergeIntent | WithdrawIntent) and intent.accepted_at is not None
+        return None if was_accepted else Recovery(intent.verb, "completed", *pair)
     return Recovery(intent.verb, finished.status, *pair, finished.error)

@@ -107,9 +107,10 @@ def unsuppress(setup: Setup, *, external_id: object, email: object) -> Flow[Cons
                 emails=(required(binding.email),),
                 profile_ids=(required(binding.profile_id),),
                 channels=("email",),
+                alone=True,
                 asked_at=now,
             )
-            change = yield from _carried_out(call, intent)
+            change = yield from carried_out(call, intent)
             if change is not None:
                 return change
 
@@ -177,13 +178,13 @@ def _by_map(call: Call, wanted: _Wanted, bindings: tuple[Binding, ...]) -> Flow[
         intent = _intent(wanted, person)
         if not intent.identifiers():
             return ConsentChange("unchanged", wanted.channels, (), "R19", tuple(call.notices))
-        change = yield from _carried_out(call, intent)
+        change = yield from carried_out(call, intent)
         if change is not None:
             return change
         bindings = yield from _bindings(call, wanted.claim.identifiers())
 
 
-def _carried_out(call: Call, intent: WithdrawIntent) -> Flow[ConsentChange | None]:
+def carried_out(call: Call, intent: WithdrawIntent) -> Flow[ConsentChange | None]:
     """Carry it out under a lease; None if everything has to be decided again."""
     taken = yield from acquire_for_consent(call, intent)
     if taken is None:

@@ -69,6 +69,7 @@ class Account:
     Attributes:
         live: The profiles as they are.
         shown: The profiles as the search shows them; the same table where it does not lag.
+        anonymous: The id of the profile that each device or browser is known as.
         merged: The id of the profile that each merged profile became part of, by its former id.
         recorded: The keys of the recorded events (profile, metric, unique id or second).
         metrics: By name.
@@ -87,6 +88,7 @@ class Account:
         self.clock = clock
         self.live = Table(readings)
         self.shown = self.live if search_lag == 0 else Table(readings)
+        self.anonymous: dict[str, str] = {}
         self.merged: dict[str, str] = {}
         self.events: list[Event] = []
         self.dropped: list[Event] = []

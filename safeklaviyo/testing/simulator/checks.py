@@ -103,6 +103,9 @@ class Body:
         """
         if value is None:
             return None
+        if kind == EXTERNAL_ID and isinstance(value, int | float) and not isinstance(value, bool):
+            # Klaviyo accepts a number, and takes it for its text.
+            value = json.dumps(value)
         if not isinstance(value, str):
             raise invalid(f"'{kind}' must be a string.", pointer)
         return _STORED[kind](value.strip(), self._readings, pointer)

@@ -36,7 +36,6 @@ MAX_WITHDRAWN = 100
 
 _AT = "/data/attributes"
 _ROWS = f"{_AT}/profiles/data"
-_LIST = "/data/relationships/list/data"
 _CHANNELS = {
     "email": frozenset({"marketing"}),
     "sms": frozenset({"marketing", "transactional"}),
@@ -143,19 +142,23 @@ def bulk_unsuppress_profiles(account: Account, asked: Asked) -> Answer:
 
 def _suppress(account: Account, asked: Asked, kind: str, *, lifts: bool) -> Answer:
     data = resource(asked.body, kind)
-    attributes, list_id = fields(data.get("attributes"), _AT), _list(account, data)
-    if (list_id is None) is (attributes.get("profiles") is None):
+    attributes = fields(data.get("attributes"), _AT)
+    list_id, segment_id = _list(account, data), _related(data, "segment")
+    if segment_id is not None and segment_id not in account.segments:
+        raise invalid(f"Segment not found with id {segment_id}.", "/data/relationships/segment/data/id")
+    group_id = list_id or segment_id
+    if [list_id, segment_id, attributes.get("profiles")].count(None) != 2:
         raise invalid("Either profiles, a list or a segment is required.", _AT)
     rows: list[Row] = []
-    for each, at in _rows(attributes, MAX_WITHDRAWN) if list_id is None else ():
+    for each, at in _rows(attributes, MAX_WITHDRAWN) if group_id is None else ():
         named = _named(account, fields(each.get("attributes"), f"{at}/attributes"), f"{at}/attributes")
         if EMAIL not in named:
             raise invalid("'email' is required.", f"{at}/attributes/email")
         rows.append(Row(None, {EMAIL: named[EMAIL]}))
-    lists = () if list_id is None else (list_id,)
-    job = Job(account.new_id(), kind, len(rows), account.clock.now(), list_ids=lists)
+    lists, segments = (() if each is None else (each,) for each in (list_id, segment_id))
+    job = Job(account.new_id(), kind, len(rows), account.clock.now(), list_ids=lists, segment_ids=segments)
     account.jobs[job.id] = job
-    account.enqueue(asked.endpoint, Suppressing(job.id, tuple(rows), list_id, lifts), account.consent_lag)
+    account.enqueue(asked.endpoint, Suppressing(job.id, tuple(rows), group_id, lifts), account.consent_lag)
     return one(asked, job_document(job, shape(asked)), status=202)
 
 
@@ -185,12 +188,16 @@ def _profile_id(data: JSON, at: str) -> str | None:
 
 def _list(account: Account, data: JSON) -> str | None:
     """Return the id of the list that the job is about, if any."""
-    relationships = fields(data.get("relationships"), "/data/relationships")
-    listed = fields(fields(relationships.get("list"), "/data/relationships/list").get("data"), _LIST)
-    list_id = text(listed.get("id"), f"{_LIST}/id")
+    list_id = _related(data, "list")
     if list_id is not None and list_id not in account.lists:
-        raise invalid(f"List not found with id {list_id}.", f"{_LIST}/id")
+        raise invalid(f"List not found with id {list_id}.", "/data/relationships/list/data/id")
     return list_id
+
+
+def _related(data: JSON, kind: str) -> str | None:
+    at = f"/data/relationships/{kind}"
+    holder = fields(fields(data.get("relationships"), "/data/relationships").get(kind), at)
+    return text(fields(holder.get("data"), f"{at}/data").get("id"), f"{at}/data/id")
 
 
 def _moment(value: object, at: str) -> float:

@@ -164,18 +164,18 @@ class Suppressing(Record):
     Attributes:
         job_id: The job that is done with it.
         lifts: It ends suppressions. It never creates a profile.
-        list_id: The list whose members are meant, instead of rows.
+        group_id: The list or segment whose members are meant, instead of rows.
     """
 
     job_id: str
     rows: tuple[Row, ...] = ()
-    list_id: str | None = None
+    group_id: str | None = None
     lifts: bool = False
 
     def apply(self, account: Account) -> None:
         """Do it."""
         meant = [row.owner(account) if self.lifts else _found_or_made(account, row) for row in self.rows]
-        meant += [account.get(profile_id) for list_id, profile_id in account.members if list_id == self.list_id]
+        meant += [account.get(profile_id) for group_id, profile_id in account.members if group_id == self.group_id]
         now = account.clock.now()
         for profile in filter(None, meant):
             if self.lifts:

@@ -15,7 +15,7 @@ from safeklaviyo.testing.simulator.shapes import HASHED, PREDICTIVE_ANALYTICS, S
 
 if TYPE_CHECKING:
     from safeklaviyo.testing.simulator.accounts import Account
-    from safeklaviyo.testing.simulator.records import JSON, Event, Job, MailingList, Metric, Profile
+    from safeklaviyo.testing.simulator.records import JSON, Event, Job, MailingList, Metric, Profile, Segment
     from safeklaviyo.testing.simulator.shapes import Shape
 
 LISTS = "lists"
@@ -41,7 +41,7 @@ def profile_document(
         included: It is shown beside what was asked for.
         made: This is the answer to its creation, the only one that has fractions of its first second.
     """
-    attributes = _attributes(profile)
+    attributes = _attributes(account, profile)
     if not made:
         attributes["created"] = second(profile.created)
     if joined is not None:
@@ -71,6 +71,25 @@ def list_document(listed: MailingList, shape: Shape, count: int | None = None) -
         "opt_in_process": listed.opt_in_process,
     }
     return shape.resource("list", listed.id, attributes, _GROUPED, {} if count is None else {"profile_count": count})
+
+
+def segment_document(segment: Segment, shape: Shape, count: int | None = None) -> JSON:
+    """Return one segment. What describes its profiles is not known here.
+
+    Args:
+        count: How many profiles it has, where that was asked for.
+    """
+    attributes = {
+        "name": segment.name,
+        "definition": None,
+        "created": second(segment.created),
+        "updated": second(segment.updated),
+        "is_active": segment.is_active,
+        "is_processing": False,
+        "is_starred": segment.is_starred,
+    }
+    further: JSON = {} if count is None else {"profile_count": count}
+    return shape.resource("segment", segment.id, attributes, _GROUPED, further)
 
 
 def event_document(account: Account, event: Event, shape: Shape) -> JSON:
@@ -143,12 +162,12 @@ def second(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
-def _attributes(profile: Profile) -> JSON:
+def _attributes(account: Account, profile: Profile) -> JSON:
     location = profile.attributes.get(LOCATION, {})
     return {
         "email": profile.email,
         "phone_number": profile.phone_number,
-        "external_id": profile.external_id,
+        "external_id": _number_or_text(profile.external_id, account.readings.external_ids_shown),
         "anonymous_id": None,
         "whatsapp_bsuid": None,
         **{name: profile.attributes.get(name) for name in TEXTS},
@@ -170,3 +189,10 @@ def _further(profile: Profile, shape: Shape) -> JSON:
         value: str | None = getattr(profile, name.removeprefix("hashed_"))
         shown[name] = None if value is None else sha256(value.lower().encode()).hexdigest()
     return shown
+
+
+def _number_or_text(external_id: str | None, how: str) -> str | int | None:
+    # Only an id that is the text of that very number can come from one.
+    if how == "number" and external_id is not None and external_id.isdecimal() and str(int(external_id)) == external_id:
+        return int(external_id)
+    return external_id

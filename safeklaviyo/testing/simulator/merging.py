@@ -117,7 +117,8 @@ def _move_events(account: Account, source: str, destination: str) -> None:
             account.events[index] = replace(event, profile_id=destination)
     moved = {(destination, metric, key) for owner, metric, key in account.recorded if owner == source}
     both = moved & account.recorded
-    account.recorded |= moved
+    if account.readings.merge_moves_keys:
+        account.recorded |= moved
     if account.readings.merge_deduplicates:
         _keep_first(account, both)
 

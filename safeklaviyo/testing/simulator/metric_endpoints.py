@@ -33,7 +33,16 @@ def get_metrics(account: Account, asked: Asked) -> Answer:
 def get_metric(account: Account, asked: Asked) -> Answer:
     """One metric."""
     shown = shape(asked, _INCLUDES)
+    return one(asked, metric_document(existing(account, asked.named), shown))
+
+
+def existing(account: Account, metric_id: str) -> Metric:
+    """Return a metric.
+
+    Raises:
+        Refusal: 404.
+    """
     for metric in account.metrics.values():
-        if metric.id == asked.named:
-            return one(asked, metric_document(metric, shown))
-    raise Refusal(404, f"A metric with id {asked.named} does not exist.")
+        if metric.id == metric_id:
+            return metric
+    raise Refusal(404, f"A metric with id {metric_id} does not exist.")

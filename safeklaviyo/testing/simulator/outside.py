@@ -15,6 +15,7 @@ from safeklaviyo.testing.simulator.records import (
     UNSUBSCRIBE,
     MailingList,
     Profile,
+    Segment,
 )
 from safeklaviyo.testing.simulator.tables import EMAIL, PHONE_NUMBER
 
@@ -44,6 +45,16 @@ class Outside(Inspected):
         """
         with self._lock:
             return self._account.add_list(name, opt_in_process).id
+
+    def add_segment(self, name: str, *profile_ids: str) -> str:
+        """Add a segment of these profiles, and return its id. Nobody joins or leaves it by itself."""
+        with self._lock:
+            now = self._account.clock.now()
+            made = Segment(self._account.new_id()[-6:], name, now, now)
+            self._account.segments[made.id] = made
+            for profile_id in profile_ids:
+                self._account.join(made.id, profile_id)
+        return made.id
 
     def confirm_opt_in(self, email: str) -> None:
         """Let the person click in Klaviyo's mail: what waits for it is done.

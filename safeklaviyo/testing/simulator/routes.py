@@ -7,6 +7,7 @@ from posixpath import normpath
 from typing import TYPE_CHECKING
 
 from safeklaviyo.testing.simulator import (
+    account_endpoints,
     consent_endpoints,
     event_endpoints,
     job_endpoints,
@@ -14,6 +15,8 @@ from safeklaviyo.testing.simulator import (
     list_endpoints,
     metric_endpoints,
     profile_endpoints,
+    segment_endpoints,
+    unused_endpoints,
 )
 from safeklaviyo.testing.simulator.limits import TIERS, Limits
 
@@ -53,7 +56,7 @@ class Route:
         return not self.name.startswith(("get_", "search_"))
 
 
-_P, _E, _M = profile_endpoints, event_endpoints, metric_endpoints
+_A, _P, _E, _M, _S = account_endpoints, profile_endpoints, event_endpoints, metric_endpoints, segment_endpoints
 _C, _G, _J, _L = consent_endpoints, list_endpoints, job_endpoints, legacy_endpoints
 _IMPORT = "/api/profile-bulk-import-jobs/{}"
 
@@ -82,7 +85,14 @@ ROUTES = (
     _route("GET", "/api/lists/{}/relationships/profiles", "L", _G.get_profile_ids_for_list),
     _route("POST", "/api/lists/{}/relationships/profiles", "M", _G.add_profiles_to_list),
     _route("DELETE", "/api/lists/{}/relationships/profiles", "M", _G.remove_profiles_from_list),
-    _route("GET", "/api/accounts", "XS", _P.get_accounts),
+    _route("GET", "/api/accounts", "XS", _A.get_accounts),
+    _route("GET", "/api/accounts/{}", "XS", _A.get_account),
+    _route("GET", "/api/profiles/{}/segments", "S", _P.get_segments_for_profile),
+    _route("GET", "/api/profiles/{}/relationships/segments", "S", _P.get_segment_ids_for_profile),
+    _route("GET", "/api/segments", "L", _S.get_segments),
+    _route("GET", "/api/segments/{}", "L", _S.get_segment),
+    _route("GET", "/api/segments/{}/profiles", "L", _S.get_profiles_for_segment),
+    _route("GET", "/api/segments/{}/relationships/profiles", "L", _S.get_profile_ids_for_segment),
     _route("POST", "/api/events", "XL", _E.create_event),
     _route("GET", "/api/events", "XL", _E.get_events),
     _route("GET", "/api/events/{}", "M", _E.get_event),
@@ -114,6 +124,7 @@ ROUTES = (
     _route("GET", "/api/v2/people/search", "", _L.search_people),
     _route("GET", "/api/v1/person/{}", "", _L.get_person),
     _route("PUT", "/api/v1/person/{}", "", _L.update_person),
+    *(Route(name, ("GET",), path, tier, answer) for name, path, tier, answer in unused_endpoints.endpoints()),
 )
 NAMES = frozenset(route.name for route in ROUTES)
 _BY_PATH: dict[str, list[Route]] = {}

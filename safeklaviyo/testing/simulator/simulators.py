@@ -20,7 +20,7 @@ from safeklaviyo.testing.simulator.limits import Windows
 from safeklaviyo.testing.simulator.outside import Outside
 from safeklaviyo.testing.simulator.readings import Readings
 from safeklaviyo.testing.simulator.records import Answer, Asked, Entry, form
-from safeklaviyo.testing.simulator.refusals import Refusal, json_answer
+from safeklaviyo.testing.simulator.refusals import Refusal, json_answer, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -186,6 +186,7 @@ class KlaviyoSimulator(Outside):
     def _answer(self, found: list[routes.Route], asked: Asked) -> Answer:
         self._serial += 1
         quota: dict[str, str] = {}
+        revision = revisions.LATEST
         try:
             route = requests.chosen(found, asked)
             # Before all else: a legacy endpoint has no revision and no limits, and its key is in the query or the body.
@@ -196,14 +197,28 @@ class KlaviyoSimulator(Outside):
                 counted, allowed = routes.limits(route, asked, self.readings)
                 taken = self._windows.take(asked.headers["authorization"], counted, allowed, asked.at)
                 if isinstance(taken, Answer):
-                    return taken
+                    return replace(taken, headers={**taken.headers, **self._signs(found, revision)})
                 quota = taken
             requests.check_type(asked)
             revision = revisions.effective(asked.headers, self.readings)
             answer = route.answer(self._account, replace(asked, revision=revision))
         except Refusal as refusal:
             answer = refusal.answer(self._serial)
-        return replace(answer, headers={**answer.headers, **quota})
+            if refusal.status == 401:
+                quota = {"www-authenticate": "Bearer, Klaviyo-API-Key"}
+        return replace(answer, headers={**answer.headers, **self._signs(found, revision), **quota})
+
+    def _signs(self, found: list[routes.Route], revision: str) -> dict[str, str]:
+        """Return the headers by which Klaviyo signs each of its answers."""
+        methods = sorted({method for route in found for method in route.methods})
+        signs = {
+            "allow": ", ".join((*methods, "HEAD", "OPTIONS")),
+            "cid": self._account.id,
+            "x-klaviyo-api-revision": revision,
+            "x-klaviyo-req-id": request_id(self._serial),
+        }
+        ends = revisions.retirement(revision)
+        return signs if ends is None else {**signs, "x-klaviyo-api-retirement-date": ends}
 
     def _answer_legacy(self, route: routes.Route, asked: Asked) -> Answer:
         if not self._legacy_is_alive:
@@ -220,9 +235,11 @@ class KlaviyoSimulator(Outside):
             code = self.readings.no_credentials
             words = "Authentication credentials were not provided." if code == "not_authenticated" else None
             raise Refusal(401, words, code=code)
-        is_token = scheme == "Bearer" and (bool(key) if self._keys is None else key in self._keys)
-        if not is_token and not (scheme == "Klaviyo-API-Key" and self._is_known(key)):
-            raise Refusal(401)
+        if scheme == "Bearer":
+            if not (key if self._keys is None else key in self._keys):
+                raise Refusal(401)
+        elif scheme != "Klaviyo-API-Key" or not self._is_known(key):
+            raise Refusal(401, code="not_authenticated")
 
     def _is_known(self, key: str) -> bool:
         return key.startswith("pk_") if self._keys is None else key in self._keys
