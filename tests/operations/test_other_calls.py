@@ -23,6 +23,7 @@ from safeklaviyo import (
     ProfileConflictError,
     RawResponse,
     RetryPolicy,
+    SafeKlaviyoError,
     ServerError,
 )
 from support.clients import ACCOUNT
