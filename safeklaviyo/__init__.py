@@ -12,6 +12,7 @@ from safeklaviyo._version import VERSION
 if TYPE_CHECKING:
     from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
     from safeklaviyo._client.klaviyo import Klaviyo
+    from safeklaviyo.batches import BatchReport
     from safeklaviyo.consent import Channel, ChannelConsent, Consent, ConsentChange, ConsentStatus
     from safeklaviyo.errors import (
         AmbiguousIdentityError,
@@ -84,6 +85,7 @@ __all__ = [
     "AsyncKlaviyo",
     "AuthenticationError",
     "BadRequestError",
+    "BatchReport",
     "Binding",
     "ChangeReview",
     "Channel",
@@ -184,6 +186,7 @@ _HOMES = {
             "StoreIncompatibleError",
             "StoreUnavailableError",
         ),
+        "batches": ("BatchReport",),
         "consent": ("Channel", "ChannelConsent", "Consent", "ConsentChange", "ConsentStatus"),
         "identity": ("Identity",),
         "models": (

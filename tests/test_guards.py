@@ -49,6 +49,26 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P8", source.ANSWERS, "isinstance(account, str) and _ACCOUNT_ID.fullmatch(account)", "account",
+        "test_answers.py::test_an_answer_that_names_no_one_account_is_unreadable",
+    ),
+    _guard(
+        "P8", source.CHECKPOINT, "        new.unlink(missing_ok=True)\n", "",
+        "cli/test_cli_secrets.py::TestFiles::test_progress_is_written_through_no_link",
+    ),
+    _guard(
+        "P8", source.CHECKPOINT, "flags | os.O_NOFOLLOW", "flags",
+        "cli/test_cli_secrets.py::TestFiles::test_a_linked_progress_file_is_refused",
+    ),
+    _guard(
+        "P8", source.TRANSFER, "            os.fchmod(descriptor, 0o600)\n", "            pass\n",
+        "cli/test_cli_secrets.py::TestFiles::test_refused_rows_are_for_their_owner_alone",
+    ),
+    _guard(
+        "P8", source.SQLITE, "    _keep_private(path)\n", "",
+        "stores/test_store_sqlite_privacy.py::test_a_file_that_all_users_may_read_is_closed_to_them",
+    ),
+    _guard(
         "P8", source.TOMBSTONES, "key = required(keys).split()[0]", 'key = f"safeklaviyo:{call.account}"',
         "identity/test_tombstones.py::test_a_tombstone_alone_can_be_tested_against_no_guess",
     ),

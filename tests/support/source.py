@@ -8,8 +8,8 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 """The folder of the package that is tested: the checkout's, or the installed one."""
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
-    "__init__.py", "__main__.py", "cli/__init__.py", "consent.py", "demo/__init__.py", "errors.py", "identity.py",
-    "models.py", "policy.py", "raw.py",
+    "__init__.py", "__main__.py", "batches.py", "cli/__init__.py", "consent.py", "demo/__init__.py", "errors.py",
+    "identity.py", "models.py", "policy.py", "raw.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
     "testing/contract.py", "testing/plugin.py",
@@ -23,6 +23,7 @@ CLI_ROWS = "cli/_rows.py"
 ABSENCE = "_flows/identity/absence.py"
 BINDING = "_flows/binding.py"
 CALL = "_flows/call.py"
+CHECKPOINT = "cli/_checkpoint.py"
 CHANGE = "_flows/leased/change_identifiers.py"
 CONFIG = "_runtime/config.py"
 CONTACT = "_flows/leased/first_contact.py"
@@ -41,6 +42,8 @@ READING = "_flows/identity/reads.py"
 LEASES = "_flows/leased/leases.py"
 TAKEN = "_flows/leased/taken_identifiers.py"
 SUPERSEDED = "_flows/leased/superseded.py"
+SQLITE = "stores/sqlite/_database.py"
+TRANSFER = "cli/_transfer.py"
 TRACEBACKS = "_tracebacks.py"
 WAITING = "_flows/waiting.py"
 WRITES = "_flows/writes.py"
@@ -94,7 +97,7 @@ ROOMS = (
     ("_effects",),
     ("_api",),
     ("_input",),
-    ("consent", "models", "raw"),
+    ("batches", "consent", "models", "raw"),
     ("identity", "policy"),
     ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_secrets", "_tracebacks", "_version"),
 )
