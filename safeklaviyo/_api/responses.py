@@ -267,8 +267,7 @@ def error_from(response: Response, *, outcome: Outcome, now: float | None = None
         "retry_after": _wait(response, errors, now),
     }
     message = _message(status, errors)
-    # A 409 about anything else, such as a list that is in use, names another code.
-    codes = {error.get("code") for error in errors} - {None}
+    codes = {error.get("code") for error in errors} - {None}  # a 409 about another thing than a profile has another
     if status == HTTPStatus.CONFLICT and (not codes or "duplicate_profile" in codes):
         return ProfileConflictError(message, profile_id=duplicate_profile_id(response), rule="R17", **common)
     kind = APIStatusError if status == HTTPStatus.CONFLICT else error_class(status)
