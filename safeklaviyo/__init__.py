@@ -12,6 +12,7 @@ from safeklaviyo._version import VERSION
 if TYPE_CHECKING:
     from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
     from safeklaviyo._client.klaviyo import Klaviyo
+    from safeklaviyo.batches import BatchReport
     from safeklaviyo.consent import Channel, ChannelConsent, Consent, ConsentChange, ConsentStatus
     from safeklaviyo.errors import (
         AmbiguousIdentityError,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     )
     from safeklaviyo.notices import Notice, NoticeCode
     from safeklaviyo.policy import Policy, RetryPolicy
+    from safeklaviyo.raw import RawResponse
     from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 
 __version__ = VERSION
@@ -84,6 +86,7 @@ __all__ = [
     "AsyncKlaviyo",
     "AuthenticationError",
     "BadRequestError",
+    "BatchReport",
     "Binding",
     "ChangeReview",
     "Channel",
@@ -131,6 +134,7 @@ __all__ = [
     "ProfileNotVisibleError",
     "Progress",
     "RateLimitError",
+    "RawResponse",
     "Recovery",
     "Resolution",
     "RetryPolicy",
@@ -184,6 +188,7 @@ _HOMES = {
             "StoreIncompatibleError",
             "StoreUnavailableError",
         ),
+        "batches": ("BatchReport",),
         "consent": ("Channel", "ChannelConsent", "Consent", "ConsentChange", "ConsentStatus"),
         "identity": ("Identity",),
         "models": (
@@ -207,6 +212,7 @@ _HOMES = {
         ),
         "notices": ("Notice", "NoticeCode"),
         "policy": ("Policy", "RetryPolicy"),
+        "raw": ("RawResponse",),
         "stores.base": ("AsyncIdentityStore", "IdentityStore"),
     }.items()
     for name in names

@@ -49,6 +49,26 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P8", source.ANSWERS, "isinstance(account, str) and _ACCOUNT_ID.fullmatch(account)", "account",
+        "test_answers.py::test_an_answer_that_names_no_one_account_is_unreadable",
+    ),
+    _guard(
+        "P8", source.CHECKPOINT, "        new.unlink(missing_ok=True)\n", "",
+        "cli/test_cli_secrets.py::TestFiles::test_progress_is_written_through_no_link",
+    ),
+    _guard(
+        "P8", source.CHECKPOINT, "flags | os.O_NOFOLLOW", "flags",
+        "cli/test_cli_secrets.py::TestFiles::test_a_linked_progress_file_is_refused",
+    ),
+    _guard(
+        "P8", source.TRANSFER, "            os.fchmod(descriptor, 0o600)\n", "            pass\n",
+        "cli/test_cli_secrets.py::TestFiles::test_refused_rows_are_for_their_owner_alone",
+    ),
+    _guard(
+        "P8", source.SQLITE, "    _keep_private(path)\n", "",
+        "stores/test_store_sqlite_privacy.py::test_a_file_that_all_users_may_read_is_closed_to_them",
+    ),
+    _guard(
         "P8", source.TOMBSTONES, "key = required(keys).split()[0]", 'key = f"safeklaviyo:{call.account}"',
         "identity/test_tombstones.py::test_a_tombstone_alone_can_be_tested_against_no_guess",
     ),
@@ -546,6 +566,41 @@ GUARDS = [
     _guard(
         "access tokens", source.HELD, "            self._under_way = self._leases\n", "",
         "operations/test_access_tokens.py::TestFailing::test_what_it_raises_reaches_the_caller",
+    ),
+    _guard(
+        "F-30", source.RAW,
+        "not in {_KLAVIYO, base.lower()}:", "in set():",
+        "operations/test_other_calls.py::TestRequest::test_a_target_that_is_none",
+    ),
+    _guard(
+        "F-7", source.RAW, 'if each in {".", ".."} or', "if",
+        "operations/test_other_calls.py::TestRequest::test_a_target_that_is_none",
+    ),
+    _guard(
+        "F-7", source.RAW, 'or "/" in each or', "or",
+        "operations/test_other_calls.py::TestRequest::test_a_target_that_is_none",
+    ),
+    _guard(
+        "P1, P3", source.RAW,
+        "    template = _template([each.lower() for each in _segments(path)])\n    retired",
+        "    template = _template(path.strip('/').split('/'))\n    retired",
+        "operations/test_other_calls.py::TestIdentityWrites::test_has_a_verb",
+    ),
+    _guard(
+        "F-19", source.RAW, '    "PATCH": Repeat.ONCE,', '    "PATCH": Repeat.IDEMPOTENT,',
+        "operations/test_other_calls.py::TestSending::test_repeated_by_method",
+    ),
+    _guard(
+        "P2", source.REQUEST, "        if is_about_a_person(asked):", "        if False:",
+        "operations/test_other_calls.py::TestPersons::test_a_known_customer",
+    ),
+    _guard(
+        "F-30", source.REQUEST, "    if _path(target) != _path(first):", "    if not target:",
+        "operations/test_other_calls.py::TestIterate::test_links_that_lead_elsewhere",
+    ),
+    _guard(
+        "1.13", source.REQUEST, "        if target in seen:", "        if False:",
+        "operations/test_other_calls.py::TestIterate::test_links_that_lead_back",
     ),
     _guard(
         "wrong account", source.CALL, "        check_account(call)\n", "",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo._version import VERSION
 from safeklaviyo.cli._columns import FIELDS
 from safeklaviyo.cli._help import Paragraphs
+from safeklaviyo.cli._places import store_argument
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction  # what add_subparsers returns has no public name
@@ -24,7 +25,10 @@ exit codes:
   141  the reader of the output has gone
 
 environment: KLAVIYO_API_KEY is the private key, SAFEKLAVIYO_STORE the identity map's URL, KLAVIYO_BASE_URL a host in
-place of Klaviyo's."""
+place of Klaviyo's.
+
+A URL with a password does not belong on a command line. In place of any store's URL give env:NAME, for the environment
+variable of that name, or file:PATH, for the file that holds it."""
 
 _IMPORT = """\
 Add the shop's customers to the identity map. Nothing is written to Klaviyo.
@@ -214,12 +218,12 @@ def _add_store(commands: Commands) -> None:
     group = commands.add_parser("store", help="Create the identity map's tables, or copy the map to another store.")
     verbs = group.add_subparsers(metavar="COMMAND", required=True)
     migrate = _command(verbs, "migrate", "Create the tables in PostgreSQL.", "_store.migrate", _MIGRATE)
-    migrate.add_argument("--store", metavar="URL", help="the identity map; else SAFEKLAVIYO_STORE")
+    migrate.add_argument("--store", metavar="URL", type=store_argument, help="the identity map; else SAFEKLAVIYO_STORE")
     migrate.add_argument("--schema", metavar="NAME", help="a schema, in place of the URL's")
     migrate.add_argument("--sql", action="store_true", help="only print the SQL, for a migration of your own")
     copy = _command(verbs, "copy", "Copy an account's map from one store to another.", "_store.copy", _COPY)
-    copy.add_argument("source", metavar="FROM", help="the URL of the store that has the map")
-    copy.add_argument("target", metavar="TO", help="the URL of the store that gets it")
+    for name, metavar, does in (("source", "FROM", "has the map"), ("target", "TO", "gets it")):
+        copy.add_argument(name, metavar=metavar, type=store_argument, help=f"the URL of the store that {does}")
     copy.add_argument("--account", metavar="ID", required=True, help="the map's account: the six-character public key")
     copy.add_argument("--resume", action="store_true", help="go on where an earlier copy from the same FROM stopped")
 
@@ -241,7 +245,10 @@ def _add_file(command: ArgumentParser, help_text: str) -> None:
 
 def _add_map(command: ArgumentParser) -> None:
     command.add_argument(
-        "--store", metavar="URL", help="the identity map; else SAFEKLAVIYO_STORE, else the file in your state folder"
+        "--store",
+        metavar="URL",
+        type=store_argument,
+        help="the identity map; else SAFEKLAVIYO_STORE, else the file in your state folder",
     )
     command.add_argument(
         "--account",

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -171,7 +172,19 @@ def _keeping(name: str | None, header: str, encoding: Encoding, *, goes_on: bool
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    """Open a file for its owner alone, also one that is there already.
+
+    Raises:
+        ConfigurationError: It is another user's, who could read the rows.
+    """
+    descriptor = os.open(path, flags, 0o600)
+    if S_ISREG(os.fstat(descriptor).st_mode):
+        try:
+            os.fchmod(descriptor, 0o600)
+        except PermissionError:
+            os.close(descriptor)
+            raise ConfigurationError("the file for refused rows is another user's; name another one") from None
+    return descriptor
 
 
 @contextmanager

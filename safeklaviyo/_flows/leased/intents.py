@@ -336,8 +336,9 @@ def decode(text: str) -> Intent:
         fields: dict[str, Any] = json.loads(text)
         kind = _BY_VERB.get(fields.pop("verb"))
         intent = None if kind is None else kind(**_checked(fields))
-    except (AttributeError, LookupError, TypeError, ValueError) as exc:
-        raise StoreIncompatibleError("the identity map holds an intent this version cannot read") from exc
+    except (AttributeError, LookupError, TypeError, ValueError):
+        # Not chained: the message may quote the intent, which names a customer (P8).
+        raise StoreIncompatibleError("the identity map holds an intent this version cannot read") from None
     # A verb of a later version: to pass over it would lose that version's write.
     if intent is None:
         raise StoreIncompatibleError("the identity map holds an intent this version cannot carry out")
