@@ -98,8 +98,10 @@ class History:
         self.left: set[str] = set()
         self.reported: set[str | None] = set()
         self.restart()
-        self.people = [self.arrive(number) for number in range(3)]
-        self.owners = {person.names[0]: person for person in self.people}
+        self.owners: dict[str, Person] = {}
+        self.people: list[Person] = []
+        for number in range(3):
+            self.people.append(self.arrive(number))
         self.k.identify(**ANN)  # she only looks on
         self.k.subscribe("email", **ANN)
         self.rest()
@@ -110,6 +112,13 @@ class History:
         person = Person(number, [f"c{number}-0@shop.test"])
         phone = {"phone_number": f"+1202555{number:04}"} if self.rng.random() < 0.6 else {}
         self.k.identify(external_id=person.external_id, email=person.names[0], **phone)
+        self.owners[person.names[0]] = person
+        # Half of them have moved already, and most of those have left a ghost behind.
+        if self.rng.random() < 0.5:
+            self.move_to(person, f"c{number}-moved@shop.test")
+            consent = self.rng.choice([None, SUBSCRIBED, SUBSCRIBED, "NEVER_SUBSCRIBED"])
+            if consent is not None:
+                self.simulator.add_profile(email=person.names[0], consent=consent)
         return person
 
     def restart(self):
@@ -260,11 +269,10 @@ class History:
         self.rest()
         if self.own(person) is None:
             self.turn += 1
-            self.people[self.people.index(person)] = arrived = self.arrive(100 + self.turn)
             for email, owner in list(self.owners.items()):
                 if owner is person:
                     del self.owners[email]
-            self.owners[arrived.names[0]] = arrived
+            self.people[self.people.index(person)] = self.arrive(100 + self.turn)
             self.counts["erased"] += 1
 
     # What people do without it.
@@ -328,6 +336,7 @@ class History:
             # Where Klaviyo takes no row by id, the address travels, and is put back (H29, which the next call repairs).
             assert before == after or self.simulator.readings.subscribe_by_id == 400, "a consent has changed a profile"
             assert before.keys() == after.keys()
+            self.left.update(str(before[key][1]) for key in before if before[key] != after[key])
             self.counts["put back"] += before != after
         assert before.items() <= after.items() or endpoint not in WITHDRAWING, "a withdrawal has changed a profile"
 
@@ -459,8 +468,8 @@ def live(open_client, seeds, moves=22):
 @pytest.mark.parametrize("piece", range(4))
 def test_histories(open_client, piece):
     """R18, R19: whatever happens, in whatever order, nobody receives what they have withdrawn."""
-    counts = live(open_client, range(piece * 50, piece * 50 + 50))
-    assert min(counts[each] for each in ("given", "withdrawn", "moved", "merged", "links", "forms")) > 5, counts
+    counts = live(open_client, range(piece * 40, piece * 40 + 40))
+    assert min(counts[each] for each in ("given", "withdrawn", "moved", "merged", "links", "forms")) > 3, counts
 
 
 @pytest.mark.slow
