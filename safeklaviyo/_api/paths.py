@@ -26,7 +26,10 @@ CREATE_PROFILE: Final = Endpoint("create_profile", burst=75, steady=750)
 GET_PROFILE: Final = Endpoint("get_profile", burst=75, steady=750)
 GET_PROFILES: Final = Endpoint("get_profiles", burst=75, steady=750)
 GET_EVENTS: Final = Endpoint("get_events", burst=350, steady=3500)
+ADD_TO_LIST: Final = Endpoint("add_profiles_to_list", burst=10, steady=150, answer=Answer.RECEIPT)
 GET_LIST: Final = Endpoint("get_list", burst=75, steady=750)
+GET_LISTS: Final = Endpoint("get_lists", burst=75, steady=750)
+REMOVE_FROM_LIST: Final = Endpoint("remove_profiles_from_list", burst=10, steady=150, answer=Answer.RECEIPT)
 GET_LIST_PROFILES: Final = Endpoint("get_profiles_for_list", burst=75, steady=750)
 MERGE_PROFILES: Final = Endpoint("merge_profiles", burst=10, steady=150)
 REQUEST_DELETION: Final = Endpoint("request_profile_deletion", burst=3, steady=60, answer=Answer.RECEIPT)
@@ -39,6 +42,7 @@ ENDPOINTS: Final = (
     ACCOUNTS, CREATE_EVENT, CREATE_PROFILE, GET_EVENTS, GET_LIST, GET_LIST_PROFILES, GET_PROFILE, GET_PROFILES,
     MERGE_PROFILES, REQUEST_DELETION, SUBSCRIBE_PROFILES, SUPPRESS_PROFILES, UNSUBSCRIBE_PROFILES, UNSUPPRESS_PROFILES,
     UPDATE_PROFILE,
+    ADD_TO_LIST, GET_LISTS, REMOVE_FROM_LIST,
 )  # fmt: skip
 
 VERBS: Final = {

@@ -8,6 +8,7 @@ from safeklaviyo._client.bindings import AsyncBindings
 from safeklaviyo._client.consent_verbs import AsyncConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import AsyncIdentityVerbs
+from safeklaviyo._client.lists import AsyncLists
 from safeklaviyo._client.other_calls import AsyncOtherCalls
 from safeklaviyo._client.profiles import AsyncProfiles
 from safeklaviyo._flows.verbs.identify import identify
@@ -102,6 +103,11 @@ class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, AsyncOtherCalls, Descr
     def profiles(self) -> AsyncProfiles:
         """Same as `Klaviyo.profiles`."""
         return AsyncProfiles(self._shell)
+
+    @property
+    def lists(self) -> AsyncLists:
+        """Same as `Klaviyo.lists`."""
+        return AsyncLists(self._shell)
 
     @property
     def bindings(self) -> AsyncBindings:
