@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo._client.bindings import AsyncBindings
+from safeklaviyo._client.bulk_verbs import AsyncBulkVerbs
 from safeklaviyo._client.consent_verbs import AsyncConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import AsyncIdentityVerbs
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @discreet
-class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, Described):
+class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, AsyncBulkVerbs, Described):
     """Same as `Klaviyo`, awaited. Safe between tasks of one event loop at a time.
 
     A callable given as `access_token` may return an awaitable, which is cut off at the end of the attempt's time. One

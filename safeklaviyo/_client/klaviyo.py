@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo._client.bindings import Bindings
+from safeklaviyo._client.bulk_verbs import BulkVerbs
 from safeklaviyo._client.consent_verbs import ConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import IdentityVerbs
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 
 @discreet
-class Klaviyo(IdentityVerbs, ConsentVerbs, Described):
+class Klaviyo(IdentityVerbs, ConsentVerbs, BulkVerbs, Described):
     """The identity-safe client for Klaviyo. Safe between threads; after a fork the child gets its own connections.
 
     Constructing it does no I/O. Close it, or use it as a context manager, when the program ends.
