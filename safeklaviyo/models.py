@@ -362,25 +362,6 @@ class Progress:
     remaining: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a call about many has come.
-
-    Attributes:
-        done: How many rows, or profiles, are done.
-        total: How many there are; None if that is not known.
-        refused: How many of those that are done were refused.
-        per_second: How many are done in a second.
-        remaining: Seconds until all are done, at this pace; None if `total` is not known.
-    """
-
-    done: int
-    total: int | None
-    refused: int
-    per_second: float
-    remaining: float | None
-
-
 class Profile(BaseModel):
     """Klaviyo's record of a person. Fields that Klaviyo adds later are kept in ``model_extra``.
 

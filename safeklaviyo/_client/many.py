@@ -272,8 +272,8 @@ def _batches(rows: Iterable[object]) -> Iterator[list[tuple[int, object]]]:
 
 async def _async_batches(rows: Iterable[object] | AsyncIterable[object]) -> AsyncIterator[list[tuple[int, object]]]:
     if not isinstance(rows, AsyncIterable):
-        for batch in _batches(rows):
-            yield batch
+        for some in _batches(rows):
+            yield some
         return
     batch: list[tuple[int, object]] = []
     number = 0

@@ -83,7 +83,7 @@ VALUES = "_input/values.py"
 VERSION = "_version.py"
 WIRE = "_api/profiles.py"
 WIRE_LEGACY = "_api/legacy.py"
-REQUESTS = {"_api/accounts.py", RAW, "_api/consent.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
+REQUESTS = {"_api/accounts.py", "_api/bulk.py", RAW, "_api/consent.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
 """The modules that make requests."""
 NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
