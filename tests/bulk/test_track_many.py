@@ -106,6 +106,15 @@ class TestAllTogether:
         assert list(range(500)) == numbers(simulator)
         assert 50 == len(simulator.profiles)
 
+    def test_rows_of_one_person_keep_their_order(self, client, simulator):
+        """Rows that go singly are sent several at once, but never two of one person."""
+        simulator.fail_next("bulk_create_events", status=400, times=9)
+        client().track_many([order(n, n % 4 + 1) for n in range(40)])
+        simulator.drain()
+        for profile in simulator.profiles:
+            theirs = [each.properties["number"] for each in simulator.events if each.profile_id == profile.id]
+            assert (10, sorted(theirs)) == (len(theirs), theirs)
+
     def test_a_stranger_by_id_alone_costs_no_other_row(self, known, simulator, tell, refused):
         """R9 refuses what `track` would refuse, row by row."""
         rows = [order(1, 1), order(2, 77, email=None), order(3, 77, email=None), order(4, 2)]
@@ -122,6 +131,7 @@ class TestAllTogether:
         report = known.track_many([order(1, 1), order(2, 2), order(3, 3)])
         assert (3, 0) == (report.accepted, report.refused)
         assert "bulk_create_events" == asked(simulator)[0]
+        assert "order-1" not in json.dumps(ours(simulator)[0].body)
         assert [1, 2, 3] == numbers(simulator)
 
     def test_more_than_a_thousand(self, known, simulator):
@@ -191,6 +201,13 @@ class TestOnce:
         report = k.track_many([order(n, 1 + n % 3) for n in range(30)])
         assert (30, 0, 0) == (report.accepted, report.refused, report.unknown)
         assert list(range(30)) == numbers(simulator)
+
+    def test_a_job_whose_answer_was_lost_is_not_sent_again(self, known, simulator):
+        """H15: the same job again could be refused whole, or be recorded twice; its rows go singly at once."""
+        simulator.journal.clear()
+        simulator.fail_next("bulk_create_events", when="after")
+        known.track_many([order(n, 1) for n in range(3)])
+        assert {"bulk_create_events": 1, "create_event": 3} == Counter(asked(simulator))
 
     def test_a_row_without_a_key_gets_one(self, known, simulator):
         """It is fixed before the first attempt, so that a repeat is the same event."""
