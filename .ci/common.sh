@@ -153,7 +153,8 @@ closing() {
 
 # Interpreters, servers and programs, in an environment without anything of the caller's.
 prepare() {
-    unset PYTHONPATH PYTHONHOME VIRTUAL_ENV KLAVIYO_API_KEY SAFEKLAVIYO_STORE
+    # Without bytecode files, each worker and each process that a test starts compiles everything again.
+    unset PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV KLAVIYO_API_KEY SAFEKLAVIYO_STORE
     export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTEST_ADDOPTS="-rfEs"
     find_pythons
     find_programs
