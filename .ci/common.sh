@@ -21,7 +21,7 @@ step() {
     printf '\n--- %s\n' "$name"
     # Not as a condition: bash does not stop at a failure within what it tests.
     set +e
-    { time (set -euo pipefail; "$@") </dev/null 2>&1; } 2>"$took"
+    { time { (set -euo pipefail; "$@") </dev/null 2>&1; }; } 2>"$took"
     if [[ $? -ne 0 ]]; then status=FAILED; fi
     set -e
     printf '%-6s  %s  (%s)\n' "$status" "$name" "$(<"$took")" >>"$work/summary"
