@@ -12,6 +12,8 @@ from safeklaviyo._version import VERSION
 if TYPE_CHECKING:
     from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
     from safeklaviyo._client.klaviyo import Klaviyo
+    from safeklaviyo.batches import BatchReport
+    from safeklaviyo.consent import Channel, ChannelConsent, Consent, ConsentChange, ConsentStatus
     from safeklaviyo.errors import (
         AmbiguousIdentityError,
         APIConnectionError,
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
         AuthenticationError,
         BadRequestError,
         ConfigurationError,
+        ConsentWithdrawnError,
         DeadlineExceededError,
         EmailMismatchError,
         EmailTakenError,
@@ -81,9 +84,16 @@ __all__ = [
     "AsyncKlaviyo",
     "AuthenticationError",
     "BadRequestError",
+    "BatchReport",
     "Binding",
     "ChangeReview",
+    "Channel",
+    "ChannelConsent",
     "ConfigurationError",
+    "Consent",
+    "ConsentChange",
+    "ConsentStatus",
+    "ConsentWithdrawnError",
     "DeadlineExceededError",
     "Decision",
     "EmailChange",
@@ -145,6 +155,7 @@ _HOMES = {
             "AuthenticationError",
             "BadRequestError",
             "ConfigurationError",
+            "ConsentWithdrawnError",
             "DeadlineExceededError",
             "EmailMismatchError",
             "EmailTakenError",
@@ -173,6 +184,8 @@ _HOMES = {
             "StoreIncompatibleError",
             "StoreUnavailableError",
         ),
+        "batches": ("BatchReport",),
+        "consent": ("Channel", "ChannelConsent", "Consent", "ConsentChange", "ConsentStatus"),
         "identity": ("Identity",),
         "models": (
             "Binding",

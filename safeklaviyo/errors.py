@@ -12,6 +12,7 @@
         ErasedError
         IdentityDriftError
         ProfileConflictError        (also APIStatusError)
+      ConsentWithdrawnError
       InvalidPropertyError          (also ValueError)
       RetryableError                a mixin: trying the same call again later is safe
       LeaseHeldError                (Retryable)
@@ -219,6 +220,31 @@ class IdentityDriftError(IdentityError):
         self.found_email = found_email
 
 
+class ConsentWithdrawnError(SafeKlaviyoError):
+    """The customer has withdrawn this consent, and it is not given back unasked (R18); nothing was sent.
+
+    Ask the customer again, and then give `consented_at` or ``resubscribe=True``: see `Klaviyo.subscribe`.
+
+    Attributes:
+        withdrawn_at: When it was withdrawn, in UTC; None where Klaviyo does not say.
+        reason: How, in Klaviyo's words, such as ``"UNSUBSCRIBE"``; None where it does not say.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        channel: str | None = None,
+        withdrawn_at: datetime | None = None,
+        reason: str | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(message, **common)
+        self.channel = channel
+        self.withdrawn_at = withdrawn_at
+        self.reason = reason
+
+
 class Problem(NamedTuple):
     """One thing that cannot be sent.
 
@@ -331,7 +357,7 @@ class PermissionDeniedError(APIStatusError):
 
 
 class NotFoundError(APIStatusError):
-    """404: there is no such profile."""
+    """404: there is no such profile, or list."""
 
 
 class ProfileNotVisibleError(RetryableError, NotFoundError):

@@ -282,7 +282,8 @@ class Recovery(_Masked):
     """What `recover` did about one interrupted write.
 
     Attributes:
-        verb: What was interrupted: ``"contact"``, ``"change"``, ``"merge"``, ``"erase"`` or ``"restore"``.
+        verb: What was interrupted: ``"contact"``, ``"change"``, ``"merge"``, ``"erase"``, ``"restore"``,
+            ``"subscribe"`` or ``"withdraw"``.
         status: ``"completed"``; ``"failed"``: it cannot be done, and its intent is gone; ``"postponed"``: it stays.
         error: Why it failed or was postponed.
     """
@@ -300,14 +301,17 @@ class ChangeReview(_Masked):
 
     Attributes:
         finding: ``"put_back"``: the profile shows a former email; ``"ghost"``: another profile shows one;
-            ``"drift"``: the profile shows an identifier unknown to the map; ``"missing"``: the profile is gone.
+            ``"drift"``: the profile shows an identifier unknown to the map; ``"missing"``: the profile is gone;
+            ``"withdrawn_again"``: the customer could still be reached after a withdrawal, which was carried out again;
+            ``"subscribed_since"``: a form or a newer call has subscribed the profile after it, which was left;
+            ``"reborn"``: an erased customer's address had a profile again, which was deleted.
         email: The customer's email in the map.
         old_email: The former email concerned, or the one shown.
         ghost_profile_id: The other profile: on a former email, or on the current one so that a repair is not possible.
-        repaired: This call has written the map's identifiers back to the profile.
+        repaired: This call has written the map's identifiers back to the profile, or carried out what is found.
     """
 
-    finding: Literal["put_back", "ghost", "drift", "missing"]
+    finding: Literal["put_back", "ghost", "drift", "missing", "withdrawn_again", "subscribed_since", "reborn"]
     profile_id: str | None
     external_id: str | None
     email: str | None
@@ -325,12 +329,14 @@ class ImportReport:
         unchanged: How many rows the map knew already.
         refused: The number of each row that was refused (from 0), and why, without personal data.
         warnings: The number of each row of which something was left out (from 0), and what.
+        verified: How many rows Klaviyo was seen to agree with, as ``verify=True`` asks.
     """
 
     added: int
     unchanged: int
     refused: tuple[tuple[int, str], ...] = ()
     warnings: tuple[tuple[int, str], ...] = ()
+    verified: int = 0
 
 
 class Profile(BaseModel):

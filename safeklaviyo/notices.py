@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 NoticeCode: TypeAlias = Literal[
-    "answer_unreadable", "drift_adopted", "email_kept", "key_unknown", "name_trimmed", "not_visible_yet",
-    "orphan_left", "phone_differs", "phone_invalid", "phone_not_attached", "phone_taken", "profiles_left",
-    "property_dropped",
-    "put_back_repaired", "sms_consent", "superseded", "unique_id_of_customer", "value_taken",
+    "answer_unreadable", "consent_carried", "drift_adopted", "email_kept", "hard_bounced", "identifiers_differ",
+    "key_unknown", "name_trimmed", "not_visible_yet", "orphan_left", "phone_differs", "phone_invalid",
+    "phone_not_attached", "phone_taken", "profiles_left", "property_dropped", "put_back_repaired",
+    "sms_consent", "superseded", "unique_id_of_customer", "value_taken",
 ]  # fmt: skip
 """The words by which programs tell notices apart.
 
@@ -20,6 +20,9 @@ NoticeCode: TypeAlias = Literal[
   (sent as it is), ``unique_id_of_customer`` (Klaviyo records one event with it).
 - In Klaviyo a profile without an owner was left behind (``orphan_left``), or profiles of an erased customer that may be
   another person's (``profiles_left``).
+- Consent: ``consent_carried`` from a former address to one that was never confirmed; ``identifiers_differ``: they are
+  different customers', and the withdrawal was carried out for each (R19); ``hard_bounced``: Klaviyo sends nothing to
+  the address although its owner allows it.
 - The call was ``superseded`` by a later change; its answer was ``answer_unreadable``.
 """
 

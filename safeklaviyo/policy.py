@@ -85,6 +85,8 @@ class Policy(_Settings):
         merge_wait: How long to wait until Klaviyo has merged two profiles.
         lag: How long Klaviyo's reads may lag behind its writes. A profile counts as gone only if Klaviyo twice does not
             show it, this long apart.
+        consent_wait: How long Klaviyo may take to carry out a request about consent that it has accepted. So long the
+            customer's identifiers cannot be changed, unless Klaviyo shows sooner that it is done.
         visible_wait: How long `change_email` waits until Klaviyo's search shows the new address.
     """
 
@@ -105,6 +107,7 @@ class Policy(_Settings):
     lease: Seconds = 5.0
     wait: Seconds = 20.0
     lag: Seconds = 60.0
+    consent_wait: Seconds = 300.0
     merge_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)] = 10.0
     visible_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)] = 3.0
 

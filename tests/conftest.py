@@ -20,6 +20,7 @@ from support.stores import AsyncAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def pytest_collection_finish() -> None:
@@ -31,7 +32,15 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("KLAVIYO_API_KEY", "SAFEKLAVIYO_STORE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        for name in (
+            "KLAVIYO_API_KEY",
+            "KLAVIYO_BASE_URL",
+            "SAFEKLAVIYO_STORE",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "NO_PROXY",
+        ):
             patch.delenv(name, raising=False)
             patch.delenv(name.lower(), raising=False)
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
@@ -82,6 +91,17 @@ def client(request: pytest.FixtureRequest, simulator: KlaviyoSimulator, store: M
             return cast("Klaviyo", Awaited(made, runner))
 
         yield blocking if request.param is Klaviyo else awaited
+
+
+@pytest.fixture
+def klaviyos_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KlaviyoSimulator]:
+    """A reader's environment, with a pretend Klaviyo in place of Klaviyo's host."""
+    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_readme")
+    monkeypatch.setenv("SAFEKLAVIYO_STORE", f"sqlite:///{tmp_path}/identity.db")
+    simulator = KlaviyoSimulator()
+    with simulator.mock() as router:
+        router.route(host="127.0.0.1").pass_through()  # where a block serves a simulator of its own
+        yield simulator
 
 
 @pytest.fixture(scope="session")

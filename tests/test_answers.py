@@ -156,10 +156,14 @@ def test_the_account_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"data": []}, {"data": [{}]}, {"data": [{"id": ""}]}, {"data": [{"id": "a"}] * 2}, b"x"]
-)
+    "body",
+    [
+        {}, {"data": []}, {"data": [{}]}, {"data": [{"id": ""}]}, {"data": [{"id": "a"}] * 2}, b"x",
+        {"data": [{"id": "\x1b[31mred"}]}, {"data": [{"id": "ann@shop.dev"}]}, {"data": [{"id": "a" * 65}]},
+    ],
+)  # fmt: skip
 def test_an_answer_that_names_no_one_account_is_unreadable(body: object) -> None:
-    """None, several or an unnamed account is no answer."""
+    """None, several or an unnamed account is no answer, nor is a text that no account has as its id."""
     with pytest.raises(UnreadableAnswer):
         answers.read_account_id(answer(body))
 

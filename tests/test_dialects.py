@@ -13,14 +13,15 @@ from safeklaviyo.errors import BadRequestError
 from safeklaviyo.identity import Identity, Kind
 from safeklaviyo.models import CLEAR, Binding
 from support.values import NOTHING, Event, Person
-from support.wire import CurrentDialect, Dialect, LegacyDialect, Response, current, legacy
+from support.wire import CurrentDialect, Dialect, LegacyDialect, Response, Secret, current, legacy
 
 ANN = Identity("cust-1", "ann@shop.ch")
 BINDING = Binding("cust-1", "ann@shop.ch", "abc123")
 GOLD = Person(properties={"plan": "gold"})
 ORDER = Event("Placed Order", {}, None, None, datetime(2026, 11, 23, 12, tzinfo=UTC), "order-7")
 CURRENT = CurrentDialect("2026-10-15")
-LEGACY = LegacyDialect("PubKey", "pk_1")
+KEY = Secret("pk_1")
+LEGACY = LegacyDialect("PubKey", KEY)
 
 
 def answer(body: object, status: int = 200) -> Response:
@@ -43,7 +44,7 @@ def test_the_current_dialect_finds_and_reads_profiles() -> None:
     found = [{"id": "a", "attributes": {}}, {"id": "b", "attributes": {}}]
     assert ("a", "b") == CURRENT.read_search(answer({"data": found}))
     assert () == CURRENT.read_search(answer({"data": []}))
-    assert current.get_profile("abc123") == CURRENT.get("abc123")
+    assert current.get_profile("abc123", subscriptions=True) == CURRENT.get("abc123")
     assert "a" == CURRENT.read(answer({"data": found[0]})).id
     assert frozenset() == CURRENT.empty_search_statuses
 
@@ -79,10 +80,10 @@ def test_p2_an_event_names_its_customer(alone: bool, names: dict[str, Any]) -> N
 
 def test_the_legacy_dialect_finds_and_reads_people() -> None:
     """A search names the one person found, and 404 says nobody."""
-    assert legacy.search_person("pk_1", Kind.EMAIL, "a@shop.ch") == LEGACY.search(Kind.EMAIL, "a@shop.ch")
+    assert legacy.search_person(KEY, Kind.EMAIL, "a@shop.ch") == LEGACY.search(Kind.EMAIL, "a@shop.ch")
     assert ("abc123",) == LEGACY.read_search(answer({"id": "abc123"}))
     assert () == LEGACY.read_search(answer({"detail": "There is no profile matching the given parameters."}, 404))
-    assert legacy.get_person("pk_1", "abc123") == LEGACY.get("abc123")
+    assert legacy.get_person(KEY, "abc123") == LEGACY.get("abc123")
     assert "abc123" == LEGACY.read(answer({"id": "abc123"})).id
     assert frozenset({404}) == LEGACY.empty_search_statuses
 
@@ -95,7 +96,7 @@ def test_p1_the_legacy_dialect_writes_by_the_pair() -> None:
     tracked = legacy.track("PubKey", ORDER, ANN, GOLD)
     for alone in (False, True):
         assert tracked == LEGACY.event(ORDER, BINDING, GOLD, by_profile_id_alone=alone)
-    moved = legacy.update_person("pk_1", "abc123", external_id="2", email="b@shop.ch", phone_number="+12345678901")
+    moved = legacy.update_person(KEY, "abc123", external_id="2", email="b@shop.ch", phone_number="+12345678901")
     assert moved == LEGACY.move("abc123", external_id="2", email="b@shop.ch", phone_number="+12345678901")
 
 
@@ -108,11 +109,11 @@ def test_the_legacy_dialect_looks_into_its_answers() -> None:
 def test_each_dialect_says_what_it_can_do() -> None:
     """Everything a flow may ask of a dialect holds for the current one, and nothing of it for the legacy one."""
     flags = [name for name, kind in inspect.get_annotations(Dialect).items() if kind == "bool"]
-    assert [(True, False)] * 6 == [(getattr(CURRENT, name), getattr(LEGACY, name)) for name in flags]
+    assert [(True, False)] * 7 == [(getattr(CURRENT, name), getattr(LEGACY, name)) for name in flags]
     assert ("current", "legacy") == (CURRENT.name, LEGACY.name)
 
 
 def test_f27_no_dialect_shows_its_keys() -> None:
     """F-27: the repr of a dialect holds neither key."""
-    assert "pk_1" not in repr(LEGACY)
+    assert KEY.reveal() not in repr(LEGACY)
     assert "PubKey" not in repr(LEGACY)

@@ -49,6 +49,72 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P8", source.ANSWERS, "isinstance(account, str) and _ACCOUNT_ID.fullmatch(account)", "account",
+        "test_answers.py::test_an_answer_that_names_no_one_account_is_unreadable",
+    ),
+    _guard(
+        "P8", source.CHECKPOINT, "        new.unlink(missing_ok=True)\n", "",
+        "cli/test_cli_secrets.py::TestFiles::test_progress_is_written_through_no_link",
+    ),
+    _guard(
+        "P8", source.CHECKPOINT, "flags | os.O_NOFOLLOW", "flags",
+        "cli/test_cli_secrets.py::TestFiles::test_a_linked_progress_file_is_refused",
+    ),
+    _guard(
+        "P8", source.TRANSFER, "            os.fchmod(descriptor, 0o600)\n", "            pass\n",
+        "cli/test_cli_secrets.py::TestFiles::test_refused_rows_are_for_their_owner_alone",
+    ),
+    _guard(
+        "P8", source.SQLITE, "    _keep_private(path)\n", "",
+        "stores/test_store_sqlite_privacy.py::test_a_file_that_all_users_may_read_is_closed_to_them",
+    ),
+    _guard(
+        "P8", source.TOMBSTONES, "key = required(keys).split()[0]", 'key = f"safeklaviyo:{call.account}"',
+        "identity/test_tombstones.py::test_a_tombstone_alone_can_be_tested_against_no_guess",
+    ),
+    _guard(
+        "P4", source.TOMBSTONES, ', f"safeklaviyo:{call.account}")', ",)",
+        "identity/test_tombstones.py::test_tombstones_of_0_1_are_honoured_and_released",
+    ),
+    _guard(
+        "P4", source.TOMBSTONES, "(yield from NewId()), new=True)", "(yield from NewId()))",
+        "identity/test_tombstones.py::test_two_first_erasures_agree_on_a_key",
+    ),
+    _guard(
+        "P4", source.TOMBSTONES, "if each not in own)))", "if False)))",
+        "cli/test_cli_copied_tombstones.py::test_the_erased_of_both_maps_are_found",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "                frame.clear()", "                pass",
+        "test_tracebacks.py::TestConstructors::test_clients",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "                behind.__traceback__ = None", "                pass",
+        "stores/test_store_tracebacks.py::test_a_server_that_is_not_there",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "_package(error.__traceback__.tb_frame) == _OURS", "True",
+        "test_tracebacks.py::TestCalls::test_the_callers_own_error_is_left_alone",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "            each.__context__ = None", "            pass",
+        "test_tracebacks.py::TestCalls::test_a_drivers_error_that_is_hidden_is_let_go",
+    ),
+    _guard(
+        "P8", source.TRACEBACKS, "        is_leading = is_leading and", "        is_leading = is_leading or",
+        "test_tracebacks.py::TestTwice::test_the_other_call_goes_on",
+    ),
+    _guard(
+        "P8", source.SECRETS,
+        'return "Secret(…)"', "return self._text",
+        "test_secrets.py::TestSecret::test_it_is_revealed_on_request_alone",
+    ),
+    _guard(
+        "P8", source.CONFIG,
+        'sent = None if dialect == "legacy" else key', "sent = key",
+        "test_secrets.py::TestLegacy::test_the_private_key_goes_only_where_it_is_needed",
+    ),
+    _guard(
         "F-45", source.SOCKETS,
         "            let_through(exc, outer)\n            # A server", "            pass\n            # A server",
         "senders/test_sender_interruptions.py::TestHandlersOwnErrors::test_while_the_host_does_not_read",
@@ -404,7 +470,7 @@ GUARDS = [
     ),
     _guard(
         "P4", source.TOMBSTONES,
-        "_name(call, identifier), _SET, lease.token)", "_name(call, identifier), _SET)",
+        "_name(key, identifier), _SET, lease.token)", "_name(key, identifier), _SET)",
         "identity/test_stopped.py::test_an_erasure_that_was_finished_leaves_the_next_customer_alone",
     ),
     _guard(
@@ -481,6 +547,35 @@ GUARDS = [
         "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
     ),
     _guard(
+        "401 of a page", source.TOKENS,
+        "return response.status == _REFUSED and is_from_klaviyo(request.endpoint, response)",
+        "return response.status == _REFUSED",
+        "operations/test_access_tokens.py::TestAsking::test_a_401_that_is_not_klaviyos",
+    ),
+    _guard(
+        "one answer for all", source.TOKENS,
+        "return since is not None and self.renewed > since", "return False",
+        "operations/test_access_tokens.py::TestAsking::test_all_that_held_the_refused_token_wait_for_one_answer",
+    ),
+    _guard(
+        "F-45", source.TOKENS,
+        "            finally:\n                self._release()\n        finally:\n            self._release()",
+        "            finally:\n                pass\n        finally:\n            pass",
+        "operations/test_access_tokens.py::TestFailing::test_a_signal_handler_raises_in_it",
+    ),
+    _guard(
+        "access tokens", source.HELD, "            self._under_way = self._leases\n", "",
+        "operations/test_access_tokens.py::TestFailing::test_what_it_raises_reaches_the_caller",
+    ),
+    _guard(
+        "wrong account", source.CALL, "        check_account(call)\n", "",
+        "test_wiring.py::TestWrongAccount::test_is_noticed_at_the_first_answer",
+    ),
+    _guard(
+        "wrong account", source.CALL, "    notice_account(call, exchange.response)\n", "",
+        "test_wiring.py::TestWrongAccount::test_says_what_was_written",
+    ),
+    _guard(
         "deadline", source.WAITING, "left = min(call.patience_ends, call.deadline.ends_at) - now",
         "left = call.patience_ends - now",
         "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
@@ -496,6 +591,32 @@ GUARDS = [
     _guard(
         "clock set back", source.ROWS, "return left if left <= LONGEST else 0.0", "return left",
         "stores/test_store_event_loop.py::test_a_clock_set_back_blocks_nobody",
+    ),
+    _guard(
+        "P3, R8", source.ADDING, "        if problem is None:", "        if True:",
+        "test_bindings.py::TestFormer::test_ownership_beats_retirement",
+    ),
+    _guard(
+        "P3", source.ADDING, "        if tie.problem is not None:", "        if False:",
+        "test_bindings.py::TestVerify::test_p3_what_klaviyo_contradicts_is_refused",
+    ),
+    _guard(
+        "P4", source.ADDING, "        if counts_as_checked and", "        if False and",
+        "test_bindings.py::TestAdd::test_an_erased_customer_is_not_added_as_checked",
+    ),
+    _guard(
+        "R14", source.ADDING, "    if again:\n", "    if False:\n",
+        "test_bindings.py::TestAdd::test_r14_another_phone_costs_the_phone",
+    ),
+    _guard(
+        "rows of files", source.CLI_ROWS, "reader = csv.reader(lines, delimiter=delimiter, strict=True)",
+        "reader = csv.reader(lines, delimiter=delimiter)",
+        "cli/test_cli_imports.py::test_each_bad_row_costs_one_row_and_has_its_sentence",
+    ),
+    _guard(
+        "R1", source.CLI_ROWS, 'with --encoding" if is_guess else ""',
+        'with --encoding" if False else ""',
+        "cli/test_cli_imports.py::test_a_guessed_encoding_names_no_customer",
     ),
     _guard(
         "P8", source.ADDRESSES, "@lru_cache(maxsize=8192)", "@lru_cache(maxsize=None)",

@@ -32,6 +32,7 @@ from safeklaviyo import (
 )
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.stores.memory import MemoryStore
+from support.leaks import texts_of
 from support.stores import AsyncAdapter
 from support.wire import Response
 
@@ -61,7 +62,8 @@ def assert_clean(text: str) -> None:
 def assert_tells_nothing(error: BaseException) -> None:
     """Fail if an error shows a secret in any of the ways in which errors are shown."""
     again = pickle.loads(pickle.dumps(error))
-    for text in (str(error), repr(error), str(again), repr(again), *traceback.format_exception(error)):
+    shown = (str(error), repr(error), str(again), repr(again), *traceback.format_exception(error), *texts_of(error))
+    for text in shown:
         assert_clean(text)
     assert type(again) is type(error)
     assert vars(again) == vars(error)

@@ -37,6 +37,33 @@ class TestSearch:
         (found,) = client().profiles.search(**wanted)
         assert (profile.id, "ann@shop.dev") == (found.id, found.email)
 
+    def test_subscriptions(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """Consent and suppression are asked for only where the caller wants them, in each of the three ways."""
+        profile = simulator.add_profile(email="ann@shop.dev")
+        profiles = client().profiles
+        assert None is profiles.get(profile.id).subscriptions
+        assert [None] == [each.subscriptions for each in profiles.search(email="ann@shop.dev")]
+        assert [None] == [each.subscriptions for each in profiles.iterate()]
+        shown = profiles.get(profile.id, subscriptions=True).subscriptions
+        assert shown is not None
+        assert "NEVER_SUBSCRIBED" == shown["email"]["marketing"]["consent"]
+        assert [shown] == [each.subscriptions for each in profiles.search(email="ann@shop.dev", subscriptions=True)]
+        assert [shown] == [each.subscriptions for each in profiles.iterate(subscriptions=True)]
+
+    def test_subscriptions_on_later_pages(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """Each page has them."""
+        for number in range(3):
+            simulator.add_profile(email=f"{number}@shop.dev")
+        found = list(client().profiles.iterate(page_size=1, subscriptions=True))
+        assert 3 == len([each for each in found if each.subscriptions is not None])
+
+    def test_subscriptions_in_the_legacy_dialect(self, client: NewClient) -> None:
+        """The retired API shows none, which is said before anything is sent."""
+        k = client(dialect="legacy", public_key="SiMuLa", base_url="http://127.0.0.1:8000")
+        for ask in (k.profiles.get, lambda _, **more: k.profiles.search(email="ann@shop.dev", **more)):
+            with pytest.raises(ConfigurationError, match="subscriptions"):
+                ask("01ABC", subscriptions=True)
+
     def test_all_hits(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
         """Several hits are all returned, never the first alone (F-5)."""
         ids = {simulator.add_profile(email=f"{name}@shop.dev", external_id="A1").id for name in ("ann", "amy")}

@@ -67,7 +67,11 @@ def test_version() -> None:
     assert safeklaviyo.__version__ in (PACKAGE / VERSION).read_text()
 
 
-@pytest.mark.parametrize("name", [name for name in safeklaviyo.__all__ if name not in {"CLEAR", "NoticeCode"}])
+NAMES_OF_TYPES = {"CLEAR", "Channel", "ConsentStatus", "NoticeCode"}
+"""What has no docstring that Python keeps: a value, and names for unions of words."""
+
+
+@pytest.mark.parametrize("name", [name for name in safeklaviyo.__all__ if name not in NAMES_OF_TYPES])
 def test_is_documented(name: str) -> None:
     """Every public class, and every public method and property of its own, says what it does."""
     subject = getattr(safeklaviyo, name)

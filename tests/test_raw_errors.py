@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from safeklaviyo import CLEAR, AsyncKlaviyo, Klaviyo, SafeKlaviyoError
 from safeklaviyo.testing import KlaviyoSimulator
+from support.leaks import texts_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ODD = [
     "", " ", "a\ud800", "\x00", "\n", "@", "x" * 10_000, b"x", object(), [], {}, float("nan"), 10**400, -1, True, CLEAR,
@@ -93,3 +97,35 @@ def own_error_or_none(call: Any) -> None:
         call()
     except SafeKlaviyoError as error:
         repr(error)
+
+
+BAD = ["zebulon\udcff@shop.dev", "zebulon@shop\udcff.dev", "zebulon\x00@shop.dev", "zebulon\ud800", "+1212555\udcff"]
+"""As a file that is not UTF-8 is read."""
+
+
+@pytest.mark.parametrize("store", ["memory://", "sqlite:///{}/identity.db"])
+@pytest.mark.parametrize("bad", BAD, ids=ascii)
+def test_no_error_behind_a_refusal_quotes_what_was_refused(tmp_path: Path, store: str, bad: str) -> None:
+    """P8: the codec's own error holds the whole text that it could not write, and is not among what is chained."""
+    with (
+        httpx.Client(transport=KlaviyoSimulator().transport) as http,
+        Klaviyo("pk_test", store=store.format(tmp_path), account="SiMuLa", http_client=http) as k,
+    ):
+        calls = [
+            lambda: k.identify(email=bad),
+            lambda: k.identify(external_id=bad, email="a@shop.dev"),
+            lambda: k.identify(email="a@shop.dev", phone_number=bad),
+            lambda: k.track("x", email="a@shop.dev", unique_id=bad),
+            lambda: k.change_email(bad, external_id="1"),
+            lambda: k.bindings.get(external_id=bad),
+            lambda: k.bindings.add([{"email": bad}, {"email": "b@shop.dev", "external_id": bad}]),
+            lambda: k.profiles.search(phone_number=bad),
+            lambda: list(k.profiles.iterate(filter=bad)),
+        ]
+        for call in calls:
+            try:
+                call()
+            except SafeKlaviyoError as error:
+                shown = "".join(texts_of(error))
+                assert "zebulon" not in shown
+                assert "1212555" not in shown

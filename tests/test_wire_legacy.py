@@ -15,10 +15,11 @@ from safeklaviyo.errors import BadRequestError, GoneError, InvalidIdentifierErro
 from safeklaviyo.identity import Identity, Kind
 from safeklaviyo.models import CLEAR
 from support.values import NOTHING, Event, Person, person_from
-from support.wire import Repeat, Request, Response, UnreadableAnswer, error_from, legacy
+from support.wire import Repeat, Request, Response, Secret, UnreadableAnswer, error_from, legacy
 
 ANN = Identity("cust-1", "ann@shop.ch")
 KEY = "pk_0123456789"
+HELD = Secret(KEY)
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ORDER = Event("Placed Order", {"OrderId": "7"}, None, None, NOON, "order-7")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -124,7 +125,7 @@ def test_a_backfill_would_run_flows() -> None:
 @example(Kind.EXTERNAL_ID, "1&email=victim@shop.ch#")
 def test_f6_a_search_asks_for_exactly_one_value(kind: Kind, value: str) -> None:
     """F-6: whatever is in an identifier, the server decodes that one parameter with exactly that value."""
-    request = legacy.search_person(KEY, kind, value)
+    request = legacy.search_person(HELD, kind, value)
     assert {"api_key": KEY, kind.value: value} == query_of(request)
     assert ("GET", Repeat.READ) == (request.method, request.repeat)
     assert request.path.startswith("/api/v2/people/search?")
@@ -133,28 +134,30 @@ def test_f6_a_search_asks_for_exactly_one_value(kind: Kind, value: str) -> None:
 def test_a_person_is_not_searched_for_by_profile_id() -> None:
     """The search knows no profile ids."""
     with pytest.raises(InvalidIdentifierError) as caught:
-        legacy.search_person(KEY, Kind.PROFILE_ID, "abc123")
+        legacy.search_person(HELD, Kind.PROFILE_ID, "abc123")
     assert "profile_id" == caught.value.identifier_kind
 
 
 def test_a_person_is_read_and_changed_by_its_id() -> None:
     """One person is named by the path, and what changes of it by the query."""
-    read = legacy.get_person(KEY, "abc123")
+    read = legacy.get_person(HELD, "abc123")
     assert ("GET", "/api/v1/person/abc123", Repeat.READ) == (read.method, urlsplit(read.path).path, read.repeat)
     assert {"api_key": KEY} == query_of(read)
-    changed = legacy.update_person(KEY, "abc123", external_id="a&b", email="ann+1@shop.ch", phone_number="+41791234567")
+    changed = legacy.update_person(
+        HELD, "abc123", external_id="a&b", email="ann+1@shop.ch", phone_number="+41791234567"
+    )
     assert ("PUT", "/api/v1/person/abc123") == (changed.method, urlsplit(changed.path).path)
     assert Repeat.IDEMPOTENT is changed.repeat
     expected = {"api_key": KEY, "$id": "a&b", "$email": "ann+1@shop.ch", "$phone_number": "+41791234567"}
     assert expected == query_of(changed)
-    assert {"api_key": KEY} == query_of(legacy.update_person(KEY, "abc123"))
+    assert {"api_key": KEY} == query_of(legacy.update_person(HELD, "abc123"))
 
 
 @pytest.mark.parametrize("name", ["external_id", "phone_number"])
 def test_an_identifier_is_not_cleared_in_the_legacy_api(name: str) -> None:
     """Clearing an identifier is refused, because nothing says how it would be done."""
     with pytest.raises(InvalidPropertyError) as caught:
-        legacy.update_person(KEY, "abc123", **{name: CLEAR})
+        legacy.update_person(HELD, "abc123", **{name: CLEAR})
     assert name == caught.value.path
 
 
@@ -163,15 +166,15 @@ def test_f7_no_request_leaves_its_path(profile_id: str) -> None:
     """F-7: an id that is not made of letters and digits is refused by both requests that carry it."""
     for build in (legacy.get_person, legacy.update_person):
         with pytest.raises(InvalidIdentifierError):
-            build(KEY, profile_id)
+            build(HELD, profile_id)
 
 
 def test_f27_the_key_in_a_query_shows_nowhere() -> None:
     """F-27: the key, which these endpoints take in the query, is in no repr of a request and in no error."""
     requests = [
-        legacy.search_person(KEY, Kind.EMAIL, "ann@shop.ch"),
-        legacy.get_person(KEY, "abc123"),
-        legacy.update_person(KEY, "abc123", email="ann@shop.ch"),
+        legacy.search_person(HELD, Kind.EMAIL, "ann@shop.ch"),
+        legacy.get_person(HELD, "abc123"),
+        legacy.update_person(HELD, "abc123", email="ann@shop.ch"),
         legacy.identify("PubKey", ANN, NOTHING),
         legacy.track("PubKey", ORDER, ANN, NOTHING),
     ]
@@ -284,11 +287,11 @@ def test_a_legacy_429_says_its_wait_in_words() -> None:
 def test_each_request_is_paced_by_its_own_endpoint() -> None:
     """A request names its endpoint, apart from the other legacy ones and the current ones; People are the slowest."""
     built = {
-        "legacy_get_person": legacy.get_person(KEY, "abc123"),
+        "legacy_get_person": legacy.get_person(HELD, "abc123"),
         "legacy_identify": legacy.identify("PubKey", ANN, NOTHING),
-        "legacy_search_person": legacy.search_person(KEY, Kind.EMAIL, "ann@shop.ch"),
+        "legacy_search_person": legacy.search_person(HELD, Kind.EMAIL, "ann@shop.ch"),
         "legacy_track": legacy.track("PubKey", ORDER, ANN, NOTHING),
-        "legacy_update_person": legacy.update_person(KEY, "abc123"),
+        "legacy_update_person": legacy.update_person(HELD, "abc123"),
     }
     assert list(built) == [request.endpoint.name for request in built.values()]
     assert list(built) == [endpoint.name for endpoint in legacy.ENDPOINTS]

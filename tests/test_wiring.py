@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 KEY = "pk_0123456789abcdef"
 USUAL: dict[str, Any] = {
     "api_key": KEY,
+    "access_token": None,
     "account": None,
     "public_key": None,
     "policy": Policy(),
@@ -138,10 +139,31 @@ class TestEnvironment:
         assert (b"Authorization", b"Klaviyo-API-Key pk_environment") in wired(api_key=None).target.headers
         assert (b"Authorization", f"Klaviyo-API-Key {KEY}".encode()) in wired().target.headers
 
-    def test_no_key(self) -> None:
-        """Without a key the message says where it may stand."""
-        with pytest.raises(ConfigurationError, match="KLAVIYO_API_KEY"):
-            wired(api_key=None)
+    @pytest.mark.parametrize("value", [None, "", " "])
+    def test_no_key(
+        self, monkeypatch: pytest.MonkeyPatch, client: NewClient, store: MemoryStore, value: str | None
+    ) -> None:
+        """A client can be made without a key, as in CI; its first request says where the key may stand."""
+        if value is not None:
+            monkeypatch.setenv("KLAVIYO_API_KEY", value)
+        k = client(api_key=None)
+        assert "R12" == k.explain(email="ann@shop.dev").rule
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="KLAVIYO_API_KEY") as caught:
+                k.track("Ordered", email="ann@shop.dev")
+            assert "not_applied" == caught.value.outcome
+        assert () == store.leases("SiMuLa", 10)
+
+    def test_base_url(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The host may come from the environment, where no empty text counts; an argument goes before it."""
+        monkeypatch.setenv("KLAVIYO_BASE_URL", "http://127.0.0.1:8000")
+        assert "http://127.0.0.1:8000" == wired(base_url=None).target.base
+        assert BASE_URL == wired(base_url=BASE_URL).target.base
+        monkeypatch.setenv("KLAVIYO_BASE_URL", "")
+        assert BASE_URL == wired(base_url=None).target.base
+        monkeypatch.setenv("KLAVIYO_BASE_URL", "a.klaviyo.com")
+        with pytest.raises(ConfigurationError, match="base_url"):
+            wired(base_url=None)
 
     def test_store(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """The map may come from the environment; an argument goes before it."""
@@ -199,7 +221,7 @@ class TestAccount:
     def test_remembered_without_the_key(self, client: NewClient, store: MemoryStore) -> None:
         """What the map keeps does not lead back to the key."""
         client(account=None).explain(email="ann@shop.dev")
-        assert "SiMuLa" == store.recall("", f"account:{wired().fingerprint}")
+        assert "SiMuLa" == store.recall("", f"account:{wired().credentials.fingerprint}")
         assert KEY not in repr(store._accounts[""].notes)
 
     def test_new_key_keeps_the_map(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
@@ -248,6 +270,41 @@ class TestAccount:
         with pytest.raises(ServerError):
             k.explain(email="ann@shop.dev")
         assert "R12" == k.explain(email="ann@shop.dev").rule
+
+
+class TestWrongAccount:
+    def answered(self, simulator: KlaviyoSimulator, endpoint: str, account: str | None, body: Any) -> None:
+        """Let an answer name an account."""
+        headers = {} if account is None else {"cid": account}
+        simulator.fail_next(endpoint, status=200, body=body, headers=headers)
+
+    def test_is_noticed_at_the_first_answer(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """Klaviyo's answer names the key's account. Nothing is written into the other one's, then or later."""
+        k = client(account="SiMuLb")
+        simulator.journal.clear()
+        self.answered(simulator, "get_profiles", "SiMuLa", {"data": []})
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="of the account SiMuLa, and this client's account is SiMuLb"):
+                k.identify(external_id="A1", email="ann@shop.dev")
+        assert ["get_profiles"] == [entry.endpoint for entry in simulator.journal]
+
+    def test_says_what_was_written(self, client: NewClient, simulator: KlaviyoSimulator, store: MemoryStore) -> None:
+        """Where the answer to a write is the first to name it, the error says that the write was made (P7)."""
+        profile = simulator.add_profile(email="ann@shop.dev")
+        k = client(account="SiMuLb")
+        k.bindings.add([{"email": "ann@shop.dev", "profile_id": profile.id}], trusted=True)
+        simulator.fail_next("create_event", status=202, body={"data": {}}, headers={"cid": "SiMuLa"})
+        with pytest.raises(ConfigurationError) as caught:
+            k.track("Ordered", email="ann@shop.dev")
+        assert "applied" == caught.value.outcome
+
+    @pytest.mark.parametrize(("account", "named"), [("SiMuLb", None), ("SiMuLb", ""), ("my-shop", "SiMuLa")])
+    def test_is_not_concluded_from_less(
+        self, client: NewClient, simulator: KlaviyoSimulator, account: str, named: str | None
+    ) -> None:
+        """A mock without the header says nothing, nor does it where the map's name is not an account's id."""
+        self.answered(simulator, "get_profiles", named, {"data": []})
+        client(account=account).profiles.search(email="ann@shop.dev")
 
 
 class TestSetup:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._input.events import Event
     from safeklaviyo._input.properties import Person
+    from safeklaviyo._secrets import Secret
     from safeklaviyo.errors import BadRequestError
     from safeklaviyo.identity import Identity, Kind
     from safeklaviyo.models import Binding, Clear, Profile
@@ -45,6 +46,7 @@ class Dialect(Protocol):
         has_merges: One profile can be merged into another.
         has_deletions: A profile can be deleted.
         has_lists: All profiles can be listed.
+        has_consent: Consent can be read, given and withdrawn.
         empty_search_statuses: The statuses, besides success, by which a search says that it found no profile.
     """
 
@@ -55,6 +57,7 @@ class Dialect(Protocol):
     has_merges: bool
     has_deletions: bool
     has_lists: bool
+    has_consent: bool
     empty_search_statuses: frozenset[int]
 
     def failure_in(self, response: Response) -> BadRequestError | None:
@@ -77,8 +80,8 @@ class Dialect(Protocol):
         """
         ...
 
-    def get(self, profile_id: str) -> Request:
-        """Ask for one profile."""
+    def get(self, profile_id: str, *, subscriptions: bool = True) -> Request:
+        """Ask for one profile, and for its consent and suppression where the dialect has `has_consent`."""
         ...
 
     def read(self, response: Response) -> Profile:
@@ -123,6 +126,7 @@ class CurrentDialect:
     has_merges = True
     has_deletions = True
     has_lists = True
+    has_consent = True
     empty_search_statuses: frozenset[int] = frozenset()
 
     def __init__(self, revision: str) -> None:
@@ -145,9 +149,9 @@ class CurrentDialect:
         path = read_next_path(response)
         return None if path is None else list_profiles(cursor_url=path)
 
-    def get(self, profile_id: str) -> Request:
+    def get(self, profile_id: str, *, subscriptions: bool = True) -> Request:
         """Ask for one profile."""
-        return get_profile(profile_id)
+        return get_profile(profile_id, subscriptions=subscriptions)
 
     def read(self, response: Response) -> Profile:
         """Return the profile in an answer."""
@@ -200,9 +204,10 @@ class LegacyDialect:
     has_merges = False
     has_deletions = False
     has_lists = False
+    has_consent = False
     empty_search_statuses = frozenset({404})
 
-    def __init__(self, public_key: str, api_key: str) -> None:
+    def __init__(self, public_key: str, api_key: Secret) -> None:
         self._public_key = public_key
         self._api_key = api_key
 
@@ -223,7 +228,7 @@ class LegacyDialect:
         """Return None: this search finds one profile at most."""
         return None
 
-    def get(self, profile_id: str) -> Request:
+    def get(self, profile_id: str, *, subscriptions: bool = True) -> Request:  # noqa: ARG002 - it shows none
         """Ask for one person."""
         return get_person(self._api_key, profile_id)
 

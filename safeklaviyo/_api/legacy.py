@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from safeklaviyo._api.messages import Response
     from safeklaviyo._input.events import Event
     from safeklaviyo._input.properties import Person
+    from safeklaviyo._secrets import Secret
     from safeklaviyo.models import Profile
 
 # Klaviyo publishes no limits for retired endpoints. Track and Identify get those of the endpoints that replaced them.
@@ -79,7 +80,7 @@ def track(public_key: str, event: Event, identity: Identity, person: Person) -> 
     return _form("/api/track", document, TRACK, Repeat.KEYED)
 
 
-def search_person(api_key: str, kind: Kind, value: str) -> Request:
+def search_person(api_key: Secret, kind: Kind, value: str) -> Request:
     """Ask for the one person that an identifier names.
 
     Raises:
@@ -87,22 +88,22 @@ def search_person(api_key: str, kind: Kind, value: str) -> Request:
     """
     if kind is Kind.PROFILE_ID:
         raise InvalidIdentifierError("a profile_id cannot be searched for; read the person", identifier_kind=kind)
-    query = _query({"api_key": api_key, kind.value: value})
+    query = _query({"api_key": api_key.reveal(), kind.value: value})
     return Request("GET", f"/api/v2/people/search?{query}", SEARCH_PERSON, Repeat.READ)
 
 
-def get_person(api_key: str, profile_id: str) -> Request:
+def get_person(api_key: Secret, profile_id: str) -> Request:
     """Ask for one person.
 
     Raises:
         InvalidIdentifierError: The id is not made of letters and digits, so it could name another path.
     """
     path = f"{_PERSON}/{normalise_profile_id(profile_id)}"
-    return Request("GET", f"{path}?{_query({'api_key': api_key})}", GET_PERSON, Repeat.READ)
+    return Request("GET", f"{path}?{_query({'api_key': api_key.reveal()})}", GET_PERSON, Repeat.READ)
 
 
 def update_person(
-    api_key: str,
+    api_key: Secret,
     profile_id: str,
     *,
     external_id: str | Clear | None = None,
@@ -115,7 +116,7 @@ def update_person(
         InvalidIdentifierError: The profile id is not made of letters and digits.
         InvalidPropertyError: An identifier is to be cleared.
     """
-    given: dict[str, str] = {"api_key": api_key}
+    given: dict[str, str] = {"api_key": api_key.reveal()}
     for key, value in (("id", external_id), ("email", email), ("phone_number", phone_number)):
         if value is CLEAR:
             _refuse_clearing("external_id" if key == "id" else key)

@@ -13,16 +13,30 @@ PROFILES_PATH: Final = "/api/profiles"
 ACCOUNTS_PATH: Final = "/api/accounts"
 DELETIONS_PATH: Final = "/api/data-privacy-deletion-jobs"
 EVENTS_PATH: Final = "/api/events"
+LISTS_PATH: Final = "/api/lists"
 MERGES_PATH: Final = "/api/profile-merge"
+SUBSCRIBING_PATH: Final = "/api/profile-subscription-bulk-create-jobs"
+SUPPRESSING_PATH: Final = "/api/profile-suppression-bulk-create-jobs"
+UNSUBSCRIBING_PATH: Final = "/api/profile-subscription-bulk-delete-jobs"
+UNSUPPRESSING_PATH: Final = "/api/profile-suppression-bulk-delete-jobs"
 
 ACCOUNTS: Final = Endpoint("get_accounts", burst=1, steady=15)
 CREATE_EVENT: Final = Endpoint("create_event", burst=350, steady=3500, answer=Answer.RECEIPT)
 CREATE_PROFILE: Final = Endpoint("create_profile", burst=75, steady=750)
 GET_PROFILE: Final = Endpoint("get_profile", burst=75, steady=750)
 GET_PROFILES: Final = Endpoint("get_profiles", burst=75, steady=750)
+GET_EVENTS: Final = Endpoint("get_events", burst=350, steady=3500)
+GET_LIST: Final = Endpoint("get_list", burst=75, steady=750)
+GET_LIST_PROFILES: Final = Endpoint("get_profiles_for_list", burst=75, steady=750)
 MERGE_PROFILES: Final = Endpoint("merge_profiles", burst=10, steady=150)
 REQUEST_DELETION: Final = Endpoint("request_profile_deletion", burst=3, steady=60, answer=Answer.RECEIPT)
+SUBSCRIBE_PROFILES: Final = Endpoint("bulk_subscribe_profiles", burst=75, steady=750, answer=Answer.RECEIPT)
+SUPPRESS_PROFILES: Final = Endpoint("bulk_suppress_profiles", burst=75, steady=750, answer=Answer.RECEIPT)
+UNSUBSCRIBE_PROFILES: Final = Endpoint("bulk_unsubscribe_profiles", burst=75, steady=750, answer=Answer.RECEIPT)
+UNSUPPRESS_PROFILES: Final = Endpoint("bulk_unsuppress_profiles", burst=75, steady=750, answer=Answer.RECEIPT)
 UPDATE_PROFILE: Final = Endpoint("update_profile", burst=75, steady=750)
 ENDPOINTS: Final = (
-    ACCOUNTS, CREATE_EVENT, CREATE_PROFILE, GET_PROFILE, GET_PROFILES, MERGE_PROFILES, REQUEST_DELETION, UPDATE_PROFILE,
+    ACCOUNTS, CREATE_EVENT, CREATE_PROFILE, GET_EVENTS, GET_LIST, GET_LIST_PROFILES, GET_PROFILE, GET_PROFILES,
+    MERGE_PROFILES, REQUEST_DELETION, SUBSCRIBE_PROFILES, SUPPRESS_PROFILES, UNSUBSCRIBE_PROFILES, UNSUPPRESS_PROFILES,
+    UPDATE_PROFILE,
 )  # fmt: skip

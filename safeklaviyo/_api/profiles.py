@@ -27,6 +27,8 @@ from safeklaviyo.identity import Identity, Kind, normalise_profile_id
 from safeklaviyo.models import CLEAR, Clear
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from safeklaviyo._input.properties import Person
 
 _PAGE_SIZE: Final = 100
@@ -44,13 +46,31 @@ def search_profiles(kind: Kind, value: str) -> Request:
     return Request("GET", f"{PROFILES_PATH}?filter={quote(wanted, safe='')}", GET_PROFILES, Repeat.READ)
 
 
+def search_any(kind: Kind, values: Sequence[str]) -> Request:
+    """Ask for the profiles that any of these identifiers names, a page at a time.
+
+    How many values Klaviyo accepts is not known, so the caller has to expect a refusal.
+    """
+    # One value needs no list: `equals` is what Klaviyo documents for it.
+    if len(values) == 1:
+        return search_profiles(kind, values[0])
+    wanted = f"any({_FILTER_NAMES[kind]},[{','.join(map(encoded_text, values))}])"
+    return list_profiles(filter=wanted)
+
+
 def list_profiles(
-    *, filter: str | None = None, sort: str | None = None, page_size: int = _PAGE_SIZE, cursor_url: str | None = None
+    *,
+    filter: str | None = None,
+    sort: str | None = None,
+    page_size: int = _PAGE_SIZE,
+    subscriptions: bool = False,
+    cursor_url: str | None = None,
 ) -> Request:
     """Ask for a page of all profiles.
 
     Args:
         filter: In Klaviyo's filter language.
+        subscriptions: Also their consent and suppression.
         cursor_url: The next page's link or path, which holds everything else; its host is not followed.
 
     Raises:
@@ -60,6 +80,7 @@ def list_profiles(
         return Request("GET", next_path(cursor_url), GET_PROFILES, Repeat.READ)
     given = {"filter": filter, "sort": sort, "page%5Bsize%5D": str(page_size)}
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items() if value is not None)
+    query += f"&{_SUBSCRIPTIONS}" * subscriptions
     return Request("GET", f"{PROFILES_PATH}?{query}", GET_PROFILES, Repeat.READ)
 
 

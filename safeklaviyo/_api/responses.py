@@ -57,7 +57,7 @@ ERRORS: Final[dict[int, type[APIStatusError]]] = {
 
 _ADVICE: Final = {
     400: "Klaviyo does not accept the request; see the error's errors",
-    401: "Klaviyo does not accept the API key; check it",
+    401: "Klaviyo does not accept the API key, or the access token; check it",
     403: "the API key may not do this; check its scopes",
     404: "Klaviyo knows no such profile",
     409: "another profile has one of the identifiers",
@@ -70,6 +70,7 @@ _CODE = re.compile(r"[a-z][a-z_]{0,49}")
 _POINTER = re.compile(r"(?:/(?:[a-z_-]{1,40}|\d{1,4})){1,12}/?|/")
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _EXPECTED = re.compile(r"Expected available in (\d{1,9}(?:\.\d{1,9})?) second", re.ASCII)
+_ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PROFILE_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _IDENTIFYING: Final = ("external_id", "email", "phone_number")
@@ -223,7 +224,8 @@ def read_account_id(response: Response) -> str:
     rows = _items(_fields(response.json).get("data"))
     if rows is not None and len(rows) == 1:
         account = _fields(rows[0]).get("id")
-        if isinstance(account, str) and account:
+        # It becomes the namespace of the map, and is shown and logged: a host of one's own may answer anything.
+        if isinstance(account, str) and _ACCOUNT_ID.fullmatch(account):
             return account
     raise UnreadableAnswer("the answer does not name one account")
 

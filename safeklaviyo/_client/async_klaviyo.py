@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo._client.bindings import AsyncBindings
+from safeklaviyo._client.consent_verbs import AsyncConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import AsyncIdentityVerbs
 from safeklaviyo._client.profiles import AsyncProfiles
@@ -12,7 +13,6 @@ from safeklaviyo._flows.verbs.identify import identify
 from safeklaviyo._flows.verbs.track import track
 from safeklaviyo._runtime.async_shell import AsyncShell
 from safeklaviyo._runtime.config import (
-    BASE_URL,
     DEADLINE,
     REVISION,
     SAME,
@@ -21,12 +21,13 @@ from safeklaviyo._runtime.config import (
     store_url,
     wiring,
 )
+from safeklaviyo._tracebacks import discreet
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores import open_async_store
 from safeklaviyo.stores.base import AsyncIdentityStore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
     from datetime import datetime, timedelta
     from decimal import Decimal
     from enum import Enum
@@ -40,8 +41,13 @@ if TYPE_CHECKING:
     )
 
 
-class AsyncKlaviyo(AsyncIdentityVerbs, Described):
-    """Same as `Klaviyo`, awaited. Safe between tasks of one event loop at a time."""
+@discreet
+class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, Described):
+    """Same as `Klaviyo`, awaited. Safe between tasks of one event loop at a time.
+
+    A callable given as `access_token` may return an awaitable, which is cut off at the end of the attempt's time. One
+    that blocks holds up the event loop.
+    """
 
     def __init__(
         self,
@@ -54,13 +60,15 @@ class AsyncKlaviyo(AsyncIdentityVerbs, Described):
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         timeout: Timeout = 10.0,
         deadline: float | timedelta | None = DEADLINE,
-        base_url: str = BASE_URL,
+        base_url: str | None = None,
         revision: str = REVISION,
         dialect: DialectName = "current",
+        access_token: str | Callable[[], str | Awaitable[str]] | None = None,
         http_client: AsyncClient | None = None,
     ) -> None:
         self._wiring = wiring(
             api_key,
+            access_token=access_token,
             account=account,
             public_key=public_key,
             policy=policy,

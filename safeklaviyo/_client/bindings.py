@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safeklaviyo._flows.verbs.bindings import add_bindings, get_binding, list_bindings, release_email, remove_binding
+from safeklaviyo._flows.verbs.add_bindings import add_bindings
+from safeklaviyo._flows.verbs.bindings import get_binding, list_bindings, release_email, remove_binding
+from safeklaviyo._tracebacks import discreet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Binding, ImportReport
 
 
+@discreet
 class Bindings:
     """The identity map. Iterate over it with ``for``, which reads a part at a time."""
 
@@ -30,19 +33,29 @@ class Bindings:
         """
         return self._shell.run(get_binding, external_id=external_id, email=email)
 
-    def add(self, rows: Iterable[Binding | Mapping[str, object]], *, trusted: bool = False) -> ImportReport:
-        """Add the shop's customers. Each row is checked by itself, and nothing is sent to Klaviyo.
+    def add(
+        self, rows: Iterable[Binding | Mapping[str, object]], *, trusted: bool = False, verify: bool = False
+    ) -> ImportReport:
+        """Add the shop's customers. Each row is checked by itself, and nothing is written to Klaviyo.
 
         Args:
-            rows: Bindings, or mappings with ``email`` and, if the shop has them, ``external_id``, ``profile_id`` and
-                ``phone_number``. Read a thousand at a time, each thousand in one transaction. A row is refused for an
-                identifier that an export has spoilt (R1); an unusable phone number is left out (R14).
+            rows: Bindings, or mappings with ``email`` and, if the shop has them, ``external_id``, ``profile_id``,
+                ``phone_number``, ``former_emails`` and ``former_external_ids`` (lists). Read a thousand at a time, each
+                thousand in one transaction. A row is refused for an identifier that an export has spoilt (R1), or if
+                the map contradicts it; an unusable phone number is left out (R14). A former identifier resolves to its
+                customer (R8, R11); a row of which one is another customer's is refused.
             trusted: The rows were checked with Klaviyo just now. Otherwise each is checked at its first use (R16).
+            verify: Ask Klaviyo, about a hundred rows at a time. A row of which a profile shows just this pair is tied
+                to that profile, and the first call about it is as fast as a later one. A row that Klaviyo contradicts
+                is refused. Klaviyo's search may lag by minutes, so let no address change while this runs.
 
         Raises:
             StoreError: The identity map cannot answer.
+            ConfigurationError: With `verify`, `trusted` was given too, or the dialect is the legacy one.
+            APIConnectionError: With `verify`, Klaviyo cannot be reached. The rows before are added.
+            APIStatusError: With `verify`, Klaviyo refused.
         """
-        return self._shell.run(add_bindings, rows, trusted=trusted)
+        return self._shell.run(add_bindings, rows, trusted=trusted, verify=verify)
 
     def remove(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> bool:
         """Remove a binding and its former identifiers; False if there is none. Klaviyo's profile stays.
@@ -72,6 +85,7 @@ class Bindings:
             after = page.next
 
 
+@discreet
 class AsyncBindings:
     """Same as `Bindings`, awaited. Iterate over it with ``async for``."""
 
@@ -82,9 +96,11 @@ class AsyncBindings:
         """Same as `Bindings.get`."""
         return await self._shell.run(get_binding, external_id=external_id, email=email)
 
-    async def add(self, rows: Iterable[Binding | Mapping[str, object]], *, trusted: bool = False) -> ImportReport:
+    async def add(
+        self, rows: Iterable[Binding | Mapping[str, object]], *, trusted: bool = False, verify: bool = False
+    ) -> ImportReport:
         """Same as `Bindings.add`."""
-        return await self._shell.run(add_bindings, rows, trusted=trusted)
+        return await self._shell.run(add_bindings, rows, trusted=trusted, verify=verify)
 
     async def remove(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> bool:
         """Same as `Bindings.remove`."""

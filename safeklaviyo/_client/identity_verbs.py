@@ -12,6 +12,7 @@ from safeklaviyo._flows.verbs.explain import explain
 from safeklaviyo._flows.verbs.recheck_changes import recheck_changes
 from safeklaviyo._flows.verbs.recover import recover
 from safeklaviyo._flows.verbs.resolve import resolve
+from safeklaviyo._tracebacks import discreet
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     )
 
 
+@discreet
 class IdentityVerbs:
     """The verbs of `Klaviyo` about who a customer is."""
 
@@ -196,6 +198,7 @@ class IdentityVerbs:
         return self._shell.run(explain, external_id=external_id, email=email, phone_number=phone_number)
 
 
+@discreet
 class AsyncIdentityVerbs:
     """Same as `IdentityVerbs`, awaited."""
 

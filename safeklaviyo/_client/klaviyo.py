@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo._client.bindings import Bindings
+from safeklaviyo._client.consent_verbs import ConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import IdentityVerbs
 from safeklaviyo._client.profiles import Profiles
 from safeklaviyo._flows.verbs.identify import identify
 from safeklaviyo._flows.verbs.track import track
 from safeklaviyo._runtime.config import (
-    BASE_URL,
     DEADLINE,
     REVISION,
     SAME,
@@ -25,12 +25,13 @@ from safeklaviyo._runtime.config import (
     wiring,
 )
 from safeklaviyo._runtime.shell import Shell
+from safeklaviyo._tracebacks import discreet
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores import open_store
 from safeklaviyo.stores.base import IdentityStore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime, timedelta
     from decimal import Decimal
     from enum import Enum
@@ -44,17 +45,20 @@ if TYPE_CHECKING:
     )
 
 
-class Klaviyo(IdentityVerbs, Described):
+@discreet
+class Klaviyo(IdentityVerbs, ConsentVerbs, Described):
     """The identity-safe client for Klaviyo. Safe between threads; after a fork the child gets its own connections.
 
     Constructing it does no I/O. Close it, or use it as a context manager, when the program ends.
 
     Args:
-        api_key: Klaviyo's private key; else the environment's ``KLAVIYO_API_KEY``.
+        api_key: Klaviyo's private key; else the environment's ``KLAVIYO_API_KEY``. A client may be made without one:
+            its first request then raises `ConfigurationError`.
         store: The identity map: a URL (``sqlite:///path``, ``memory://``) or a store, which this client then never
             closes; else the environment's ``SAFEKLAVIYO_STORE``; else an SQLite file in the user's state folder.
         account: The namespace of the map: Klaviyo's account id, which is the six-character public key; else
-            `public_key`; else Klaviyo is asked once and the answer remembered. A new key keeps the map.
+            `public_key`; else Klaviyo is asked once and the answer remembered, or with `access_token` asked once for
+            each client. A new key keeps the map. Where an answer of Klaviyo's names another account, the call raises.
         public_key: The account's public key, which the legacy dialect sends as its token.
         policy: How strictly identities are kept.
         retry: How long one request is tried.
@@ -62,10 +66,14 @@ class Klaviyo(IdentityVerbs, Described):
             whole. It holds for an `http_client` too; the timeout of that client is not used.
         deadline: Seconds, or a timedelta, that one call about one person may take in all: leases, pacing, retries,
             requests and the map; None for no limit. `recover` and `recheck_changes` apply it to each person.
-        base_url: A scheme and a host; plain http only to loopback.
+        base_url: A scheme and a host; plain http only to loopback; else the environment's ``KLAVIYO_BASE_URL``; else
+            Klaviyo's own.
         revision: Klaviyo's API revision.
         dialect: ``"current"``, or ``"legacy"`` for a server that still has the Track, Identify and People endpoints,
             for which Klaviyo's own host answers 410. Legacy *keys* such as ``$email`` work in both dialects.
+        access_token: An OAuth access token in place of a key, or a callable that returns it. The callable is asked
+            before each request, by one thread at a time, so it caches the token; and once more after a 401. It ends
+            with the attempt's `timeout` only by itself: a thread cannot be stopped. What it raises reaches the caller.
         http_client: Send through this client of httpx or httpx2, so that its hooks, auth, headers and proxies are
             honoured; redirects are never followed, and it is never closed here. httpx then logs URLs at INFO, and some
             hold addresses.
@@ -85,13 +93,15 @@ class Klaviyo(IdentityVerbs, Described):
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         timeout: Timeout = 10.0,
         deadline: float | timedelta | None = DEADLINE,
-        base_url: str = BASE_URL,
+        base_url: str | None = None,
         revision: str = REVISION,
         dialect: DialectName = "current",
+        access_token: str | Callable[[], str] | None = None,
         http_client: SyncClient | None = None,
     ) -> None:
         self._wiring = wiring(
             api_key,
+            access_token=access_token,
             account=account,
             public_key=public_key,
             policy=policy,

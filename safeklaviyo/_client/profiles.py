@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._flows.verbs.merge import merge_profiles, plan_merge
 from safeklaviyo._flows.verbs.profiles import get_profile, list_profiles, search_profiles, update_profile
+from safeklaviyo._tracebacks import discreet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from safeklaviyo.models import MergePlan, MergeRequest, Profile
 
 
+@discreet
 class Profiles:
     """Klaviyo's profiles. None of its methods changes an identifier."""
 
@@ -23,21 +25,42 @@ class Profiles:
         self._shell = shell
 
     def search(
-        self, *, email: str | None = None, external_id: str | int | UUID | None = None, phone_number: str | None = None
+        self,
+        *,
+        email: str | None = None,
+        external_id: str | int | UUID | None = None,
+        phone_number: str | None = None,
+        subscriptions: bool = False,
     ) -> list[Profile]:
         """Return the profiles that one identifier names; several in old accounts, and none right after a write.
 
         Klaviyo's search may lag behind; each profile that it names is read by its id, so what is returned is current.
+
+        Args:
+            email: An address, or
+            external_id: the shop's id, or
+            phone_number: a phone number.
+            subscriptions: Ask for `Profile.subscriptions` too: consent and suppression.
 
         Raises:
             InvalidIdentifierError: It is unusable, or not exactly one was given.
             APIConnectionError: Klaviyo cannot be reached.
             APIStatusError: Klaviyo refused.
         """
-        return self._shell.run(search_profiles, external_id=external_id, email=email, phone_number=phone_number)
+        return self._shell.run(
+            search_profiles,
+            external_id=external_id,
+            email=email,
+            phone_number=phone_number,
+            subscriptions=subscriptions,
+        )
 
-    def get(self, profile_id: str) -> Profile:
+    def get(self, profile_id: str, *, subscriptions: bool = False) -> Profile:
         """Return one profile.
+
+        Args:
+            profile_id: Klaviyo's id.
+            subscriptions: Ask for `Profile.subscriptions` too: consent and suppression.
 
         Raises:
             InvalidIdentifierError: The id is not made of letters and digits.
@@ -45,7 +68,7 @@ class Profiles:
             APIConnectionError: Klaviyo cannot be reached.
             APIStatusError: Klaviyo refused otherwise.
         """
-        return self._shell.run(get_profile, profile_id)
+        return self._shell.run(get_profile, profile_id, subscriptions=subscriptions)
 
     def update(
         self,
@@ -100,13 +123,21 @@ class Profiles:
         """
         return self._shell.run(merge_profiles, source, into, allow_suppressed=allow_suppressed)
 
-    def iterate(self, *, filter: str | None = None, sort: str | None = None, page_size: int = 100) -> Iterator[Profile]:
+    def iterate(
+        self,
+        *,
+        filter: str | None = None,
+        sort: str | None = None,
+        page_size: int = 100,
+        subscriptions: bool = False,
+    ) -> Iterator[Profile]:
         """Yield all profiles, a page at a time.
 
         Args:
             filter: In Klaviyo's filter language, such as ``greater-than(updated,2026-01-01T00:00:00Z)``.
             sort: Such as ``"-updated"``.
             page_size: From 1 to 100.
+            subscriptions: Ask for `Profile.subscriptions` too: consent and suppression.
 
         Raises:
             ConfigurationError: The page size, or the dialect, does not allow it.
@@ -117,7 +148,13 @@ class Profiles:
         seen: set[str] = set()
         while True:
             page = self._shell.run(
-                list_profiles, filter=filter, sort=sort, page_size=page_size, cursor=cursor, seen=seen
+                list_profiles,
+                filter=filter,
+                sort=sort,
+                page_size=page_size,
+                subscriptions=subscriptions,
+                cursor=cursor,
+                seen=seen,
             )
             yield from page.profiles
             if page.cursor is None:
@@ -125,6 +162,7 @@ class Profiles:
             cursor = page.cursor
 
 
+@discreet
 class AsyncProfiles:
     """Same as `Profiles`, awaited."""
 
@@ -132,14 +170,25 @@ class AsyncProfiles:
         self._shell = shell
 
     async def search(
-        self, *, email: str | None = None, external_id: str | int | UUID | None = None, phone_number: str | None = None
+        self,
+        *,
+        email: str | None = None,
+        external_id: str | int | UUID | None = None,
+        phone_number: str | None = None,
+        subscriptions: bool = False,
     ) -> list[Profile]:
         """Same as `Profiles.search`."""
-        return await self._shell.run(search_profiles, external_id=external_id, email=email, phone_number=phone_number)
+        return await self._shell.run(
+            search_profiles,
+            external_id=external_id,
+            email=email,
+            phone_number=phone_number,
+            subscriptions=subscriptions,
+        )
 
-    async def get(self, profile_id: str) -> Profile:
+    async def get(self, profile_id: str, *, subscriptions: bool = False) -> Profile:
         """Same as `Profiles.get`."""
-        return await self._shell.run(get_profile, profile_id)
+        return await self._shell.run(get_profile, profile_id, subscriptions=subscriptions)
 
     async def update(
         self,
@@ -164,14 +213,25 @@ class AsyncProfiles:
         return await self._shell.run(merge_profiles, source, into, allow_suppressed=allow_suppressed)
 
     async def iterate(
-        self, *, filter: str | None = None, sort: str | None = None, page_size: int = 100
+        self,
+        *,
+        filter: str | None = None,
+        sort: str | None = None,
+        page_size: int = 100,
+        subscriptions: bool = False,
     ) -> AsyncIterator[Profile]:
         """Same as `Profiles.iterate`, with ``async for``."""
         cursor: str | None = None
         seen: set[str] = set()
         while True:
             page = await self._shell.run(
-                list_profiles, filter=filter, sort=sort, page_size=page_size, cursor=cursor, seen=seen
+                list_profiles,
+                filter=filter,
+                sort=sort,
+                page_size=page_size,
+                subscriptions=subscriptions,
+                cursor=cursor,
+                seen=seen,
             )
             for profile in page.profiles:
                 yield profile

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.call import Call, LeaseLostError, release
+from safeklaviyo.errors import StoreError
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.calls import Bind
 
@@ -62,3 +63,15 @@ def bind(
     if lease is not None:
         yield from release(call, lease)
     return None
+
+
+def note_quietly(call: Call, change: Change) -> Flow[Binding | None]:
+    """Write a change that only saves work later. A store that cannot take it now costs nothing.
+
+    Returns:
+        The binding as it is then; None if the change was not written.
+    """
+    try:
+        return (yield from bind(call, change))
+    except StoreError:
+        return None

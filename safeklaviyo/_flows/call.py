@@ -15,6 +15,7 @@ from safeklaviyo._api.accounts import get_account
 from safeklaviyo._api.messages import Repeat, Request, Response
 from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_account_id
 from safeklaviyo._effects import Monotonic, StartDeadline
+from safeklaviyo._flows.account import check_account, notice_account
 from safeklaviyo._flows.in_flight import InFlight
 from safeklaviyo._flows.writes import Writes
 from safeklaviyo._sending.deadline import Deadline
@@ -56,10 +57,12 @@ class Shared:
     Attributes:
         account: The namespace of the map; None until it is known.
         in_flight: The calls on their way.
+        answered_for: The account for which Klaviyo has answered, where that is not this client's.
     """
 
     account: str | None
     in_flight: InFlight = field(default_factory=InFlight)
+    answered_for: str | None = None
 
 
 @dataclass(slots=True)
@@ -67,7 +70,7 @@ class Setup:
     """What all calls of one client, or of one view of it, share.
 
     Attributes:
-        fingerprint: A digest of the key, under which the account is remembered in the store.
+        fingerprint: A digest of the key, under which the account is remembered in the store; None if it must not be.
         attempt: How long one attempt of a request may take, in seconds; leases outlive it.
         drops_test_addresses: The host is Klaviyo's own, which drops events for test addresses.
         deadline: Seconds that a call about one person may take in all; None for no limit.
@@ -77,7 +80,7 @@ class Setup:
     policy: Policy
     line: Line
     shared: Shared
-    fingerprint: str
+    fingerprint: str | None
     attempt: float
     drops_test_addresses: bool
     deadline: float | None = None
@@ -184,6 +187,7 @@ def send(
     Raises:
         LeaseLostError: Another call has taken the lease over; this attempt was not made.
         BadRequestError: The status is a success, and the body reports a failure, as the legacy ``0`` does.
+        ConfigurationError: Klaviyo has answered for another account than this client's.
     """
     # Step 1: note the profile before anything leaves. If the lease is lost later, that profile has to be checked.
     if writes_on is not None:
@@ -204,6 +208,7 @@ def send(
         raise
     if request.repeat is not Repeat.READ:
         _judge(call, exchange, main=main)
+    notice_account(call, exchange.response)
     return exchange.response
 
 
@@ -292,6 +297,7 @@ def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T
         yield from start_deadline(call)
         if setup.shared.account is None:
             call.account = setup.shared.account = yield from _account(call)
+        check_account(call)
         result = yield from body(call)
     except SafeKlaviyoError as error:
         # The outcome of the whole operation replaces that of the request that failed (P7).
@@ -315,6 +321,13 @@ def start_deadline(call: Call) -> Flow[None]:
         call.patience_ends = None
 
 
+def share_deadline(call: Call, share: float) -> Flow[None]:
+    """Let the map have only a part of what the call has left; 1 gives it all of that."""
+    left = call.deadline.left((yield from Monotonic()))
+    if left is not None:
+        yield from StartDeadline(left * share)
+
+
 def exceeded_by(call: Call, error: SafeKlaviyoError) -> Flow[DeadlineExceededError | None]:
     """Return the error to raise in place of one that the deadline is the reason for; None for any other."""
     # Only failures that more time could have helped: what Klaviyo or the map has refused stays what it is.
@@ -336,8 +349,9 @@ _HELPED_BY_TIME = (RetryableError, APIConnectionError, ServerError)
 def _account(call: Call) -> Flow[str]:
     """Return the account's id: as remembered for this key, or asked of Klaviyo once."""
     # Step 1: what the map remembers for this key, so that only the first client ever asks Klaviyo.
-    name = f"account:{call.setup.fingerprint}"
-    remembered = yield from Recall("", name)
+    fingerprint = call.setup.fingerprint
+    name = None if fingerprint is None else f"account:{fingerprint}"
+    remembered = None if name is None else (yield from Recall("", name))
     if remembered is not None:
         return remembered
     # Step 2: ask Klaviyo. Without the account nothing may be written: two accounts would share one map.
@@ -351,7 +365,8 @@ def _account(call: Call) -> Flow[str]:
         account = read_account_id(response)
     except UnreadableAnswer as exc:
         raise NoResponseError("Klaviyo's answer could not be read", may_retry=True) from exc
-    yield from Remember("", name, account)
+    if name is not None:
+        yield from Remember("", name, account)
     return account
 
 

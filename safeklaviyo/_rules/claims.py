@@ -24,6 +24,8 @@
     R15   -           Klaviyo's answer contradicts the map    repair, refuse or adopt (`evidence`)
     R16   -           not checked for a while                 read the profile first
     R17   -           Klaviyo answers 409                     read the owner, decide again once (`evidence`)
+    R18   -           consent is given                        `consent`
+    R19   -           consent is withdrawn                    `consent`
 
 Three things hold for all of them:
 
@@ -36,17 +38,19 @@ Read next: `evidence` for what Klaviyo's own answers permit, `_flows` for how de
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo import errors
 from safeklaviyo._input.phones import phone_number_from
+from safeklaviyo._rules.consent import lets_pass
 from safeklaviyo.errors import IdentityError, InvalidIdentifierError
 from safeklaviyo.identity import Claim, Identity, Kind, normalise_email, normalise_external_id
 from safeklaviyo.models import Binding, Decision
 
 if TYPE_CHECKING:
     from safeklaviyo.policy import Policy
-    from safeklaviyo.stores.base import Found, Match
+    from safeklaviyo.stores.base import Found, Lease, Match
 
 
 def claim_from(external_id: object, email: object, phone_number: object, policy: Policy) -> Claim:
@@ -85,13 +89,26 @@ def decide(claim: Claim, found: Found, policy: Policy, *, needs_profile: bool = 
     """
     # R13 comes before all others: what the map says now is about to change under that lease.
     if found.lease is not None:
+        decision = _beside(claim, found, found.lease, policy, needs_profile=needs_profile)
         identity = Identity(claim.external_id, claim.email)
-        return Decision("wait", identity, "R13", "another call is writing about this customer")
+        return decision or Decision("wait", identity, "R13", "another call is writing about this customer")
     if claim.external_id is not None and claim.email is not None:
         return _decide_pair(claim, found, policy, needs_profile=needs_profile)
     if claim.external_id is not None:
         return _decide_external_id(claim, found, policy, needs_profile=needs_profile)
     return _decide_email(claim, found, policy, needs_profile=needs_profile)
+
+
+def _beside(claim: Claim, found: Found, lease: Lease, policy: Policy, *, needs_profile: bool) -> Decision | None:
+    """Return the decision to send beside a lease that only waits for consent to show (R18, R19); None to wait.
+
+    Klaviyo may take minutes for that. A request that names the profile by its id changes nothing that it relies on.
+    """
+    # Such a lease covers all that is or was the customer's. Another lease, on what it does not cover, may be hidden.
+    if not lets_pass(lease.intent) or not lease.identifiers.issuperset(claim.identifiers()):
+        return None
+    decision = decide(claim, replace(found, lease=None), policy, needs_profile=needs_profile)
+    return decision if decision.action == "send" else None
 
 
 def refusal(decision: Decision) -> IdentityError:

@@ -15,6 +15,7 @@ from safeklaviyo._effects import Effect, Flow, Send, Sleep
 from safeklaviyo._runtime.held_leases import PROMPT, Held
 from safeklaviyo._runtime.senders.awaited import AsyncOwnSender
 from safeklaviyo._runtime.senders.client import AsyncClient, AsyncClientSender, check_client
+from safeklaviyo._runtime.senders.tokens import Unsent, authorized_async
 from safeklaviyo._runtime.shell import ambient, check_open, check_process
 from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.stores import patience
@@ -115,6 +116,8 @@ class AsyncShell:
                 try:
                     done = self._perform(home.sender, effect)
                     result = await (done if held is None else held.waits(effect, done))
+                except Unsent as stopped:
+                    stopped.raise_error(held)
                 except SafeKlaviyoError as error:
                     effect = flow.throw(error)
                 else:
@@ -126,16 +129,17 @@ class AsyncShell:
             return value
         except BaseException as error:
             flow.close()
-            # A `SafeKlaviyoError` came out of the flow, which has decided about its leases itself. After a
-            # GeneratorExit there is no loop that could wait.
-            if held is not None and not isinstance(error, SafeKlaviyoError | GeneratorExit):
-                await self._let_go(home.sender, held)
+            await self._let_go(home.sender, held, error)
             raise
         finally:
             patience.restore(before)
 
-    async def _let_go(self, sender: AsyncSender, held: _Held) -> None:
+    async def _let_go(self, sender: AsyncSender, held: _Held | None, error: BaseException) -> None:
         """Same as `Shell._let_go`, in a task that no further cancellation of the call's reaches."""
+        # A `SafeKlaviyoError` came out of the flow, which has decided about its leases itself. After a GeneratorExit
+        # there is no loop that could wait.
+        if held is None or isinstance(error, SafeKlaviyoError | GeneratorExit):
+            return
 
         async def work() -> None:
             with suppress(Exception):
@@ -164,6 +168,7 @@ class AsyncShell:
         target, client = self._wiring.target, self._client
         check_process(client, None if self._home is None else self._home.pid)
         sender: AsyncSender = AsyncOwnSender(target) if client is None else AsyncClientSender(target, client)
+        sender = authorized_async(sender, self._wiring.credentials)
         keeper = _keep(sender)
         await anext(keeper)
         self._home = home = _Home(getpid(), loop, self._wiring.setup(), sender, keeper)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from functools import cache
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 from safeklaviyo._api.dialects import CurrentDialect, LegacyDialect
 from safeklaviyo._flows.call import Setup, Shared
 from safeklaviyo._runtime import server as _target
+from safeklaviyo._runtime.credentials import credentials
 from safeklaviyo._runtime.senders.timeouts import LONGEST, timeouts
 from safeklaviyo._sending.retry import Line
 from safeklaviyo._version import VERSION
@@ -24,8 +24,10 @@ from safeklaviyo.stores import default_url
 
 if TYPE_CHECKING:
     from safeklaviyo._api.dialects import Dialect
+    from safeklaviyo._runtime.credentials import Credentials
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
+    from safeklaviyo._secrets import Secret
 
 DialectName: TypeAlias = Literal["current", "legacy"]
 OnTaken: TypeAlias = Literal["refuse", "merge"]
@@ -63,7 +65,6 @@ class Wiring:
     Attributes:
         deadline: Seconds that a call about one person may take; None for no limit.
         account: The namespace of the map; None if Klaviyo has to be asked.
-        fingerprint: A digest of the key, under which the account is remembered.
     """
 
     target: Target
@@ -73,7 +74,7 @@ class Wiring:
     retry: RetryPolicy
     deadline: float | None
     account: str | None
-    fingerprint: str
+    credentials: Credentials
 
     def setup(self) -> Setup:
         """Return a new state for the calls of one client in one process."""
@@ -83,7 +84,7 @@ class Wiring:
             policy=self.policy,
             line=Line(self.retry, attempt=seconds, published=is_klaviyo),
             shared=Shared(self.account),
-            fingerprint=self.fingerprint,
+            fingerprint=self.credentials.fingerprint,
             attempt=seconds,
             drops_test_addresses=is_klaviyo and not self.policy.allow_test_addresses,
             deadline=self.retry.within(self.deadline),
@@ -99,7 +100,7 @@ class Wiring:
             policy=self.policy,
             line=line,
             shared=setup.shared,
-            fingerprint=self.fingerprint,
+            fingerprint=self.credentials.fingerprint,
             attempt=seconds,
             drops_test_addresses=self.target.is_klaviyo and not self.policy.allow_test_addresses,
             deadline=self.retry.within(self.deadline),
@@ -119,13 +120,14 @@ class Wiring:
             self.retry if retry is SAME else _checked(retry, RetryPolicy),
             self.deadline if deadline is SAME else _deadline(deadline),
             self.account,
-            self.fingerprint,
+            self.credentials,
         )
 
 
 def wiring(
     api_key: object,
     *,
+    access_token: object,
     account: object,
     public_key: object,
     policy: object,
@@ -141,15 +143,16 @@ def wiring(
     Raises:
         ConfigurationError: One makes no sense; the message says which, and never what it was.
     """
-    # The key first: the headers hold it, and the map's account is remembered under its digest.
-    key = _key(api_key)
+    # The key first: the headers hold it.
+    shown = credentials(api_key, access_token)
     asked = _revision(revision)
-    target, limits = _target.target(base_url, _headers(key, asked)), timeouts(timeout)
+    # The legacy endpoints take the public token, or the key as a parameter: the header would carry the key for nothing.
+    sent = None if dialect == "legacy" else shown.authorization
+    target, limits = _target.target(_base(base_url), _headers(sent, asked)), timeouts(timeout)
     namespace, token = _name("account", account), _name("public_key", public_key)
     decided, tried = _checked(policy, Policy), _checked(retry, RetryPolicy)
-    spoken = _dialect(dialect, token, key, asked, is_klaviyo=target.is_klaviyo)
-    digest = sha256(key.encode()).hexdigest()[:16]
-    return Wiring(target, limits, spoken, decided, tried, _deadline(deadline), namespace or token, digest)
+    spoken = _dialect(dialect, token, shown, asked, is_klaviyo=target.is_klaviyo)
+    return Wiring(target, limits, spoken, decided, tried, _deadline(deadline), namespace or token, shown)
 
 
 def _checked(given: object, kind: type[T]) -> T:
@@ -174,26 +177,20 @@ def _name(argument: str, value: object) -> str | None:
     raise ConfigurationError(f"{argument} has to be made of 1 to 64 letters, digits, - and _")
 
 
-def _key(api_key: object) -> str:
-    key = os.environ.get("KLAVIYO_API_KEY") if api_key is None else api_key
-    if not isinstance(key, str) or not key.strip():
-        raise ConfigurationError("there is no API key: pass api_key, or set KLAVIYO_API_KEY")
-    key = key.strip()
-    # A line break in a header would end it and begin another one. The message must not quote the key (P8).
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigurationError("the API key has characters that no key has")
-    return key
-
-
 def _revision(revision: object) -> str:
     if not isinstance(revision, str) or not _REVISION.fullmatch(revision):
         raise ConfigurationError("revision has to be a date such as 2026-10-15")
     return revision
 
 
-def _headers(key: str, revision: str) -> dict[str, str]:
+def _base(base_url: object) -> object:
+    return (os.environ.get("KLAVIYO_BASE_URL") or BASE_URL) if base_url is None else base_url
+
+
+def _headers(authorization: Secret | None, revision: str) -> dict[str, str]:
+    shown = {} if authorization is None else {"Authorization": authorization.reveal()}
     return {
-        "Authorization": f"Klaviyo-API-Key {key}",
+        **shown,
         "revision": revision,
         "Accept": "application/vnd.api+json",
         "Accept-Encoding": "gzip",
@@ -202,7 +199,7 @@ def _headers(key: str, revision: str) -> dict[str, str]:
 
 
 def _dialect(
-    dialect: object, public_key: str | None, key: str, revision: str, *, is_klaviyo: bool
+    dialect: object, public_key: str | None, shown: Credentials, revision: str, *, is_klaviyo: bool
 ) -> CurrentDialect | LegacyDialect:
     if dialect == "current":
         return CurrentDialect(revision)
@@ -214,7 +211,9 @@ def _dialect(
         )
     if public_key is None:
         raise ConfigurationError("the legacy dialect needs the account's public_key")
-    return LegacyDialect(public_key, key)
+    if shown.fingerprint is None and not shown.is_nothing:
+        raise ConfigurationError("the legacy dialect has no access tokens: pass api_key")
+    return LegacyDialect(public_key, shown.key)
 
 
 def store_url(store: object) -> str:

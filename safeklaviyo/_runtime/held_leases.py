@@ -32,11 +32,12 @@ _BLANKS: Final = str.maketrans("01", " \t")
 class Held:
     """The leases of one run. Made with the first `Acquire`: most calls take none."""
 
-    __slots__ = ("_acquiring", "_leases")
+    __slots__ = ("_acquiring", "_leases", "_under_way")
 
     def __init__(self) -> None:
         self._acquiring: Acquire | None = None
         self._leases: dict[int, tuple[str, bool]] = {}
+        self._under_way: dict[int, tuple[str, bool]] = {}
 
     def begin(self, effect: Effect[Any]) -> Effect[Any]:
         """Note an effect that is about to be carried out, and return what is to be carried out."""
@@ -44,10 +45,16 @@ class Held:
             # The mark is of blanks after the JSON, so that the intent reads the same with it.
             mark = f"{uuid4().int:0128b}".translate(_BLANKS)
             self._acquiring = effect = replace(effect, intent=effect.intent + mark)
-        elif isinstance(effect, Send) and effect.request.repeat is not Repeat.READ:
-            # From here on only the next call can find out what became of the write, so lease and intent must stay.
-            self._leases.clear()
+        elif isinstance(effect, Send):
+            self._under_way = self._leases
+            if effect.request.repeat is not Repeat.READ:
+                # From here on only the next call can find out what became of the write, so lease and intent must stay.
+                self._leases = {}
         return effect
+
+    def unsend(self) -> None:
+        """Note that the request that was about to be sent has not left."""
+        self._leases = self._under_way
 
     def end(self, effect: Effect[Any], result: Any) -> None:
         """Note what came of an effect."""

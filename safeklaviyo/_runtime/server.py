@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from safeklaviyo._api.messages import Request
+    from safeklaviyo._secrets import Secret
 
 KLAVIYO: Final = "a.klaviyo.com"
 
@@ -29,7 +30,7 @@ class Target:
 
     Attributes:
         base: The scheme and the host, with the port if there is one.
-        headers: Those of every request, as they stand on the wire; the key is among them.
+        headers: Those of every request, as they stand on the wire; the key is among them, if it stays the same.
     """
 
     base: str
@@ -49,11 +50,14 @@ class Target:
         """Whether requests travel without TLS, on this machine."""
         return not self.base.startswith("https:")
 
-    def headers_of(self, request: Request) -> list[tuple[bytes, bytes]]:
+    def headers_of(self, request: Request, authorization: Secret | None = None) -> list[tuple[bytes, bytes]]:
         """Return the headers of a request, but for the length of its body."""
-        if request.body is None:
-            return list(self.headers)
-        return [*self.headers, (b"Content-Type", request.content_type.encode())]
+        headers = [*self.headers]
+        if authorization is not None:
+            headers.append((b"Authorization", authorization.reveal().encode()))
+        if request.body is not None:
+            headers.append((b"Content-Type", request.content_type.encode()))
+        return headers
 
 
 def target(base_url: object, headers: Mapping[str, str]) -> Target:

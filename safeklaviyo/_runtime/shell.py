@@ -17,6 +17,7 @@ from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Slee
 from safeklaviyo._runtime.held_leases import PROMPT, Held
 from safeklaviyo._runtime.senders.client import ClientSender, SyncClient, check_client
 from safeklaviyo._runtime.senders.own import OwnSender
+from safeklaviyo._runtime.senders.tokens import Unsent, authorized
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 from safeklaviyo.stores import patience
 from safeklaviyo.stores.calls import Acquire
@@ -85,6 +86,8 @@ class Shell:
                     effect = held.begin(effect)
                 try:
                     result = self._perform(process.sender, effect)
+                except Unsent as stopped:
+                    stopped.raise_error(held)
                 except SafeKlaviyoError as error:
                     # Into the flow, which decides whether it repeats, releases its lease or lets the caller know.
                     effect = flow.throw(error)
@@ -97,17 +100,18 @@ class Shell:
             return value
         except BaseException as error:
             flow.close()  # calls in flight are over, while the leases are given back
-            if held is not None:
-                self._let_go(process.sender, held, error)
+            self._let_go(process.sender, held, error)
             raise
         finally:
             patience.restore(before)
 
-    def _let_go(self, sender: Sender, held: Held, error: BaseException) -> None:
+    def _let_go(self, sender: Sender, held: Held | None, error: BaseException) -> None:
         """Release the leases of a run that was cut off, if the map answers within `PROMPT` seconds.
 
         In a thread of its own: a store that does not answer must not keep the exception from the caller.
         """
+        if held is None:
+            return
         late, seconds = patience.late_work(), PROMPT
         if isinstance(error, SafeKlaviyoError):
             # The flow has decided about its leases itself, but for one that the map may yet grant. The call is over.
@@ -144,6 +148,7 @@ class Shell:
                 target, client = self._wiring.target, self._client
                 check_process(client, None if process is None else process.pid)
                 sender: Sender = OwnSender(target) if client is None else ClientSender(target, client)
+                sender = authorized(sender, self._wiring.credentials)
                 self._process = process = _Process(getpid(), self._wiring.setup(), sender)
             return process
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._version import VERSION
+from safeklaviyo.cli._columns import FIELDS
+from safeklaviyo.cli._help import Paragraphs
+from safeklaviyo.cli._places import store_argument
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction  # what add_subparsers returns has no public name
@@ -21,17 +24,31 @@ exit codes:
   130  Ctrl-C
   141  the reader of the output has gone
 
-environment: KLAVIYO_API_KEY is the private key, SAFEKLAVIYO_STORE the identity map's URL."""
+environment: KLAVIYO_API_KEY is the private key, SAFEKLAVIYO_STORE the identity map's URL, KLAVIYO_BASE_URL a host in
+place of Klaviyo's.
+
+A URL with a password does not belong on a command line. In place of any store's URL give env:NAME, for the environment
+variable of that name, or file:PATH, for the file that holds it."""
 
 _IMPORT = """\
-Add the shop's customers to the identity map. Nothing is sent to Klaviyo.
+Add the shop's customers to the identity map. Nothing is written to Klaviyo.
 
-CSV has a header of external_id, email, profile_id and phone_number; email has to be there. JSON lines are objects with
-these names. A thousand rows are one transaction, and each row is checked by itself:
+The file is CSV as shops export it, or JSON lines. Delimiter and encoding are found out. The header's names count in any
+case, columns that are not known are passed over, and what was taken for what is reported on stderr. The fields:
+
+  email                the only one that has to be there
+  external_id          the id that your calls give
+  phone_number         left out where it is unusable
+  profile_id           Klaviyo's own id
+  former_emails        addresses that the customer had before, with | between them; in JSON lines a list
+  former_external_ids  the same, for ids
+
+A thousand rows are one transaction, and each row is checked by itself:
 
   added      it is new, or completes a customer
   unchanged  the map has it already. So an interrupted import may simply be run again; --resume skips what was done
   refused    its line and the reason are reported on stderr; the other rows are added
+  verified   with --verify: Klaviyo shows this very pair on a profile, so the first call about it needs no look-up
 
 If a cell begins with ' and then = + - @ or another ', the first ' is left out, because `bindings export` adds it.
 """
@@ -83,11 +100,11 @@ def parser() -> ArgumentParser:
 
 
 class _Parser(ArgumentParser):
-    """A parser that leaves the lines of its texts as they are."""
+    """A parser that fills the paragraphs of its texts."""
 
     def __init__(self, **settings: Any) -> None:
         # No abbreviations: a later option could make a script's abbreviation ambiguous.
-        super().__init__(formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
+        super().__init__(formatter_class=Paragraphs, allow_abbrev=False, **settings)
 
 
 def _command(commands: Commands, name: str, does: str, runs: str, more: str | None = None) -> ArgumentParser:
@@ -114,7 +131,7 @@ def _add_simulation(commands: Commands) -> None:
     simulate = _command(
         commands, "simulate", "Serve a pretend Klaviyo on this machine until Ctrl-C.", "_simulation.simulate"
     )
-    simulate.add_argument("--port", type=int, default=8000, help="0 for any that is free (8000)")
+    simulate.add_argument("--port", type=_port, default=8000, help="0 for any that is free (8000)")
     simulate.add_argument(
         "--legacy",
         choices=("alive", "gone"),
@@ -152,16 +169,32 @@ def _add_import(verbs: Commands) -> None:
     command = _command(verbs, "import", "Add customers from CSV or JSON lines.", "_transfer.import_file", _IMPORT)
     _add_file(command, "the file to read; - for stdin")
     command.add_argument(
-        "--trusted",
-        action="store_true",
-        help="the rows were checked with Klaviyo just now; otherwise each is checked when it is first used",
-    )
+        "--map", type=_mapping, action="append", default=[], metavar="FIELD=COLUMN",
+        help="the column of a field, such as email=E-Mail; no column, as in external_id=, leaves the field out",
+    )  # fmt: skip
+    command.add_argument("--encoding", metavar="NAME", help="the file's encoding, if it is not what is found out")
     command.add_argument(
-        "--resume",
-        action="store_true",
+        "--strip-apostrophes", action="store_true",
+        help="take a ' off the beginning of each cell, as Shopify's export has it before ids",
+    )  # fmt: skip
+    checked = command.add_mutually_exclusive_group()
+    checked.add_argument(
+        "--verify", action="store_true",
+        help="ask Klaviyo about a hundred rows at a time; needs a key. A row that Klaviyo contradicts is refused",
+    )  # fmt: skip
+    checked.add_argument(
+        "--trusted", action="store_true",
+        help="the rows were checked with Klaviyo just now; otherwise each is checked when it is first used",
+    )  # fmt: skip
+    run = command.add_mutually_exclusive_group()
+    run.add_argument("--dry-run", action="store_true", help="say what would be added and refused, and write nothing")
+    run.add_argument(
+        "--resume", action="store_true",
         help="save the progress in FILE.progress, and go on from there if that file exists",
+    )  # fmt: skip
+    command.add_argument(
+        "--refused", metavar="FILE", help="write the refused rows to this file, each with its line and the reason"
     )
-    command.add_argument("--refused", metavar="FILE", help="write the refused rows to this file, unchanged")
     _add_map(command)
 
 
@@ -169,12 +202,12 @@ def _add_store(commands: Commands) -> None:
     group = commands.add_parser("store", help="Create the identity map's tables, or copy the map to another store.")
     verbs = group.add_subparsers(metavar="COMMAND", required=True)
     migrate = _command(verbs, "migrate", "Create the tables in PostgreSQL.", "_store.migrate", _MIGRATE)
-    migrate.add_argument("--store", metavar="URL", help="the identity map; else SAFEKLAVIYO_STORE")
+    migrate.add_argument("--store", metavar="URL", type=store_argument, help="the identity map; else SAFEKLAVIYO_STORE")
     migrate.add_argument("--schema", metavar="NAME", help="a schema, in place of the URL's")
     migrate.add_argument("--sql", action="store_true", help="only print the SQL, for a migration of your own")
     copy = _command(verbs, "copy", "Copy an account's map from one store to another.", "_store.copy", _COPY)
-    copy.add_argument("source", metavar="FROM", help="the URL of the store that has the map")
-    copy.add_argument("target", metavar="TO", help="the URL of the store that gets it")
+    for name, metavar, does in (("source", "FROM", "has the map"), ("target", "TO", "gets it")):
+        copy.add_argument(name, metavar=metavar, type=store_argument, help=f"the URL of the store that {does}")
     copy.add_argument("--account", metavar="ID", required=True, help="the map's account: the six-character public key")
     copy.add_argument("--resume", action="store_true", help="go on where an earlier copy from the same FROM stopped")
 
@@ -196,7 +229,10 @@ def _add_file(command: ArgumentParser, help_text: str) -> None:
 
 def _add_map(command: ArgumentParser) -> None:
     command.add_argument(
-        "--store", metavar="URL", help="the identity map; else SAFEKLAVIYO_STORE, else the file in your state folder"
+        "--store",
+        metavar="URL",
+        type=store_argument,
+        help="the identity map; else SAFEKLAVIYO_STORE, else the file in your state folder",
     )
     command.add_argument(
         "--account",
@@ -204,8 +240,22 @@ def _add_map(command: ArgumentParser) -> None:
         help="the map's account: the six-character public key; else Klaviyo is asked, with KLAVIYO_API_KEY",
     )
     command.add_argument(
-        "--base-url", metavar="URL", default="https://a.klaviyo.com", help="a host in place of Klaviyo's"
+        "--base-url", metavar="URL", help="a host in place of Klaviyo's; else KLAVIYO_BASE_URL, else Klaviyo's"
     )
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ArgumentTypeError("from 0 to 65535")
+    return number
+
+
+def _mapping(text: str) -> tuple[str, str]:
+    field, mark, column = text.partition("=")
+    if not mark or field not in FIELDS:
+        raise ArgumentTypeError(f"give FIELD=COLUMN; FIELD is one of {', '.join(FIELDS)}")
+    return field, column.strip()
 
 
 def _customers(text: str) -> int:

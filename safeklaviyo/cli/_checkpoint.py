@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from errno import ELOOP
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,8 @@ class Checkpoint:
         stat = Path(arguments.file).stat()
         # The key stands for the account where none is given; only the digest of both is written.
         account = arguments.account or os.environ["KLAVIYO_API_KEY"]
-        subject = (stat.st_size, stat.st_mtime_ns, store_url(arguments), account, arguments.format, arguments.trusted)
+        options = (arguments.format, arguments.trusted, arguments.verify, arguments.map, arguments.encoding)
+        subject = (stat.st_size, stat.st_mtime_ns, store_url(arguments), account, *options)
         return cls(Path(f"{arguments.file}.progress"), sha256(json.dumps(subject).encode()).hexdigest())
 
     def rows(self) -> int:
@@ -53,11 +55,16 @@ class Checkpoint:
             ConfigurationError: The file belongs to another import.
         """
         try:
-            subject, rows = self.path.read_text("ascii").split()
+            with open(self.path, encoding="ascii", opener=_unlinked) as file:
+                subject, rows = file.read().split()
         except FileNotFoundError:
             return 0
         except ValueError:
             subject, rows = "", "0"
+        except OSError as exc:
+            if exc.errno != ELOOP:
+                raise
+            raise ConfigurationError("the .progress file beside is a link; remove it to start again") from None
         if subject != self.subject:
             raise ConfigurationError("the .progress file beside is of another import; remove it to start again")
         return int(rows)
@@ -66,9 +73,17 @@ class Checkpoint:
         """Write how many rows are done."""
         # Replaced in one step: a process that is killed here leaves the old file or the new one, whole.
         new = self.path.with_name(self.path.name + ".new")
-        new.write_text(f"{self.subject} {rows}\n", "ascii")
+        # Removed, and then made anew: in a folder that others may write to, it could be a link to any other file.
+        new.unlink(missing_ok=True)
+        with open(new, "x", encoding="ascii", opener=_unlinked) as file:
+            file.write(f"{self.subject} {rows}\n")
         new.replace(self.path)
 
     def forget(self) -> None:
         """Remove the file."""
         self.path.unlink(missing_ok=True)
+
+
+def _unlinked(path: str, flags: int) -> int:
+    """Open a file itself and nothing that it links to; a new file is for its owner alone."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from safeklaviyo._flows.identity import tombstones
 from safeklaviyo.cli._console import complain, progress, say
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 
@@ -202,8 +203,11 @@ class Copy:
         self._target.store.restore_journal(self._target.account, rows)
 
     def _remember(self, notes: list[tuple[str, str]]) -> None:
+        store, account = self._target.store, self._target.account
         for name, value in notes:
-            self._target.store.remember(self._target.account, name, value)
+            # The keys of the target's own tombstones stay, because a tombstone is found under its own key alone.
+            is_keys = name == tombstones.KEYS
+            store.remember(account, name, tombstones.joined(store.recall(account, name), value) if is_keys else value)
 
 
 @dataclass(slots=True)

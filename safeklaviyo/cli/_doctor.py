@@ -94,6 +94,7 @@ def _check_klaviyo(arguments: Namespace) -> Iterator[Check]:
     try:
         wired = wiring(
             None,
+            access_token=None,
             account=arguments.account,
             public_key=None,
             policy=Policy(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from safeklaviyo.cli._console import require, say
 from safeklaviyo.cli._copy import Copy, Map, compare
-from safeklaviyo.cli._map import store_url
+from safeklaviyo.cli._map import lasting, store_url
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.stores import opening
 
@@ -49,7 +49,7 @@ def copy(arguments: Namespace) -> int:
     """Copy an account's map from one store to another, and compare the two."""
     with ExitStack() as opened:
         source, target = (
-            Map(opened.enter_context(opening.open_store(url)), arguments.account, name)
+            Map(opened.enter_context(opening.open_store(lasting(url))), arguments.account, name)
             for url, name in ((arguments.source, "FROM"), (arguments.target, "TO"))
         )
         # Leases and intents are not copied, so a change that is under way would be lost.

@@ -10,46 +10,52 @@ import os
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, cast
 
-from safeklaviyo.cli import _rows
+from safeklaviyo.cli import _encodings, _rows
 from safeklaviyo.cli._checkpoint import Checkpoint
 from safeklaviyo.cli._console import complain, progress, say
 from safeklaviyo.cli._map import open_client
+from safeklaviyo.cli._rehearsal import rehearsal
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Generator, Iterator
+    from io import BufferedIOBase, TextIOWrapper
 
     from safeklaviyo import Klaviyo
-    from safeklaviyo.cli._rows import Row
+    from safeklaviyo.cli._encodings import Encoding
+    from safeklaviyo.cli._rows import Row, Table
 
 AT_ONCE: Final = 1000
 """Rows in one transaction: as many as `Bindings.add` adds at once, so that a checkpoint is never ahead of the map."""
 
 _STANDARD: Final = "-"
+_MARK: Final = "\ufeff"
 
 
 def import_file(arguments: Namespace) -> int:
     """Add a file's rows to the map."""
     with ExitStack() as opened:
-        klaviyo = opened.enter_context(open_client(arguments))
-        file = opened.enter_context(_source(arguments.file))
+        file, encoding = opened.enter_context(_source(arguments.file, arguments.encoding))
         lines = _rows.Lines(file)
-        header, rows = (_rows.read_jsonl if _is_jsonl(arguments) else _rows.read_csv)(lines)
+        table = _table(arguments, lines, encoding)
+        is_rehearsal = arguments.dry_run
+        klaviyo = opened.enter_context((rehearsal if is_rehearsal else open_client)(arguments))
         checkpoint = Checkpoint.beside(arguments) if arguments.resume else None
         done = checkpoint.rows() if checkpoint else 0
-        report = _Report(opened.enter_context(_keeping(arguments.refused, header, goes_on=done > 0)))
+        kept = opened.enter_context(_keeping(arguments.refused, table.header, encoding, goes_on=done > 0))
+        report = _Report(table, kept)
         total = None if arguments.file == _STANDARD else Path(arguments.file).stat().st_size
         show = opened.enter_context(progress("importing", total))
         try:
-            for part in _parts(rows, skip=done):
-                report.add(klaviyo, part, trusted=arguments.trusted)
+            for part in _parts(table.rows, skip=done):
+                report.add(klaviyo, part, trusted=arguments.trusted, verify=arguments.verify)
                 done += len(part)
                 if checkpoint:
                     checkpoint.save(done)
@@ -59,7 +65,10 @@ def import_file(arguments: Namespace) -> int:
             raise
     if checkpoint:
         checkpoint.forget()
-    say(f"added {report.added}, unchanged {report.unchanged}, refused {report.refused}")
+    if is_rehearsal:
+        complain("a dry run: nothing was written to the map")
+    verified = f", verified {report.verified}" if arguments.verify else ""
+    say(f"added {report.added}, unchanged {report.unchanged}, refused {report.refused}{verified}")
     return 1 if report.refused else 0
 
 
@@ -87,17 +96,21 @@ class _Report:
         kept: The file for refused rows, if there is one.
     """
 
+    table: Table
     kept: IO[str] | None
     added: int = 0
     unchanged: int = 0
     refused: int = 0
+    verified: int = 0
 
-    def add(self, klaviyo: Klaviyo, part: list[Row], *, trusted: bool) -> None:
+    def add(self, klaviyo: Klaviyo, part: list[Row], *, trusted: bool, verify: bool) -> None:
         """Add rows to the map, and report those that are refused."""
         readable = [row for row in part if row.values is not None]
-        report = klaviyo.bindings.add([row.values for row in readable if row.values is not None], trusted=trusted)
+        rows = [row.values for row in readable if row.values is not None]
+        report = klaviyo.bindings.add(rows, trusted=trusted, verify=verify)
         self.added += report.added
         self.unchanged += report.unchanged
+        self.verified += report.verified
         reasons = {row.line: row.problem for row in part if row.values is None}
         reasons |= {readable[number].line: reason for number, reason in report.refused}
         for number, warning in report.warnings:
@@ -111,7 +124,17 @@ class _Report:
         self.refused += 1
         complain(f"line {row.line}: {reason}")
         if self.kept is not None:
-            self.kept.write(row.text if row.text.endswith("\n") else row.text + "\n")
+            self.kept.write(self.table.refused(row, reason))
+
+
+def _table(arguments: Namespace, lines: _rows.Lines, encoding: Encoding) -> Table:
+    """Read how the file is made, and say so on stderr where that is not plain."""
+    form = _rows.Form(dict(arguments.map), is_guess=encoding.is_guess, strips=arguments.strip_apostrophes)
+    table = (_rows.read_jsonl if _is_jsonl(arguments) else _rows.read_csv)(lines, form)
+    written = [f"read as {encoding.codec}"] if encoding.is_guess or not encoding.codec.startswith("utf-8") else []
+    if found := "; ".join([*written, table.found] if table.found else written):
+        complain(found)
+    return table
 
 
 def _is_jsonl(arguments: Namespace) -> bool:
@@ -126,34 +149,42 @@ def _parts(rows: Iterator[Row], *, skip: int) -> Iterator[list[Row]]:
 
 
 @contextmanager
-def _source(name: str) -> Generator[IO[str]]:
-    """Open a file or stdin. Bytes that are not UTF-8 are kept, so that only the row with them is refused."""
-    if name != _STANDARD:
-        with open(name, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # noqa: PTH123 - as given
-            yield file
+def _source(name: str, encoding: str | None) -> Generator[tuple[TextIOWrapper, Encoding]]:
+    """Open a file or stdin as text."""
+    if name == _STANDARD:
+        yield _encodings.opened(cast("BufferedIOBase", sys.stdin.buffer), encoding)
         return
-    file = TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    try:
-        yield file
-    finally:
-        file.detach()  # or its end would close stdin
+    with open(name, "rb") as file:  # noqa: PTH123 - as given
+        yield _encodings.opened(file, encoding)
 
 
 @contextmanager
-def _keeping(name: str | None, header: str, *, goes_on: bool) -> Generator[IO[str] | None]:
-    """Open the file for refused rows: a new file, or, if an import is resumed, the end of the existing one."""
+def _keeping(name: str | None, header: str, encoding: Encoding, *, goes_on: bool) -> Generator[IO[str] | None]:
+    """Open the file for refused rows, in the encoding of the rows: a new file, or the end of it in a resumed import."""
     if name is None:
         yield None
         return
     mode = "a" if goes_on else "w"
-    with open(name, mode, encoding="utf-8", errors="surrogateescape", newline="", opener=_private) as file:
+    with open(name, mode, encoding=encoding.codec, errors=encoding.errors, newline="", opener=_private) as file:
         if file.tell() == 0:
-            file.write(header)
+            file.write(_MARK + header if encoding.mark else header)
         yield file
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    """Open a file for its owner alone, also one that is there already.
+
+    Raises:
+        ConfigurationError: It is another user's, who could read the rows.
+    """
+    descriptor = os.open(path, flags, 0o600)
+    if S_ISREG(os.fstat(descriptor).st_mode):
+        try:
+            os.fchmod(descriptor, 0o600)
+        except PermissionError:
+            os.close(descriptor)
+            raise ConfigurationError("the file for refused rows is another user's; name another one") from None
+    return descriptor
 
 
 @contextmanager

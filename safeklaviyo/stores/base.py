@@ -34,6 +34,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
+from safeklaviyo._tracebacks import discreet
 from safeklaviyo.stores import calls
 from safeklaviyo.stores.records import (
     AddStatus,
@@ -75,6 +76,7 @@ __all__ = [
 T = TypeVar("T")
 
 
+@discreet
 class IdentityStore(ABC):
     """The identity map, synchronous. Safe for use by several threads.
 
@@ -240,9 +242,22 @@ class IdentityStore(ABC):
         """Return the note of that name, or None."""
         return self.perform(calls.Recall(account, name))
 
-    def remember(self, account: str, name: str, value: str | None, *, token: int | None = None) -> bool:
-        """Write a note, or with None delete it; False, and nothing is done, if a token is given and not valid."""
-        return self.perform(calls.Remember(account, name, value, token))
+    def remember(
+        self, account: str, name: str, value: str | None, *, token: int | None = None, new: bool = False
+    ) -> bool:
+        """Write a note, or with None delete it.
+
+        Args:
+            account: The account.
+            name: The note's name.
+            value: What it says from now on.
+            token: Do it only while this token is valid.
+            new: Write it only if there is no note of that name.
+
+        Returns:
+            Whether it was done.
+        """
+        return self.perform(calls.Remember(account, name, value, token, new))
 
     def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
         """Return one part of the notes, about as many as `limit` says.
@@ -263,6 +278,7 @@ class IdentityStore(ABC):
         self.close()
 
 
+@discreet
 class AsyncIdentityStore(ABC):
     """The identity map, asynchronous: the contract of `IdentityStore`, awaited. `aclose` is its `close`."""
 
@@ -348,9 +364,11 @@ class AsyncIdentityStore(ABC):
         """Same as `IdentityStore.recall`."""
         return await self.perform(calls.Recall(account, name))
 
-    async def remember(self, account: str, name: str, value: str | None, *, token: int | None = None) -> bool:
+    async def remember(
+        self, account: str, name: str, value: str | None, *, token: int | None = None, new: bool = False
+    ) -> bool:
         """Same as `IdentityStore.remember`."""
-        return await self.perform(calls.Remember(account, name, value, token))
+        return await self.perform(calls.Remember(account, name, value, token, new))
 
     async def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
         """Same as `IdentityStore.notes`."""

@@ -250,6 +250,7 @@ class Remember(Call[bool]):
     name: str
     value: str | None
     token: int | None = None
+    new: bool = False
 
 
 @dataclass(frozen=True, slots=True)

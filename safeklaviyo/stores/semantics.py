@@ -222,7 +222,7 @@ def _restore_row(rows: Rows, binding: Binding, row: JournalRow) -> bool:
 
 @_means(calls.Remember)
 def _remember(rows: Rows, call: calls.Remember) -> bool:
-    if _is_fenced(rows, call.token):
+    if _is_fenced(rows, call.token) or (call.new and rows.recall(call.name) is not None):
         return False
     rows.remember(call.name, call.value)
     return True

@@ -179,6 +179,16 @@ class RecordRules(StoreFixtures):
         store.remember(SHOP, "name", None)
         assert store.recall(SHOP, "name") is None
 
+    def test_a_new_note_replaces_none(self, store: IdentityStore) -> None:
+        """With `new` a note is written once: what the first call wrote stays."""
+        assert store.remember(SHOP, "name", "first", new=True)
+        assert store.remember(SHOP, "name", "second", new=True) is False
+        assert "first" == store.recall(SHOP, "name")
+        store.remember(SHOP, "name", None)
+        assert store.remember(SHOP, "name", "third", new=True)
+        assert store.remember(SHOP, "name", "fourth")
+        assert "fourth" == store.recall(SHOP, "name")
+
 
 class WholeRules(StoreFixtures):
     """What holds for every operation."""
@@ -311,3 +321,13 @@ class WholeRules(StoreFixtures):
         assert ["bound", *["stale"] * (THREADS - 1)] == sorted(at_once(change))
         assert ["bound", *["conflict"] * (THREADS - 1)] == sorted(at_once(create))
         assert 2 == store.count(SHOP)
+
+    def test_of_racing_threads_one_writes_the_new_note(self, store: IdentityStore) -> None:
+        """One note of a name is new, and it says what the call that was told so has written."""
+
+        def write(number: int) -> bool:
+            return store.remember(SHOP, "name", str(number), new=True)
+
+        written = at_once(write)
+        assert 1 == sum(written)
+        assert str(written.index(True)) == store.recall(SHOP, "name")

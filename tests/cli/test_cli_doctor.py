@@ -144,9 +144,10 @@ def test_the_clock_is_compared_with_klaviyos(examine, served, off, verdict, says
 
 
 @pytest.mark.parametrize("store", ["memory://", "sqlite://no", "oracle://secret:password@host"])
-def test_a_store_is_judged_by_its_url_first(examine, store):
+def test_a_store_is_judged_by_its_url_first(examine, store, monkeypatch):
     """A URL that names no store is a failure, and is not shown; a map in memory has no file to look at."""
-    status, found = examine("--store", store)
+    monkeypatch.setenv("SHOP_MAP", store)
+    status, found = examine("--store", "env:SHOP_MAP")
     good = store == "memory://"
     assert (0, ["ok"] * 2) if good else (1, ["fail"]) == (status, verdicts(found, "store"))
     assert not any("password" in finding for _, finding in found["store"])

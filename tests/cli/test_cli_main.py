@@ -62,6 +62,18 @@ def test_the_help_of_each_command_says_what_it_does(run, command):
     assert COMMANDS[command] in " ".join(out.split())
 
 
+@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_line_of_a_help_is_wider_than_the_terminal(run, monkeypatch, command, columns):
+    """Paragraphs are filled to the terminal's width, so that it breaks no word; the items of lists stay apart."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, out, _ = run(*command, "--help")
+    assert max(map(len, out.splitlines())) <= columns
+    if command == ("bindings", "import"):
+        assert "\n  added      it is new, or completes a customer\n  unchanged  the map" in out
+        assert columns > 60 or "So an interrupted\n             import may" in out
+
+
 def test_the_help_documents_the_exit_codes(run):
     """The codes that a script has to know stand in the help."""
     _, out, _ = run("--help")
@@ -82,6 +94,8 @@ def test_the_version_is_the_packages(run):
         ("demo", "--customers", "0"),
         ("demo", "--customers", "x"),
         ("simulate", "--leg", "gone"),
+        ("simulate", "--port", "80800"),
+        ("simulate", "--port", "-1"),
     ],
 )
 def test_a_wrong_call_is_2(run, wrong):

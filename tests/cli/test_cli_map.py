@@ -81,12 +81,47 @@ def test_the_account_is_asked_of_klaviyo_with_a_key(run, served, tmp_path, monke
     assert ["get_accounts"] == [entry.endpoint for entry in simulator.journal[before:]]
 
 
+def test_an_account_without_customers_is_noticed(run, here, ada):
+    """A mistyped account has an empty map, which looks as if everybody were new: that is said."""
+    wrong = (*here[:-1], "SiMuLb")
+    for command in (("explain",), ("bindings", "get"), ("bindings", "remove")):
+        _, _, err = run(*command, "--email", "ada@shop.test", *wrong)
+        assert err.startswith("the map has no customers of the account SiMuLb: is that the account?\n")
+    assert "" == run("explain", "--email", "eve@shop.test", *here).err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("explain", "--email", "a@shop.test"),
+        ("bindings", "get", "--email", "a@shop.test"),
+        ("bindings", "import", "-"),
+        ("bindings", "export", "-"),
+    ],
+)
+def test_a_map_in_memory_is_refused(run, typed, command):
+    """It would be gone when the command ends, so that an import into it would be lost."""
+    typed(b"email\nada@shop.test\n")
+    status, out, err = run(*command, "--store", "memory://", "--account", "SiMuLa")
+    assert (1, "") == (status, out)
+    assert err.startswith("ConfigurationError: a map in memory ends with this command")
+
+
+def test_the_host_may_come_from_the_environment(run, served, tmp_path, monkeypatch):
+    """Commands reach the simulator without `--base-url`."""
+    simulator, url = served
+    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_test")
+    monkeypatch.setenv("KLAVIYO_BASE_URL", url)
+    before = len(simulator.journal)
+    assert 0 == run("explain", "--email", "ada@shop.test", "--store", f"sqlite:///{tmp_path}/identity.db").status
+    assert ["get_accounts"] == [entry.endpoint for entry in simulator.journal[before:]]
+
+
 def test_without_a_store_the_users_own_file_is_used(run, monkeypatch, tmp_path):
     """The last resort is the file in the user's state folder, without a warning."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert (1, "", "the map has no such customer\n") == run(
-        "bindings", "get", "--email", "a@shop.test", "--account", "A"
-    )
+    nobody = "the map has no customers of the account A: is that the account?\nthe map has no such customer\n"
+    assert (1, "", nobody) == run("bindings", "get", "--email", "a@shop.test", "--account", "A")
     assert (tmp_path / "safeklaviyo" / "identity.db").is_file()
 
 
@@ -107,5 +142,6 @@ def test_remove_forgets_a_binding_once(run, here):
     """What was removed is gone, and removing it again is 1."""
     who = ("--email", "ada@shop.test")
     assert (0, "removed\n", "") == run("bindings", "remove", *who, *here)
-    assert (1, "", "the map has no such customer\n") == run("bindings", "remove", *who, *here)
+    status, _, err = run("bindings", "remove", *who, *here)
+    assert (1, True) == (status, err.endswith("the map has no such customer\n"))
     assert 1 == run("bindings", "get", *who, *here).status

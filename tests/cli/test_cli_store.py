@@ -115,17 +115,19 @@ def test_other_stores_need_no_tables(run, url):
     assert not Path("nowhere.db").exists()
 
 
-def test_a_url_that_names_no_store_is_refused_without_showing_it(run):
+def test_a_url_that_names_no_store_is_refused_without_showing_it(run, monkeypatch):
     """A misspelt kind of store is no success."""
-    status, out, err = run("store", "migrate", "--store", "postgre://root:hunter2@host/db")
+    monkeypatch.setenv("SHOP_MAP", "postgre://root:hunter2@host/db")
+    status, out, err = run("store", "migrate", "--store", "env:SHOP_MAP")
     assert (1, "") == (status, out)
     assert err.startswith("ConfigurationError: ")
     assert "hunter2" not in err
 
 
-def test_a_server_that_is_away_is_told_of_without_its_password(run):
+def test_a_server_that_is_away_is_told_of_without_its_password(run, monkeypatch):
     """The failure is one line."""
-    status, out, err = run("store", "migrate", "--store", "postgresql://shop:hunter2@127.0.0.1:1/shop")
+    monkeypatch.setenv("SHOP_MAP", "postgresql://shop:hunter2@127.0.0.1:1/shop")
+    status, out, err = run("store", "migrate", "--store", "env:SHOP_MAP")
     assert (1, "") == (status, out)
     assert re.fullmatch(r"StoreUnavailableError: .+\n", err)
     assert "hunter2" not in err

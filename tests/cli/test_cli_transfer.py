@@ -43,6 +43,12 @@ def people(number, first=1):
 
 
 HEADER = "external_id,email\n"
+PLAIN = commands.rows.Form({})
+
+
+def rows_of(read, text):
+    """Return the rows of a text."""
+    return list(read(commands.rows.Lines(io.StringIO(text, newline="")), PLAIN).rows)
 
 
 # Text and back.
@@ -60,9 +66,8 @@ def test_any_cell_survives_csv(rows):
     write = commands.rows.csv_writer(file)
     for row in rows:
         write(Binding(*row))
-    file.seek(0)
-    _, read = commands.rows.read_csv(commands.rows.Lines(file))
-    assert rows == [tuple(row.values.values()) for row in read]
+    read = rows_of(commands.rows.read_csv, file.getvalue())
+    assert rows == [tuple(row.values[name] for name in COLUMNS) for row in read]
 
 
 @settings(max_examples=100, deadline=None)
@@ -89,8 +94,7 @@ def test_any_text_survives_json_lines(rows):
     write = commands.rows.jsonl_writer(file)
     for row in rows:
         write(Binding(*row))
-    file.seek(0)
-    _, read = commands.rows.read_jsonl(commands.rows.Lines(file))
+    read = rows_of(commands.rows.read_jsonl, file.getvalue())
     assert [dict(zip(COLUMNS, row, strict=True)) for row in rows] == [row.values for row in read]
 
 
@@ -98,13 +102,12 @@ def test_any_text_survives_json_lines(rows):
 @given(st.text(max_size=60), st.sampled_from([commands.rows.read_jsonl, commands.rows.read_csv]))
 def test_any_text_is_read_line_by_line(text, read):
     """Whatever a file holds, each row knows where it stands, and together they are the file but for blanks."""
-    content = "email\n" + text
-    header, rows = read(commands.rows.Lines(io.StringIO(content, newline="")))
-    found = list(rows)
+    header = "email\n" if read is commands.rows.read_csv else ""
+    found = rows_of(read, header + text)
     numbers = [row.line for row in found]
     assert sorted(set(numbers)) == numbers
-    whole = header + "".join(row.text for row in found)
-    assert "".join(whole.split()) == "".join(content.split())
+    whole = "".join(row.text for row in found)
+    assert "".join(whole.split()) == "".join(text.split())
 
 
 # Import.
@@ -147,29 +150,44 @@ def test_a_byte_order_mark_is_no_part_of_the_header(run, here, typed):
     assert "added 1, unchanged 0, refused 0\n" == run("bindings", "import", "-", *here).out
 
 
-@pytest.mark.parametrize("header", ["", "\n", "external_id\n", "email,name\n", "email,email\n", "ada@shop.test,1815\n"])
-def test_a_csv_without_a_header_is_refused_whole(run, here, typed, header):
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        ("", "the file is empty"),
+        ("\n\n", "the file is empty"),
+        ("external_id\n", "line 1 has to be a header: no column is called email"),
+        ("\nsep=;\nnumber;name\n", "line 3 has to be a header: no column is called email"),
+        ("Email,email\n", "line 1 has to be a header: columns 1 and 2 have the same name, that of email"),
+        ("ada@shop.test,1815\n", "line 1 has to be a header: it has an address"),
+        ("1815\tada@shop.test\n", "line 1 has to be a header: it has an address"),
+        ("ID;Email\n", "line 1 has to be a header: column 1 is called ID"),
+    ],
+)
+def test_a_csv_without_a_header_is_refused_whole(run, here, typed, header, why):
     """The columns have to be named, and the first line is not told: it may be a customer."""
     typed(header.encode())
     status, out, err = run("bindings", "import", "-", *here)
     assert (1, "") == (status, out)
-    assert err.startswith("ConfigurationError: the first line has to be a header: email, ")
+    assert err.startswith(f"ConfigurationError: {why}")
     assert "ada" not in err
+    assert 1 == err.count("\n")
 
 
-BAD_CSV = (
-    b"external_id,email\n"
-    b"1,secret-a@@shop.test\n"
-    b"\n"
-    b'"2\n2",secret-b@shop.test\n'
-    b"3,good@shop.test\n"
-    b"4,secret-c@shop.test,more\n"
-    b"5\n"
-    b"6,\xff\xfesecret-d@shop.test\n"
-    b"7,\n"
-    b"null,secret-e@shop.test\n"
-    b"8,good@shop.test\n" + b"9,secret" + b"x" * 200_000 + b"\n10,last@shop.test"
-)
+BAD_ROWS = {
+    2: b"1,secret-a@@shop.test\n",
+    4: b'"2\n2",secret-b@shop.test\n',
+    6: b"3,good@shop.test\n",
+    7: b"4,secret-c@shop.test,more\n",
+    8: b"5\n",
+    9: b"6,\xff\xfesecret-d@shop.test\n",
+    10: b"7,\n",
+    11: b"null,secret-e@shop.test\n",
+    12: b"8,good@shop.test\n",
+    13: b"9,secret" + b"x" * 200_000 + b"\n",
+    14: b"10,last@shop.test",
+}
+BAD_CSV = b"external_id,email\n" + BAD_ROWS[2] + b"\n" + b"".join(list(BAD_ROWS.values())[1:])
+REFUSED = (2, 4, 7, 8, 9, 10, 11, 12, 13)
 
 
 def test_a_refused_row_is_reported_by_its_line_without_the_address(run, here, typed):
@@ -177,11 +195,13 @@ def test_a_refused_row_is_reported_by_its_line_without_the_address(run, here, ty
     typed(BAD_CSV)
     status, out, err = run("bindings", "import", "-", *here)
     assert (1, "added 2, unchanged 0, refused 9\n") == (status, out)
-    lines = [line.partition(":")[0] for line in err.splitlines()]
-    assert [f"line {number}" for number in (2, 4, 7, 8, 9, 10, 11, 12, 13)] == lines
+    found, *lines = [line.partition(":")[0] for line in err.splitlines()]
+    assert "read as cp1252" == found
+    assert [f"line {number}" for number in REFUSED] == lines
     assert "line 7: the row has not as many cells as the header" in err
     assert "line 10: the row has no email" in err
-    assert "line 13: the row is no CSV" in err
+    assert "line 12: the map has this email with another external_id" in err
+    assert "line 13: the row is no CSV: a cell of it is too long" in err
     assert not any(word in err for word in ("secret", "good", "@"))
 
 
@@ -227,16 +247,37 @@ def test_json_lines_are_judged_one_by_one(run, here, typed):
 
 
 def test_refused_rows_are_kept_as_they_stand(run, here, typed, tmp_path):
-    """The file of refused rows holds their bytes under the header, for its owner's eyes only, ready to be mended."""
+    """The file of refused rows holds their bytes behind line and reason, for its owner's eyes only."""
     kept = tmp_path / "refused.csv"
     typed(BAD_CSV)
-    run("bindings", "import", "-", "--refused", str(kept), *here)
-    good = (b"\n\n", b"\n"), (b"3,good@shop.test\n", b""), (b"\n10,last@shop.test", b"\n")
-    expected = BAD_CSV
-    for old, new in good:
-        expected = expected.replace(old, new)
-    assert expected == kept.read_bytes()
+    err = run("bindings", "import", "-", "--refused", str(kept), *here).err
+    reasons = dict(line.removeprefix("line ").split(": ", 1) for line in err.splitlines()[1:])
+    quoted = {number: f'"{reason}"' if "," in reason else reason for number, reason in reasons.items()}
+    rows = [f"{number},{quoted[str(number)]},".encode() + BAD_ROWS[number] for number in REFUSED]
+    assert b"line,reason,external_id,email\n" + b"".join(rows) == kept.read_bytes()
     assert 0o600 == kept.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "report"),
+    [
+        ("csv", b'Email;number\n=x;1\nbob@shop.test;2\n"eve@shop.test";(none)\n', "added 2, unchanged 0, refused 0\n"),
+        (
+            "jsonl",
+            b'{"Email": "=x", "number": 1}\n{"email": "bob@shop.test", "number": null}\n["eve"]\n',
+            "added 1, unchanged 0, refused 1\n",
+        ),
+    ],
+)
+def test_refused_rows_are_mended_and_imported(run, here, typed, tmp_path, form, content, report):  # noqa: PLR0917
+    """The file of refused rows is one to import, so that only what is wrong has to be mended."""
+    kept = tmp_path / f"refused.{form}"
+    named = ("--map", "external_id=number", *here)
+    typed(content)
+    assert 1 == run("bindings", "import", "-", "--format", form, "--refused", str(kept), *named).status
+    assert b"bob" not in kept.read_bytes()
+    kept.write_bytes(kept.read_bytes().replace(b"=x", b"mended@shop.test").replace(b"(none)", b"3"))
+    assert report == run("bindings", "import", str(kept), *named).out
 
 
 def test_an_interrupted_import_says_how_far_it_got(run, here, monkeypatch):

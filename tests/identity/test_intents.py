@@ -13,8 +13,10 @@ from support.flows import (
     ChangeIntent,
     ContactIntent,
     EraseIntent,
+    GiveIntent,
     MergeIntent,
     RepairIntent,
+    WithdrawIntent,
     decode,
     required,
 )
@@ -74,6 +76,59 @@ SINCE = [
         EraseIntent(**WHO, ghost_ids=("P2", "P3"), ghost_external_ids=("ann-0",), ghost_emails=("old@shop.test",)),
         f'{{"verb": "erase", {WHO_TEXT}, {GHOSTS}}}',
     ),
+    (
+        MergeIntent(profile_id="P1", source_id="P2", accepted_at=7.5),
+        '{"verb": "merge", "profile_id": "P1", "source_id": "P2", "accepted_at": 7.5}',
+    ),
+    (
+        GiveIntent(
+            keys=("k",),
+            **WHO,
+            emails=("old@shop.test",),
+            phone_number=PHONE,
+            channels=("email", "sms"),
+            awaited=("whatsapp",),
+            list_id="L1",
+            consented_at=5.5,
+            historical=True,
+            source="form",
+            date_of_birth="1990-12-31",
+            resubscribe=True,
+            asked_at=6.5,
+            accepted_at=7.5,
+        ),
+        (
+            f'{{"verb": "subscribe", "keys": ["k"], {WHO_TEXT}, "emails": ["old@shop.test"], '
+            '"phone_number": "+4915112345678", "channels": ["email", "sms"], "awaited": ["whatsapp"], "list_id": "L1", '
+            '"consented_at": 5.5, "historical": true, "source": "form", "date_of_birth": "1990-12-31", '
+            '"resubscribe": true, "asked_at": 6.5, "accepted_at": 7.5}'
+        ),
+    ),
+    (
+        WithdrawIntent(
+            job="unsubscribe",
+            keys=("k",),
+            external_ids=("ann-1",),
+            emails=(MAIL,),
+            profile_ids=("P1",),
+            channels=("email",),
+            given_email=MAIL,
+            given_phone_number=PHONE,
+            list_id="L1",
+            alone=True,
+            forced=True,
+            asked_at=6.5,
+            accepted_at=7.5,
+            asked=2,
+        ),
+        (
+            '{"verb": "withdraw", "job": "unsubscribe", "keys": ["k"], "external_ids": ["ann-1"], '
+            '"emails": ["ann@shop.test"], "profile_ids": ["P1"], "channels": ["email"], '
+            '"given_email": "ann@shop.test", "given_phone_number": "+4915112345678", '
+            '"list_id": "L1", "alone": true, "forced": true, "asked_at": 6.5, '
+            '"accepted_at": 7.5, "asked": 2}'
+        ),
+    ),
 ]
 """Intents that 0.1.1 could not write, and refuses to carry out."""
 
@@ -83,10 +138,13 @@ LEAST = {
     "merge": {"profile_id": "P1", "source_id": "P2"},
     "erase": {"email": MAIL},
     "restore": {"profile_id": "P1"},
+    "subscribe": {"email": MAIL, "profile_id": "P1", "channels": ["email"], "asked_at": 6.5},
+    "withdraw": {"job": "suppress", "emails": [MAIL], "channels": ["email"], "asked_at": 6.5},
 }
 """What each verb can be carried out with."""
 
-CLASSES = {each.verb: each for each in (ContactIntent, ChangeIntent, MergeIntent, EraseIntent, RepairIntent)}
+INTENTS = (ContactIntent, ChangeIntent, MergeIntent, EraseIntent, RepairIntent, GiveIntent, WithdrawIntent)
+CLASSES = {each.verb: each for each in INTENTS}
 FIELDS = [(verb, field.name) for verb, kind in CLASSES.items() for field in fields(kind)]
 NAMES = sorted({name for _, name in FIELDS})
 NOT_TEXT = [None, "", 5, True, ["ann"], {"is": "ann"}]
@@ -98,16 +156,37 @@ NOT_FIT = {
     "ghost_ids": (NOT_LISTED := [None, [], "P2", [5], ["P2", ""], [["P2"]], {"P2": 1}]),
     "ghost_external_ids": NOT_LISTED,
     "ghost_emails": NOT_LISTED,
+    "keys": NOT_LISTED,
+    "external_ids": NOT_LISTED,
+    "emails": NOT_LISTED,
+    "profile_ids": NOT_LISTED,
+    "channels": [*NOT_LISTED, ["mail"]],
+    "awaited": [*NOT_LISTED, ["mail"]],
+    "job": [*NOT_TEXT, "subscribe"],
+    **{key: [None, False, 1, "true"] for key in ("historical", "resubscribe", "alone", "forced")},
+    **{key: [None, True, "7", [7.5]] for key in ("consented_at", "asked_at", "accepted_at")},
 }
 MISSING = [
     ("contact", "email"),
     ("merge", "profile_id"),
     ("merge", "source_id"),
     ("restore", "profile_id"),
+    ("subscribe", "email"),
+    ("subscribe", "profile_id"),
+    ("subscribe", "channels"),
+    ("subscribe", "asked_at"),
+    ("withdraw", "job"),
+    ("withdraw", "channels"),
+    ("withdraw", "asked_at"),
 ]
 
 CANNOT_READ = "the identity map holds an intent this version cannot read"
 CANNOT_CARRY_OUT = "the identity map holds an intent this version cannot carry out"
+
+
+def named(verb):
+    """Return what names a customer to a verb."""
+    return {"external_id": "ann-1"} if (verb, "external_id") in FIELDS else {"profile_ids": ["P1"]}
 
 
 def text_of(verb, told):
@@ -197,13 +276,13 @@ class TestWhatIsNotCarriedOut:
     def test_a_field_of_another_verb(self, verb, name):
         """Each verb has its own fields, and takes none that it would not look at."""
         value = {"clears": ["external_id"], "merges": True, "may_suppress": True, "asked": 1}.get(name, "x")
-        value = ["x"] if name.startswith("ghost") else value
+        value = ["x"] if NOT_FIT.get(name) is NOT_LISTED else value
         assert CANNOT_READ == why_not(text_of(verb, LEAST[verb] | {name: value}))
 
     @pytest.mark.parametrize(("verb", "name"), MISSING)
     def test_a_field_that_is_missing(self, verb, name):
         """A verb is not begun without what it cannot do without."""
-        told = {"external_id": "ann-1", **LEAST[verb]}
+        told = {**named(verb), **LEAST[verb]}
         del told[name]
         assert CANNOT_READ == why_not(text_of(verb, told))
 
@@ -211,13 +290,15 @@ class TestWhatIsNotCarriedOut:
     def test_an_intent_about_nobody(self, verb):
         """An intent that names no customer could only be reported as done."""
         told = {"new_email": NEW} if verb in {"change", "erase", "restore"} else {}
+        if verb == "withdraw":
+            told = {name: value for name, value in LEAST[verb].items() if name != "emails"}
         assert CANNOT_READ == why_not(text_of(verb, told))
 
     def test_a_field_of_the_wrong_type(self):
         """A value of another type, or an empty one, was not written by this library."""
         for verb, name in FIELDS:
             for value in NOT_FIT.get(name, NOT_TEXT):
-                told = {"external_id": "ann-1"} | LEAST[verb] | {name: value}
+                told = named(verb) | LEAST[verb] | {name: value}
                 assert CANNOT_READ == why_not(text_of(verb, told)), told
 
     @pytest.mark.parametrize(("verb", "name"), MISSING)
@@ -225,7 +306,7 @@ class TestWhatIsNotCarriedOut:
         """An intent with a field missing asks Klaviyo for nobody, and is neither reported as done nor closed."""
         k = client()
         k.identify(**ANN)
-        told = {"external_id": "ann-1", **LEAST[verb]}
+        told = {**named(verb), **LEAST[verb]}
         del told[name]
         hold(store, Identifier(Kind.EMAIL, MAIL), intent=text_of(verb, told), ttl=1)
         expire(simulator)

@@ -220,13 +220,15 @@ class TestMerge:
 
     @pytest.mark.parametrize("settings", [{}])
     def test_a_merge_that_takes_its_time_is_requested(self, client, simulator, store, ann, orphan):
-        """The wait is bounded; a late call with the source's address goes to the survivor all the same."""
+        """The wait is bounded; a late call goes to the survivor all the same, beside the lease that stays."""
         start = simulator.now()
         k = client(policy=Policy(merge_wait=4))
         assert "requested" == k.profiles.merge(orphan, into=ann).status
         assert 4 <= simulator.now() - start <= 6
-        assert (ann, 0) == (k.track("Ordered", email=NEW).profile_id, leases(store))
+        assert (ann, 1) == (k.track("Ordered", email=NEW).profile_id, leases(store))
         simulator.drain()
+        simulator.advance(2)
+        assert (["completed"], 0) == ([each.status for each in k.recover()], leases(store))
         assert ({("ann-1", OLD)}, {ann}) == (pairs(simulator), {event.profile_id for event in simulator.events})
 
     @pytest.mark.parametrize("settings", [{"queue_lag": 2.0}])

@@ -67,6 +67,46 @@ class Asker:
         data = {"type": "data-privacy-deletion-job", "attributes": {"profile": {"data": profile}}}
         return self("POST", "/api/data-privacy-deletion-jobs", {"data": data})
 
+    def subscribe(self, *rows: Any, list_id: str | None = None, **attributes: Any) -> Answer:
+        """Subscribe people, each given by `person`."""
+        return self._consent_job("profile-subscription-bulk-create-job", rows, list_id, attributes)
+
+    def unsubscribe(self, *rows: Any, list_id: str | None = None) -> Answer:
+        """Unsubscribe people, each given by `person`."""
+        return self._consent_job("profile-subscription-bulk-delete-job", rows, list_id, {})
+
+    def suppress(self, *emails: Any, lifts: bool = False, list_id: str | None = None) -> Answer:
+        """Suppress addresses, or end that."""
+        kind = f"profile-suppression-bulk-{'delete' if lifts else 'create'}-job"
+        rows = [{"type": "profile", "attributes": {"email": email}} for email in emails]
+        return self._consent_job(kind, rows, list_id, {})
+
+    def person(self, *channels: str, profile_id: str | None = None, status: str = "SUBSCRIBED", **who: Any) -> Any:
+        """Return one row of a job.
+
+        Args:
+            channels: Such as ``email.marketing``.
+        """
+        at = who.pop("consented_at", None)
+        asked: dict[str, Any] = {}
+        for channel in channels:
+            name, _, kind = channel.partition(".")
+            asked.setdefault(name, {})[kind] = {"consent": status} | ({} if at is None else {"consented_at": at})
+        row = {"type": "profile", "attributes": {**who, "subscriptions": asked}}
+        return row if profile_id is None else {**row, "id": profile_id}
+
+    def _consent_job(self, kind: str, rows: Any, list_id: str | None, attributes: Any) -> Answer:
+        profiles = {"profiles": {"data": list(rows)}} if rows else {}
+        data: dict[str, Any] = {"type": kind, "attributes": {**attributes, **profiles}}
+        if list_id is not None:
+            data["relationships"] = {"list": {"data": {"type": "list", "id": list_id}}}
+        return self("POST", f"/api/{kind}s", {"data": data})
+
+    def subscriptions(self, profile_id: str) -> Any:
+        """Return what a profile shows of its consent."""
+        one = self.json("GET", f"/api/profiles/{profile_id}?additional-fields[profile]=subscriptions")
+        return one["data"]["attributes"]["subscriptions"]
+
     def search(self, filter_text: str | None = None, **query: str) -> Any:
         given = query if filter_text is None else {"filter": filter_text, **query}
         return self.json("GET", f"/api/profiles?{urlencode(given)}")

@@ -110,7 +110,7 @@ def test_a_delay_does_not_undo(simulator, ask):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"where": "create_profil"}, "where is one of create_event, "), ({"times": 0}, "times"),
+        ({"where": "create_profil"}, "where is one of add_profiles_to_list, "), ({"times": 0}, "times"),
         ({"body": "x"}, "give its status"), ({"headers": {"a": "b"}, "delay": 1}, "give its status"),
         ({"broken": "lost", "status": 500}, "no answer"), ({"broken": "lost", "delay": 1}, "no answer"),
         ({"broken": "refused", "when": "after"}, "refused connection"), ({"broken": "truncated"}, "truncated answer"),

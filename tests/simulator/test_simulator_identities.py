@@ -215,7 +215,39 @@ class TestEvents:
         simulator.drain()
         assert [ann.id] == [event.profile_id for event in simulator.events]
 
-    @pytest.mark.parametrize("who", [{"profile_id": "01NOBODY"}, {"anonymous_id": "x"}, {"_kx": "a.SiMuLa"}])
+    def test_a_device_is_somebody(self, simulator, ask):
+        """An event by an anonymous id alone makes a profile without identifiers, and later events find it."""
+        for _ in range(2):
+            assert ask.event(unique_id=str(_), anonymous_id="dev").status == 202
+        simulator.drain()
+        (nobody,) = simulator.profiles
+        assert (None, None, {nobody.id}) == (
+            nobody.email, nobody.external_id, {event.profile_id for event in simulator.events},
+        )  # fmt: skip
+        ask.event(email="ann@shop.org", anonymous_id="dev")
+        simulator.drain()
+        assert [(nobody.id, "ann@shop.org")] == [(each.id, each.email) for each in simulator.profiles]
+
+    def test_a_device_joins_who_is_known(self, simulator, ask):
+        """A profile of a device is merged into a known one; a device that is known as a person stays that person's."""
+        ann = simulator.add_profile(email="ann@shop.org")
+        ask.event("A", anonymous_id="dev")
+        ask.event("B", email="ann@shop.org", anonymous_id="dev")
+        ask.event("C", anonymous_id="dev")
+        ask.event("D", email="bob@shop.org", anonymous_id="dev")
+        ask.event("E", anonymous_id="dev")
+        simulator.drain()
+        owners = {event.metric: event.profile_id for event in simulator.events}
+        bob = simulator.find(email="bob@shop.org").id
+        assert {"A": ann.id, "B": ann.id, "C": ann.id, "D": bob, "E": ann.id} == {
+            metric: owner for metric, owner in owners.items() if metric != "Merged Profile"
+        }
+        ask.delete(ann.id)
+        ask.event("F", anonymous_id="dev")
+        simulator.drain()
+        assert owners["D"] == bob != simulator.events[-1].profile_id
+
+    @pytest.mark.parametrize("who", [{"profile_id": "01NOBODY"}, {"_kx": "a.SiMuLa"}])
     def test_nobody_gets_nothing(self, simulator, ask, who):
         """An event that names nobody known is accepted, and lost."""
         assert ask.event(**who).status == 202

@@ -56,6 +56,7 @@ DONE = {
 
 
 DIFFERING = {
+    r"erased:[0-9a-f]{64}": "tombstone",
     r"[ \t]{20,}": "",
     r"01[0-9A-Z]{24}": "profile",
     r"\d{9,}(\.\d+)?(e\+\d+)?|\d\.\d+e\+\d+": "number",
@@ -75,8 +76,11 @@ def journal(store):
 
 
 def shape(lines):
-    """Return what was written without what differs each time: ids, numbers, times and the marks of leases, in order."""
-    return sorted(bare(line) for line in lines if "remembered" not in line)
+    """Return what was written without what differs each time: ids, numbers, times and the marks of leases, in order.
+
+    0.1.1 did not keep the keys of tombstones.
+    """
+    return sorted(bare(line) for line in lines if "remembered" not in line and "tombstone keys" not in line)
 
 
 def bare(line):

@@ -168,9 +168,9 @@ class TestMigration:
                 with told(StoreIncompatibleError, f"the identity map's tables are {message} than this version"):
                     use()
 
-    def test_shops_may_run_the_sql_themselves(self, database, admin):
+    @pytest.mark.parametrize("name", ['Their "map" 100%', "{planning} {schema}", "it's $$; SELECT $_$, $body"])
+    def test_shops_may_run_the_sql_themselves(self, database, admin, name):
         """The text makes a map in a schema of any name, which a role with rights on rows alone can use."""
-        name = 'Their "map" 100%'
         schema, role = sql.Identifier(name), sql.Identifier("safeklaviyo_test_user")
         admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(role))
         admin.execute(sql.SQL("CREATE SCHEMA {}").format(schema))

@@ -29,6 +29,7 @@ __all__ = [
     "BASE_URL",
     "BLOCKING",
     "BOTH",
+    "KEY",
     "REVISION",
     "VERSION",
     "AsyncBindings",
@@ -140,9 +141,9 @@ class QuickAsyncShell(AsyncShell):
             return _pass_time(self._simulator, effect)
         return await super()._perform(sender, effect)
 
-    async def _let_go(self, sender: Any, held: Any) -> None:
+    async def _let_go(self, sender: Any, held: Any, error: BaseException) -> None:
         if not _is_dead():
-            await super()._let_go(sender, held)
+            await super()._let_go(sender, held, error)
 
 
 def _is_dead() -> bool:
@@ -165,10 +166,11 @@ def usual(store: IdentityStore) -> dict[str, Any]:
 def opened(kind: type, **options: Any) -> Iterator[Any]:
     """Open a client that really waits, and yield it with blocking calls."""
     with ExitStack() as stack:
+        options = {"api_key": KEY, "account": ACCOUNT} | options
         if kind is Klaviyo:
-            yield stack.enter_context(Klaviyo(KEY, account=ACCOUNT, **options))
+            yield stack.enter_context(Klaviyo(**options))
             return
         runner = stack.enter_context(asyncio.Runner())
-        k = AsyncKlaviyo(KEY, account=ACCOUNT, **options)
+        k = AsyncKlaviyo(**options)
         stack.callback(lambda: runner.run(k.aclose()))
         yield Awaited(k, runner)

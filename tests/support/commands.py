@@ -3,10 +3,11 @@
 from safeklaviyo.cli import _console as console
 from safeklaviyo.cli import _copy as copying
 from safeklaviyo.cli import _doctor as doctor
+from safeklaviyo.cli import _encodings as encodings
 from safeklaviyo.cli import _rows as rows
 from safeklaviyo.cli import _simulation as simulation
 from safeklaviyo.cli import _store as store
 from safeklaviyo.cli._arguments import parser
 from safeklaviyo.cli._simulation import _ROWS as COUNTED
 
-__all__ = ["COUNTED", "console", "copying", "doctor", "parser", "rows", "simulation", "store"]
+__all__ = ["COUNTED", "console", "copying", "doctor", "encodings", "parser", "rows", "simulation", "store"]

@@ -9,17 +9,21 @@ from safeklaviyo._flows.leased.intents import (
     ChangeIntent,
     ContactIntent,
     EraseIntent,
+    GiveIntent,
     Intent,
     MergeIntent,
     RepairIntent,
+    WithdrawIntent,
     decode,
 )
 from safeklaviyo._flows.required import required
 from safeklaviyo._flows.verbs import (
+    add_bindings,
     bindings,
     change_email,
     change_external_id,
     change_phone_number,
+    consent,
     erase,
     explain,
     identify,
@@ -28,7 +32,9 @@ from safeklaviyo._flows.verbs import (
     recheck_changes,
     recover,
     resolve,
+    subscribe,
     track,
+    unsubscribe,
 )
 from safeklaviyo._runtime.held_leases import Held
 from safeklaviyo._sending.budget import CAPACITY, RETRY_COST, SUCCESS_GAIN, TIMEOUT_COST, Budget
@@ -42,10 +48,12 @@ operations = SimpleNamespace(
     **{
         name: value
         for module in (
+            add_bindings,
             bindings,
             change_email,
             change_external_id,
             change_phone_number,
+            consent,
             erase,
             explain,
             identify,
@@ -54,7 +62,9 @@ operations = SimpleNamespace(
             recheck_changes,
             recover,
             resolve,
+            subscribe,
             track,
+            unsubscribe,
         )
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
@@ -80,6 +90,7 @@ __all__ = [
     "Exchange",
     "Failure",
     "Flow",
+    "GiveIntent",
     "Held",
     "Intent",
     "LeaseLostError",
@@ -100,6 +111,7 @@ __all__ = [
     "Sleep",
     "StartDeadline",
     "StoreEffect",
+    "WithdrawIntent",
     "decode",
     "may_repeat",
     "operations",

@@ -1,5 +1,6 @@
 """What is decided about a claim: by what the map knows (the rules), and by what Klaviyo's answers prove."""
 
+from safeklaviyo._rules.additions import BUSY, contradiction, former_conflict, names_of, why_refused
 from safeklaviyo._rules.claims import claim_from, decide, decide_unknown_id, refusal, still_resolves
 from safeklaviyo._rules.conflicts import (
     ambiguity_error,
@@ -12,22 +13,27 @@ from safeklaviyo._rules.evidence import ContactStep, compare, contact_step, deci
 from safeklaviyo._rules.shown import differences, email_of, has_email
 
 __all__ = [
+    "BUSY",
     "ContactStep",
     "ambiguity_error",
     "claim_from",
     "compare",
     "contact_step",
+    "contradiction",
     "decide",
     "decide_mismatch",
     "decide_unknown_id",
     "differences",
     "drift_error",
     "email_of",
+    "former_conflict",
     "has_email",
+    "names_of",
     "other_with",
     "owner_of_external_id",
     "refusal",
     "still_resolves",
     "taken_error",
     "unexplained_conflict",
+    "why_refused",
 ]

@@ -210,9 +210,9 @@ class Troubled(MemoryStore):
         self._trouble("bind")
         return super().bind(account, change)
 
-    def remember(self, account, name, value, *, token=None):
+    def remember(self, account, name, value, *, token=None, new=False):
         self._trouble("remember")
-        return super().remember(account, name, value, token=token)
+        return super().remember(account, name, value, token=token, new=new)
 
     def remove(self, account, identifier, *, token=None):
         self._trouble("remove")

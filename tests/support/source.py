@@ -8,8 +8,9 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 """The folder of the package that is tested: the checkout's, or the installed one."""
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
-    "__init__.py", "__main__.py", "cli/__init__.py", "demo/__init__.py", "errors.py", "identity.py", "models.py",
-    "policy.py",
+    "__init__.py", "__main__.py", "batches.py", "cli/__init__.py", "consent.py", "demo/__init__.py", "errors.py",
+    "identity.py",
+    "models.py", "policy.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
     "testing/contract.py", "testing/plugin.py",
@@ -18,9 +19,12 @@ PUBLIC = {
 
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
+ADDING = "_flows/verbs/add_bindings.py"
+CLI_ROWS = "cli/_rows.py"
 ABSENCE = "_flows/identity/absence.py"
 BINDING = "_flows/binding.py"
 CALL = "_flows/call.py"
+CHECKPOINT = "cli/_checkpoint.py"
 CHANGE = "_flows/leased/change_identifiers.py"
 CONFIG = "_runtime/config.py"
 CONTACT = "_flows/leased/first_contact.py"
@@ -39,6 +43,9 @@ READING = "_flows/identity/reads.py"
 LEASES = "_flows/leased/leases.py"
 TAKEN = "_flows/leased/taken_identifiers.py"
 SUPERSEDED = "_flows/leased/superseded.py"
+SQLITE = "stores/sqlite/_database.py"
+TRANSFER = "cli/_transfer.py"
+TRACEBACKS = "_tracebacks.py"
 WAITING = "_flows/waiting.py"
 WRITES = "_flows/writes.py"
 TRACK = "_flows/verbs/track.py"
@@ -56,6 +63,9 @@ PLACEHOLDERS = "_placeholders.py"
 ANSWER_BODIES = "_runtime/senders/bodies.py"
 CONNECTIONS = "_runtime/senders/connections.py"
 ROWS = "stores/rows.py"
+SECRETS = "_secrets.py"
+TOKENS = "_runtime/senders/tokens.py"
+HELD = "_runtime/held_leases.py"
 SENDERS = "_runtime/senders/"
 SOCKETS = "_runtime/senders/sockets.py"
 ASYNC_SOCKETS = "_runtime/senders/async_sockets.py"
@@ -70,7 +80,7 @@ VALUES = "_input/values.py"
 VERSION = "_version.py"
 WIRE = "_api/profiles.py"
 WIRE_LEGACY = "_api/legacy.py"
-REQUESTS = {"_api/accounts.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
+REQUESTS = {"_api/accounts.py", "_api/consent.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
 """The modules that make requests."""
 NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
@@ -86,9 +96,9 @@ ROOMS = (
     ("_effects",),
     ("_api",),
     ("_input",),
-    ("models",),
+    ("batches", "consent", "models"),
     ("identity", "policy"),
-    ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_version"),
+    ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_secrets", "_tracebacks", "_version"),
 )
 """The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
 side do not know each other, but for the demo, which plays on the simulator."""
@@ -98,8 +108,8 @@ CORE = [
     for name in MODULES
     if name.startswith(WITHOUT_IO)
     or name in {
-        "_addresses.py", "_effects.py", "errors.py", "identity.py", "models.py", "policy.py", "stores/base.py",
-        "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
+        "_addresses.py", "_effects.py", "_secrets.py", "errors.py", "identity.py", "models.py", "policy.py",
+        "stores/base.py", "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
     }
 ]  # fmt: skip
 """What decides and describes, and does no I/O."""
@@ -112,6 +122,7 @@ def room(name: str) -> str:
 
 
 SIMULATOR = "safeklaviyo.testing.simulator"
+SIMULATOR_CLIENTS = "safeklaviyo.testing.clients"
 SIMULATOR_SERVER = "safeklaviyo.testing.server"
 IN_CONTRIBUTING = {"_rules.claims", "_flows.verbs", "stores.base"}
 """Some of the modules to which contributors are sent, as their page writes them."""

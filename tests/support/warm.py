@@ -49,7 +49,12 @@ class Warm:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
         environment |= {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each), "PYTEST_ADDOPTS": ""}
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            # Without the script's folder on the path, whose modules have the names of drivers.
+            [sys.executable, "-P", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
 
     def run(self, *options: str, change: Change | None = None) -> Ended:

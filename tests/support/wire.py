@@ -8,9 +8,10 @@ from safeklaviyo._api.dialects import CurrentDialect, Dialect, LegacyDialect
 from safeklaviyo._api.messages import Answer, Endpoint, Repeat, Request, Response
 from safeklaviyo._api.responses import ERRORS, UnreadableAnswer, error_class, error_from
 from safeklaviyo._runtime import server as targets
-from safeklaviyo._runtime.senders import awaited, client, failures, own, proxies, sockets, timeouts
+from safeklaviyo._runtime.senders import awaited, client, failures, own, proxies, sockets, timeouts, tokens
 from safeklaviyo._runtime.senders import bodies as answer_bodies
 from safeklaviyo._runtime.server import Target
+from safeklaviyo._secrets import Secret
 
 current = SimpleNamespace(
     **{
@@ -25,7 +26,7 @@ current = SimpleNamespace(
 senders = SimpleNamespace(
     **{
         name: value
-        for module in (awaited, answer_bodies, client, failures, own, proxies, sockets, timeouts)
+        for module in (awaited, answer_bodies, client, failures, own, proxies, sockets, timeouts, tokens)
         for name, value in vars(module).items()
         if not name.startswith("_")
     }
@@ -53,6 +54,7 @@ __all__ = [
     "Repeat",
     "Request",
     "Response",
+    "Secret",
     "Target",
     "UnreadableAnswer",
     "answers",

@@ -44,6 +44,10 @@ from safeklaviyo import (
 from safeklaviyo.stores import open_async_store, open_store
 
 
+async def _fetched() -> str:
+    return "token"
+
+
 def constructing() -> None:
     """A client takes a URL or a store, seconds or an `httpx.Timeout`."""
     assert_type(Klaviyo(), Klaviyo)
@@ -53,6 +57,10 @@ def constructing() -> None:
     Klaviyo(store=open_async_store("memory://"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Klaviyo(http_client=httpx.AsyncClient())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Klaviyo("pk", "memory://")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Klaviyo(access_token="token", account="AbC123")
+    Klaviyo(access_token=lambda: "token")
+    AsyncKlaviyo(access_token=_fetched)
+    Klaviyo(access_token=_fetched)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Klaviyo(dialect="v3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

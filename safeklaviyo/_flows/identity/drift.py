@@ -17,7 +17,6 @@ from safeklaviyo._flows.required import required
 from safeklaviyo._rules.conflicts import drift_error
 from safeklaviyo._rules.evidence import compare
 from safeklaviyo._rules.shown import email_of
-from safeklaviyo.errors import StoreError
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.stores.base import Change, JournalEntry
 from safeklaviyo.stores.calls import Find
@@ -142,15 +141,3 @@ def _learn(
         raise drift_error(binding, profile, "what Klaviyo shows is another customer's in the identity map")
 
     return (yield from bind(call, Change(learnt, journal=journal), on_conflict=refuse)) or binding
-
-
-def note_quietly(call: Call, change: Change) -> Flow[Binding | None]:
-    """Write a change that only saves work later. A store that cannot take it now costs nothing.
-
-    Returns:
-        The binding as it is then; None if the change was not written.
-    """
-    try:
-        return (yield from bind(call, change))
-    except StoreError:
-        return None

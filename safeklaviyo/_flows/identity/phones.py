@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo._api.responses import is_success
+from safeklaviyo._flows.binding import note_quietly
 from safeklaviyo._flows.call import MISSING, TAKEN_OR_MISSING, Call, send
-from safeklaviyo._flows.identity.drift import note_quietly
-from safeklaviyo._flows.identity.reads import not_visible, read_profile
+from safeklaviyo._flows.identity.reads import not_visible, read_profile, search
 from safeklaviyo._rules.shown import phone_of
-from safeklaviyo.errors import BadRequestError, SafeKlaviyoError
+from safeklaviyo.errors import BadRequestError, InvalidIdentifierError, SafeKlaviyoError
 from safeklaviyo.identity import Kind
 from safeklaviyo.stores.base import Change
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from safeklaviyo.identity import Claim
     from safeklaviyo.models import Binding, Profile
     from safeklaviyo.notices import NoticeCode
+    from safeklaviyo.stores.base import Lease
 
 
 def attach_phone(call: Call, claim: Claim, binding: Binding, profile: Profile | None) -> Flow[None]:
@@ -70,6 +71,32 @@ def _attach(call: Call, binding: Binding, profile_id: str, phone_number: str, pr
         _notice(call, "phone_differs", "the customer has another phone number in Klaviyo, which was kept")
         return
     yield from note_quietly(call, Change(replace(binding, phone_number=phone_number), verified=False))
+
+
+def give_phone(call: Call, lease: Lease, profile_id: str, phone_number: str) -> Flow[None]:
+    """Attach a phone number that consent is given for, to a profile that has none.
+
+    Raises:
+        InvalidIdentifierError: Another profile has it, or Klaviyo does not accept it.
+    """
+    # The search first: Klaviyo's refusal would come after the customer was told that they are subscribed.
+    others = yield from search(call, Kind.PHONE_NUMBER, phone_number)
+    is_taken = any(other != profile_id for other in others)
+    if not is_taken:
+        try:
+            request = call.dialect.move(profile_id, phone_number=phone_number)
+            response = yield from send(call, request, accept=TAKEN_OR_MISSING, lease=lease, writes_on=profile_id)
+        except BadRequestError as error:
+            raise _unusable("Klaviyo does not accept the phone number") from error
+        if response.status in MISSING:
+            raise not_visible()
+        is_taken = not is_success(response.status)
+    if is_taken:
+        raise _unusable("the phone number is another profile's")
+
+
+def _unusable(message: str) -> InvalidIdentifierError:
+    return InvalidIdentifierError(message, identifier_kind=Kind.PHONE_NUMBER, rule="R14")
 
 
 def _notice(call: Call, code: NoticeCode, message: str) -> None:

@@ -57,13 +57,16 @@ def understood(read: Callable[[Response], T], response: Response) -> T:
         raise NoResponseError("Klaviyo's answer could not be read", may_retry=True) from exc
 
 
-def read_profile(call: Call, profile_id: str) -> Flow[Profile | None]:
+def read_profile(call: Call, profile_id: str, *, subscriptions: bool = True) -> Flow[Profile | None]:
     """Read one profile; None where Klaviyo answers 404. Whether the profile is gone then is decided in `absence`.
+
+    Args:
+        subscriptions: Also its consent and suppression: a change of address carries those on, and a merge may cost one.
 
     Raises:
         NoResponseError: Klaviyo has answered about another profile.
     """
-    return (yield from ask_for(call, profile_id, call.dialect.get(profile_id)))
+    return (yield from ask_for(call, profile_id, call.dialect.get(profile_id, subscriptions=subscriptions)))
 
 
 def ask_for(call: Call, profile_id: str, request: Request, *, accept: frozenset[int] = MISSING) -> Flow[Profile | None]:

@@ -22,6 +22,7 @@ from safeklaviyo._flows.leased.taken_identifiers import absorbed_guest, make_fre
 from safeklaviyo._flows.required import required
 from safeklaviyo._flows.waiting import wait_for_calls_in_flight
 from safeklaviyo._rules.conflicts import ambiguity_error, drift_error, other_with
+from safeklaviyo._rules.consent import channel_consent
 from safeklaviyo._rules.shown import has_email
 from safeklaviyo.identity import Identifier, Identity, Kind
 from safeklaviyo.stores.base import Change, JournalEntry
@@ -239,6 +240,9 @@ def _patch(call: Call, task: Task, profile: Profile, patch: Mapping[str, Any]) -
     )
     if not is_success(response.status):
         return _Attempt(profile, patch, response)
+    if task.main and Kind.EMAIL.value in patch and channel_consent(profile, "email").status == "subscribed":
+        message = "the consent to email goes on for the new address, which its owner has never confirmed"
+        call.notice("consent_carried", Kind.EMAIL.value, message)
     # The write stands even if its answer cannot be read (F-23), so the profile is read instead.
     answer = yield from read_answer(call, response, profile.id)
     if answer is None:

@@ -10,10 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from safeklaviyo._api.profiles import request_deletion
+from safeklaviyo._effects import Now
 from safeklaviyo._flows.call import MISSING, Call, release, renew, send
 from safeklaviyo._flows.identity.absence import confirm_gone
 from safeklaviyo._flows.identity.left_behind import owner_for_erasure
 from safeklaviyo._flows.identity.reads import read_profile
+from safeklaviyo._flows.identity.second_looks import look_again
 from safeklaviyo._flows.identity.tombstones import set_tombstones
 from safeklaviyo._rules.shown import email_of
 from safeklaviyo.identity import Claim, Identifier, Kind
@@ -134,6 +136,7 @@ def _forget(call: Call, lease: Lease, intent: EraseIntent) -> Flow[None]:
     # no binding has to find them (P4).
     yield from renew(call, lease)
     yield from set_tombstones(call, sorted(buried - others), lease)
+    yield from look_again(call, sorted(buried - others), (yield from Now()), lease)
     for binding in bindings.values():
         yield from ForgetJournal(call.account, binding.key)
         is_removed = yield from Remove(call.account, _current(binding)[0], lease.token)

@@ -10,15 +10,17 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, cast
 
+from safeklaviyo._input.consents import CHANNELS, Agreement
 from safeklaviyo.errors import StoreIncompatibleError
 from safeklaviyo.identity import Identifier, Kind
 
 if TYPE_CHECKING:
+    from safeklaviyo.consent import Channel
     from safeklaviyo.models import Binding
 
 # The map keeps these words, and `Recovery.verb` shows them. Another word would make the intents of running processes
 # unreadable.
-Verb: TypeAlias = Literal["contact", "change", "merge", "erase", "restore"]
+Verb: TypeAlias = Literal["contact", "change", "merge", "erase", "restore", "subscribe", "withdraw"]
 
 # What has to be leased, by the name of the field that holds it.
 _KINDS: Final = {
@@ -32,9 +34,24 @@ _KINDS: Final = {
     "ghost_external_ids": Kind.EXTERNAL_ID,
     "ghost_emails": Kind.EMAIL,
     "ghost_ids": Kind.PROFILE_ID,
+    "external_ids": Kind.EXTERNAL_ID,
+    "emails": Kind.EMAIL,
+    "profile_ids": Kind.PROFILE_ID,
 }
-_LISTED: Final = frozenset({"clears", "ghost_ids", "ghost_external_ids", "ghost_emails"})
-_CLEARABLE: Final = (Kind.EXTERNAL_ID.value, Kind.PHONE_NUMBER.value)
+_LISTED: Final = frozenset({
+    "clears", "ghost_ids", "ghost_external_ids", "ghost_emails", "external_ids", "emails", "profile_ids", "keys",
+    "channels", "awaited",
+})  # fmt: skip
+_NAMING: Final = frozenset({"external_id", "email", "profile_id", "emails", "profile_ids"})
+_TRUE: Final = frozenset({"merges", "may_suppress", "historical", "resubscribe", "forced", "alone"})
+_JOBS: Final = frozenset({"unsubscribe", "suppress", "unsuppress"})
+_MOMENTS: Final = frozenset({"consented_at", "asked_at", "accepted_at"})
+_KNOWN: Final = {
+    "clears": (Kind.EXTERNAL_ID.value, Kind.PHONE_NUMBER.value),
+    "channels": CHANNELS,
+    "awaited": CHANNELS,
+}
+"""What the texts of a list may be, where not every text is fit."""
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
@@ -117,6 +134,7 @@ class MergeIntent(_Written):
     Attributes:
         source_email: The address of the profile that is merged away.
         may_suppress: The merge may turn a consenting customer into a suppressed one.
+        accepted_at: When Klaviyo accepted the merge; None before that. Then only its effect is waited for.
     """
 
     verb: ClassVar[Verb] = "merge"
@@ -126,6 +144,7 @@ class MergeIntent(_Written):
     source_id: str
     source_email: str | None = None
     may_suppress: bool = False
+    accepted_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
@@ -172,7 +191,128 @@ class RepairIntent(_Written):
     clears: tuple[str, ...] = ()
 
 
-Intent: TypeAlias = ContactIntent | ChangeIntent | MergeIntent | EraseIntent | RepairIntent
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+class GiveIntent(_Written):
+    """Give consent for the profile, named by its id (R18).
+
+    Attributes:
+        keys: The key of the customer's binding.
+        emails: The customer's former addresses, which another call must not give away meanwhile.
+        phone_number: The number given.
+        channels: What the customer allows.
+        awaited: Channels of earlier requests that Klaviyo has accepted and not shown yet.
+        asked_at: When the call was made, in unix seconds.
+        accepted_at: When Klaviyo accepted the request; None before that. Then only its effect is waited for.
+    """
+
+    verb: ClassVar[Verb] = "subscribe"
+    keys: tuple[str, ...] = ()
+    external_id: str | None = None
+    email: str
+    profile_id: str
+    emails: tuple[str, ...] = ()
+    phone_number: str | None = None
+    channels: tuple[Channel, ...]
+    awaited: tuple[Channel, ...] = ()
+    list_id: str | None = None
+    consented_at: float | None = None
+    historical: bool = False
+    source: str | None = None
+    date_of_birth: str | None = None
+    resubscribe: bool = False
+    asked_at: float
+    accepted_at: float | None = None
+
+    @property
+    def agreement(self) -> Agreement:
+        """How the customer has agreed."""
+        return Agreement(self.consented_at, self.historical, self.source, self.date_of_birth, self.resubscribe)
+
+    def beside(self, pending: Intent) -> GiveIntent | None:
+        """Return this intent, where it need not wait for one that Klaviyo has accepted and not shown; None if it must.
+
+        A consent goes on beside another consent of the same person, whose effect it then waits for too.
+        """
+        if not isinstance(pending, GiveIntent) or pending.accepted_at is None:
+            return None
+        awaited = tuple(each for each in CHANNELS if each in {*pending.channels, *pending.awaited})
+        return replace(self, awaited=awaited)
+
+
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+class WithdrawIntent(_Written):
+    """Withdraw consent on every living profile of the customer (R19); or suppress, or lift a suppression.
+
+    Attributes:
+        job: ``"unsubscribe"``, ``"suppress"`` or ``"unsuppress"``.
+        keys: The keys of the customer's binding; of several, where what was given contradicts the map.
+        external_ids: The external ids of the customer, or of several.
+        emails: Every current and former address, and the one given.
+        profile_ids: The profiles that were found for them.
+        channels: What is withdrawn.
+        given_email: The address that the caller gave: a living profile that has it is reached, whoever it is.
+        given_phone_number: Same, for the number.
+        alone: Only the profiles of `profile_ids` are reached.
+        forced: Klaviyo may not have carried out an earlier consent yet, so what it shows does not spare the request.
+        asked_at: When the call was made, in unix seconds.
+        accepted_at: When Klaviyo accepted the request; None before that. Then only its effect is waited for.
+        asked: How often Klaviyo was asked.
+    """
+
+    verb: ClassVar[Verb] = "withdraw"
+    job: str
+    keys: tuple[str, ...] = ()
+    external_ids: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    profile_ids: tuple[str, ...] = ()
+    channels: tuple[Channel, ...]
+    given_email: str | None = None
+    given_phone_number: str | None = None
+    list_id: str | None = None
+    alone: bool = False
+    forced: bool = False
+    asked_at: float
+    accepted_at: float | None = None
+    asked: int = 0
+
+    @property
+    def external_id(self) -> str | None:
+        """The first external id, to show what this is about."""
+        return next(iter(self.external_ids), None)
+
+    @property
+    def email(self) -> str | None:
+        """Same, for the address."""
+        return next(iter(self.emails), None)
+
+    def beside(self, pending: Intent) -> WithdrawIntent | None:
+        """Return this intent, where it need not wait for one that Klaviyo has accepted and not shown; None if it must.
+
+        A withdrawal never waits for a consent, and is sent whatever Klaviyo shows then. Two withdrawals become one.
+        """
+        if isinstance(pending, GiveIntent) and pending.accepted_at is not None and self.job != "unsuppress":
+            return replace(self, forced=True)
+        is_same = isinstance(pending, WithdrawIntent) and (pending.job, pending.list_id) == (self.job, self.list_id)
+        if not (isinstance(pending, WithdrawIntent) and is_same) or pending.accepted_at is None or self.alone:
+            return None
+        return replace(
+            self,
+            keys=_joined(self.keys, pending.keys),
+            external_ids=_joined(self.external_ids, pending.external_ids),
+            emails=_joined(self.emails, pending.emails),
+            profile_ids=_joined(self.profile_ids, pending.profile_ids),
+            channels=tuple(each for each in CHANNELS if each in {*self.channels, *pending.channels}),
+            forced=self.forced or pending.forced,
+        )
+
+
+def _joined(these: tuple[str, ...], those: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*these, *those)))
+
+
+Changing: TypeAlias = ContactIntent | ChangeIntent | MergeIntent | EraseIntent | RepairIntent
+"""What is about to be written about who somebody is."""
+Intent: TypeAlias = Changing | GiveIntent | WithdrawIntent
 """What is about to be written under a lease."""
 
 _BY_VERB: Final[dict[str, type[Intent]]] = {
@@ -181,6 +321,8 @@ _BY_VERB: Final[dict[str, type[Intent]]] = {
     "merge": MergeIntent,
     "erase": EraseIntent,
     "restore": RepairIntent,
+    "subscribe": GiveIntent,
+    "withdraw": WithdrawIntent,
 }
 
 
@@ -194,8 +336,9 @@ def decode(text: str) -> Intent:
         fields: dict[str, Any] = json.loads(text)
         kind = _BY_VERB.get(fields.pop("verb"))
         intent = None if kind is None else kind(**_checked(fields))
-    except (AttributeError, LookupError, TypeError, ValueError) as exc:
-        raise StoreIncompatibleError("the identity map holds an intent this version cannot read") from exc
+    except (AttributeError, LookupError, TypeError, ValueError):
+        # Not chained: the message may quote the intent, which names a customer (P8).
+        raise StoreIncompatibleError("the identity map holds an intent this version cannot read") from None
     # A verb of a later version: to pass over it would lose that version's write.
     if intent is None:
         raise StoreIncompatibleError("the identity map holds an intent this version cannot carry out")
@@ -209,7 +352,7 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any]:
         ValueError: One is of the wrong type, or empty, or none names the customer of the intent.
     """
     # Without a name the intent would be carried out on a customer called "None".
-    if fields.keys().isdisjoint({"external_id", "email", "profile_id"}):
+    if fields.keys().isdisjoint(_NAMING):
         raise ValueError("it names no customer")
     for name, value in fields.items():
         if not _is_fit(name, value):
@@ -223,12 +366,17 @@ def _is_fit(name: str, value: object) -> bool:
     match name:
         case _ if name in _LISTED:
             listed = cast("list[object]", value if isinstance(value, list) else [])
-            fit = [each in _CLEARABLE if name == "clears" else _is_text(each) for each in listed]
+            known = _KNOWN.get(name)
+            fit = [_is_text(each) if known is None else each in known for each in listed]
             return fit != [] and all(fit)
-        case "merges" | "may_suppress":
+        case _ if name in _TRUE:
             return value is True
+        case _ if name in _MOMENTS:
+            return type(value) in {int, float}
         case "asked":
             return type(value) is int and value > 0
+        case "job":
+            return value in _JOBS
         case _:
             return _is_text(value)
 

@@ -8,28 +8,33 @@ it goes on (H8).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import Call, LeaseLostError, give_up, is_lost, logger, release
 from safeklaviyo._flows.leased.change_identifiers import change_under_lease
 from safeklaviyo._flows.leased.erase import erase_under_lease
 from safeklaviyo._flows.leased.first_contact import contact_under_lease
+from safeklaviyo._flows.leased.giving import finish_giving
 from safeklaviyo._flows.leased.intents import (
     ChangeIntent,
     ContactIntent,
     EraseIntent,
+    GiveIntent,
     MergeIntent,
     RepairIntent,
+    WithdrawIntent,
     decode,
 )
 from safeklaviyo._flows.leased.merge import merge_under_lease
 from safeklaviyo._flows.leased.repair import repair_under_lease
+from safeklaviyo._flows.leased.withdrawing import finish_withdrawal
 from safeklaviyo._flows.waiting import wait_for_lease
 from safeklaviyo._rules.claims import refusal
 from safeklaviyo._rules.evidence import decide_mismatch
 from safeklaviyo.errors import (
     BadRequestError,
+    ConsentWithdrawnError,
     IdentityError,
     NotFoundError,
     ProfileNotVisibleError,
@@ -42,13 +47,17 @@ from safeklaviyo.stores.calls import Acquire, Find
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
-    from safeklaviyo._flows.leased.intents import Intent
+    from safeklaviyo._flows.leased.intents import Changing, Intent
     from safeklaviyo.models import Profile
     from safeklaviyo.stores.base import Lease
 
 T = TypeVar("T")
+Status: TypeAlias = Literal["completed", "failed", "postponed", "accepted"]
+Consent = TypeVar("Consent", GiveIntent, WithdrawIntent)
 
-_CHANGING = frozenset({"change", "merge", "erase"})
+_OF_WHAT_WAS_READ = (IdentityError, ConsentWithdrawnError, NotFoundError)
+"""Refusals that rest on what was read, which is out of date for a holder that is fenced."""
+_CHANGING = frozenset({"change", "merge", "erase", "subscribe", "withdraw"})
 """The verbs that are the operation itself. First contact and repairs come before or beside it."""
 
 
@@ -75,6 +84,37 @@ def acquire_lease(call: Call, intent: Intent) -> Flow[Lease | None]:
         yield from finish_intent(call, lease)
         return None
     return lease
+
+
+def acquire_for_consent(call: Call, intent: Consent) -> Flow[tuple[Lease, Consent] | None]:
+    """Take the lease of a request about consent, which need not wait for every earlier one that Klaviyo has accepted.
+
+    Returns:
+        The lease and the intent that it carries; None if everything has to be decided again, as `acquire_lease`.
+
+    Raises:
+        LeaseHeldError: Another call held it for as long as the policy lets this call wait (R13).
+    """
+    for _ in range(2):
+        try:
+            lease = yield from Acquire(call.account, intent.identifiers(), intent.encode(), call.lease_ttl)
+        except StoreError:
+            _leave_intent(call, intent)
+            raise
+        if lease is None:
+            yield from wait_for_lease(call, None)
+            return None
+        if not lease.taken_over:
+            return lease, intent
+        pending = decode(lease.intent)
+        finished = yield from finish_intent(call, lease)
+        beside = intent.beside(pending) if finished.status == "accepted" else None
+        if beside is None:
+            return None
+        # From here on this call waits for the effect of both, under a lease of its own on all that it names.
+        yield from release(call, lease)
+        intent = beside
+    return None
 
 
 def wait_or_finish(call: Call, lease: Lease) -> Flow[None]:
@@ -108,7 +148,9 @@ def run_leased(call: Call, lease: Lease, body: Flow[T]) -> Flow[T | None]:
     except LeaseLostError:
         pass
     except SafeKlaviyoError as error:
-        is_fenced = isinstance(error, IdentityError | NotFoundError) and (yield from is_lost(call, lease))
+        is_fenced = isinstance(error, IdentityError | ConsentWithdrawnError | NotFoundError) and (
+            yield from is_lost(call, lease)
+        )
         if not is_fenced:
             yield from _end_failed(call, lease, error)
             raise
@@ -187,11 +229,12 @@ class Finished:
     """What became of another call's write.
 
     Attributes:
-        status: ``"completed"``; ``"failed"``: it cannot be done, and was closed; ``"postponed"``: Klaviyo is not done.
+        status: ``"completed"``; ``"failed"``: it cannot be done, and was closed; ``"postponed"``: it is not done;
+            ``"accepted"``: Klaviyo has accepted it and is not done, so that the intent stays until that shows.
         error: Why it failed.
     """
 
-    status: Literal["completed", "failed", "postponed"]
+    status: Status
     error: SafeKlaviyoError | None = None
 
 
@@ -210,16 +253,20 @@ def finish_intent(call: Call, lease: Lease) -> Flow[Finished]:
     """
     intent = decode(lease.intent)
     try:
+        if isinstance(intent, GiveIntent):
+            return Finished((yield from finish_giving(call, lease, intent)))
+        if isinstance(intent, WithdrawIntent):
+            return Finished((yield from finish_withdrawal(call, lease, intent)))
         return (yield from _carry_out(call, lease, intent))
     except LeaseLostError:
         return Finished("completed")  # by the call that took this lease over in turn
     except ProfileNotVisibleError:
         raise  # nothing can be concluded yet: the intent waits
-    except (IdentityError, BadRequestError, NotFoundError) as error:
+    except (IdentityError, ConsentWithdrawnError, BadRequestError, NotFoundError) as error:
         return (yield from _fail(call, lease, intent, error))
 
 
-def _carry_out(call: Call, lease: Lease, intent: Intent) -> Flow[Finished]:
+def _carry_out(call: Call, lease: Lease, intent: Changing) -> Flow[Finished]:
     match intent:
         case ContactIntent():
             contact = yield from contact_under_lease(call, lease, intent)
@@ -236,7 +283,8 @@ def _carry_out(call: Call, lease: Lease, intent: Intent) -> Flow[Finished]:
             if changed.blocked is not None:
                 return (yield from _after_repair(call, intent, changed.blocked.profile, changed.blocked.taken))
         case MergeIntent():
-            yield from merge_under_lease(call, lease, intent)
+            merged = yield from merge_under_lease(call, lease, intent)
+            return Finished("completed" if merged.is_done else "accepted")
         case EraseIntent():
             yield from erase_under_lease(call, lease, intent)
         case RepairIntent():
@@ -244,7 +292,7 @@ def _carry_out(call: Call, lease: Lease, intent: Intent) -> Flow[Finished]:
     return Finished("completed")
 
 
-def _after_repair(call: Call, intent: Intent, profile: Profile, taken: SafeKlaviyoError | None) -> Flow[Finished]:
+def _after_repair(call: Call, intent: Changing, profile: Profile, taken: SafeKlaviyoError | None) -> Flow[Finished]:
     """Repair the profile that shows a former identifier, and carry the intent out again.
 
     Args:

@@ -11,11 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from safeklaviyo import errors
-from safeklaviyo._api.profiles import get_profile, merge_profiles
+from safeklaviyo._api.profiles import merge_profiles
+from safeklaviyo._effects import Now
 from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import MISSING, Call, release, renew, send
 from safeklaviyo._flows.identity.absence import confirm_gone
-from safeklaviyo._flows.identity.reads import ask_for, not_visible, read_profile
+from safeklaviyo._flows.identity.reads import not_visible, read_profile
+from safeklaviyo._flows.leased.kept_open import keep_open
 from safeklaviyo._flows.waiting import poll
 from safeklaviyo._rules.conflicts import drift_error
 from safeklaviyo._rules.merge_plan import merge_refusal, planned_merge
@@ -63,8 +65,8 @@ def planned(call: Call, source_id: str, into_id: str) -> Flow[Planned | errors.N
     Returns:
         The plan; or the error for a profile that Klaviyo does not show. It may be retried, because reads may lag.
     """
-    source = yield from _read(call, source_id)
-    into = yield from _read(call, into_id)
+    source = yield from read_profile(call, source_id)
+    into = yield from read_profile(call, into_id)
     if source is None or into is None:
         missing = "source" if source is None else "destination"
         message = f"Klaviyo shows no such profile: the {missing} of the merge"
@@ -114,6 +116,9 @@ def check_plan(planned: Planned, *, may_suppress: bool) -> None:
 def merge_under_lease(call: Call, lease: Lease, intent: MergeIntent, *, main: bool = False) -> Flow[Merged]:
     """Merge, wait a bounded time until the source is gone, retire its address to the survivor, and release the lease.
 
+    A lease whose merge Klaviyo has accepted and not done stays: a withdrawal by the source's address that came first
+    would be carried out after the merge, and so create that address anew (H31).
+
     Raises:
         LeaseLostError: Another call took the lease over.
         AmbiguousIdentityError: It may be another customer's profile, or would cost a consent.
@@ -122,16 +127,25 @@ def merge_under_lease(call: Call, lease: Lease, intent: MergeIntent, *, main: bo
     """
     source_id, into_id = intent.source_id, intent.profile_id
     # Step 1: look whether an earlier call has done it already. A merge must not be asked for twice.
-    is_gone = yield from _is_surely_gone(call, source_id, intent.source_email)
-    if not is_gone:
+    if intent.accepted_at is None:
+        is_gone = yield from _is_surely_gone(call, source_id, intent.source_email)
+    else:
+        is_gone = yield from is_done(call, source_id, into_id, was_begun=True)
+    now = yield from Now()
+    if not is_gone and (intent.accepted_at is None or now - intent.accepted_at >= call.policy.consent_wait):
         # Step 2: all that can refuse comes before the request, because a merge cannot be undone.
         plan = yield from plan_merge(call, source_id, into_id)
         check_plan(plan, may_suppress=intent.may_suppress)
         yield from _survivor(call, plan.into)
         yield from request_merge(call, lease, source_id, into_id, source_email=intent.source_email, main=main)
         is_gone = yield from wait_until_gone(call, lease, source_id)
+        intent = replace(intent, accepted_at=now)
     # Step 3: write it down, seen or not. Klaviyo has accepted it, so late calls must reach the survivor.
-    binding = yield from _write_down(call, lease, intent)
+    binding = yield from _write_down(call, lease if is_gone else None, intent)
+    if not is_gone:
+        yield from keep_open(call, lease, intent)
+    elif binding is None:
+        yield from release(call, lease)
     return Merged(is_gone, binding)
 
 
@@ -188,12 +202,11 @@ def _is_surely_gone(call: Call, source_id: str, email: str | None) -> Flow[bool]
     return profile.id != source_id
 
 
-def _read(call: Call, profile_id: str) -> Flow[Profile | None]:
-    return (yield from ask_for(call, profile_id, get_profile(profile_id, subscriptions=True)))
-
-
-def _write_down(call: Call, lease: Lease, intent: MergeIntent) -> Flow[Binding | None]:
+def _write_down(call: Call, lease: Lease | None, intent: MergeIntent) -> Flow[Binding | None]:
     """Bind the survivor, with the source's address retired to it, so that a late call does not re-create the source.
+
+    Args:
+        lease: Released with it; None to keep it.
 
     Returns:
         The survivor's binding; None if it has no email, or another call was quicker.
@@ -207,7 +220,6 @@ def _write_down(call: Call, lease: Lease, intent: MergeIntent) -> Flow[Binding |
     if into is None:
         yield from confirm_gone(call, into_id, external_id=intent.external_id, email=intent.email)
     if into is None or email_of(into) is None:
-        yield from release(call, lease)
         return None
     survivor = into
     # Step 2: find both bindings. The source's becomes part of the survivor's, or its customer would have two.

@@ -33,12 +33,12 @@ def erase(setup: Setup, *, external_id: object, email: object, profile_id: objec
         if external_id is not None or email is not None or profile_id is None:
             claim = claim_from(external_id, email, None, call.policy)
         named = None if profile_id is None else normalise_profile_id(profile_id)
-        return (yield from _erase(call, claim, named))
+        return (yield from erase_person(call, claim, named))
 
     return run(setup, "erase", body)
 
 
-def _erase(call: Call, claim: Claim, profile_id: str | None) -> Flow[Erasure]:
+def erase_person(call: Call, claim: Claim, profile_id: str | None) -> Flow[Erasure]:
     """Delete a customer's profile, and forget all that the map knows of them but that they were erased."""
     if not call.dialect.has_deletions:
         raise ConfigurationError("erase needs the current dialect")

@@ -34,23 +34,27 @@ from safeklaviyo.identity import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from safeklaviyo._api.messages import Request
     from safeklaviyo._effects import Flow
     from safeklaviyo._input.properties import Person
     from safeklaviyo.models import Profile
 
 
-def search_profiles(setup: Setup, *, external_id: object, email: object, phone_number: object) -> Flow[list[Profile]]:
+def search_profiles(
+    setup: Setup, *, external_id: object, email: object, phone_number: object, subscriptions: bool
+) -> Flow[list[Profile]]:
     """See `Profiles.search`."""
-    return run(
-        setup,
-        "profiles.search",
-        lambda call: _search(call, external_id=external_id, email=email, phone_number=phone_number),
-    )
+
+    def body(call: Call) -> Flow[list[Profile]]:
+        wanted = _one(call, external_id=external_id, email=email, phone_number=phone_number)
+        return (yield from _search(call, wanted, subscriptions=subscriptions))
+
+    return run(setup, "profiles.search", body)
 
 
-def get_profile(setup: Setup, profile_id: object) -> Flow[Profile]:
+def get_profile(setup: Setup, profile_id: object, *, subscriptions: bool) -> Flow[Profile]:
     """See `Profiles.get`."""
-    return run(setup, "profiles.get", lambda call: _get(call, profile_id))
+    return run(setup, "profiles.get", lambda call: _get(call, profile_id, subscriptions=subscriptions))
 
 
 def update_profile(
@@ -76,18 +80,33 @@ def update_profile(
 
 
 def list_profiles(
-    setup: Setup, *, filter: object, sort: object, page_size: object, cursor: str | None, seen: set[str]
+    setup: Setup,
+    *,
+    filter: object,
+    sort: object,
+    page_size: object,
+    subscriptions: bool,
+    cursor: str | None,
+    seen: set[str],
 ) -> Flow[ProfilePage]:
     """Fetch one page for `Profiles.iterate`.
 
     Args:
         seen: The pages that were fetched before, to which this one is added.
     """
-    return run(
-        setup,
-        "profiles.iterate",
-        lambda call: _list(call, filter=filter, sort=sort, page_size=page_size, cursor=cursor, seen=seen),
-    )
+
+    def body(call: Call) -> Flow[ProfilePage]:
+        if not call.dialect.has_lists:
+            raise ConfigurationError("the legacy API cannot list profiles")
+        if not isinstance(page_size, int) or not 1 <= page_size <= 100:
+            raise ConfigurationError("page_size has to be from 1 to 100")
+        wanted, order = _text("filter", filter), _text("sort", sort)
+        request = requests.list_profiles(
+            filter=wanted, sort=order, page_size=page_size, subscriptions=subscriptions, cursor_url=cursor
+        )
+        return (yield from _list(call, request, seen))
+
+    return run(setup, "profiles.iterate", body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +121,13 @@ class ProfilePage:
     cursor: str | None
 
 
-def _search(call: Call, *, external_id: object, email: object, phone_number: object) -> Flow[list[Profile]]:
+def _search(call: Call, wanted: Identifier, *, subscriptions: bool) -> Flow[list[Profile]]:
     """Search by one identifier, and read each profile found by its id."""
-    wanted = _one(call, external_id=external_id, email=email, phone_number=phone_number)
+    _check_subscriptions(call, subscriptions=subscriptions)
     profiles: list[Profile] = []
     for profile_id in (yield from search(call, wanted.kind, wanted.value)):
         # The search is only a pointer, and may show a profile that is gone (H7).
-        profile = yield from read_profile(call, profile_id)
+        profile = yield from read_profile(call, profile_id, subscriptions=subscriptions)
         if profile is not None:
             profiles.append(profile)
     return profiles
@@ -129,10 +148,17 @@ def _one(call: Call, *, external_id: object, email: object, phone_number: object
     return given[0]
 
 
-def _get(call: Call, profile_id: object) -> Flow[Profile]:
+def _check_subscriptions(call: Call, *, subscriptions: bool) -> None:
+    if subscriptions and not call.dialect.has_consent:
+        raise ConfigurationError("the legacy API does not show subscriptions")
+
+
+def _get(call: Call, profile_id: object, *, subscriptions: bool = False) -> Flow[Profile]:
     """Read one profile; Klaviyo's 404 is raised."""
+    _check_subscriptions(call, subscriptions=subscriptions)
     wanted = normalise_profile_id(profile_id)
-    return required((yield from ask_for(call, wanted, call.dialect.get(wanted), accept=NOTHING_ELSE)))
+    request = call.dialect.get(wanted, subscriptions=subscriptions)
+    return required((yield from ask_for(call, wanted, request, accept=NOTHING_ELSE)))
 
 
 def _update(call: Call, profile_id: object, person: Person) -> Flow[Profile]:
@@ -170,16 +196,8 @@ def _text(name: str, value: object) -> str | None:
     return value
 
 
-def _list(
-    call: Call, *, filter: object, sort: object, page_size: object, cursor: str | None, seen: set[str]
-) -> Flow[ProfilePage]:
+def _list(call: Call, request: Request, seen: set[str]) -> Flow[ProfilePage]:
     """Read one page of all profiles."""
-    if not call.dialect.has_lists:
-        raise ConfigurationError("the legacy API cannot list profiles")
-    if not isinstance(page_size, int) or not 1 <= page_size <= 100:
-        raise ConfigurationError("page_size has to be from 1 to 100")
-    wanted, order = _text("filter", filter), _text("sort", sort)
-    request = requests.list_profiles(filter=wanted, sort=order, page_size=page_size, cursor_url=cursor)
     # A link that leads back would let the caller go on for ever.
     if request.path in seen:
         raise endless_pages()

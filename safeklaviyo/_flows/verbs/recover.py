@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.call import Call, Setup, exceeded_by, release, run, start_deadline
-from safeklaviyo._flows.leased.intents import decode
+from safeklaviyo._flows.leased.intents import GiveIntent, MergeIntent, WithdrawIntent, decode
 from safeklaviyo._flows.leased.leases import finish_intent
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreIncompatibleError
 from safeklaviyo.models import Recovery
@@ -13,6 +13,7 @@ from safeklaviyo.stores.calls import Acquire, Expired
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
+    from safeklaviyo.identity import Identifier
     from safeklaviyo.stores.base import Lease
 
 _AT_ONCE = 100
@@ -26,16 +27,19 @@ def recover(setup: Setup, limit: object) -> Flow[list[Recovery]]:
 def _recover(call: Call, limit: object) -> Flow[list[Recovery]]:
     """Complete interrupted writes, oldest first; one failure does not hide the others."""
     recoveries: list[Recovery] = []
+    seen: set[frozenset[Identifier]] = set()
     if limit is not None and not isinstance(limit, int):
         raise ConfigurationError("limit has to be a whole number")
     while limit is None or len(recoveries) < limit:
         wanted = _AT_ONCE if limit is None else min(_AT_ONCE, limit - len(recoveries))
-        # Each lease is then taken over, released, or another call's, so it is not listed again.
+        # Each lease is then taken over, released, or another call's. One that waits for Klaviyo expires again soon.
         yield from start_deadline(call)
-        leases = yield from Expired(call.account, wanted)
+        expired = yield from Expired(call.account, wanted)
+        leases = [lease for lease in expired if lease.identifiers not in seen]
         if not leases:
             break
         for lease in leases:
+            seen.add(lease.identifiers)
             recovery = yield from _recovered(call, lease)
             if recovery is not None:
                 recoveries.append(recovery)
@@ -61,4 +65,8 @@ def _recovered(call: Call, lease: Lease) -> Flow[Recovery | None]:
         finished = yield from finish_intent(call, taken)
     except SafeKlaviyoError as error:
         return Recovery(intent.verb, "postponed", *pair, (yield from exceeded_by(call, error)) or error)
+    if finished.status == "accepted":
+        # Nothing was interrupted where Klaviyo had accepted it before, and is only not done.
+        was_accepted = isinstance(intent, GiveIntent | MergeIntent | WithdrawIntent) and intent.accepted_at is not None
+        return None if was_accepted else Recovery(intent.verb, "completed", *pair)
     return Recovery(intent.verb, finished.status, *pair, finished.error)

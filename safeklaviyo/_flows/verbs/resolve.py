@@ -25,11 +25,11 @@ def resolve(setup: Setup, *, external_id: object, email: object) -> Flow[Resolut
     return run(
         setup,
         "resolve",
-        lambda call: _who(call, claim_from(external_id, email, None, call.policy)),
+        lambda call: who(call, claim_from(external_id, email, None, call.policy)),
     )
 
 
-def _who(call: Call, claim: Claim) -> Flow[Resolution]:
+def who(call: Call, claim: Claim) -> Flow[Resolution]:
     """Say which customer is meant.
 
     Raises:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
+    from safeklaviyo._secrets import Secret
 
 CONNECTIONS: Final = 256
 
@@ -68,7 +69,7 @@ class AsyncOwnSender:
         self._places = _Places()
         self._is_closed = False
 
-    async def send(self, request: Request, timeouts: Timeouts) -> Response:
+    async def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:
         """Same as `OwnSender.send`."""
         outer, places = sys.exception(), self._places
         wire: Any = None
@@ -77,7 +78,8 @@ class AsyncOwnSender:
                 connection = places.take() or self._made()
                 wire = connection.wire
                 wire.begin(timeouts.limit)
-                response = await _exchange(connection.http, self._requests.outgoing(request, timeouts))
+                outgoing = self._requests.outgoing(request, timeouts, authorization)
+                response = await _exchange(connection.http, outgoing)
                 if self._is_closed or places is not self._places or not is_reusable(connection.http):
                     connection.wire.close()
                 else:

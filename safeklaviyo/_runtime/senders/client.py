@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
+    from safeklaviyo._secrets import Secret
 
 _LIBRARIES = ("httpx", "httpx2")
 """The libraries whose clients are taken. Their names and meanings are the same; their classes are not."""
@@ -127,11 +128,11 @@ class ClientSender:
         self._target = target
         self._client = client
 
-    def send(self, request: Request, timeouts: Timeouts) -> Response:
+    def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:
         """Same as `Sender.send`."""
         _check_open(self._client)
         outer, phases = sys.exception(), Phases(timeouts)
-        outgoing = _built(self._client, self._target, request, phases)
+        outgoing = _built(self._client, self._target, request, phases, authorization)
         try:
             answer = self._client.send(outgoing, follow_redirects=False, stream=True)
             try:
@@ -152,13 +153,13 @@ class AsyncClientSender:
         self._target = target
         self._client = client
 
-    async def send(self, request: Request, timeouts: Timeouts) -> Response:
+    async def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:
         """Same as `ClientSender.send`."""
         from asyncio import timeout  # noqa: PLC0415 - here asyncio is loaded; blocking programs need not load it
 
         _check_open(self._client)
         outer = sys.exception()
-        outgoing = _built(self._client, self._target, request, Phases(timeouts))
+        outgoing = _built(self._client, self._target, request, Phases(timeouts), authorization)
         try:
             # A little later than httpx's own limits, which say whether anything was sent.
             async with timeout(timeouts.longest):
@@ -175,9 +176,11 @@ class AsyncClientSender:
         """Leave the client open: it is the caller's."""
 
 
-def _built(client: SyncClient | AsyncClient, target: Target, request: Request, phases: Phases) -> Any:
+def _built(
+    client: SyncClient | AsyncClient, target: Target, request: Request, phases: Phases, authorization: Secret | None
+) -> Any:
     """Return the request with what the client adds to each: headers, cookies, parameters."""
-    headers, url = target.headers_of(request), target.base + request.path
+    headers, url = target.headers_of(request, authorization), target.base + request.path
     return client.build_request(
         request.method, url, headers=headers, content=request.body, extensions={"timeout": phases}
     )

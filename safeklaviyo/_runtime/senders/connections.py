@@ -8,7 +8,7 @@ httpcore that know a proxy are among the classes that respx replaces.
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import h11
 import httpcore
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from safeklaviyo._runtime.senders.bodies import Body
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
+    from safeklaviyo._secrets import Secret
 
 KEPT_FOR: Final = 30.0
 """Seconds for which a connection is kept without a request. Load balancers close theirs after 60 or more."""
 
+_Checking: TypeAlias = "tuple[Secret | None, Callable[[tuple[str, int] | None], Any]]"
 _BLOCKING: Final = (httpcore.HTTPConnection, httpcore.HTTPProxy, httpcore.SOCKSProxy)
 _AWAITED: Final = (httpcore.AsyncHTTPConnection, httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
 
@@ -42,26 +44,37 @@ class Requests:
         # Each path without a query is one of a few, but for profile ids. A query may hold an address, which no cache
         # should keep.
         self._plain = lru_cache(maxsize=256)(self._url)
-        self._checked = lru_cache(maxsize=1024)(self._headers)
+        self._checked = self._checking(None)
+
+    def _checking(self, authorization: Secret | None) -> _Checking:
+        """Return what makes headers with an authorization, and keeps those that it has made."""
+        return authorization, lru_cache(maxsize=1024)(partial(self._headers, authorization))
 
     def _url(self, path: str) -> httpcore.URL:
         return httpcore.URL(scheme=self.scheme, host=self.host, port=self.port, target=path)
 
-    def outgoing(self, request: Request, timeouts: Timeouts) -> httpcore.Request:
+    def outgoing(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> httpcore.Request:
         """Return a request as httpcore sends it."""
         path, body = request.path, request.body
         url = self._url(path) if "?" in path else self._plain(path)
         outgoing: Any = httpcore.Request(request.method, url, content=body, extensions={"timeout": timeouts.phases})
-        outgoing.headers = self._checked(None if body is None else (request.content_type, len(body)))
+        of, headers = self._checked
+        if of != authorization:
+            # Another token: what was kept of the former one is of no use any more. One assignment, for other threads.
+            self._checked = of, headers = self._checking(authorization)
+        outgoing.headers = headers(None if body is None else (request.content_type, len(body)))
         return outgoing  # type: ignore[no-any-return]
 
-    def _headers(self, body: tuple[str, int] | None) -> Any:
+    def _headers(self, authorization: Secret | None, body: tuple[str, int] | None) -> Any:
         """Return the headers of a request as h11 has checked them, which takes it longer than all else.
 
         Args:
+            authorization: The value of that header, where the target has none.
             body: Its type and its length.
         """
         headers = [*self._target.headers]
+        if authorization is not None:
+            headers.append((b"Authorization", authorization.reveal().encode()))
         if body is not None:
             headers += [(b"Content-Type", body[0].encode()), (b"Content-Length", b"%d" % body[1])]
         return h11.Request(method="GET", target="/", headers=headers).headers

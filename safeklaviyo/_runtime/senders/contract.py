@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._runtime.senders.timeouts import Timeouts
+    from safeklaviyo._secrets import Secret
 
 
 class Sender(Protocol):
     """Sends requests. Safe between threads."""
 
-    def send(self, request: Request, timeouts: Timeouts) -> Response:
+    def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:
         """Send one request, once, and read the whole answer.
 
         The request carries the key to the target's host alone: no redirect is followed. It is given up at the end of
         its time, and an answer over `bodies.LIMIT` is no answer.
+
+        Args:
+            authorization: The value of this request's ``Authorization``, where the target's headers have none.
 
         Raises:
             ConfigurationError: The caller's client is closed.
@@ -34,7 +38,7 @@ class Sender(Protocol):
 class AsyncSender(Protocol):
     """Same as `Sender`, awaited. Belongs to one event loop."""
 
-    async def send(self, request: Request, timeouts: Timeouts) -> Response:
+    async def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:
         """Same as `Sender.send`."""
         ...
 

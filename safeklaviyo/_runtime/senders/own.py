@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
+    from safeklaviyo._secrets import Secret
 
 
 @dataclass(slots=True, eq=False)
@@ -49,12 +50,12 @@ class OwnSender:
         self._kept: list[Kept] = []
         self._is_closed = False
 
-    def send(self, request: Request, timeouts: Timeouts) -> Response:
+    def send(self, request: Request, timeouts: Timeouts, authorization: Secret | None = None) -> Response:
         """Same as `Sender.send`."""
         outer, connection = sys.exception(), self._connection()
         try:
             connection.wire.begin(timeouts.limit)
-            response = _exchange(connection.http, self._requests.outgoing(request, timeouts))
+            response = _exchange(connection.http, self._requests.outgoing(request, timeouts, authorization))
         except Exception as exc:  # noqa: BLE001 - `explain` raises again what no transport raised
             connection.wire.close()
             explain(exc, outer, may_have_left=not connection.wire.is_connecting)

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from safeklaviyo._tracebacks import discreet
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 from safeklaviyo.stores.postgres._async_connections import AsyncConnections
@@ -45,6 +46,7 @@ T = TypeVar("T")
 SIZE = 8
 
 
+@discreet
 class PostgresStore(IdentityStore):
     """The identity map of any number of hosts. Nothing is opened before the first use.
 
@@ -106,6 +108,7 @@ class PostgresStore(IdentityStore):
         self._to.close()
 
 
+@discreet
 class AsyncPostgresStore(AsyncIdentityStore):
     """Same as `PostgresStore`, awaited. It may be used in one event loop after another.
 

@@ -207,6 +207,7 @@ def _restore_journal(account: str, call: calls.RestoreJournal) -> _Asked:
 def _remember(account: str, call: calls.Remember) -> _Asked:
     held, lease = _under(account, call.token)
     note: tuple[str, ...] = (account, written(call.name))
+    decisive = "held"
     change = "DELETE FROM {0}.note WHERE account = %s AND name = %s AND EXISTS (SELECT FROM held)"
     if call.value is not None:
         note = (*note, written(call.value))
@@ -214,7 +215,11 @@ def _remember(account: str, call: calls.Remember) -> _Asked:
             "INSERT INTO {0}.note SELECT %s, %s, %s FROM held"
             " ON CONFLICT (account, name) DO UPDATE SET value = excluded.value"
         )
-    return _Asked(f"{held}, done AS ({change}) SELECT count(*) = 1 FROM held", (*lease, *note), read_one)  # noqa: S608 - own
+    if call.new:
+        change = "INSERT INTO {0}.note SELECT %s, %s, %s FROM held ON CONFLICT (account, name) DO NOTHING RETURNING 1"
+        decisive = "done"
+    statement = f"{held}, done AS ({change}) SELECT count(*) = 1 FROM {decisive}"  # noqa: S608 - own
+    return _Asked(statement, (*lease, *note), read_one)
 
 
 def _under(account: str, token: int | None) -> tuple[str, tuple[object, ...]]:

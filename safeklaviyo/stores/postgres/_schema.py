@@ -6,6 +6,7 @@ migrations runs `migration_sql`; all others call `migrate` of a store.
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from typing import Final
 from urllib.parse import unquote
@@ -68,10 +69,20 @@ def migration_sql(schema: str = SCHEMA) -> str:
         "schema_text": sql.Literal(schema).as_string(None),
         "numbers_text": sql.Literal(f"{quoted(schema)}.numbers").as_string(None),
     }
-    # `str.format` would trip over the braces of the SQL itself, such as '{}' for an empty array.
-    for name, value in {**names, "planning": _PLANNING, "waiting": _WAITING, "paging": _PAGING}.items():
-        text = text.replace(f"{{{name}}}", value)
-    return text
+    names |= {"planning": _PLANNING, "waiting": _WAITING, "paging": _PAGING}
+    # All at once, so that a name which looks like one of these words stays as it is. `str.format` would trip over the
+    # braces of the SQL itself, such as '{}' for an empty array.
+    return re.sub(r"\{(\w+)\}", lambda word: names.get(word[1], word[0]), _delimited(text, schema))
+
+
+def _delimited(text: str, schema: str) -> str:
+    """Return the SQL with delimiters of the functions' bodies that the schema's name cannot end."""
+    if "$" not in schema:
+        return text
+    tag = "body"
+    while f"${tag}" in schema:
+        tag += "_"
+    return text.replace("$_$", f"${tag}_inner$").replace("$$", f"${tag}$")
 
 
 def check(version: int | None) -> None:

@@ -55,6 +55,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from redis.exceptions import NoScriptError, ResponseError
 
 from safeklaviyo._interruption import let_through
+from safeklaviyo._tracebacks import discreet
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 from safeklaviyo.stores.patience import in_time, in_time_async
@@ -93,6 +94,7 @@ class RedisClient(Protocol):
         ...
 
 
+@discreet
 class RedisStore(IdentityStore):
     """The identity map on a Redis server. Each process makes its own connections, when it needs them.
 
@@ -183,6 +185,7 @@ class RedisStore(IdentityStore):
         return self._client.execute_command(*command, **self._options)
 
 
+@discreet
 class AsyncRedisStore(AsyncIdentityStore):
     """Same as `RedisStore`, awaited. It may be used from one event loop after another, or from several at once.
 

@@ -253,7 +253,10 @@ _PACKING: Final[dict[type, Callable[[Any], tuple[Sequence[bytes], Callable[[str]
     calls.RestoreJournal: lambda call: ([_copied_row(binding, row) for binding, row in call.rows], int),
     calls.Count: lambda _: ((), int),
     calls.Recall: lambda call: ((call.name.encode(),), _read_text),
-    calls.Remember: lambda call: ((call.name.encode(), _text(call.value), _token(call.token)), _is_done),
+    calls.Remember: lambda call: (
+        (call.name.encode(), _text(call.value), _token(call.token), b"%d" % call.new),
+        _is_done,
+    ),
     # The cursor is one of HSCAN, for which the limit counts every field of the map, not the notes alone.
     calls.ListNotes: lambda call: ((_start(call.after), b"%d" % call.limit), _notes),
 }

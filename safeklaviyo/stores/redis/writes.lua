@@ -396,7 +396,7 @@ end
 
 function operations.remember()
   local name, value = ARGV[3], ARGV[4]
-  if is_fenced(ARGV[5]) then return '0' end
+  if is_fenced(ARGV[5]) or (ARGV[6] == '1' and get('n' .. name)) then return '0' end
   if value == NONE then
     forget('n' .. name)
   else

@@ -10,12 +10,14 @@ Decided here:
 - Both connections are closed before a fork. SQLite keeps the list of the locks that a process holds in that process's
   memory. A child that inherited this list would believe that it holds its parent's locks (SQLite's *How To Corrupt An
   SQLite Database File*, 2.6), even if it never used the parent's connections.
-- The file is created for its owner alone. Only SQLite opens it while a connection to it is open: closing any other
-  descriptor of the file would drop SQLite's locks (2.2 there).
+- The file is created for its owner alone. Another user's is refused, and what all users may do with it is taken away.
+- Only SQLite opens the file while a connection to it is open: closing any other descriptor of it would drop SQLite's
+  locks (2.2 there).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import sys
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+logger = logging.getLogger("safeklaviyo")
+
+_OTHERS = 0o007  # what all users may do with a file
 _BUSY = "other threads kept the identity map busy for longer than is waited; try again"
 _REMEDY = "name another path in store= or SAFEKLAVIYO_STORE"
 _CACHE = "PRAGMA cache_size = -4000"  # 4 MB for each connection, however large the map
@@ -256,6 +261,30 @@ def _make_file(path: Path) -> None:
         raise ConfigurationError(f"the identity map's path does not lead to a file; {_REMEDY}")
     if not all(_is_writable(each) for each in (path, path.parent)):
         raise ConfigurationError(f"the identity map's file or its folder is read-only; {_REMEDY}")
+    _keep_private(path)
+
+
+def _keep_private(path: Path) -> None:
+    """Make sure that no user but the file's owner and group can read or change who is in the map.
+
+    Raises:
+        ConfigurationError: The file is another user's. Root may use it, and may own it.
+    """
+    owner = path.stat().st_uid
+    if owner != 0 and os.geteuid() not in {0, owner}:
+        raise ConfigurationError(
+            f"the identity map's file belongs to another user, who could read and change it; {_REMEDY}"
+        )
+    # SQLite gives the two files beside it the mode that the file has when it makes them.
+    for each in (path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))):
+        if each.exists() and each.stat().st_mode & _OTHERS:
+            try:
+                each.chmod(each.stat().st_mode & 0o7777 & ~_OTHERS)
+            except PermissionError:
+                raise ConfigurationError(
+                    f"every user of this host can read the identity map's file; {_REMEDY}"
+                ) from None
+            logger.warning("every user of this host could read the identity map's file; it is closed to others now")
 
 
 def _is_writable(path: Path) -> bool:

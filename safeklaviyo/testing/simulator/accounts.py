@@ -7,11 +7,12 @@ Decided here: ids, the queue, and how late the search is. Not here: requests and
 from __future__ import annotations
 
 import secrets
+from bisect import insort
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from safeklaviyo.testing.simulator.records import Event, Profile, Record
+from safeklaviyo.testing.simulator.records import Event, Job, MailingList, Metric, Profile, Record, Segment
 from safeklaviyo.testing.simulator.tables import Table
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Lag: TypeAlias = float | Literal["until_drain"]
 
+_OWN_METRICS = frozenset({"Merged Profile"})
+"""The metrics that Klaviyo makes itself."""
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -47,6 +50,10 @@ class Queued(Record):
     task: Task
 
 
+def _due(queued: Queued) -> float:
+    return queued.due
+
+
 @dataclass(frozen=True, slots=True)
 class _Pending(Record):
     """A profile, or None for a deleted one, that the search shows from a later time on."""
@@ -62,22 +69,40 @@ class Account:
     Attributes:
         live: The profiles as they are.
         shown: The profiles as the search shows them; the same table where it does not lag.
+        anonymous: The id of the profile that each device or browser is known as.
         merged: The id of the profile that each merged profile became part of, by its former id.
         recorded: The keys of the recorded events (profile, metric, unique id or second).
+        metrics: By name.
+        lists: By id.
+        segments: By id.
+        members: When each profile joined each list or segment, by its id and the profile's.
+        opt_ins: What each address still has to confirm, by address.
+        jobs: The jobs that can be asked for, by id.
     """
 
-    def __init__(self, account_id: str, readings: Readings, clock: Clock, *, search_lag: Lag, queue_lag: Lag) -> None:
+    def __init__(
+        self, account_id: str, readings: Readings, clock: Clock, *, search_lag: Lag, queue_lag: Lag, consent_lag: Lag
+    ) -> None:
         self.id = account_id
         self.readings = readings
         self.clock = clock
         self.live = Table(readings)
         self.shown = self.live if search_lag == 0 else Table(readings)
+        self.anonymous: dict[str, str] = {}
         self.merged: dict[str, str] = {}
         self.events: list[Event] = []
         self.dropped: list[Event] = []
         self.deduplicated: list[Event] = []
         self.recorded: set[tuple[str, str, str | int]] = set()
         self.queue: list[Queued] = []
+        self.metrics: dict[str, Metric] = {}
+        self.lists: dict[str, MailingList] = {}
+        self.lists_made = 0
+        self.segments: dict[str, Segment] = {}
+        self.members: dict[tuple[str, str], float] = {}
+        self.opt_ins: dict[str, tuple[Task, ...]] = {}
+        self.jobs: dict[str, Job] = {}
+        self.consent_lag: Lag = consent_lag
         self._search_lag: Lag = search_lag
         self._queue_lag: Lag = queue_lag
         self._pending: list[_Pending] = []
@@ -110,6 +135,22 @@ class Account:
             number, digit = divmod(number, 32)
             tail = _ALPHABET[digit] + tail
         return self._origin + tail.rjust(26 - len(self._origin), "0")
+
+    def event_id(self) -> str:
+        """Return an id of the form of an event's: 11 letters and digits."""
+        return self._origin[-5:] + self.new_id()[-6:]
+
+    def record(self, event: Event) -> None:
+        """Record an event, and the metric of which it is the first."""
+        now = self.clock.now()
+        metric = self.metrics.get(event.metric)
+        if metric is None:
+            origin = ("Klaviyo", "Internal") if event.metric in _OWN_METRICS else ("API", "API")
+            metric = Metric(self.new_id()[-6:].replace("0", "M"), event.metric, *origin, now, now)
+        if event.value is not None:
+            metric = replace(metric, valued=True)
+        self.metrics[event.metric] = metric
+        self.events.append(event)
 
     def get(self, profile_id: str) -> Profile | None:
         """Return the profile that an id leads to, now."""
@@ -146,9 +187,39 @@ class Account:
         self.live.remove(profile_id)
         self._show_later(profile_id)
 
-    def enqueue(self, endpoint: str, task: Task) -> None:
-        """Accept a task."""
-        self.queue.append(Queued(self._due(self._queue_lag), endpoint, task))
+    def enqueue(self, endpoint: str, task: Task, lag: Lag | None = None) -> None:
+        """Accept a task.
+
+        Args:
+            lag: When it is done; None for the account's usual lag.
+        """
+        due = self._due(self._queue_lag if lag is None else lag)
+        # What is due at the same time is done in the order of acceptance.
+        insort(self.queue, Queued(due, endpoint, task), key=_due)
+
+    def add_list(self, name: str, opt_in_process: str) -> MailingList:
+        """Add a list. The first list of every account has the same id, so that a program may name it."""
+        now = self.clock.now()
+        made = MailingList(f"Xy{12 + self.lists_made}Ab", name, opt_in_process, now, now)
+        self.lists_made += 1
+        self.lists[made.id] = made
+        return made
+
+    def join(self, group_id: str, profile_id: str) -> None:
+        """Add a profile to a list or segment, if it is not there."""
+        self.members.setdefault((group_id, profile_id), self.clock.now())
+
+    def leave(self, group_id: str, profile_id: str) -> None:
+        """Take a profile from a list or segment, if it is there."""
+        self.members.pop((group_id, profile_id), None)
+
+    def lists_of(self, profile_id: str) -> list[str]:
+        """Return the ids of the lists that a profile is in."""
+        return [group for group, member in self.members if member == profile_id and group in self.lists]
+
+    def segments_of(self, profile_id: str) -> list[str]:
+        """Return the ids of the segments that a profile is in."""
+        return [group for group, member in self.members if member == profile_id and group in self.segments]
 
     def step(self, index: int) -> None:
         """Do one of the queued tasks."""

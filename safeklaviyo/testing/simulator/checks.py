@@ -1,7 +1,7 @@
 """What a body may hold: fields, types, formats and sizes (Klaviyo's Profiles and Events API overviews).
 
 Decided here: what is refused with 400, and the JSON pointer of the refusal. A request is checked as a whole before it
-changes anything. Not here: how an event's body is laid out (`event_endpoints`).
+changes anything. Not here: how an event's body is laid out (`event_bodies`).
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class Body:
             fields(patch.get("append"), f"{pointer}/meta/patch_properties/append"),
             fields(patch.get("unappend"), f"{pointer}/meta/patch_properties/unappend"),
             _names(patch.get("unset"), f"{pointer}/meta/patch_properties/unset"),
+            text(attributes.get("anonymous_id"), f"{where}/anonymous_id"),
         )
 
     def _check_names(self, attributes: JSON, where: str) -> None:
@@ -102,6 +103,9 @@ class Body:
         """
         if value is None:
             return None
+        if kind == EXTERNAL_ID and isinstance(value, int | float) and not isinstance(value, bool):
+            # Klaviyo accepts a number, and takes it for its text.
+            value = json.dumps(value)
         if not isinstance(value, str):
             raise invalid(f"'{kind}' must be a string.", pointer)
         return _STORED[kind](value.strip(), self._readings, pointer)

@@ -1,71 +1,173 @@
-"""Profiles as JSON:API documents (Klaviyo's *Get Profile* reference)."""
+"""Resources as JSON:API documents (Klaviyo's *Get Profile*, *Get Event*, *Get List* references and others)."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from uuid import NAMESPACE_OID, uuid5
 
 from safeklaviyo.testing.simulator.checks import PLACES, TEXTS
+from safeklaviyo.testing.simulator.consent_documents import moment, subscriptions
 from safeklaviyo.testing.simulator.persons import LOCATION
-from safeklaviyo.testing.simulator.records import JSON, SUBSCRIBED, Event, Profile
+from safeklaviyo.testing.simulator.records import IMPORTS
+from safeklaviyo.testing.simulator.shapes import HASHED, PREDICTIVE_ANALYTICS, SUBSCRIPTIONS, identifiers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from safeklaviyo.testing.simulator.accounts import Account
+    from safeklaviyo.testing.simulator.records import JSON, Event, Job, MailingList, Metric, Profile, Segment
+    from safeklaviyo.testing.simulator.shapes import Shape
 
-KLAVIYO = "https://a.klaviyo.com"
-SUBSCRIPTIONS = "subscriptions"
-PREDICTIVE_ANALYTICS = "predictive_analytics"
-ADDITIONAL = frozenset({SUBSCRIPTIONS, PREDICTIVE_ANALYTICS})
-NAMES = frozenset({
-    "email", "phone_number", "external_id", "anonymous_id", "whatsapp_bsuid", *TEXTS, "created", "updated",
-    "last_event_date", LOCATION, "properties", *ADDITIONAL,
-})  # fmt: skip
-"""The attributes that ``fields[profile]`` may name."""
+LISTS = "lists"
+SEGMENTS = "segments"
 
-_RELATED = ("lists", "segments", "push-tokens", "conversation")
-
-
-def moment(seconds: float | None) -> str | None:
-    """Return unix seconds as Klaviyo writes times, with microseconds and an offset."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+_KEPT = 7 * 86_400
+_GROUPED = ("profiles", "tags", "flow-triggers")
 
 
 def profile_document(
-    profile: Profile, *, base: str = KLAVIYO, additional: Iterable[str] = (), only: frozenset[str] | None = None
+    account: Account,
+    profile: Profile,
+    shape: Shape,
+    *,
+    joined: float | None = None,
+    included: bool = False,
+    made: bool = False,
 ) -> JSON:
     """Return one profile.
 
     Args:
-        base: Scheme and host of the links.
-        additional: Of `ADDITIONAL`.
-        only: The attributes to keep; None for all.
+        joined: When it joined the list or segment that is read.
+        included: It is shown beside what was asked for.
+        made: This is the answer to its creation, the only one that has fractions of its first second.
     """
-    attributes = _attributes(profile)
-    if SUBSCRIPTIONS in additional:
-        attributes[SUBSCRIPTIONS] = _subscriptions(profile)
-    if PREDICTIVE_ANALYTICS in additional:
-        attributes[PREDICTIVE_ANALYTICS] = None
-    if only is not None:
-        attributes = {name: value for name, value in attributes.items() if name in only}
-    url = f"{base}/api/profiles/{quote(profile.id)}"
-    return {
-        "type": "profile",
-        "id": profile.id,
-        "attributes": attributes,
-        "relationships": {
-            name: {"links": {"self": f"{url}/relationships/{name}", "related": f"{url}/{name}"}} for name in _RELATED
-        },
-        "links": {"self": url},
+    attributes = _attributes(account, profile)
+    if not made:
+        attributes["created"] = second(profile.created)
+    if joined is not None:
+        attributes["joined_group_at"] = second(joined)
+    conversation = (
+        "conversations" if shape.reads and not included and shape.revision >= "2026-07-15" else "conversation"
+    )
+    shown = shape.resource(
+        "profile", profile.id, attributes, (LISTS, SEGMENTS, "push-tokens", conversation), _further(profile, shape)
+    )
+    for name in shape.include & {LISTS, SEGMENTS}:
+        groups = account.lists_of(profile.id) if name == LISTS else account.segments_of(profile.id)
+        shown["relationships"][name]["data"] = identifiers(name.removesuffix("s"), groups)
+    return shown
+
+
+def list_document(listed: MailingList, shape: Shape, count: int | None = None) -> JSON:
+    """Return one list.
+
+    Args:
+        count: How many profiles it has, where that was asked for.
+    """
+    attributes = {
+        "name": listed.name,
+        "created": second(listed.created),
+        "updated": second(listed.updated),
+        "opt_in_process": listed.opt_in_process,
     }
+    return shape.resource("list", listed.id, attributes, _GROUPED, {} if count is None else {"profile_count": count})
 
 
-def _attributes(profile: Profile) -> JSON:
+def segment_document(segment: Segment, shape: Shape, count: int | None = None) -> JSON:
+    """Return one segment. What describes its profiles is not known here.
+
+    Args:
+        count: How many profiles it has, where that was asked for.
+    """
+    attributes = {
+        "name": segment.name,
+        "definition": None,
+        "created": second(segment.created),
+        "updated": second(segment.updated),
+        "is_active": segment.is_active,
+        "is_processing": False,
+        "is_starred": segment.is_starred,
+    }
+    further: JSON = {} if count is None else {"profile_count": count}
+    return shape.resource("segment", segment.id, attributes, _GROUPED, further)
+
+
+def event_document(account: Account, event: Event, shape: Shape) -> JSON:
+    """Return one event, as *Get Events* shows it: the unique id and the value among the properties."""
+    metric = account.metrics[event.metric]
+    properties = {**event.properties, "$event_id": event.unique_id or str(event.time)}
+    if event.value is not None or metric.valued:
+        # An event without a value is worth nothing, if its metric has values.
+        properties["$value"] = event.value or 0
+    if event.value_currency is not None:
+        properties["$value_currency"] = event.value_currency
+    attributes = {
+        "timestamp": event.time,
+        "event_properties": properties,
+        "datetime": second(event.time),
+        "uuid": str(uuid5(NAMESPACE_OID, event.id)),
+    }
+    shown = shape.resource("event", event.id, attributes, ("profile", "metric", "attributions"))
+    shown["relationships"]["profile"]["data"] = {"type": "profile", "id": event.profile_id}
+    shown["relationships"]["metric"]["data"] = {"type": "metric", "id": metric.id}
+    if "attributions" in shape.include:
+        shown["relationships"]["attributions"]["data"] = []
+    return shown
+
+
+def metric_document(metric: Metric, shape: Shape) -> JSON:
+    """Return one metric."""
+    attributes = {
+        "name": metric.name,
+        "created": second(metric.created),
+        "updated": second(metric.updated),
+        "integration": {
+            "object": "integration",
+            "id": uuid5(NAMESPACE_OID, metric.integration).hex[:6],
+            "name": metric.integration,
+            "category": metric.category,
+        },
+    }
+    return shape.resource("metric", metric.id, attributes, ("flow-triggers",))
+
+
+def job_document(job: Job, shape: Shape) -> JSON:
+    """Return one job."""
+    is_import = job.kind == IMPORTS
+    attributes: JSON = {
+        "status": job.status,
+        "created_at": second(job.created),
+        "total_count": job.total,
+        "completed_count": job.completed,
+        "completed_at": None if job.completed_at is None else second(job.completed_at),
+    }
+    if is_import:
+        attributes["failed_count"] = len(job.errors)
+        attributes["started_at"] = None if job.started_at is None else second(job.started_at)
+        attributes["expires_at"] = second(job.created + _KEPT)
+    else:
+        attributes["skipped_count"] = job.skipped
+    related = (LISTS, "profiles", "import-errors") if is_import else (LISTS, SEGMENTS)
+    shown = shape.resource(job.kind, job.id, attributes, related)
+    shown["relationships"][LISTS]["data"] = identifiers("list", job.list_ids)
+    if is_import:
+        del shown["relationships"]["import-errors"]["links"]["self"]
+    else:
+        shown["relationships"][SEGMENTS]["data"] = identifiers("segment", job.segment_ids)
+    return shown
+
+
+def second(seconds: float) -> str:
+    """Return unix seconds as Klaviyo writes most times, without fractions."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
+
+
+def _attributes(account: Account, profile: Profile) -> JSON:
     location = profile.attributes.get(LOCATION, {})
     return {
         "email": profile.email,
         "phone_number": profile.phone_number,
-        "external_id": profile.external_id,
+        "external_id": _number_or_text(profile.external_id, account.readings.external_ids_shown),
         "anonymous_id": None,
         "whatsapp_bsuid": None,
         **{name: profile.attributes.get(name) for name in TEXTS},
@@ -77,52 +179,20 @@ def _attributes(profile: Profile) -> JSON:
     }
 
 
-def _subscriptions(profile: Profile) -> JSON:
-    since = moment(profile.updated)
-    reached = not profile.suppressed
-    suppression = [{"reason": "USER_SUPPRESSED", "timestamp": since}] if profile.suppressed else []
-    email: JSON = {
-        "can_receive_email_marketing": reached,
-        **_consent(profile.consent, since),
-        "custom_method_detail": None,
-        "double_optin": None,
-        "suppression": suppression,
-        "list_suppressions": [],
-    }
-    text: JSON = {
-        "can_receive_sms_marketing": profile.sms_consent == SUBSCRIBED,
-        **_consent(profile.sms_consent, since),
-    }
-    return {"email": {"marketing": email}, "sms": {"marketing": text}, "mobile_push": None, "whatsapp": None}
+def _further(profile: Profile, shape: Shape) -> JSON:
+    shown: JSON = {}
+    if SUBSCRIPTIONS in shape.additional:
+        shown[SUBSCRIPTIONS] = subscriptions(profile)
+    if PREDICTIVE_ANALYTICS in shape.additional:
+        shown[PREDICTIVE_ANALYTICS] = None
+    for name in shape.additional & HASHED:
+        value: str | None = getattr(profile, name.removeprefix("hashed_"))
+        shown[name] = None if value is None else sha256(value.lower().encode()).hexdigest()
+    return shown
 
 
-def _consent(consent: str, since: str | None) -> dict[str, Any]:
-    asked = consent != "NEVER_SUBSCRIBED"
-    return {
-        "consent": consent,
-        "consent_timestamp": since if asked else None,
-        "last_updated": since if asked else None,
-        "method": "API" if asked else None,
-        "method_detail": "",
-    }
-
-
-def event_document(event: Event, *, base: str = KLAVIYO) -> JSON:
-    """Return one event, as *Get Events* shows it: the unique id and the value among the properties."""
-    shown = {**event.properties, "$event_id": event.unique_id or str(event.time)}
-    if event.value is not None:
-        shown["$value"] = event.value
-    if event.value_currency is not None:
-        shown["$value_currency"] = event.value_currency
-    return {
-        "type": "event",
-        "id": event.id,
-        "attributes": {
-            "timestamp": event.time,
-            "event_properties": shown,
-            "datetime": datetime.fromtimestamp(event.time, UTC).isoformat(),
-            "uuid": event.id,
-        },
-        "relationships": {"profile": {"data": {"type": "profile", "id": event.profile_id}}},
-        "links": {"self": f"{base}/api/events/{event.id}"},
-    }
+def _number_or_text(external_id: str | None, how: str) -> str | int | None:
+    # Only an id that is the text of that very number can come from one.
+    if how == "number" and external_id is not None and external_id.isdecimal() and str(int(external_id)) == external_id:
+        return int(external_id)
+    return external_id

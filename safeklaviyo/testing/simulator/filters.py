@@ -1,34 +1,45 @@
-"""Klaviyo's filter language, as far as profiles have it (Klaviyo's *Filtering*, and the *Get Profiles* reference).
+"""Klaviyo's filter language (Klaviyo's *Filtering*): which fields and operators there are is each endpoint's own.
 
-A filter is a conjunction: ``and(…)`` or terms joined by commas. Strings are quoted, with JSON's escapes; a string
-without quotes is refused, as Klaviyo does.
+A filter is a conjunction: ``and(…)`` or terms joined by commas. Strings are in double or single quotes, with JSON's
+escapes and one of a single quote; a string without quotes is refused, as Klaviyo does.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from operator import ge, gt, le, lt
+from typing import Any, cast
 
 from safeklaviyo.testing.simulator.refusals import Refusal, invalid_parameter
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+Fields = Mapping[str, tuple[str, ...]]
+"""The operators of each field."""
 
-STRINGS = frozenset({"id", "email", "phone_number", "external_id"})
-TIMES = frozenset({"created", "updated"})
+SAME = ("equals",)
+AMONG = ("equals", "any")
+LATER = ("greater-than",)
+AROUND = ("greater-than", "less-than")
+RANGE = (*AROUND, "greater-or-equal", "less-or-equal")
+THERE = ("has",)
 
+_TIMES = ("created", "updated", "datetime", "joined_group_at")
+_COMPARED: Mapping[str, Callable[[Any, Any], bool]] = {
+    "greater-than": gt, "greater-or-equal": ge, "less-than": lt, "less-or-equal": le,
+}  # fmt: skip
+_LITERALS = {"true": True, "false": False}
 _NAME = re.compile(r"\s*([A-Za-z_$][\w.$-]*)\s*")
-_STRING = re.compile(r'\s*"((?:[^"\\]|\\.)*)"\s*', re.DOTALL)
+_STRING = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*""", re.DOTALL)
+_LITERAL = re.compile(r"\s*(true|false)\s*")
+_INTEGER = re.compile(r"\s*(-?\d{1,18})\s*", re.ASCII)
+_ESCAPED = re.compile(r'\\.|"', re.DOTALL)
+_AS_JSON = {"\\'": "'", '"': '\\"'}
+"""What a single quote escapes, and what JSON escapes instead."""
 _MOMENT = re.compile(r"\s*(\d{4}-\d{2}-\d{2}[0-9T:.+Z-]*)\s*")
-_OPERATORS: Mapping[str, frozenset[str]] = {
-    "equals": STRINGS | {"_kx"},
-    "any": STRINGS,
-    "greater-than": TIMES,
-    "less-than": TIMES,
-}
+_OPERATORS = frozenset({*AMONG, *RANGE, *THERE})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,23 +47,33 @@ class Term:
     """One comparison.
 
     Attributes:
-        values: Strings for equals and any; none for times.
-        moment: Unix seconds for greater-than and less-than.
+        values: What the field is compared with: strings, truth values, or unix seconds; none for ``has``.
     """
 
     operator: str
     name: str
-    values: tuple[str, ...] = ()
-    moment: float = 0.0
+    values: tuple[Any, ...] = ()
+
+    def meets(self, value: Any) -> bool:
+        """Whether a field's value is described. Of several values one is enough."""
+        given = [each for each in _several(value) if each is not None]
+        if self.operator == "has":
+            return bool(given)
+        if self.operator in AMONG:
+            return any(each in self.values for each in given)
+        return any(_COMPARED[self.operator](each, self.values[0]) for each in given)
 
 
-def parse(text: str) -> list[Term]:
+def parse(text: str, fields: Fields) -> list[Term]:
     """Read a filter.
+
+    Args:
+        fields: What this endpoint allows.
 
     Raises:
         Refusal: 400, if the filter is malformed or uses an operator that the field does not have.
     """
-    reader = _Reader(text)
+    reader = _Reader(text, fields)
     try:
         terms = reader.terms()
     except RecursionError:
@@ -62,9 +83,14 @@ def parse(text: str) -> list[Term]:
     return terms
 
 
+def _several(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)  # pyright: ignore[reportUnknownVariableType]
+
+
 class _Reader:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, fields: Fields) -> None:
         self._text = text
+        self._fields = fields
         self._at = 0
 
     def at_end(self) -> bool:
@@ -83,10 +109,9 @@ class _Reader:
             terms = self.terms()
         else:
             name = self._match(_NAME, "a field's name")
-            if name not in _OPERATORS.get(operator, ()):
+            if operator not in self._fields.get(name, ()):
                 raise self.refusal(f"'{operator}' is not an allowed operator for this field")
-            self._expect(",")
-            terms = [self._comparison(operator, name)]
+            terms = [Term(operator, name, () if operator == "has" else self._values(operator, name))]
         self._expect(")")
         return terms
 
@@ -96,29 +121,38 @@ class _Reader:
             raise self.refusal("this is no operator")
         return operator
 
-    def _comparison(self, operator: str, name: str) -> Term:
-        if name in TIMES:
-            return Term(operator, name, moment=self._moment())
-        if operator == "equals":
-            return Term(operator, name, (self._string(),))
+    def _values(self, operator: str, name: str) -> tuple[Any, ...]:
+        self._expect(",")
+        if operator != "any":
+            return (self._value(name),)
         self._expect("[")
-        values = [self._string()]
+        values = [self._value(name)]
         while self._taken(","):
-            values.append(self._string())
+            values.append(self._value(name))
         self._expect("]")
-        return Term(operator, name, tuple(values))
+        return tuple(values)
+
+    def _value(self, name: str) -> str | float | bool:
+        if name == "timestamp":
+            return float(self._match(_INTEGER, "a time in unix seconds"))
+        if name.endswith((*_TIMES, ".timestamp")):
+            return self._moment()
+        return _LITERALS[self._match(_LITERAL, "true or false")] if name.startswith("is_") else self._string()
 
     def _string(self) -> str:
-        raw = self._match(_STRING, "a string in double quotes")
+        raw = self._match(_STRING, "a string in quotes")
+        if raw.startswith("'"):
+            inner = _ESCAPED.sub(lambda found: _AS_JSON.get(found[0], found[0]), raw[1:-1])
+            raw = f'"{inner}"'
         try:
             # Escapes are JSON's. Not strict: a raw line break in a string is accepted.
-            return cast("str", json.loads(f'"{raw}"', strict=False))
+            return cast("str", json.loads(raw, strict=False))
         except ValueError:
             raise self.refusal("an escape in a string is malformed") from None
 
     def _moment(self) -> float:
         quoted = _STRING.match(self._text, self._at)
-        text = self._match(_STRING if quoted else _MOMENT, "a time in ISO 8601")
+        text = self._string() if quoted else self._match(_MOMENT, "a time in ISO 8601")
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from safeklaviyo.testing.simulator import matching
 from safeklaviyo.testing.simulator.checks import Body
-from safeklaviyo.testing.simulator.event_endpoints import Recording
 from safeklaviyo.testing.simulator.persons import LOCATION, Person
+from safeklaviyo.testing.simulator.recording import Recording
 from safeklaviyo.testing.simulator.records import JSON, Answer, Asked, Event, Profile, form
 from safeklaviyo.testing.simulator.refusals import Refusal, json_answer
 from safeklaviyo.testing.simulator.tables import EMAIL, EXTERNAL_ID, KINDS, PHONE_NUMBER
@@ -188,7 +188,7 @@ def _event(account: Account, name: str, data: JSON) -> Event:
     properties = _object(data.get("properties"))
     unique_id, value, time = properties.get("$event_id"), properties.get("$value"), data.get("time")
     return Event(
-        account.new_id(),
+        account.event_id(),
         None,
         name,
         None if unique_id is None else str(unique_id),

@@ -97,17 +97,42 @@ def meet(account: Account, person: Person) -> Profile | None:
     """Create or update the profile that an event or a legacy call names; None if it names none."""
     profile = None if person.profile_id is None else account.get(person.profile_id)
     if profile is None:
-        if not person.named():
+        if not person.named() and person.anonymous_id is None:
             return None
         profile = _first(owners_of(account, person), email_first=account.readings.event_email_first)
+    profile = _known_by_device(account, profile, person)
     if profile is None:
-        return store(account, None, person)
+        return _remember_device(account, store(account, None, person), person)
     for kind, other in others_of(account, profile, person).items():
         _collide(account, profile, kind, other)
     # Read again, because the merges may have changed it. It is there, because others are merged into it.
     merged = account.live.get(profile.id)
     assert merged is not None
-    return store(account, merged, _free(account, merged, person))
+    return _remember_device(account, store(account, merged, _free(account, merged, person)), person)
+
+
+def _known_by_device(account: Account, profile: Profile | None, person: Person) -> Profile | None:
+    """Return the profile that is meant, given the one of the other identifiers.
+
+    The id of a device or browser ranks last: its profile is meant if there is no other one, and merged into another one
+    if nothing else is known of it (Klaviyo's help centre, on merging profiles).
+    """
+    anonymous = None if person.anonymous_id is None else account.get(account.anonymous.get(person.anonymous_id, ""))
+    if anonymous is None:
+        return profile
+    is_nobody = all(getattr(anonymous, kind) is None for kind in KINDS)
+    if profile is None:
+        return anonymous if is_nobody or not person.named() else None
+    if is_nobody:
+        merge(account, anonymous.id, profile.id)
+    return profile
+
+
+def _remember_device(account: Account, profile: Profile, person: Person) -> Profile:
+    known = person.anonymous_id
+    if known is not None and account.get(account.anonymous.get(known, "")) is None:
+        account.anonymous[known] = profile.id
+    return profile
 
 
 def _import_conflict(account: Account, person: Person, kind: str, owner: Profile) -> Refusal:

@@ -4,7 +4,8 @@ Decided here (Klaviyo's help centre, on merging profiles):
 
 - the destination keeps its values, and gets those of the source that it lacks;
 - of two locations the one with more fields stays, with the source's time zone;
-- a suppression of either stays;
+- a suppression of either stays, and a withdrawal of either wins over a consent of the other;
+- the destination joins the lists of the source;
 - every event moves with its own time;
 - the source's email is free again: the next event with it creates a profile.
 """
@@ -14,8 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from safeklaviyo.testing.simulator.consents import united_consents, united_suppressions
 from safeklaviyo.testing.simulator.persons import LOCATION
-from safeklaviyo.testing.simulator.records import JSON, SUBSCRIBED, UNSUBSCRIBED, Event, Profile, Record
+from safeklaviyo.testing.simulator.records import JSON, Event, Profile, Record
 from safeklaviyo.testing.simulator.tables import KINDS
 
 if TYPE_CHECKING:
@@ -35,15 +37,20 @@ def merge(account: Account, source_id: str, destination_id: str) -> None:
     account.remove(source.id)
     account.merged[source.id] = destination.id
     account.put(_united(source, destination))
+    for group_id in (*account.lists_of(source.id), *account.segments_of(source.id)):
+        account.join(group_id, destination.id)
+        account.leave(group_id, source.id)
     _move_events(account, source.id, destination.id)
     named = {"merged_profile_id": source.id} if account.readings.merged_event_names_source else {}
     now = int(account.clock.now())
-    account.events.append(Event(account.new_id(), destination.id, MERGED_PROFILE, None, now, properties=named))
+    account.record(Event(account.event_id(), destination.id, MERGED_PROFILE, None, now, properties=named))
 
 
 def delete(account: Account, profile_id: str) -> None:
     """Delete a profile and its events now."""
     account.remove(profile_id)
+    for group_id in (*account.lists_of(profile_id), *account.segments_of(profile_id)):
+        account.leave(group_id, profile_id)
     account.events[:] = [event for event in account.events if event.profile_id != profile_id]
 
 
@@ -87,9 +94,8 @@ def _united(source: Profile, destination: Profile) -> Profile:
         **filled,
         attributes=_attributes(source.attributes, destination.attributes),
         properties={**source.properties, **destination.properties},
-        suppressed=source.suppressed or destination.suppressed,
-        consent=_consent(source.consent, destination.consent),
-        sms_consent=_consent(source.sms_consent, destination.sms_consent),
+        consents=united_consents(source, destination),
+        suppressions=united_suppressions(source, destination),
         last_event_date=max(filter(None, (source.last_event_date, destination.last_event_date)), default=None),
     )
 
@@ -105,21 +111,14 @@ def _attributes(source: JSON, destination: JSON) -> JSON:
     return united
 
 
-def _consent(source: str, destination: str) -> str:
-    # A withdrawal of either wins over a consent (F-14).
-    for either in (UNSUBSCRIBED, SUBSCRIBED):
-        if either in (source, destination):
-            return either
-    return destination
-
-
 def _move_events(account: Account, source: str, destination: str) -> None:
     for index, event in enumerate(account.events):
         if event.profile_id == source:
             account.events[index] = replace(event, profile_id=destination)
     moved = {(destination, metric, key) for owner, metric, key in account.recorded if owner == source}
     both = moved & account.recorded
-    account.recorded |= moved
+    if account.readings.merge_moves_keys:
+        account.recorded |= moved
     if account.readings.merge_deduplicates:
         _keep_first(account, both)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from safeklaviyo.testing.simulator.records import JSON, NEVER_SUBSCRIBED, Profile, Record
+from safeklaviyo.testing.simulator.consents import without_phone
+from safeklaviyo.testing.simulator.records import JSON, Profile, Record
 from safeklaviyo.testing.simulator.tables import KINDS, PHONE_NUMBER
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Person(Record):
         identifiers: By kind, as they are stored; None clears.
         attributes: Klaviyo's own; None clears.
         unset: Custom properties to take away.
+        anonymous_id: The id of a browser or device.
     """
 
     profile_id: str | None = None
@@ -38,6 +40,7 @@ class Person(Record):
     append: Mapping[str, Any] = field(default_factory=dict[str, Any])
     unappend: Mapping[str, Any] = field(default_factory=dict[str, Any])
     unset: tuple[str, ...] = ()
+    anonymous_id: str | None = None
 
     def named(self) -> dict[str, str]:
         """Return the identifiers that are given, in the order of their rank."""
@@ -45,17 +48,27 @@ class Person(Record):
         return {kind: value for kind, value in given if value is not None}
 
 
+def without_nulls(person: Person) -> Person:
+    """Return what a job of many says: null clears nothing there (Klaviyo's guide to its bulk import)."""
+    attributes: JSON = {name: value for name, value in person.attributes.items() if value is not None}
+    if LOCATION in attributes:
+        places = cast("JSON", attributes[LOCATION])
+        attributes[LOCATION] = {name: value for name, value in places.items() if value is not None}
+    properties = {name: value for name, value in person.properties.items() if value is not None}
+    return replace(person, identifiers=person.named(), attributes=attributes, properties=properties)
+
+
 def written(profile: Profile, person: Person, readings: Readings) -> Profile:
     """Return the profile after the write."""
     identifiers = dict(person.identifiers)
-    sms_consent = profile.sms_consent
+    consents = profile.consents
     if identifiers.get(PHONE_NUMBER, profile.phone_number) != profile.phone_number:
         # Consent to text messages belongs to the number, not to the person (Klaviyo's help centre).
-        sms_consent = NEVER_SUBSCRIBED
+        consents = without_phone(consents)
     return replace(
         profile,
         **cast("dict[str, Any]", identifiers),
-        sms_consent=sms_consent,
+        consents=consents,
         attributes=_attributes(profile.attributes, person.attributes),
         properties=_properties(profile.properties, person, deep=readings.deep_merge),
     )

@@ -1,4 +1,4 @@
-"""The endpoints about profiles, in the current dialect (Klaviyo's Profiles, Accounts and Data Privacy references)."""
+"""The endpoints about profiles, in the current dialect (Klaviyo's Profiles and Data Privacy references)."""
 
 from __future__ import annotations
 
@@ -6,32 +6,64 @@ from typing import TYPE_CHECKING, Any, cast
 
 from safeklaviyo.testing.simulator import matching, revisions
 from safeklaviyo.testing.simulator.checks import MAX_PROFILE, Body, fields, resource
-from safeklaviyo.testing.simulator.documents import ADDITIONAL, NAMES, profile_document
+from safeklaviyo.testing.simulator.documents import LISTS, SEGMENTS, list_document, profile_document, segment_document
 from safeklaviyo.testing.simulator.merging import Deletion, Merge
-from safeklaviyo.testing.simulator.records import Answer, Asked, Profile
-from safeklaviyo.testing.simulator.refusals import Refusal, invalid, invalid_parameter, json_answer, missing
+from safeklaviyo.testing.simulator.records import JSON, Answer, Asked, Profile
+from safeklaviyo.testing.simulator.refusals import Refusal, invalid, missing
 from safeklaviyo.testing.simulator.searching import search
+from safeklaviyo.testing.simulator.shapes import identifiers, many, one, shape
 from safeklaviyo.testing.simulator.tables import EMAIL, PHONE_NUMBER
 
 if TYPE_CHECKING:
     from safeklaviyo.testing.simulator.accounts import Account
     from safeklaviyo.testing.simulator.persons import Person
 
-_INCLUDES = frozenset({"lists", "segments", "push-tokens", "conversation", "conversations"})
+_SEARCHED = ("push-tokens", "conversation", "conversations")
+_READ = (LISTS, SEGMENTS, *_SEARCHED)
 _AT = "/data/attributes"
 
 
 def get_profiles(account: Account, asked: Asked) -> Answer:
     """Search: a page of the profiles that the filter describes, which may be none."""
-    shape = _shape(asked)
+    shown = shape(asked, _SEARCHED)
     page, links = search(account, asked)
-    rows = [profile_document(profile, **shape) for profile in page]
-    return json_answer(200, {"data": rows, "links": links})
+    return many(asked, [profile_document(account, profile, shown) for profile in page], links)
 
 
 def get_profile(account: Account, asked: Asked) -> Answer:
     """One profile by its id, as it is: unlike the search, this read never lags."""
-    return _answer(200, _existing(account, asked.named), asked)
+    shown = shape(asked, _READ)
+    profile = existing(account, asked.named)
+    included: list[JSON] = []
+    if LISTS in shown.include:
+        included += [list_document(account.lists[each], shown) for each in account.lists_of(profile.id)]
+    if SEGMENTS in shown.include:
+        included += [segment_document(account.segments[each], shown) for each in account.segments_of(profile.id)]
+    return one(asked, profile_document(account, profile, shown), included)
+
+
+def get_lists_for_profile(account: Account, asked: Asked) -> Answer:
+    """The lists that a profile is in."""
+    shown = shape(asked)
+    lists = account.lists_of(existing(account, asked.named).id)
+    return many(asked, [list_document(account.lists[each], shown) for each in lists])
+
+
+def get_list_ids_for_profile(account: Account, asked: Asked) -> Answer:
+    """The ids of the lists that a profile is in."""
+    return many(asked, identifiers("list", account.lists_of(existing(account, asked.named).id)))
+
+
+def get_segments_for_profile(account: Account, asked: Asked) -> Answer:
+    """The segments that a profile is in."""
+    shown = shape(asked)
+    segments = account.segments_of(existing(account, asked.named).id)
+    return many(asked, [segment_document(account.segments[each], shown) for each in segments])
+
+
+def get_segment_ids_for_profile(account: Account, asked: Asked) -> Answer:
+    """The ids of the segments that a profile is in."""
+    return many(asked, identifiers("segment", account.segments_of(existing(account, asked.named).id)))
 
 
 def create_profile(account: Account, asked: Asked) -> Answer:
@@ -42,7 +74,7 @@ def create_profile(account: Account, asked: Asked) -> Answer:
             raise invalid(f"'{name}' is not a valid field for the resource 'profile'.", f"/data/{name}")
     person = Body(account.readings, _also(asked)).person({**data, "id": None}, "/data", None)
     _require_identifier(person, data)
-    return _answer(201, matching.create(account, person), asked)
+    return _answer(account, 201, matching.create(account, person), asked)
 
 
 def update_profile(account: Account, asked: Asked) -> Answer:
@@ -50,9 +82,9 @@ def update_profile(account: Account, asked: Asked) -> Answer:
     data = resource(asked.body, "profile", MAX_PROFILE)
     if data.get("id") != asked.named:
         raise invalid("The id in the body must be the id in the path.", "/data/id")
-    profile = _existing(account, asked.named)
+    profile = existing(account, asked.named)
     person = Body(account.readings, _also(asked)).person(data, "/data", data.get("meta"))
-    return _answer(200, matching.update(account, profile, person), asked)
+    return _answer(account, 200, matching.update(account, profile, person), asked)
 
 
 def create_or_update_profile(account: Account, asked: Asked) -> Answer:
@@ -62,7 +94,7 @@ def create_or_update_profile(account: Account, asked: Asked) -> Answer:
     if person.profile_id is None:
         _require_identifier(person, data)
     profile, created = matching.create_or_update(account, person)
-    return _answer(201 if created else 200, profile, asked)
+    return _answer(account, 201 if created else 200, profile, asked)
 
 
 def merge_profiles(account: Account, asked: Asked) -> Answer:
@@ -77,9 +109,7 @@ def merge_profiles(account: Account, asked: Asked) -> Answer:
     # Some readings accept a merge that does nothing.
     if _may_merge(account, source_id, destination_id):
         account.enqueue(asked.endpoint, Merge(source_id, destination_id))
-    url = f"{asked.base}/api/profiles/{destination_id}"
-    merged = {"type": "profile", "id": destination_id, "attributes": {}, "links": {"self": url}}
-    return json_answer(account.readings.merge_status, {"data": merged})
+    return one(asked, shape(asked).resource("profile", destination_id, {}), status=account.readings.merge_status)
 
 
 def request_profile_deletion(account: Account, asked: Asked) -> Answer:
@@ -95,61 +125,21 @@ def request_profile_deletion(account: Account, asked: Asked) -> Answer:
     return Answer(202)
 
 
-def get_accounts(account: Account, asked: Asked) -> Answer:
-    """The account that the key belongs to."""
-    address = dict.fromkeys(("address1", "address2", "city", "region", "country", "zip"))
-    contact = {
-        "default_sender_name": "A shop",
-        "default_sender_email": "shop@example.com",
-        "website_url": None,
-        "organization_name": "A shop",
-        "street_address": address,
-    }
-    attributes = {
-        "test_account": True,
-        "contact_information": contact,
-        "industry": None,
-        "timezone": "UTC",
-        "preferred_currency": "USD",
-        "public_api_key": account.id,
-        "locale": "en-US",
-    }
-    here = f"{asked.base}/api/accounts"
-    row = {"type": "account", "id": account.id, "attributes": attributes, "links": {"self": f"{here}/{account.id}"}}
-    return json_answer(200, {"data": [row], "links": {"self": here, "next": None, "prev": None}})
+def existing(account: Account, profile_id: str) -> Profile:
+    """Return a profile.
 
-
-def _existing(account: Account, profile_id: str) -> Profile:
+    Raises:
+        Refusal: 404.
+    """
     profile = account.get(profile_id)
     if profile is None:
         raise missing(profile_id)
     return profile
 
 
-def _answer(status: int, profile: Profile, asked: Asked) -> Answer:
-    return json_answer(status, {"data": profile_document(profile, **_shape(asked))})
-
-
-def _shape(asked: Asked) -> dict[str, Any]:
-    """Return what the query says about how profiles are shown."""
-    included = _listed(asked, "include")
-    for name in included:
-        if name not in _INCLUDES:
-            raise invalid_parameter(f"'{name}' is not an allowed include parameter for this resource.", "include")
-    additional = _allowed(asked, "additional-fields[profile]", ADDITIONAL)
-    only = _allowed(asked, "fields[profile]", NAMES) if "fields[profile]" in asked.query else None
-    return {"base": asked.base, "additional": additional, "only": only}
-
-
-def _allowed(asked: Asked, parameter: str, allowed: frozenset[str]) -> frozenset[str]:
-    names = {name.partition(".")[0] for name in _listed(asked, parameter)}
-    if not names <= allowed:
-        raise invalid_parameter("A field is not an allowed field for this resource.", parameter)
-    return frozenset(names)
-
-
-def _listed(asked: Asked, parameter: str) -> list[str]:
-    return [name for name in asked.query.get(parameter, "").split(",") if name]
+def _answer(account: Account, status: int, profile: Profile, asked: Asked) -> Answer:
+    shown = profile_document(account, profile, shape(asked, _READ), made=status == 201)
+    return one(asked, shown, status=status)
 
 
 def _also(asked: Asked) -> frozenset[str]:
@@ -180,7 +170,7 @@ def _may_merge(account: Account, source: str, destination: str) -> bool:
 
 def _deletion(account: Account, profile_id: str | None, named: tuple[str, str] | None) -> Deletion:
     if named is None:
-        return Deletion((_existing(account, profile_id or "").id,))
+        return Deletion((existing(account, profile_id or "").id,))
     owners = account.live.owners(*named)
     if not owners:
         words = f'No profile with {named[0]} "{named[1]}" found.  The profile may have already been deleted.'

@@ -30,6 +30,8 @@ class Readings(Record):
             ``"dropped"``: a profile without that external id and without names, as was recorded.
         external_ids_cut_at: The help centre says that longer ids are cut off at 64 characters, an integrator allows
             255. None: longer ones than 255 are refused.
+        external_ids_shown: An external id that is the text of a number is answered as a text, as the schema says, or as
+            a number, as was recorded.
         import_conflict: What Create or Update Profile answers to a profile id with another profile's email: 404 was
             reported, 409 is documented for conflicts.
         merged_id: What a merged profile's id leads to: to no profile, as the source is documented to be deleted, or to
@@ -38,6 +40,8 @@ class Readings(Record):
         merge_into_itself: The answer to merging a profile with itself; 202 does nothing. No source.
         merge_unknown: The answer to merging an unknown profile; 202 does nothing. No source.
         merge_deduplicates: Of two events with one key the merge keeps one. Documented is only that all are copied.
+        merge_moves_keys: What the source's events were known by counts for the destination: the same unique id is a
+            repetition there. No source.
         merged_event_names_source: The Merged Profile event says which profile it was.
         deletion_matches: Which profiles a deletion job deletes: those that match when it runs, or when it was asked.
         event_conflict: What becomes of a profile with one of an event's identifiers, if a higher-ranking identifier of
@@ -51,6 +55,14 @@ class Readings(Record):
         revision_missing: The answer to a request without a revision; 200 takes the latest.
         revision_unknown: The answer to an unknown revision; 200 takes the latest.
         no_credentials: The code of the 401 for a request without a key; the first was seen by third parties only.
+        subscribe_by_id: A subscription that names the profile by its id alone, without the email or phone number of the
+            channel, is accepted, as the schema says ("will be used to perform the lookup"), or refused with 400.
+        withdrawal_creates: A withdrawal or suppression by an address that no profile has creates a profile, as the
+            reference says since 2026-10-15; nobody has seen it.
+        spam_report_unsubscribes: A spam report withdraws the consent too, and does not only suppress.
+        bulk_repeats: What a job of events does with a unique id that its profile and metric have already: the event is
+            dropped, as the overview says, or the job is refused, as the field's description says, with a pointer to
+            the row or without.
         any_limit: How many values a filter's ``any`` may have; None for no limit.
         earliest_year: Before which an event is refused: 2000 in the overview, 1990 in the schema.
         large_steady: Requests a minute in tier L: 750 in recorded headers, 700 in the guide.
@@ -62,12 +74,14 @@ class Readings(Record):
     email_case: Literal["lowered", "kept", "distinct"] = "lowered"
     external_id_unique_on_create: Literal[True, False, "dropped"] = True
     external_ids_cut_at: int | None = None
+    external_ids_shown: Literal["text", "number"] = "text"
     import_conflict: Literal[404, 409] = 404
     merged_id: Literal["missing", "alias"] = "missing"
     merge_status: Literal[201, 202] = 202
     merge_into_itself: Literal[202, 400, 404] = 400
     merge_unknown: Literal[202, 400, 404] = 404
     merge_deduplicates: bool = False
+    merge_moves_keys: bool = True
     merged_event_names_source: bool = False
     deletion_matches: Literal["when_run", "when_asked"] = "when_run"
     event_conflict: Literal["merge_alone", "merge", "keep"] = "merge_alone"
@@ -78,6 +92,10 @@ class Readings(Record):
     revision_missing: Literal[200, 400] = 200
     revision_unknown: Literal[200, 400] = 400
     no_credentials: Literal["not_authenticated", "authentication_failed"] = "not_authenticated"
+    subscribe_by_id: Literal[202, 400] = 202
+    withdrawal_creates: bool = True
+    spam_report_unsubscribes: bool = False
+    bulk_repeats: Literal["dropped", "refused", "refused_without_pointer"] = "dropped"
     any_limit: int | None = None
     earliest_year: Literal[1990, 2000] = 2000
     large_steady: Literal[700, 750] = 750

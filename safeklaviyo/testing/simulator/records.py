@@ -21,6 +21,14 @@ NEVER_SUBSCRIBED = "NEVER_SUBSCRIBED"
 SUBSCRIBED = "SUBSCRIBED"
 UNSUBSCRIBED = "UNSUBSCRIBED"
 
+EMAIL_MARKETING = "email.marketing"
+SMS_MARKETING = "sms.marketing"
+UNSUBSCRIBE = "UNSUBSCRIBE"
+IMPORTS = "profile-bulk-import-job"
+SUPPRESSIONS = "profile-suppression-bulk-create-job"
+UNSUPPRESSIONS = "profile-suppression-bulk-delete-job"
+USER_SUPPRESSED = "USER_SUPPRESSED"
+
 
 class Record:
     """A value that is shared by the copies of a simulator."""
@@ -31,6 +39,127 @@ class Record:
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Consent(Record):
+    """What a profile consented to on one channel.
+
+    Attributes:
+        status: In Klaviyo's words, such as ``SUBSCRIBED``.
+        at: When the person consented or withdrew; None where the channel was never asked for.
+        updated: When Klaviyo noted it.
+        method: How, such as ``API``.
+        source: The source that the caller gave, if any.
+        double_opt_in: Whether the person confirmed it.
+    """
+
+    status: str = NEVER_SUBSCRIBED
+    at: float | None = None
+    updated: float | None = None
+    method: str | None = None
+    source: str | None = None
+    double_opt_in: bool | None = None
+
+
+NO_CONSENT = Consent()
+"""Where a profile was never asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression(Record):
+    """Why a profile receives no email, or none of one list.
+
+    Attributes:
+        reason: In Klaviyo's words, such as ``UNSUBSCRIBE`` and ``SPAM_COMPLAINT``.
+        at: Unix seconds.
+        list_id: The list that it is limited to; None for all email marketing.
+    """
+
+    reason: str
+    at: float
+    list_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MailingList(Record):
+    """One list.
+
+    Attributes:
+        opt_in_process: ``"single_opt_in"``, or ``"double_opt_in"``: an email consent waits until it is confirmed.
+    """
+
+    id: str
+    name: str
+    opt_in_process: str
+    created: float = 0.0
+    updated: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Metric(Record):
+    """What one kind of event is.
+
+    Attributes:
+        integration: Where its events come from: ``API``, or ``Klaviyo`` for its own.
+        category: Klaviyo's word for that.
+        valued: An event of it has had a value.
+    """
+
+    id: str
+    name: str
+    integration: str
+    category: str
+    created: float = 0.0
+    updated: float = 0.0
+    valued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Segment(Record):
+    """One segment, of which a test says who is in it."""
+
+    id: str
+    name: str
+    created: float = 0.0
+    updated: float = 0.0
+    is_active: bool = True
+    is_starred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Record):
+    """One accepted job that can be asked for by its id.
+
+    Attributes:
+        kind: Klaviyo's type of the resource.
+        total: How many profiles it is about.
+        completed: How many are done.
+        skipped: How many were left out.
+        completed_at: When it was done; None while it waits.
+        errors: The rows of an import that failed, as documents.
+        profile_ids: The profiles that an import wrote.
+    """
+
+    id: str
+    kind: str
+    total: int
+    created: float
+    completed: int = 0
+    skipped: int = 0
+    started_at: float | None = None
+    completed_at: float | None = None
+    list_ids: tuple[str, ...] = ()
+    segment_ids: tuple[str, ...] = ()
+    errors: tuple[JSON, ...] = ()
+    profile_ids: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """In Klaviyo's words: an import waits in a queue, other jobs are begun at once."""
+        if self.completed_at is not None:
+            return "complete"
+        return "queued" if self.kind == IMPORTS else "processing"
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Profile(Record):
     """One profile.
@@ -38,9 +167,9 @@ class Profile(Record):
     Attributes:
         attributes: What Klaviyo names itself: first_name, last_name, organization, locale, title, image, location.
         properties: The custom ones.
-        consent: To email marketing, in Klaviyo's words.
-        sms_consent: To marketing by text message; it ends when the phone number changes.
-        suppressed: No email is sent to it.
+        consents: By channel and type of message, such as ``email.marketing`` and ``sms.transactional``. Those of a
+            phone number end when the number changes.
+        suppressions: Why it receives no email marketing, or none of one list; the oldest first.
         created: Unix seconds, as every time here.
         serial: Its place in the order of creation.
     """
@@ -51,13 +180,27 @@ class Profile(Record):
     phone_number: str | None = None
     attributes: JSON = field(default_factory=dict[str, Any])
     properties: JSON = field(default_factory=dict[str, Any])
-    consent: str = NEVER_SUBSCRIBED
-    sms_consent: str = NEVER_SUBSCRIBED
-    suppressed: bool = False
+    consents: Mapping[str, Consent] = field(default_factory=dict[str, Consent])
+    suppressions: tuple[Suppression, ...] = ()
     created: float = 0.0
     updated: float = 0.0
     last_event_date: float | None = None
     serial: int = 0
+
+    @property
+    def consent(self) -> str:
+        """The consent to email marketing, in Klaviyo's words."""
+        return self.consents.get(EMAIL_MARKETING, NO_CONSENT).status
+
+    @property
+    def sms_consent(self) -> str:
+        """The consent to marketing by text message, in Klaviyo's words."""
+        return self.consents.get(SMS_MARKETING, NO_CONSENT).status
+
+    @property
+    def suppressed(self) -> bool:
+        """Whether it receives no email for another reason than a withdrawal: a suppression, a bounce, a report."""
+        return any(each.list_id is None and each.reason != UNSUBSCRIBE for each in self.suppressions)
 
     def __repr__(self) -> str:
         return f"Profile({self.id!r})"
@@ -101,6 +244,7 @@ class Asked(Record):
         at: Unix seconds, by the simulator's clock.
         named: The id in the path, if there is one.
         base: Scheme and host, for links.
+        url: The whole address, as it was asked.
         revision: The one that answers.
     """
 
@@ -113,6 +257,7 @@ class Asked(Record):
     endpoint: str = ""
     named: str = ""
     base: str = "https://a.klaviyo.com"
+    url: str = ""
     revision: str = ""
 
     def __repr__(self) -> str:

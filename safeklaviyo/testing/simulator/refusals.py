@@ -33,6 +33,11 @@ _WORDS = {
 }
 
 
+_NO_KEY = ("not_authenticated", "Authentication credentials were not provided.", "Missing or invalid private key.")
+_BARE = frozenset({401, 404})
+"""Their errors have neither links nor meta."""
+
+
 class Refusal(Exception):  # noqa: N818 - an answer, not an error of the simulator
     """An error answer. It is raised before anything is changed.
 
@@ -59,24 +64,34 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of the simulat
         self.source = {"parameter": parameter} if parameter else {"pointer": pointer}
         self.meta = meta or {}
 
+    def words(self) -> tuple[str, str, str]:
+        """Return the code, the title and the detail."""
+        code, title, detail = _NO_KEY if self.code == _NO_KEY[0] else _WORDS.get(self.status, _WORDS[500])
+        return self.code or code, title, self.detail or detail
+
     def answer(self, serial: int = 0, links: dict[str, str] | None = None) -> Answer:
         """Return it as an answer.
 
         Args:
             serial: A number that makes the error's id unique.
         """
-        code, title, detail = _WORDS.get(self.status, _WORDS[500])
-        error = {
-            "id": str(UUID(int=serial + (0x51 << 120), version=4)),
+        code, title, detail = self.words()
+        error: dict[str, Any] = {
+            "id": request_id(serial),
             "status": self.status,
-            "code": self.code or code,
+            "code": code,
             "title": title,
-            "detail": self.detail or detail,
+            "detail": detail,
             "source": self.source,
-            "links": links or {},
-            "meta": self.meta,
         }
+        if self.status not in _BARE:
+            error |= {"links": links or {}, "meta": self.meta}
         return json_answer(self.status, {"errors": [error]})
+
+
+def request_id(serial: int) -> str:
+    """Return the id of a request, which its error has too."""
+    return str(UUID(int=serial + (0x51 << 120), version=4))
 
 
 def invalid(detail: str, pointer: str) -> Refusal:

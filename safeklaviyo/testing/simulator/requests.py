@@ -7,9 +7,9 @@ from urllib.parse import parse_qsl, unquote
 
 from safeklaviyo.testing.simulator import routes
 from safeklaviyo.testing.simulator.checks import MAX_BODY
-from safeklaviyo.testing.simulator.documents import KLAVIYO
 from safeklaviyo.testing.simulator.records import Answer, Asked, Entry
 from safeklaviyo.testing.simulator.refusals import Refusal
+from safeklaviyo.testing.simulator.shapes import KLAVIYO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ def read(
     method = method.upper()
     lowered = {name.lower(): value for name, value in headers.items()}
     host = lowered.get("host", "a.klaviyo.com")
+    base = KLAVIYO if host == "a.klaviyo.com" else f"http://{host}"
     asked = Asked(
         method,
         path,
@@ -36,7 +37,8 @@ def read(
         at,
         next((route.name for route in found if method in route.methods), ""),
         unquote(named),
-        KLAVIYO if host == "a.klaviyo.com" else f"http://{host}",
+        base,
+        base + target,
     )
     return found, asked
 

@@ -46,6 +46,12 @@ def effective(headers: Mapping[str, str], readings: Readings) -> str:
     return LIVE[0]
 
 
+def retirement(revision: str) -> str | None:
+    """Return when a deprecated revision is retired, two years after its day; None for one that is not deprecated."""
+    year, rest = int(revision[:4]), revision[4:]
+    return f"{year + 2}{rest}" if year < int(LATEST[:4]) else None
+
+
 def event_meta_beside_attributes(revision: str) -> bool:
     """Whether an event's profile has its ``meta`` beside its attributes, not among them."""
     return revision >= "2026-10-15"

@@ -14,27 +14,26 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from safeklaviyo.testing.simulator import legacy_endpoints, requests, revisions, routes
 from safeklaviyo.testing.simulator.accounts import Account, Lag
-from safeklaviyo.testing.simulator.checks import Body
 from safeklaviyo.testing.simulator.clocks import Clock
 from safeklaviyo.testing.simulator.faults import Broken, Fault, Faults, When, encoded
 from safeklaviyo.testing.simulator.limits import Windows
-from safeklaviyo.testing.simulator.persons import Person, written
+from safeklaviyo.testing.simulator.outside import Outside
 from safeklaviyo.testing.simulator.readings import Readings
-from safeklaviyo.testing.simulator.records import NEVER_SUBSCRIBED, Answer, Asked, Entry, Event, Profile, form
-from safeklaviyo.testing.simulator.refusals import Refusal, json_answer
-from safeklaviyo.testing.simulator.tables import EMAIL, EXTERNAL_ID, PHONE_NUMBER
+from safeklaviyo.testing.simulator.records import Answer, Asked, Entry, form
+from safeklaviyo.testing.simulator.refusals import Refusal, json_answer, request_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from contextlib import AbstractContextManager
 
     import respx
 
+    from safeklaviyo.testing.clients import Klaviyo
     from safeklaviyo.testing.server import ASGIApp
     from safeklaviyo.testing.simulator.transports import Transport
 
 
-class KlaviyoSimulator:
+class KlaviyoSimulator(Outside):
     """A pretend Klaviyo: one account, both dialects, its delays, its limits and its failures.
 
     Safe to share between threads. A deep copy shares nothing with the original.
@@ -46,6 +45,7 @@ class KlaviyoSimulator:
         legacy: Whether the retired Track, Identify and People endpoints answer as they did.
         search_lag: How late the search is, in seconds of the clock. A read by profile id never is.
         queue_lag: When accepted events, merges and deletions are done, in seconds of the clock.
+        consent_lag: When accepted subscriptions, withdrawals and suppressions are done; None for `queue_lag`.
         rate_limits: Whether to count requests, and to refuse those that are too many.
         clock: ``"virtual"`` stands until `advance`; ``"real"`` runs.
         start: The first time, in unix seconds; None for now.
@@ -64,6 +64,7 @@ class KlaviyoSimulator:
         legacy: Literal["gone", "alive"] = "gone",
         search_lag: Lag = 0.0,
         queue_lag: Lag = "until_drain",
+        consent_lag: Lag | None = None,
         rate_limits: bool = False,
         clock: Literal["virtual", "real"] = "virtual",
         start: float | None = None,
@@ -73,7 +74,14 @@ class KlaviyoSimulator:
         self._keys = None if keys is None else frozenset(keys)
         self._legacy_is_alive = legacy == "alive"
         self._clock = Clock(start, real=clock == "real")
-        self._account = Account(account, self.readings, self._clock, search_lag=search_lag, queue_lag=queue_lag)
+        self._account = Account(
+            account,
+            self.readings,
+            self._clock,
+            search_lag=search_lag,
+            queue_lag=queue_lag,
+            consent_lag=queue_lag if consent_lag is None else consent_lag,
+        )
         self._windows = Windows() if rate_limits else None
         self._faults = Faults()
         self._serial = 0
@@ -118,6 +126,16 @@ class KlaviyoSimulator:
         except ImportError as exc:
             raise RuntimeError("the simulator's mock needs respx: pip install respx") from exc
         return Router(self)
+
+    def client(self, **options: Any) -> Klaviyo:
+        """Return a client of this simulator's: what it sends is answered from here.
+
+        Args:
+            options: Those of `Klaviyo`; the map is in memory unless a store is given.
+        """
+        from safeklaviyo.testing.clients import client  # noqa: PLC0415 - the simulator itself needs no client
+
+        return client(self, **options)
 
     @property
     def asgi(self) -> ASGIApp:
@@ -168,6 +186,7 @@ class KlaviyoSimulator:
     def _answer(self, found: list[routes.Route], asked: Asked) -> Answer:
         self._serial += 1
         quota: dict[str, str] = {}
+        revision = revisions.LATEST
         try:
             route = requests.chosen(found, asked)
             # Before all else: a legacy endpoint has no revision and no limits, and its key is in the query or the body.
@@ -175,17 +194,31 @@ class KlaviyoSimulator:
                 return self._answer_legacy(route, asked)
             self._check_key(asked)
             if self._windows is not None:
-                allowed = routes.limits(route, asked, self.readings)
-                taken = self._windows.take(asked.headers["authorization"], route.name, allowed, asked.at)
+                counted, allowed = routes.limits(route, asked, self.readings)
+                taken = self._windows.take(asked.headers["authorization"], counted, allowed, asked.at)
                 if isinstance(taken, Answer):
-                    return taken
+                    return replace(taken, headers={**taken.headers, **self._signs(found, revision)})
                 quota = taken
             requests.check_type(asked)
             revision = revisions.effective(asked.headers, self.readings)
             answer = route.answer(self._account, replace(asked, revision=revision))
         except Refusal as refusal:
             answer = refusal.answer(self._serial)
-        return replace(answer, headers={**answer.headers, **quota})
+            if refusal.status == 401:
+                quota = {"www-authenticate": "Bearer, Klaviyo-API-Key"}
+        return replace(answer, headers={**answer.headers, **self._signs(found, revision), **quota})
+
+    def _signs(self, found: list[routes.Route], revision: str) -> dict[str, str]:
+        """Return the headers by which Klaviyo signs each of its answers."""
+        methods = sorted({method for route in found for method in route.methods})
+        signs = {
+            "allow": ", ".join((*methods, "HEAD", "OPTIONS")),
+            "cid": self._account.id,
+            "x-klaviyo-api-revision": revision,
+            "x-klaviyo-req-id": request_id(self._serial),
+        }
+        ends = revisions.retirement(revision)
+        return signs if ends is None else {**signs, "x-klaviyo-api-retirement-date": ends}
 
     def _answer_legacy(self, route: routes.Route, asked: Asked) -> Answer:
         if not self._legacy_is_alive:
@@ -202,9 +235,11 @@ class KlaviyoSimulator:
             code = self.readings.no_credentials
             words = "Authentication credentials were not provided." if code == "not_authenticated" else None
             raise Refusal(401, words, code=code)
-        is_token = scheme == "Bearer" and (bool(key) if self._keys is None else key in self._keys)
-        if not is_token and not (scheme == "Klaviyo-API-Key" and self._is_known(key)):
-            raise Refusal(401)
+        if scheme == "Bearer":
+            if not (key if self._keys is None else key in self._keys):
+                raise Refusal(401)
+        elif scheme != "Klaviyo-API-Key" or not self._is_known(key):
+            raise Refusal(401, code="not_authenticated")
 
     def _is_known(self, key: str) -> bool:
         return key.startswith("pk_") if self._keys is None else key in self._keys
@@ -277,104 +312,3 @@ class KlaviyoSimulator:
         fault = Fault(where, status, encoded(body), dict(headers or {}), when, match, broken, delay)
         with self._lock:
             self._faults.add(fault, times)
-
-    @property
-    def profiles(self) -> list[Profile]:
-        """The profiles as they are, in no promised order."""
-        with self._lock:
-            return list(self._account.live)
-
-    @property
-    def events(self) -> list[Event]:
-        """The recorded events, in the order of recording."""
-        return self._account.events
-
-    @property
-    def dropped(self) -> list[Event]:
-        """The events that were accepted and are lost."""
-        return self._account.dropped
-
-    @property
-    def deduplicated(self) -> list[Event]:
-        """The events that were taken for repetitions."""
-        return self._account.deduplicated
-
-    @property
-    def merged(self) -> Mapping[str, str]:
-        """The id of the profile that each merged profile became part of, by its former id."""
-        return self._account.merged
-
-    def add_profile(
-        self,
-        *,
-        profile_id: str | None = None,
-        external_id: str | None = None,
-        email: str | None = None,
-        phone_number: str | None = None,
-        properties: Mapping[str, Any] | None = None,
-        consent: str = NEVER_SUBSCRIBED,
-        sms_consent: str = NEVER_SUBSCRIBED,
-        suppressed: bool = False,
-        **attributes: Any,
-    ) -> Profile:
-        """Add a profile for a test. The search shows it at once. Another profile may have the same identifiers.
-
-        Args:
-            profile_id: An id of your choice; old ones have six characters.
-            attributes: Klaviyo's own, such as ``first_name`` and ``location``.
-
-        Raises:
-            ValueError: An identifier is malformed, or the id is taken.
-        """
-        given = {EXTERNAL_ID: external_id, EMAIL: email, PHONE_NUMBER: phone_number}
-        with self._lock:
-            if profile_id is not None and self._account.live.get(profile_id):
-                raise ValueError("there is a profile with this id")
-            try:
-                body = Body(self.readings)
-                stored = {kind: body.identifier(kind, value, "") for kind, value in given.items()}
-            except Refusal as refusal:
-                raise ValueError(refusal.detail) from None
-            person = Person(None, stored, attributes, properties or {})
-            return self._account.add(
-                lambda empty: replace(
-                    written(empty, person, self.readings),
-                    id=profile_id or empty.id,
-                    consent=consent,
-                    sms_consent=sms_consent,
-                    suppressed=suppressed,
-                )
-            )
-
-    def find(
-        self, *, external_id: str | None = None, email: str | None = None, phone_number: str | None = None
-    ) -> Profile | None:
-        """Return the profile with an identifier, as it is; None if there is none.
-
-        Raises:
-            LookupError: Several have it.
-        """
-        given = {EXTERNAL_ID: external_id, EMAIL: email, PHONE_NUMBER: phone_number}
-        with self._lock:
-            found = {
-                profile.id: profile
-                for kind, value in given.items()
-                if value is not None
-                for profile in self._account.live.owners(kind, value)
-            }
-        if len(found) > 1:
-            raise LookupError(f"{len(found)} profiles have it")
-        return next(iter(found.values()), None)
-
-    def duplicates(self, person: Callable[[Profile], Hashable | None]) -> int:
-        """Count the profiles beyond each person's first.
-
-        Args:
-            person: Returns something that stands for the person of a profile; None to leave the profile out.
-        """
-        owners = [owner for owner in map(person, self.profiles) if owner is not None]
-        return len(owners) - len(set(owners))
-
-    def id_only_profiles(self) -> int:
-        """Count the profiles that have an external id and no address."""
-        return sum(profile.external_id is not None and profile.email is None for profile in self.profiles)
