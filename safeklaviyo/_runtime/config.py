@@ -88,6 +88,7 @@ class Wiring:
             attempt=seconds,
             drops_test_addresses=is_klaviyo and not self.policy.allow_test_addresses,
             deadline=self.retry.within(self.deadline),
+            base=self.target.base,
         )
 
     def view_of(self, setup: Setup) -> Setup:
@@ -104,6 +105,7 @@ class Wiring:
             attempt=seconds,
             drops_test_addresses=self.target.is_klaviyo and not self.policy.allow_test_addresses,
             deadline=self.retry.within(self.deadline),
+            base=self.target.base,
         )
 
     def with_options(self, timeout: object, deadline: object, policy: object, retry: object) -> Wiring:
