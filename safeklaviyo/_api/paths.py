@@ -5,6 +5,7 @@ This is the one table of paths. The retired endpoints stand in `legacy`.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from safeklaviyo._api.messages import Answer, Endpoint
@@ -40,3 +41,16 @@ ENDPOINTS: Final = (
     MERGE_PROFILES, REQUEST_DELETION, SUBSCRIBE_PROFILES, SUPPRESS_PROFILES, UNSUBSCRIBE_PROFILES, UNSUPPRESS_PROFILES,
     UPDATE_PROFILE,
 )  # fmt: skip
+
+
+def template_of(target: str) -> str:
+    """Return a target's path without what is one resource's own: ``/api/profiles/{id}``, and no query."""
+    _, api, *words = target.partition("?")[0].split("/")
+    # After the collection comes an id, also one that looks like a word; in the retired API the version comes before.
+    own = 2 if words[:1] in (["v1"], ["v2"]) else 1
+    shown = [word if number != own and _WORD.fullmatch(word) else "{id}" for number, word in enumerate(words)]
+    return "/".join(("", api, *shown))
+
+
+_WORD: Final = re.compile(r"[a-z][a-z-]*|v\d", re.ASCII)
+"""A segment of a path that is a word of Klaviyo's."""
