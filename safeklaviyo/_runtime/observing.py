@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Self
 
-from safeklaviyo._effects import Concluded, Decided
+from safeklaviyo._effects import Concluded, Decided, Monotonic, NewId, Now, StartDeadline
 from safeklaviyo._runtime.telemetry import Span, telemetry
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Decision
 
 logger = logging.getLogger("safeklaviyo")
+
+_INSTANT = frozenset({Monotonic, NewId, Now, StartDeadline})
+"""Effects that take no time, and of which there is nothing to tell."""
 
 
 class Observer:
@@ -43,23 +46,23 @@ def observer(on_decision: Callable[[Decision], None] | None, host: str) -> Obser
 class Observed:
     """One call that is observed. A context manager around all of it."""
 
-    __slots__ = ("_concluded", "_decisions", "_observer", "_span")
+    __slots__ = ("_concluded", "_decisions", "_observer", "_span", "_telemetry")
 
     def __init__(self, to: Observer) -> None:
         self._observer = to
+        told = to.telemetry
+        self._telemetry = told if told is not None and told.is_set_up() else None
         self._decisions: list[Decision] = []
         self._concluded: Concluded | None = None
         self._span: Span | None = None
 
     def __enter__(self) -> Self:
-        told = self._observer.telemetry
-        self._span = None if told is None else told.operation()
+        self._span = None if self._telemetry is None else self._telemetry.operation()
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        told = self._observer.telemetry
-        if told is not None and self._span is not None:
-            told.end_operation(self._span, self._concluded, error)
+        if self._telemetry is not None and self._span is not None:
+            self._telemetry.end_operation(self._span, self._concluded, error)
         on_decision = self._observer.on_decision
         if on_decision is not None:
             for decision in self._decisions:
@@ -69,6 +72,8 @@ class Observed:
         """Return a function that carries effects out as the shell does, and notes what they were."""
 
         def observed(sender: Any, effect: Effect[object]) -> Any:
+            if type(effect) in _INSTANT:
+                return perform(sender, effect)
             if self._notes(effect):
                 return None
             step = self._step(effect)
@@ -85,6 +90,8 @@ class Observed:
         """Same as `performing`, awaited."""
 
         async def observed(sender: Any, effect: Effect[object]) -> Any:
+            if type(effect) in _INSTANT:
+                return await perform(sender, effect)
             if self._notes(effect):
                 return None
             step = self._step(effect)
@@ -108,8 +115,7 @@ class Observed:
         return True
 
     def _step(self, effect: Effect[object]) -> Any:
-        told = self._observer.telemetry
-        return None if told is None else told.step(effect, self._observer.host)
+        return None if self._telemetry is None else self._telemetry.step(effect, self._observer.host)
 
 
 def _tell(on_decision: Callable[[Decision], None], decision: Decision) -> None:

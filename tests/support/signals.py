@@ -12,12 +12,13 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
-from safeklaviyo._runtime.telemetry import telemetry
+from safeklaviyo._runtime.observing import Observer
+from safeklaviyo._runtime.telemetry import Telemetry, telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Heard", "listening", "telemetry"]
+__all__ = ["Heard", "Observer", "Telemetry", "listening", "telemetry"]
 
 
 class _Spans(SpanProcessor):
