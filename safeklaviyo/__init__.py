@@ -65,12 +65,14 @@ if TYPE_CHECKING:
         MergeRequest,
         PhoneChange,
         Profile,
+        Progress,
         Recovery,
         Resolution,
         TrackResult,
     )
     from safeklaviyo.notices import Notice, NoticeCode
     from safeklaviyo.policy import Policy, RetryPolicy
+    from safeklaviyo.raw import RawResponse
     from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
 
 __version__ = VERSION
@@ -130,7 +132,9 @@ __all__ = [
     "Profile",
     "ProfileConflictError",
     "ProfileNotVisibleError",
+    "Progress",
     "RateLimitError",
+    "RawResponse",
     "Recovery",
     "Resolution",
     "RetryPolicy",
@@ -201,12 +205,14 @@ _HOMES = {
             "MergeRequest",
             "PhoneChange",
             "Profile",
+            "Progress",
             "Recovery",
             "Resolution",
             "TrackResult",
         ),
         "notices": ("Notice", "NoticeCode"),
         "policy": ("Policy", "RetryPolicy"),
+        "raw": ("RawResponse",),
         "stores.base": ("AsyncIdentityStore", "IdentityStore"),
     }.items()
     for name in names

@@ -586,6 +586,41 @@ GUARDS = [
         "operations/test_access_tokens.py::TestFailing::test_what_it_raises_reaches_the_caller",
     ),
     _guard(
+        "F-30", source.RAW,
+        "not in {_KLAVIYO, base.lower()}:", "in set():",
+        "operations/test_other_calls.py::TestRequest::test_a_target_that_is_none",
+    ),
+    _guard(
+        "F-7", source.RAW, 'if each in {".", ".."} or', "if",
+        "operations/test_other_calls.py::TestRequest::test_a_target_that_is_none",
+    ),
+    _guard(
+        "F-7", source.RAW, 'or "/" in each or', "or",
+        "operations/test_other_calls.py::TestRequest::test_a_target_that_is_none",
+    ),
+    _guard(
+        "P1, P3", source.RAW,
+        "    template = _template([each.lower() for each in _segments(path)])\n    retired",
+        "    template = _template(path.strip('/').split('/'))\n    retired",
+        "operations/test_other_calls.py::TestIdentityWrites::test_has_a_verb",
+    ),
+    _guard(
+        "F-19", source.RAW, '    "PATCH": Repeat.ONCE,', '    "PATCH": Repeat.IDEMPOTENT,',
+        "operations/test_other_calls.py::TestSending::test_repeated_by_method",
+    ),
+    _guard(
+        "P2", source.REQUEST, "        if is_about_a_person(asked):", "        if False:",
+        "operations/test_other_calls.py::TestPersons::test_a_known_customer",
+    ),
+    _guard(
+        "F-30", source.REQUEST, "    if _path(target) != _path(first):", "    if not target:",
+        "operations/test_other_calls.py::TestIterate::test_links_that_lead_elsewhere",
+    ),
+    _guard(
+        "1.13", source.REQUEST, "        if target in seen:", "        if False:",
+        "operations/test_other_calls.py::TestIterate::test_links_that_lead_back",
+    ),
+    _guard(
         "wrong account", source.CALL, "        check_account(call)\n", "",
         "test_wiring.py::TestWrongAccount::test_is_noticed_at_the_first_answer",
     ),
@@ -619,12 +654,38 @@ GUARDS = [
         "test_bindings.py::TestVerify::test_p3_what_klaviyo_contradicts_is_refused",
     ),
     _guard(
-        "P4", source.ADDING, "        if counts_as_checked and", "        if False and",
+        "P4", source.ADDING, " for number, email in emails.items() if email in erased}",
+        " for number, email in emails.items() if not email}",
         "test_bindings.py::TestAdd::test_an_erased_customer_is_not_added_as_checked",
     ),
     _guard(
         "R14", source.ADDING, "    if again:\n", "    if False:\n",
         "test_bindings.py::TestAdd::test_r14_another_phone_costs_the_phone",
+    ),
+    _guard(
+        "P3, H33", source.LEARNING,
+        "if found.retired(Kind.EMAIL) is not None or found.retired(Kind.EXTERNAL_ID) is not None:", "if False:",
+        "test_learning.py::TestContradictions::test_p3_h33_they_are_reported_and_change_nothing",
+    ),
+    _guard(
+        "P3", source.LEARNING, "    if contradiction:\n", "    if False:\n",
+        "test_learning.py::TestContradictions::test_p3_h33_they_are_reported_and_change_nothing",
+    ),
+    _guard(
+        "R16, H32", source.LEARN, "Change(lesson.binding, verified=False)", "Change(lesson.binding)",
+        "test_learning.py::TestLearning::test_r16_h32_what_was_learnt_is_a_hint",
+    ),
+    _guard(
+        "P4", source.LEARN, "if is_new and (yield from erased_among(", "if False and (yield from erased_among(",
+        "test_learning.py::TestContradictions::test_an_erased_customer_is_not_learnt",
+    ),
+    _guard(
+        "P4, H33", source.LEARN, "verified=False), lease=lease)", "verified=False))",
+        "test_learning.py::TestLearning::test_a_page_of_a_hundred_is_a_request",
+    ),
+    _guard(
+        "H6", source.LEARN, "            yield from finish_intent(call, lease)\n", "            break\n",
+        "test_learning.py::TestContradictions::test_h6_an_expired_lease_is_finished_first",
     ),
     _guard(
         "rows of files", source.CLI_ROWS, "reader = csv.reader(lines, delimiter=delimiter, strict=True)",

@@ -15,7 +15,7 @@ from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.testing import KlaviyoSimulator
 from support.clients import Awaited
 from support.scenes import ACCOUNT, ANN, Troubled, rejected
-from support.signals import listening, telemetry
+from support.signals import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,18 +154,29 @@ class TestAbsent:
         done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
         assert "False" == done.stdout.strip()
 
-    def test_without_it_calls_are_made_all_the_same(self, client: NewClient, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where it is not installed, nothing of it is done."""
-        monkeypatch.setitem(sys.modules, "opentelemetry", None)
-        telemetry.cache_clear()
-        try:
-            assert None is telemetry()
-            k = client()
-            assert k.identify(**ANN).created
-            assert "R3" == k.track("Ordered", **ANN).rule
-            told: list[Any] = []
-            k = client(on_decision=told.append)
-            k.track("Ordered", **ANN)
-            assert ["R3"] == [each.rule for each in told]
-        finally:
-            telemetry.cache_clear()
+    def test_without_it_calls_are_made_all_the_same(self) -> None:
+        """Where it is not installed, nothing of it is done, and decisions are told all the same."""
+        program = """
+import asyncio, sys
+sys.modules["opentelemetry"] = None
+from safeklaviyo import AsyncKlaviyo, Klaviyo
+from safeklaviyo.testing import KlaviyoSimulator
+
+ann, told = {"external_id": "ann-1", "email": "ann@shop.dev"}, []
+
+async def awaited():
+    k = AsyncKlaviyo("pk_test", store="memory://")
+    told_of = AsyncKlaviyo("pk_test", store=k._shell.store, on_decision=told.append)
+    async with k, told_of:
+        print((await k.identify(**ann)).rule, (await told_of.track("Ordered", **ann)).rule)
+
+with KlaviyoSimulator().mock():
+    k = Klaviyo("pk_test", store="memory://")
+    told_of = Klaviyo("pk_test", store=k._shell.store, on_decision=told.append)
+    with k, told_of:
+        print(k.identify(**ann).rule, told_of.track("Ordered", **ann).rule)
+    asyncio.run(awaited())
+print(*[each.rule for each in told], "opentelemetry.trace" in sys.modules)
+"""
+        done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+        assert ["R4 R3", "R4 R3", "R3 R3 False"] == done.stdout.splitlines()

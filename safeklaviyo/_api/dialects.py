@@ -46,6 +46,7 @@ class Dialect(Protocol):
         has_merges: One profile can be merged into another.
         has_deletions: A profile can be deleted.
         has_lists: All profiles can be listed.
+        has_other_calls: Any other endpoint can be called.
         has_consent: Consent can be read, given and withdrawn.
         empty_search_statuses: The statuses, besides success, by which a search says that it found no profile.
     """
@@ -57,6 +58,7 @@ class Dialect(Protocol):
     has_merges: bool
     has_deletions: bool
     has_lists: bool
+    has_other_calls: bool
     has_consent: bool
     empty_search_statuses: frozenset[int]
 
@@ -126,6 +128,7 @@ class CurrentDialect:
     has_merges = True
     has_deletions = True
     has_lists = True
+    has_other_calls = True
     has_consent = True
     empty_search_statuses: frozenset[int] = frozenset()
 
@@ -204,6 +207,7 @@ class LegacyDialect:
     has_merges = False
     has_deletions = False
     has_lists = False
+    has_other_calls = False
     has_consent = False
     empty_search_statuses = frozenset({404})
 

@@ -17,6 +17,7 @@ class Answer(Enum):
 
     DOCUMENT = "a JSON:API document with data"
     RECEIPT = "202 or 204 without a body, or a document"
+    ANY = "a JSON:API document, or nothing"
     LEGACY_RECEIPT = "1, or 0"
     LEGACY_OBJECT = "a JSON object with an id"
 
@@ -54,6 +55,7 @@ class Request:
         path: Absolute and already percent-encoded, with the query if there is one.
         body: The encoded body, or None.
         content_type: The body's type.
+        headers: Those that the caller has set, by lower-case name. They go before the client's own.
     """
 
     method: str
@@ -62,6 +64,7 @@ class Request:
     repeat: Repeat
     body: bytes | None = None
     content_type: str = "application/vnd.api+json"
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         # The path's query and the body hold personal data.

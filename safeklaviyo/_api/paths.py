@@ -42,6 +42,30 @@ ENDPOINTS: Final = (
     UPDATE_PROFILE,
 )  # fmt: skip
 
+VERBS: Final = {
+    DELETIONS_PATH: "erase",
+    "/api/event-bulk-create-jobs": "track",
+    EVENTS_PATH: "track",
+    "/api/profile-bulk-import-jobs": "identify",
+    "/api/profile-import": "identify",
+    MERGES_PATH: "profiles.merge",
+    PROFILES_PATH: "identify",
+    f"{PROFILES_PATH}/{{}}": "profiles.update",
+    SUBSCRIBING_PATH: "subscribe",
+    SUPPRESSING_PATH: "suppress",
+    UNSUBSCRIBING_PATH: "unsubscribe",
+    UNSUPPRESSING_PATH: "unsuppress",
+}
+"""The paths below which a write says who somebody is, each with the verb that keeps one profile for each customer."""
+
+ABOUT_A_PERSON: Final = frozenset({"/api/back-in-stock-subscriptions", "/api/push-tokens"})
+"""The paths that take a person in the body of a POST, and have no verb."""
+
+RETIRED: Final = {
+    "/api/identify": "identify", "/api/track": "track", "/api/v1": "profiles.get", "/api/v2": "profiles.search",
+}  # fmt: skip
+"""The retired endpoints, of which even a GET writes."""
+
 
 def template_of(target: str) -> str:
     """Return a target's path without what is one resource's own: ``/api/profiles/{id}``, and no query."""

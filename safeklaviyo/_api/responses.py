@@ -59,8 +59,8 @@ _ADVICE: Final = {
     400: "Klaviyo does not accept the request; see the error's errors",
     401: "Klaviyo does not accept the API key, or the access token; check it",
     403: "the API key may not do this; check its scopes",
-    404: "Klaviyo knows no such profile",
-    409: "another profile has one of the identifiers",
+    404: "Klaviyo has nothing of that id, or at that path",
+    409: "something has that already: a profile its identifier, or another thing its name",
     410: 'this API is retired; use dialect="current" and a current revision',
     413: "the request is larger than Klaviyo accepts; send less",
     429: "too many requests; try again later",
@@ -73,6 +73,7 @@ _EXPECTED = re.compile(r"Expected available in (\d{1,9}(?:\.\d{1,9})?) second", 
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PROFILE_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_REQUEST_ID_HEADERS: Final = ("x-klaviyo-req-id", "x-klaviyo-request-id", "cf-ray")
 _IDENTIFYING: Final = ("external_id", "email", "phone_number")
 
 
@@ -127,10 +128,17 @@ def _is_receipt(response: Response) -> bool:
     return (response.status in {202, 204} and not response.body.strip()) or _is_document(response)
 
 
+def _is_any(response: Response) -> bool:
+    if not response.body.strip():
+        return response.status in {200, 201, 202, 204}
+    return not _fields(response.json).keys().isdisjoint({"data", "meta"})
+
+
 _LEGACY: Final = frozenset({Answer.LEGACY_RECEIPT, Answer.LEGACY_OBJECT})
 _SUCCESSES: Final[dict[Answer, Callable[[Response], bool]]] = {
     Answer.DOCUMENT: _is_document,
     Answer.RECEIPT: _is_receipt,
+    Answer.ANY: _is_any,
     Answer.LEGACY_RECEIPT: lambda response: response.body.strip() in {b"1", b"0"},
     Answer.LEGACY_OBJECT: lambda response: is_profile_id(_fields(response.json).get("id")),
 }
@@ -259,9 +267,11 @@ def error_from(response: Response, *, outcome: Outcome, now: float | None = None
         "retry_after": _wait(response, errors, now),
     }
     message = _message(status, errors)
-    if status == HTTPStatus.CONFLICT:
+    codes = {error.get("code") for error in errors} - {None}  # a 409 about another thing than a profile has another
+    if status == HTTPStatus.CONFLICT and (not codes or "duplicate_profile" in codes):
         return ProfileConflictError(message, profile_id=duplicate_profile_id(response), rule="R17", **common)
-    return error_class(status)(message, **common)
+    kind = APIStatusError if status == HTTPStatus.CONFLICT else error_class(status)
+    return kind(message, **common)
 
 
 def error_class(status: int) -> type[APIStatusError]:
@@ -366,9 +376,15 @@ def _particulars(errors: tuple[dict[str, Any], ...]) -> Iterator[str]:
             yield f"at {pointer}"
 
 
+def request_id(response: Response) -> str | None:
+    """Return Klaviyo's id of a request that succeeded, where the answer names it."""
+    return _request_id(response, ())
+
+
 def _request_id(response: Response, errors: tuple[dict[str, Any], ...]) -> str | None:
     named = errors[0].get("id") if errors else None
-    for candidate in (named, response.headers.get("x-klaviyo-request-id"), response.headers.get("cf-ray")):
+    headers = (response.headers.get(name) for name in _REQUEST_ID_HEADERS)
+    for candidate in (named, *headers):
         # It is logged, so it must look like an id: a longer text could have personal data in it (P8).
         if isinstance(candidate, str) and _REQUEST_ID.fullmatch(candidate):
             return candidate

@@ -8,6 +8,7 @@ from safeklaviyo._client.bindings import AsyncBindings
 from safeklaviyo._client.consent_verbs import AsyncConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import AsyncIdentityVerbs
+from safeklaviyo._client.other_calls import AsyncOtherCalls
 from safeklaviyo._client.profiles import AsyncProfiles
 from safeklaviyo._flows.verbs.identify import identify
 from safeklaviyo._flows.verbs.track import track
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 
 @discreet
-class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, Described):
+class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, AsyncOtherCalls, Described):
     """Same as `Klaviyo`, awaited. Safe between tasks of one event loop at a time.
 
     A callable given as `access_token` may return an awaitable, which is cut off at the end of the attempt's time. One

@@ -12,6 +12,7 @@ from safeklaviyo._client.bindings import Bindings
 from safeklaviyo._client.consent_verbs import ConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import IdentityVerbs
+from safeklaviyo._client.other_calls import OtherCalls
 from safeklaviyo._client.profiles import Profiles
 from safeklaviyo._flows.verbs.identify import identify
 from safeklaviyo._flows.verbs.track import track
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 
 @discreet
-class Klaviyo(IdentityVerbs, ConsentVerbs, Described):
+class Klaviyo(IdentityVerbs, ConsentVerbs, OtherCalls, Described):
     """The identity-safe client for Klaviyo. Safe between threads; after a fork the child gets its own connections.
 
     Constructing it does no I/O. Close it, or use it as a context manager, when the program ends.

@@ -75,6 +75,7 @@ class Setup:
         attempt: How long one attempt of a request may take, in seconds; leases outlive it.
         drops_test_addresses: The host is Klaviyo's own, which drops events for test addresses.
         deadline: Seconds that a call about one person may take in all; None for no limit.
+        base: The scheme and the host to which requests go.
         is_observed: There is somebody to tell of decisions and outcomes.
     """
 
@@ -86,6 +87,7 @@ class Setup:
     attempt: float
     drops_test_addresses: bool
     deadline: float | None = None
+    base: str = ""
     is_observed: bool = False
 
     @property

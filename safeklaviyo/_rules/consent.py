@@ -48,7 +48,7 @@ _CAN_RECEIVE: Final = (
 _WITHDRAWING: Final = frozenset({"UNSUBSCRIBE", "SPAM_REPORT", "SPAM_COMPLAINT", USER_SUPPRESSED})
 _FOR_GOOD: Final = frozenset({"SPAM_REPORT", "SPAM_COMPLAINT", USER_SUPPRESSED})
 """Ways of withdrawing that no date of a consent outweighs."""
-_BY_API: Final = "API"
+BY_API: Final = "API"
 _GIVING: Final = frozenset({"subscribe", "unsuppress"})
 _SPAM: Final = "marked email as spam"
 _UNSUBSCRIBED: Final = "unsubscribed"
@@ -139,7 +139,7 @@ def is_newer(profile: Profile, channel: Channel, said: Said) -> bool:
         return False
     # An older call of ours whose request Klaviyo has carried out late.
     is_ours = said.given_at is not None and said.given_at <= said.at and changed - said.given_at < DAY
-    return not (consent.source == _BY_API and is_ours)
+    return not (consent.source == BY_API and is_ours)
 
 
 def lets_pass(intent: str) -> bool:
@@ -220,15 +220,20 @@ def _is_lifted(withdrawn: Withdrawal, agreement: Agreement, asked_at: float, *, 
     if agreement.resubscribe:
         return is_first if withdrawn.at is None else withdrawn.at < asked_at
     # How Klaviyo names a STOP by text message is not confirmed: whatever no program has withdrawn counts as one.
-    is_stop = withdrawn.channel in BY_PHONE and withdrawn.reason != _BY_API
+    is_stop = withdrawn.channel in BY_PHONE and withdrawn.reason != BY_API
     if agreement.historical or is_stop or withdrawn.reason in _FOR_GOOD or withdrawn.at is None:
         return False
     return agreement.consented_at is not None and agreement.consented_at > withdrawn.at
 
 
 def is_given(profile: Profile, channels: Iterable[Channel]) -> bool:
-    """Tell whether a profile shows consent for all these channels."""
-    return all(channel_consent(profile, channel).status == "subscribed" for channel in channels)
+    """Tell whether a profile shows consent for all these channels, and no withdrawal beside it.
+
+    A spam report and a suppression by hand leave the consent as it was.
+    """
+    wanted = tuple(channels)
+    subscribed = all(channel_consent(profile, channel).status == "subscribed" for channel in wanted)
+    return subscribed and not withdrawals(profile, wanted)
 
 
 def is_withdrawn(profile: Profile, channel: Channel) -> bool:

@@ -94,6 +94,7 @@ class Wiring:
             attempt=seconds,
             drops_test_addresses=is_klaviyo and not self.policy.allow_test_addresses,
             deadline=self.retry.within(self.deadline),
+            base=self.target.base,
             is_observed=is_observed,
         )
 
@@ -111,6 +112,7 @@ class Wiring:
             attempt=seconds,
             drops_test_addresses=self.target.is_klaviyo and not self.policy.allow_test_addresses,
             deadline=self.retry.within(self.deadline),
+            base=self.target.base,
             is_observed=setup.is_observed,
         )
 

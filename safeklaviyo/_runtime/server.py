@@ -52,11 +52,18 @@ class Target:
 
     def headers_of(self, request: Request, authorization: Secret | None = None) -> list[tuple[bytes, bytes]]:
         """Return the headers of a request, but for the length of its body."""
-        headers = [*self.headers]
-        if authorization is not None:
-            headers.append((b"Authorization", authorization.reveal().encode()))
+        headers = self.headers_with(request.headers, authorization)
         if request.body is not None:
             headers.append((b"Content-Type", request.content_type.encode()))
+        return headers
+
+    def headers_with(self, own: tuple[tuple[str, str], ...], authorization: Secret | None) -> list[tuple[bytes, bytes]]:
+        """Return the headers of every request, with a request's own in place of those of the same name."""
+        given = {name.encode(): value.encode() for name, value in own}
+        headers = [header for header in self.headers if header[0].lower() not in given]
+        headers += given.items()
+        if authorization is not None:
+            headers.append((b"Authorization", authorization.reveal().encode()))
         return headers
 
 

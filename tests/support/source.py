@@ -9,8 +9,7 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
     "__init__.py", "__main__.py", "batches.py", "cli/__init__.py", "consent.py", "demo/__init__.py", "errors.py",
-    "identity.py",
-    "models.py", "policy.py",
+    "identity.py", "models.py", "policy.py", "raw.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
     "testing/contract.py", "testing/plugin.py",
@@ -20,6 +19,8 @@ PUBLIC = {
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
 ADDING = "_flows/verbs/add_bindings.py"
+LEARN = "_flows/verbs/learn.py"
+LEARNING = "_rules/learning.py"
 CLI_ROWS = "cli/_rows.py"
 ABSENCE = "_flows/identity/absence.py"
 BINDING = "_flows/binding.py"
@@ -76,13 +77,15 @@ PATIENCE = "stores/patience.py"
 SEMANTICS = "stores/semantics.py"
 PROPERTIES = "_input/properties.py"
 RESERVED = "_input/reserved_keys.py"
+RAW = "_api/raw.py"
+REQUEST = "_flows/verbs/request.py"
 RETRY = "_sending/retry.py"
 RULES = "_rules/claims.py"
 VALUES = "_input/values.py"
 VERSION = "_version.py"
 WIRE = "_api/profiles.py"
 WIRE_LEGACY = "_api/legacy.py"
-REQUESTS = {"_api/accounts.py", "_api/consent.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
+REQUESTS = {"_api/accounts.py", RAW, "_api/consent.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
 """The modules that make requests."""
 NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
@@ -98,7 +101,7 @@ ROOMS = (
     ("_effects",),
     ("_api",),
     ("_input",),
-    ("batches", "consent", "models"),
+    ("batches", "consent", "models", "raw"),
     ("identity", "policy"),
     ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_secrets", "_tracebacks", "_version"),
 )
@@ -111,7 +114,7 @@ CORE = [
     if name.startswith(WITHOUT_IO)
     or name in {
         "_addresses.py", "_effects.py", "_secrets.py", "errors.py", "identity.py", "models.py", "policy.py",
-        "stores/base.py", "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
+        "raw.py", "stores/base.py", "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
     }
 ]  # fmt: skip
 """What decides and describes, and does no I/O."""

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from safeklaviyo._api import accounts, bodies, events, legacy, paths, profiles
+from safeklaviyo._api import accounts, bodies, events, legacy, paths, profiles, raw
 from safeklaviyo._api import responses as answers
 from safeklaviyo._api.dialects import CurrentDialect, Dialect, LegacyDialect
 from safeklaviyo._api.messages import Answer, Endpoint, Repeat, Request, Response
@@ -16,7 +16,7 @@ from safeklaviyo._secrets import Secret
 current = SimpleNamespace(
     **{
         name: value
-        for module in (paths, bodies, accounts, events, profiles, answers)
+        for module in (paths, bodies, accounts, events, profiles, answers, raw)
         for name, value in vars(module).items()
         if not name.startswith("_")
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 from uuid import UUID
 
 import httpx
@@ -35,6 +35,8 @@ from safeklaviyo import (
     Problem,
     Profile,
     ProfileConflictError,
+    Progress,
+    RawResponse,
     Recovery,
     Resolution,
     RetryPolicy,
@@ -66,6 +68,22 @@ def constructing() -> None:
     AsyncKlaviyo(access_token=_fetched)
     Klaviyo(access_token=_fetched)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Klaviyo(dialect="v3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def other_calls(k: Klaviyo) -> None:
+    """Calls that have no verb."""
+    answer = k.request("GET", "/api/campaigns", params={"filter": "a", "page[size]": 5, "fields[campaign]": ["name"]})
+    assert_type(answer, RawResponse)
+    assert_type(answer.status_code, int)
+    assert_type(answer.request_id, str | None)
+    assert_type(k.iterate("/api/campaigns", params={"sort": None}), Iterator[dict[str, Any]])
+    k.request("BREW", "/api/tea")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def other_calls_awaited(k: AsyncKlaviyo) -> None:
+    """The same, awaited."""
+    assert_type(await k.request("POST", "/api/tags", json={"data": {}}, headers={"a": "b"}), RawResponse)
+    assert_type(k.iterate("/api/campaigns"), AsyncIterator[dict[str, Any]])
 
 
 def blocking(k: Klaviyo) -> None:
@@ -102,7 +120,8 @@ def blocking(k: Klaviyo) -> None:
     assert_type(k.profiles.update("01A", {"a": 1}), Profile)
     assert_type(k.profiles.iterate(), Iterator[Profile])
     assert_type(k.bindings.get(email="a@b.dev"), Binding | None)
-    assert_type(k.bindings.add([{"email": "a@b.dev"}]), ImportReport)
+    assert_type(k.bindings.add([{"email": "a@b.dev"}], verify=True), ImportReport)
+    assert_type(k.bindings.learn(on_progress=lambda progress: assert_type(progress, Progress)), ImportReport)
     assert_type(k.bindings.remove(external_id=7), bool)
     assert_type(list(k.bindings), list[Binding])
     k.identify(extrenal_id=7)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -132,6 +151,7 @@ async def awaited(k: AsyncKlaviyo) -> None:
     assert_type(k.profiles.iterate(), AsyncIterator[Profile])
     assert_type(await k.bindings.get(email="a@b.dev"), Binding | None)
     assert_type(await k.bindings.add([{"email": "a@b.dev"}]), ImportReport)
+    assert_type(await k.bindings.learn(on_progress=lambda progress: assert_type(progress, Progress)), ImportReport)
     assert_type(await k.bindings.remove(external_id=7), bool)
     assert_type([binding async for binding in k.bindings], list[Binding])
     await k.aclose()

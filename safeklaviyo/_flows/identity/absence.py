@@ -86,6 +86,19 @@ def _mark(call: Call, profile_id: str, binding: Binding | None, now: float) -> F
     yield from Remember(call.account, _note(profile_id), f"{now!r} {_version(binding)}")
 
 
+def carry_doubt(call: Call, before: Binding, after: Binding) -> Flow[None]:
+    """Keep the mark of a profile that was missed, over a change of its binding that says nothing about the profile.
+
+    Without it, a call that writes into the journal first could be repeated for ever, and the profile never be gone.
+    """
+    if before.profile_id is None or before.verified_at is not None:
+        return
+    note = yield from Recall(call.account, _note(before.profile_id))
+    moment, _, version = (note or "").partition(" ")
+    if version == _version(before):
+        yield from Remember(call.account, _note(before.profile_id), f"{moment} {_version(after)}")
+
+
 def _version(binding: Binding | None) -> str:
     return str(_NO_BINDING if binding is None else binding.version)
 

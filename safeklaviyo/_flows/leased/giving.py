@@ -15,7 +15,7 @@ from safeklaviyo._api.consent import get_events_since, read_event_names, subscri
 from safeklaviyo._effects import Flow, Now
 from safeklaviyo._flows.call import Call, logger, release, renew, send
 from safeklaviyo._flows.identity.absence import confirm_gone
-from safeklaviyo._flows.identity.pending_withdrawals import forget_withdrawal, pending_withdrawal
+from safeklaviyo._flows.identity.pending_withdrawals import forget_withdrawal, pending_withdrawals_of
 from safeklaviyo._flows.identity.phones import give_phone
 from safeklaviyo._flows.identity.reads import not_visible, read_profile
 from safeklaviyo._flows.leased.intents import WithdrawIntent
@@ -24,6 +24,8 @@ from safeklaviyo._flows.leased.living import is_in_list, living_with, others_own
 from safeklaviyo._flows.leased.withdrawing import withdraw_under_lease
 from safeklaviyo._input.consents import BY_PHONE
 from safeklaviyo._rules.consent import (
+    BY_API,
+    USER_SUPPRESSED,
     Withdrawal,
     channel_consent,
     in_the_way,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from safeklaviyo._api.messages import Request
+    from safeklaviyo._flows.identity.pending_withdrawals import Pending
     from safeklaviyo._flows.leased.intents import GiveIntent
     from safeklaviyo.consent import Channel
     from safeklaviyo.models import Profile
@@ -100,8 +103,8 @@ def give_under_lease(
     # Step 3: ask, and write it down first, so that `recheck_changes` does not repeat an older withdrawal over it.
     if main:
         yield from write_down(call, intent.keys, JournalEntry("subscribe", ",".join(intent.channels), intent.list_id))
-        for name in _names(intent):
-            yield from forget_withdrawal(call, name)
+        for pending in (yield from _pending(call, intent)):
+            yield from forget_withdrawal(call, pending)
     yield from _ask(call, lease, intent, own, phone_number, main=main)
     # Step 4: leave the lease to the next call that looks. If this one fails from here on, it stays as well.
     if waits:
@@ -151,18 +154,23 @@ def _readable(call: Call, intent: GiveIntent, *, is_first: bool) -> Flow[Profile
         is_ghost = profile.external_id in {None, intent.external_id}
         if profile is own or (is_ghost and not (yield from others_own(call, profile, intent.keys))):
             _refuse(intent, withdrawals(profile, intent.channels, intent.list_id), is_first=is_first)
-    for name in _names(intent):
-        pending = yield from pending_withdrawal(call, name)
-        if pending is not None and pending.entry.new in {None, intent.list_id}:
-            said = [Withdrawal(each, pending.at, None) for each in pending.channels if each in intent.channels]
-            _refuse(intent, said, is_first=is_first)
+    for pending in (yield from _pending(call, intent)):
+        reason = USER_SUPPRESSED if pending.verb == "suppress" else BY_API
+        _refuse(intent, (Withdrawal(pending.channel, pending.at, reason),), is_first=is_first)
     return own
 
 
-def _names(intent: GiveIntent) -> list[Identifier]:
-    """Return the addresses and the number by which somebody may have withdrawn before they were known."""
+def _pending(call: Call, intent: GiveIntent) -> Flow[list[Pending]]:
+    """Return what was withdrawn of these channels by the customer's addresses and number before they were known."""
     names = [Identifier(Kind.EMAIL, email) for email in (intent.email, *intent.emails)]
-    return names if intent.phone_number is None else [*names, Identifier(Kind.PHONE_NUMBER, intent.phone_number)]
+    if intent.phone_number is not None:
+        names.append(Identifier(Kind.PHONE_NUMBER, intent.phone_number))
+    found: list[Pending] = []
+    for name in names:
+        for channel in intent.channels:
+            said = yield from pending_withdrawals_of(call, name, channel)
+            found += [each for each in said if each.list_id in {None, intent.list_id}]
+    return found
 
 
 def _refuse(intent: GiveIntent, found: Iterable[Withdrawal], *, is_first: bool) -> None:

@@ -12,6 +12,7 @@ from safeklaviyo._api.consent import find_in_list, get_list, is_double_opt_in
 from safeklaviyo._api.responses import is_success, read_profile_ids
 from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import MISSING, Call, send
+from safeklaviyo._flows.identity.absence import carry_doubt
 from safeklaviyo._flows.identity.reads import Evidence, read_profile, search, spellings, understood
 from safeklaviyo._rules.shown import email_of
 from safeklaviyo.errors import LeaseHeldError, NotFoundError
@@ -93,7 +94,11 @@ def write_down(call: Call, keys: Iterable[str], entry: JournalEntry) -> Flow[Non
     for key in keys:
         for _ in range(_TRIES):
             bindings = yield from ReadBindings(call.account, (key,))
-            if not bindings or (yield from bind(call, Change(bindings[0], verified=False, journal=entry))) is not None:
+            if not bindings:
+                break
+            after = yield from bind(call, Change(bindings[0], verified=False, journal=entry))
+            if after is not None:
+                yield from carry_doubt(call, bindings[0], after)
                 break
         else:
             raise LeaseHeldError("other calls keep changing this customer; try again later")

@@ -109,7 +109,8 @@ def finish_withdrawal(
         if intent.asked >= _MOST_ASKED:
             yield from release(call, lease)
             return "failed"
-        intent = replace(intent, accepted_at=None)
+        # By now an earlier consent has been carried out as well, so that what Klaviyo shows counts.
+        intent = replace(intent, accepted_at=None, forced=False)
     done = yield from withdraw_under_lease(call, lease, intent)
     return "completed" if done.is_shown else "accepted"
 

@@ -150,7 +150,7 @@ def _pending(call: Call, pending: Pending) -> Flow[list[ChangeReview]]:
     reviews: list[ChangeReview] = []
     if now - pending.at < _settling(call):
         return reviews
-    said = Said(pending.entry.verb, pending.at, pending.channels, pending.entry.new)
+    said = Said(pending.verb, pending.at, (pending.channel,), pending.list_id)
     living = yield from living_with(call, (pending.identifier,))
     holders = [profile for profile in living.values() if _has(profile, pending.identifier)]
     for profile in holders:
@@ -158,7 +158,7 @@ def _pending(call: Call, pending: Pending) -> Flow[list[ChangeReview]]:
         reviews += yield from _compare(call, said, (profile,), found.current(Kind.PROFILE_ID))
     # Looked at once more a day later, and then forgotten: what comes then is another person's, or a new consent.
     if now - pending.at >= DAY:
-        yield from forget_withdrawal(call, pending.identifier)
+        yield from forget_withdrawal(call, pending)
     return reviews
 
 

@@ -62,19 +62,23 @@ class Requests:
         if of != authorization:
             # Another token: what was kept of the former one is of no use any more. One assignment, for other threads.
             self._checked = of, headers = self._checking(authorization)
-        outgoing.headers = headers(None if body is None else (request.content_type, len(body)))
+        described = None if body is None else (request.content_type, len(body))
+        # Only requests that a caller describes have headers of their own, and these are seldom the same twice.
+        own = request.headers
+        outgoing.headers = self._headers(authorization, described, own) if own else headers(described)
         return outgoing  # type: ignore[no-any-return]
 
-    def _headers(self, authorization: Secret | None, body: tuple[str, int] | None) -> Any:
+    def _headers(
+        self, authorization: Secret | None, body: tuple[str, int] | None, own: tuple[tuple[str, str], ...] = ()
+    ) -> Any:
         """Return the headers of a request as h11 has checked them, which takes it longer than all else.
 
         Args:
             authorization: The value of that header, where the target has none.
             body: Its type and its length.
+            own: What the request has in place of the target's.
         """
-        headers = [*self._target.headers]
-        if authorization is not None:
-            headers.append((b"Authorization", authorization.reveal().encode()))
+        headers = self._target.headers_with(own, authorization)
         if body is not None:
             headers += [(b"Content-Type", body[0].encode()), (b"Content-Length", b"%d" % body[1])]
         return h11.Request(method="GET", target="/", headers=headers).headers
