@@ -12,7 +12,7 @@ from os import getpid
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from safeklaviyo._effects import Effect, Flow, Send, Sleep
-from safeklaviyo._runtime.held_leases import PROMPT, Held
+from safeklaviyo._runtime.held_leases import LEASING, PROMPT, Held
 from safeklaviyo._runtime.observing import Observed, observer
 from safeklaviyo._runtime.senders.awaited import AsyncOwnSender
 from safeklaviyo._runtime.senders.client import AsyncClient, AsyncClientSender, check_client
@@ -20,7 +20,6 @@ from safeklaviyo._runtime.senders.tokens import Unsent, authorized_async
 from safeklaviyo._runtime.shell import ambient, check_open, check_process
 from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.stores import patience
-from safeklaviyo.stores.calls import Acquire
 from safeklaviyo.stores.calls import Call as StoreEffect
 
 if TYPE_CHECKING:
@@ -64,11 +63,11 @@ class _Held(Held):
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked: Acquire | None = None
+        self._asked: Effect[Any] | None = None
 
     def waits(self, effect: Effect[Any], done: Coroutine[Any, Any, Any]) -> Awaitable[Any]:
         """Return what to wait for."""
-        if not isinstance(effect, Acquire):
+        if type(effect) not in LEASING:
             return done
         self._asked, self._granted = effect, asyncio.ensure_future(done)
         return asyncio.shield(self._granted)
@@ -122,7 +121,7 @@ class AsyncShell:
         try:
             effect = next(flow)
             while True:
-                if held is not None or type(effect) is Acquire:
+                if held is not None or type(effect) in LEASING:
                     held = held or _Held()
                     effect = held.begin(effect)
                 try:

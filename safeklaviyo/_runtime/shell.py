@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
 
 from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep, StartDeadline
-from safeklaviyo._runtime.held_leases import PROMPT, Held
+from safeklaviyo._runtime.held_leases import LEASING, PROMPT, Held
 from safeklaviyo._runtime.observing import Observed, observer
 from safeklaviyo._runtime.senders.client import ClientSender, SyncClient, check_client
 from safeklaviyo._runtime.senders.own import OwnSender
 from safeklaviyo._runtime.senders.tokens import Unsent, authorized
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 from safeklaviyo.stores import patience
-from safeklaviyo.stores.calls import Acquire
 from safeklaviyo.stores.calls import Call as StoreEffect
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class Shell:
         try:
             effect = next(flow)
             while True:
-                if held is not None or type(effect) is Acquire:
+                if held is not None or type(effect) in LEASING:
                     held = held or Held()
                     effect = held.begin(effect)
                 try:
