@@ -83,6 +83,22 @@ GUARDS = [
     _guard(
         "P5", source.IN_MANY, "joined.sort(key=lambda each: each.number)", "joined.reverse()",
         "bulk/test_track_many.py::TestAllTogether::test_rows_of_one_person_keep_their_order",
+        "P8", source.TELEMETRY, "within = told.context.set_value(_SUPPRESS, True, within)", "pass",
+        "test_telemetry.py::TestSpans::test_the_librarys_own_instrumentation_is_suppressed",
+    ),
+    _guard(
+        "P8", source.OBSERVING, '"on_decision raised %s, which was dropped", type(exc).__name__)', '"%s", exc)',
+        "test_on_decision.py::TestCalledBack::test_what_it_raises_is_dropped",
+    ),
+    _guard(
+        "P6", source.OBSERVING, "    except Exception as exc:", "    except ZeroDivisionError as exc:",
+        "test_on_decision.py::TestCalledBack::test_what_it_raises_is_dropped",
+    ),
+    _guard(
+        "P4", source.OBSERVING,
+        "                self._decisions.append(effect.decision)",
+        "                _tell(self._observer.on_decision or print, effect.decision)",
+        "test_on_decision.py::TestCalledBack::test_outside_of_leases",
     ),
     _guard(
         "P8", source.ANSWERS, "isinstance(account, str) and _ACCOUNT_ID.fullmatch(account)", "account",

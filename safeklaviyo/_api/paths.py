@@ -5,6 +5,7 @@ This is the one table of paths. The retired endpoints stand in `legacy`.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from safeklaviyo._api.messages import Answer, Endpoint
@@ -70,3 +71,16 @@ RETIRED: Final = {
     "/api/identify": "identify", "/api/track": "track", "/api/v1": "profiles.get", "/api/v2": "profiles.search",
 }  # fmt: skip
 """The retired endpoints, of which even a GET writes."""
+
+
+def template_of(target: str) -> str:
+    """Return a target's path without what is one resource's own: ``/api/profiles/{id}``, and no query."""
+    _, api, *words = target.partition("?")[0].split("/")
+    # After the collection comes an id, also one that looks like a word; in the retired API the version comes before.
+    own = 2 if words[:1] in (["v1"], ["v2"]) else 1
+    shown = [word if number != own and _WORD.fullmatch(word) else "{id}" for number, word in enumerate(words)]
+    return "/".join(("", api, *shown))
+
+
+_WORD: Final = re.compile(r"[a-z][a-z-]*|v\d", re.ASCII)
+"""A segment of a path that is a word of Klaviyo's."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from safeklaviyo._runtime.senders.client import AsyncClient
     from safeklaviyo._runtime.senders.timeouts import Timeout
     from safeklaviyo.models import (
+        Decision,
         IdentifyResult,
         TrackResult,
     )
@@ -67,6 +68,7 @@ class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, AsyncBulkVerbs, AsyncO
         dialect: DialectName = "current",
         access_token: str | Callable[[], str | Awaitable[str]] | None = None,
         http_client: AsyncClient | None = None,
+        on_decision: Callable[[Decision], None] | None = None,
     ) -> None:
         self._wiring = wiring(
             api_key,
@@ -80,6 +82,7 @@ class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, AsyncBulkVerbs, AsyncO
             base_url=base_url,
             revision=revision,
             dialect=dialect,
+            on_decision=on_decision,
         )
         self._owns_store = not isinstance(store, AsyncIdentityStore)
         opened = store if isinstance(store, AsyncIdentityStore) else open_async_store(store_url(store))
