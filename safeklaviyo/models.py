@@ -322,14 +322,16 @@ class ChangeReview(_Masked):
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What became of the rows given to `bindings.add`.
+    """What became of the rows given to `bindings.add`, or of the profiles that `bindings.learn` has read.
 
     Attributes:
         added: How many rows made a binding, or filled in what a binding lacked.
         unchanged: How many rows the map knew already.
         refused: The number of each row that was refused (from 0), and why, without personal data.
-        warnings: The number of each row of which something was left out (from 0), and what.
+        warnings: The number of each row of which something was left out, or that was passed over (from 0), and why.
         verified: How many rows Klaviyo was seen to agree with, as ``verify=True`` asks.
+        id_only: How many profiles have an external id and no email, so that no call can name them (P1).
+        without_email: How many profiles have neither.
     """
 
     added: int
@@ -337,6 +339,27 @@ class ImportReport:
     refused: tuple[tuple[int, str], ...] = ()
     warnings: tuple[tuple[int, str], ...] = ()
     verified: int = 0
+    id_only: int = 0
+    without_email: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a call about many has come.
+
+    Attributes:
+        done: How many rows, or profiles, are done.
+        total: How many there are; None if that is not known.
+        refused: How many of those that are done were refused.
+        per_second: How many are done in a second.
+        remaining: Seconds until all are done, at this pace; None if `total` is not known.
+    """
+
+    done: int
+    total: int | None
+    refused: int
+    per_second: float
+    remaining: float | None
 
 
 class Profile(BaseModel):

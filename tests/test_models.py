@@ -26,6 +26,7 @@ from safeklaviyo.models import (
     ImportReport,
     Notice,
     Profile,
+    Progress,
     TrackResult,
 )
 
@@ -45,6 +46,7 @@ RESULTS = [
     TrackResult("order-1", WHEN, "01ABC", PAIR, "R3"),
     EmailChange("changed", "01ABC", ID, OLD, EMAIL, visible=True, warnings=(NOTICE,)),
     ImportReport(1, 2, ((3, "the email is malformed"),)),
+    Progress(1, None, 0, 2.5, None),
 ]
 
 

@@ -111,6 +111,11 @@ def erase(external_id: str) -> Callable[[Setup], Flow[Any]]:
     return lambda of: operations.erase(of, external_id=external_id, email=None, profile_id=None)
 
 
+def learn(of: Setup) -> Flow[Any]:
+    """Begin to learn from Klaviyo's profiles, of which there is one page."""
+    return operations.learn_page(of, operations.Course())
+
+
 OPERATIONS: dict[str, Callable[[Setup], Flow[Any]]] = {
     "identify(ann, one)": identify(ANN, ONE),
     "identify(ann)": identify(ANN, None),
@@ -131,6 +136,7 @@ OPERATIONS: dict[str, Callable[[Setup], Flow[Any]]] = {
     "change_external_id(ann)": change_external_id(ANN_LATER, ANN),
     "change_phone_number(ann)": change_phone_number("+12345678901", ANN),
     "erase(ann)": erase(ANN),
+    "learn": learn,
 }
 
 SCENES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -179,6 +185,37 @@ SCENES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("erase(ann)", "identify(ben, one)", "identify(one)"),
     ),
 }
+LEARNING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "ann in Klaviyo": (
+        ("profile(ann, one)",),
+        (
+            "learn",
+            "identify(ann, one)",
+            "identify(ann)",
+            "identify(one)",
+            "identify(ben, one)",
+            "track(ann)",
+            "change_email(ann, one to two)",
+            "change_external_id(ann)",
+            "erase(ann)",
+        ),
+    ),
+    "ann and a newsletter": (
+        ("identify(ann, one)", "orphan(two)"),
+        (
+            "learn",
+            "identify(ben, two)",
+            "identify(two)",
+            "change_email(ann to two, merge)",
+            "change_email(ann to three)",
+        ),
+    ),
+    "ann and her ghost": (
+        ("identify(ann, one)", "change_email(ann to two)", "ghost(one)"),
+        ("learn", "identify(ben, one)", "erase(ann)", "track(one)"),
+    ),
+}
+"""The same, for what `bindings.learn` may meet."""
 PAIRS = [
     (scene, *pair)
     for scene, (_, meeting) in SCENES.items()
@@ -254,9 +291,11 @@ def known_before(scene: str) -> tuple[KlaviyoSimulator, MemoryStore, VirtualCloc
     """Return a pretend Klaviyo and a map in which those are known who are known before a scene begins."""
     clock = VirtualClock()
     world = World(KlaviyoSimulator(account=ACCOUNT, start=clock.now), MemoryStore(clock=clock), clock)
-    for name in SCENES[scene][0]:
+    for name in (SCENES | LEARNING)[scene][0]:
         if name == "orphan(two)":
             world.simulator.add_profile(email=TWO, properties={"from": "newsletter"})
+        elif name == "profile(ann, one)":
+            world.simulator.add_profile(external_id=ANN, email=ONE, properties={"from": "another backend"})
         elif name == "ghost(one)":
             world.simulator.add_profile(email=ONE, properties={"from": "browser"})
         else:
@@ -422,6 +461,24 @@ def test_p4_every_expiry_under_a_living_holder(scene: str, one: str, other: str)
 def test_p4_every_write_that_lands_late(scene: str, one: str, other: str) -> None:
     """P4, P5, H8: a write lands after it was given up, at any moment; a recheck repairs it, or reports a ghost."""
     explored = explore(world_of(scene, one, other), Check(finish_late), Limits(delays=1))
+    assert explored.endings > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "scene", "other"),
+    [
+        (fault, scene, other)
+        for fault in ("crashes", "losses", "expiries")
+        for scene, (_, meeting) in LEARNING.items()
+        for other in meeting
+        # An expiry of each lease of a change takes minutes for all orders.
+        if not (fault == "expiries" and other.startswith("change"))
+    ],
+)
+def test_p4_h33_learning_beside_every_operation(fault: str, scene: str, other: str) -> None:
+    """P3, P4, H33: however the map learns while a customer is changed, it ends as if it had not, or knows more."""
+    explored = explore(world_of(scene, "learn", other), Check(finish), Limits(**{fault: 1}))
     assert explored.endings > 0
 
 

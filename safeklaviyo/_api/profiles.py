@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from safeklaviyo._input.properties import Person
 
 _PAGE_SIZE: Final = 100
+IDENTIFIERS: Final = "email,external_id,phone_number"
+"""The attributes that name a person."""
 SUBSCRIPTIONS: Final = "additional-fields%5Bprofile%5D=subscriptions"
 _FILTER_NAMES: Final = {
     Kind.EMAIL: "email", Kind.PHONE_NUMBER: "phone_number", Kind.EXTERNAL_ID: "external_id", Kind.PROFILE_ID: "id",
@@ -55,13 +57,14 @@ def search_any(kind: Kind, values: Sequence[str]) -> Request:
     if len(values) == 1:
         return search_profiles(kind, values[0])
     wanted = f"any({_FILTER_NAMES[kind]},[{','.join(map(encoded_text, values))}])"
-    return list_profiles(filter=wanted)
+    return list_profiles(filter=wanted, fields=IDENTIFIERS)
 
 
 def list_profiles(
     *,
     filter: str | None = None,
     sort: str | None = None,
+    fields: str | None = None,
     page_size: int = _PAGE_SIZE,
     subscriptions: bool = False,
     cursor_url: str | None = None,
@@ -70,6 +73,7 @@ def list_profiles(
 
     Args:
         filter: In Klaviyo's filter language.
+        fields: The attributes that are wanted, with commas between them; None for all.
         subscriptions: Also their consent and suppression.
         cursor_url: The next page's link or path, which holds everything else; its host is not followed.
 
@@ -78,7 +82,7 @@ def list_profiles(
     """
     if cursor_url is not None:
         return Request("GET", next_path(cursor_url), GET_PROFILES, Repeat.READ)
-    given = {"filter": filter, "sort": sort, "page%5Bsize%5D": str(page_size)}
+    given = {"filter": filter, "sort": sort, "fields%5Bprofile%5D": fields, "page%5Bsize%5D": str(page_size)}
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items() if value is not None)
     query += f"&{SUBSCRIPTIONS}" * subscriptions
     return Request("GET", f"{PROFILES_PATH}?{query}", GET_PROFILES, Repeat.READ)

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.verbs.add_bindings import add_bindings
 from safeklaviyo._flows.verbs.bindings import get_binding, list_bindings, release_email, remove_binding
+from safeklaviyo._flows.verbs.learn import Course, learn_page
 from safeklaviyo._tracebacks import discreet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from uuid import UUID
 
     from safeklaviyo._runtime.async_shell import AsyncShell
     from safeklaviyo._runtime.shell import Shell
-    from safeklaviyo.models import Binding, ImportReport
+    from safeklaviyo.models import Binding, ImportReport, Progress
 
 
 @discreet
@@ -56,6 +57,32 @@ class Bindings:
             APIStatusError: With `verify`, Klaviyo refused.
         """
         return self._shell.run(add_bindings, rows, trusted=trusted, verify=verify)
+
+    def learn(self, *, on_progress: Callable[[Progress], object] | None = None) -> ImportReport:
+        """Fill the map from Klaviyo's own profiles, a page of a hundred at a time. Nothing is written to Klaviyo.
+
+        Each customer that is learnt is checked at the first use (R16). What contradicts the map is reported and changes
+        nothing (P3). A customer about whom another call is writing is passed over. A run that was interrupted is gone
+        on with by the next one; after the end the next one begins anew. The client's deadline holds for each page.
+
+        Args:
+            on_progress: Called after each page.
+
+        Returns:
+            What became of the profiles of this run. A reason names the profile by Klaviyo's id.
+
+        Raises:
+            StoreError: The identity map cannot answer.
+            ConfigurationError: The dialect is the legacy one.
+            APIConnectionError: Klaviyo cannot be reached. The pages before are learnt.
+            APIStatusError: Klaviyo refused.
+        """
+        course = Course()
+        while not course.is_done:
+            course = self._shell.run(learn_page, course)
+            if on_progress is not None:
+                on_progress(course.progress)
+        return course.report
 
     def remove(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> bool:
         """Remove a binding and its former identifiers; False if there is none. Klaviyo's profile stays.
@@ -101,6 +128,15 @@ class AsyncBindings:
     ) -> ImportReport:
         """Same as `Bindings.add`."""
         return await self._shell.run(add_bindings, rows, trusted=trusted, verify=verify)
+
+    async def learn(self, *, on_progress: Callable[[Progress], object] | None = None) -> ImportReport:
+        """Same as `Bindings.learn`."""
+        course = Course()
+        while not course.is_done:
+            course = await self._shell.run(learn_page, course)
+            if on_progress is not None:
+                on_progress(course.progress)
+        return course.report
 
     async def remove(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> bool:
         """Same as `Bindings.remove`."""

@@ -53,6 +53,20 @@ A thousand rows are one transaction, and each row is checked by itself:
 If a cell begins with ' and then = + - @ or another ', the first ' is left out, because `bindings export` adds it.
 """
 
+_LEARN = """\
+Fill the identity map from Klaviyo's own profiles, a page of a hundred at a time. Nothing is written to Klaviyo.
+
+Needs a key with the scope profiles:read. An interrupted run may simply be run again, and goes on within a page of where
+it stopped; after the end the next run begins anew. What becomes of a profile:
+
+  added          the map learns the customer, or what it lacked; the first call about each reads the profile once
+  unchanged      the map has it already
+  refused        its id is spoilt, or it contradicts the map; the reason is on stderr, with Klaviyo's id of the profile
+  passed over    another call was writing about this customer
+  id only        it has an external id and no email, so that no call can name it
+  without email  it has neither
+"""
+
 _EXPORT = """\
 Write the customers of the identity map as `bindings import` reads them, without their former addresses.
 
@@ -153,6 +167,8 @@ def _add_bindings(commands: Commands) -> None:
     group = commands.add_parser("bindings", help="Read, fill and export the identity map.")
     verbs = group.add_subparsers(metavar="COMMAND", required=True)
     _add_import(verbs)
+    learn = _command(verbs, "learn", "Fill the map from Klaviyo's own profiles.", "_learning.learn", _LEARN)
+    _add_map(learn)
     export = _command(
         verbs, "export", "Write the map's customers as CSV or JSON lines.", "_transfer.export_file", _EXPORT
     )

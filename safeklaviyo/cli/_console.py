@@ -50,8 +50,12 @@ def progress(what: str, total: int | None) -> Generator[Callable[[int], None]]:
         yield lambda _: None
         return
     from rich.console import Console  # noqa: PLC0415 - an extra
-    from rich.progress import Progress  # noqa: PLC0415 - an extra
+    from rich.progress import Progress, TextColumn  # noqa: PLC0415 - an extra
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    # Without a total there is no percentage, so the number itself is shown.
+    columns = Progress.get_default_columns()
+    if total is None:
+        columns = (*columns[:2], TextColumn("{task.completed:,.0f}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)

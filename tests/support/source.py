@@ -19,10 +19,17 @@ PUBLIC = {
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
 ADDING = "_flows/verbs/add_bindings.py"
+LEARN = "_flows/verbs/learn.py"
+LEARNING = "_rules/learning.py"
 CLI_ROWS = "cli/_rows.py"
 ABSENCE = "_flows/identity/absence.py"
 BINDING = "_flows/binding.py"
 CALL = "_flows/call.py"
+MANY = "_flows/many/rows.py"
+TRACK_MANY = "_flows/many/track.py"
+IDENTIFY_MANY = "_flows/many/identify.py"
+BULK = "_api/bulk.py"
+IN_MANY = "_client/many.py"
 CHECKPOINT = "cli/_checkpoint.py"
 CHANGE = "_flows/leased/change_identifiers.py"
 CONFIG = "_runtime/config.py"
@@ -43,6 +50,8 @@ LEASES = "_flows/leased/leases.py"
 TAKEN = "_flows/leased/taken_identifiers.py"
 SUPERSEDED = "_flows/leased/superseded.py"
 SQLITE = "stores/sqlite/_database.py"
+OBSERVING = "_runtime/observing.py"
+TELEMETRY = "_runtime/telemetry.py"
 TRANSFER = "cli/_transfer.py"
 TRACEBACKS = "_tracebacks.py"
 WAITING = "_flows/waiting.py"
@@ -82,7 +91,9 @@ VALUES = "_input/values.py"
 VERSION = "_version.py"
 WIRE = "_api/profiles.py"
 WIRE_LEGACY = "_api/legacy.py"
-REQUESTS = {"_api/accounts.py", "_api/lists.py", RAW, "_api/consent.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
+REQUESTS = {
+    "_api/accounts.py", "_api/bulk.py", "_api/lists.py", RAW, "_api/consent.py", EVENTS_OF_API, WIRE, WIRE_LEGACY,
+}  # fmt: skip
 """The modules that make requests."""
 NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""

@@ -37,6 +37,7 @@ from safeklaviyo import (
     Problem,
     Profile,
     ProfileConflictError,
+    Progress,
     RawResponse,
     Recovery,
     Resolution,
@@ -57,6 +58,10 @@ def constructing() -> None:
     Klaviyo("pk", store="memory://", timeout=5, policy=Policy(lease=5), retry=RetryPolicy())
     Klaviyo("pk", store=open_store("memory://"), timeout=httpx.Timeout(5), http_client=httpx.Client())
     AsyncKlaviyo("pk", store=open_async_store("memory://"), http_client=httpx.AsyncClient(), dialect="legacy")
+    told: list[Decision] = []
+    Klaviyo("pk", on_decision=told.append)
+    AsyncKlaviyo("pk", on_decision=told.append)
+    Klaviyo("pk", on_decision=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Klaviyo(store=open_async_store("memory://"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Klaviyo(http_client=httpx.AsyncClient())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Klaviyo("pk", "memory://")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -128,7 +133,8 @@ def blocking(k: Klaviyo) -> None:
     assert_type(k.profiles.update("01A", {"a": 1}), Profile)
     assert_type(k.profiles.iterate(), Iterator[Profile])
     assert_type(k.bindings.get(email="a@b.dev"), Binding | None)
-    assert_type(k.bindings.add([{"email": "a@b.dev"}]), ImportReport)
+    assert_type(k.bindings.add([{"email": "a@b.dev"}], verify=True), ImportReport)
+    assert_type(k.bindings.learn(on_progress=lambda progress: assert_type(progress, Progress)), ImportReport)
     assert_type(k.bindings.remove(external_id=7), bool)
     assert_type(list(k.bindings), list[Binding])
     k.identify(extrenal_id=7)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -158,6 +164,7 @@ async def awaited(k: AsyncKlaviyo) -> None:
     assert_type(k.profiles.iterate(), AsyncIterator[Profile])
     assert_type(await k.bindings.get(email="a@b.dev"), Binding | None)
     assert_type(await k.bindings.add([{"email": "a@b.dev"}]), ImportReport)
+    assert_type(await k.bindings.learn(on_progress=lambda progress: assert_type(progress, Progress)), ImportReport)
     assert_type(await k.bindings.remove(external_id=7), bool)
     assert_type([binding async for binding in k.bindings], list[Binding])
     await k.aclose()

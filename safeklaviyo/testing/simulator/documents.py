@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LISTS = "lists"
 SEGMENTS = "segments"
+CONVERSATION = "conversation"
+"""How writes, and documents that include a profile, call the relation that later reads call ``conversations``."""
 
 _KEPT = 7 * 86_400
 _GROUPED = ("profiles", "tags", "flow-triggers")
@@ -31,14 +33,14 @@ def profile_document(
     shape: Shape,
     *,
     joined: float | None = None,
-    included: bool = False,
+    conversation: str | None = None,
     made: bool = False,
 ) -> JSON:
     """Return one profile.
 
     Args:
         joined: When it joined the list or segment that is read.
-        included: It is shown beside what was asked for.
+        conversation: How its relation to conversations is called here, if it is shown at all.
         made: This is the answer to its creation, the only one that has fractions of its first second.
     """
     attributes = _attributes(account, profile)
@@ -46,12 +48,8 @@ def profile_document(
         attributes["created"] = second(profile.created)
     if joined is not None:
         attributes["joined_group_at"] = second(joined)
-    conversation = (
-        "conversations" if shape.reads and not included and shape.revision >= "2026-07-15" else "conversation"
-    )
-    shown = shape.resource(
-        "profile", profile.id, attributes, (LISTS, SEGMENTS, "push-tokens", conversation), _further(profile, shape)
-    )
+    related = (LISTS, SEGMENTS, "push-tokens", *(() if conversation is None else (conversation,)))
+    shown = shape.resource("profile", profile.id, attributes, related, _further(profile, shape))
     for name in shape.include & {LISTS, SEGMENTS}:
         groups = account.lists_of(profile.id) if name == LISTS else account.segments_of(profile.id)
         shown["relationships"][name]["data"] = identifiers(name.removesuffix("s"), groups)

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from safeklaviyo.testing.simulator import matching, revisions
 from safeklaviyo.testing.simulator.checks import MAX_PROFILE, Body, fields, resource
-from safeklaviyo.testing.simulator.documents import LISTS, SEGMENTS, list_document, profile_document, segment_document
+from safeklaviyo.testing.simulator.documents import (
+    CONVERSATION,
+    LISTS,
+    SEGMENTS,
+    list_document,
+    profile_document,
+    segment_document,
+)
 from safeklaviyo.testing.simulator.merging import Deletion, Merge
 from safeklaviyo.testing.simulator.records import JSON, Answer, Asked, Profile
 from safeklaviyo.testing.simulator.refusals import Refusal, invalid, missing
@@ -27,7 +34,8 @@ def get_profiles(account: Account, asked: Asked) -> Answer:
     """Search: a page of the profiles that the filter describes, which may be none."""
     shown = shape(asked, _SEARCHED)
     page, links = search(account, asked)
-    return many(asked, [profile_document(account, profile, shown) for profile in page], links)
+    several = _conversations(asked)
+    return many(asked, [profile_document(account, profile, shown, conversation=several) for profile in page], links)
 
 
 def get_profile(account: Account, asked: Asked) -> Answer:
@@ -39,7 +47,7 @@ def get_profile(account: Account, asked: Asked) -> Answer:
         included += [list_document(account.lists[each], shown) for each in account.lists_of(profile.id)]
     if SEGMENTS in shown.include:
         included += [segment_document(account.segments[each], shown) for each in account.segments_of(profile.id)]
-    return one(asked, profile_document(account, profile, shown), included)
+    return one(asked, profile_document(account, profile, shown, conversation=_conversations(asked)), included)
 
 
 def get_lists_for_profile(account: Account, asked: Asked) -> Answer:
@@ -138,8 +146,12 @@ def existing(account: Account, profile_id: str) -> Profile:
 
 
 def _answer(account: Account, status: int, profile: Profile, asked: Asked) -> Answer:
-    shown = profile_document(account, profile, shape(asked, _READ), made=status == 201)
+    shown = profile_document(account, profile, shape(asked, _READ), conversation=CONVERSATION, made=status == 201)
     return one(asked, shown, status=status)
+
+
+def _conversations(asked: Asked) -> str:
+    return "conversations" if asked.revision >= "2026-07-15" else CONVERSATION
 
 
 def _also(asked: Asked) -> frozenset[str]:
