@@ -83,6 +83,8 @@ GUARDS = [
     _guard(
         "P5", source.IN_MANY, "joined.sort(key=lambda each: each.number)", "joined.reverse()",
         "bulk/test_track_many.py::TestAllTogether::test_rows_of_one_person_keep_their_order",
+    ),
+    _guard(
         "P8", source.TELEMETRY, "within = told.context.set_value(_SUPPRESS, True, within)", "pass",
         "test_telemetry.py::TestSpans::test_the_librarys_own_instrumentation_is_suppressed",
     ),

@@ -86,7 +86,7 @@ def wait_for_lease(call: Call, lease: Lease | None) -> Flow[None]:
 
 def wait_for_turn(seconds: float | None) -> Flow[None]:
     """Wait until Klaviyo takes a request about many people again: as long as it says, and a minute at most."""
-    yield from _sleep(min(_LONGEST_TURN, 1.0 if seconds is None else seconds))
+    yield from Sleep(min(_LONGEST_TURN, 1.0 if seconds is None else seconds), "pacing")
 
 
 def wait_for_calls_in_flight(call: Call, key: str) -> Flow[None]:
