@@ -183,10 +183,12 @@ class TestSubscribing:
         )
 
     def test_whatever_else_a_row_says_is_dropped(self, simulator, ask):
-        """A name beside the consent is not stored, and not refused."""
-        ask.subscribe(ask.person(EMAIL, email=ANN, first_name="Ann"), list_id=simulator.add_list("News"))
+        """A name, and consent to tracking, beside the consent are not stored, and not refused."""
+        row = ask.person(EMAIL, "email.open_tracking", email=ANN, first_name="Ann")
+        ask.subscribe(row, list_id=simulator.add_list("News"))
         simulator.drain()
-        assert {} == simulator.find(email=ANN).attributes
+        ann = simulator.find(email=ANN)
+        assert ({}, {EMAIL}) == (ann.attributes, set(ann.consents))
 
 
 class TestDoubleOptIn:
