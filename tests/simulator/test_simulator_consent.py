@@ -208,6 +208,16 @@ class TestDoubleOptIn:
         with pytest.raises(LookupError):
             simulator.confirm_opt_in(ANN)
 
+    def test_nothing_waits_for_nobody(self, simulator, ask):
+        """A profile without an address gets no mail, whatever its row asks for."""
+        news = simulator.add_list("News", opt_in_process="double_opt_in")
+        ann = simulator.add_profile(phone_number=PHONE)
+        ask.subscribe(ask.person(EMAIL, SMS, profile_id=ann.id), list_id=news)
+        simulator.drain()
+        assert "SUBSCRIBED" == simulator.find(phone_number=PHONE).sms_consent
+        with pytest.raises(LookupError):
+            simulator.confirm_opt_in("")
+
     def test_a_historical_import_does_not_wait(self, simulator, ask, consent):
         """Neither does an address that is subscribed already."""
         news = simulator.add_list("News", opt_in_process="double_opt_in")
