@@ -56,6 +56,10 @@ def constructing() -> None:
     Klaviyo("pk", store="memory://", timeout=5, policy=Policy(lease=5), retry=RetryPolicy())
     Klaviyo("pk", store=open_store("memory://"), timeout=httpx.Timeout(5), http_client=httpx.Client())
     AsyncKlaviyo("pk", store=open_async_store("memory://"), http_client=httpx.AsyncClient(), dialect="legacy")
+    told: list[Decision] = []
+    Klaviyo("pk", on_decision=told.append)
+    AsyncKlaviyo("pk", on_decision=told.append)
+    Klaviyo("pk", on_decision=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Klaviyo(store=open_async_store("memory://"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Klaviyo(http_client=httpx.AsyncClient())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Klaviyo("pk", "memory://")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
