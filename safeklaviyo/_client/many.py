@@ -60,9 +60,9 @@ class Tally:
     unknown: int = 0
     job_ids: list[str] = field(default_factory=list[str])
 
-    def refuse(self, number: int, row: Mapping[str, Any], error: Exception) -> None:
+    def refuse(self, number: int, row: Mapping[str, Any], error: SafeKlaviyoError) -> None:
         """Count a row that was not accepted, and tell it."""
-        if isinstance(error, SafeKlaviyoError) and error.outcome == "unknown":
+        if error.outcome == "unknown":
             self.unknown += 1
         else:
             self.refused += 1

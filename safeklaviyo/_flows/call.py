@@ -15,7 +15,7 @@ from safeklaviyo._api.accounts import get_account
 from safeklaviyo._api.messages import Repeat, Request, Response
 from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_account_id
 from safeklaviyo._effects import Monotonic, StartDeadline
-from safeklaviyo._flows.account import check_account, notice_account
+from safeklaviyo._flows.account import notice_account
 from safeklaviyo._flows.in_flight import InFlight
 from safeklaviyo._flows.telling import conclude
 from safeklaviyo._flows.writes import Writes
@@ -302,7 +302,6 @@ def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T
         yield from start_deadline(call)
         if setup.shared.account is None:
             call.account = setup.shared.account = yield from _account(call)
-        check_account(call)
         result = yield from body(call)
     except SafeKlaviyoError as error:
         # The outcome of the whole operation replaces that of the request that failed (P7).

@@ -73,7 +73,7 @@ class Refused:
 
     number: int
     row: Mapping[str, Any]
-    error: Exception
+    error: SafeKlaviyoError
 
 
 @dataclass(slots=True)
