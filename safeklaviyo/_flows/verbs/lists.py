@@ -8,6 +8,7 @@ what `subscribe` is for.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -228,8 +229,7 @@ def _named(error: BadRequestError, ids: Sequence[str]) -> set[str]:
 
 def _lost(call: Call, member: Member) -> Flow[SafeKlaviyoError]:
     """Let the map forget a profile that Klaviyo does not know, once that is certain; return the error for its row."""
-    try:
+    # The row fails either way, and may be sent again: the profile is then seen, or another one found or made.
+    with suppress(SafeKlaviyoError):
         yield from forget_profile(call, required(member.binding))
-    except SafeKlaviyoError as error:
-        return error
-    return not_visible()
+    return not_visible(retry_after=call.policy.lag)
