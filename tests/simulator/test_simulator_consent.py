@@ -122,7 +122,7 @@ class TestSubscribing:
         ask.subscribe(ask.person(EMAIL, email=ANN))
         ask.subscribe(ask.person(EMAIL, email="list@shop.org"), list_id=news)
         ask.subscribe(
-            ask.person(EMAIL, email="old@shop.org", consented_at="2020-01-01T00:00:00Z"), historical_import=True
+            ask.person(EMAIL, email="old@shop.org", consented_at="2020-01-01T02:00:00+02:00"), historical_import=True
         )
         ask.subscribe(ask.person(SMS, phone_number=PHONE))
         simulator.drain()
