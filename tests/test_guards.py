@@ -657,6 +657,23 @@ GUARDS = [
         "operations/test_other_calls.py::TestIterate::test_links_that_lead_back",
     ),
     _guard(
+        "P3", source.LISTS, "            gone |= named\n", "",
+        "operations/test_lists.py::TestAdding::test_a_profile_that_klaviyo_does_not_know",
+    ),
+    _guard(
+        "lists", source.LISTS, "            if named or len(ids) > 1:", "            if named:",
+        "operations/test_lists.py::TestAdding::test_a_profile_that_klaviyo_does_not_know",
+    ),
+    _guard(
+        "H36", source.LISTS, "        yield from forget_profile(call, required(member.binding))", "        pass",
+        "operations/test_lists.py::TestAdding::test_a_profile_that_is_gone_is_made_anew",
+    ),
+    _guard(
+        "P3", source.LISTS, "        found = yield from who(call, _claim(call, row))",
+        "        found = (yield from person_of(call, _claim(call, row))).binding",
+        "operations/test_lists.py::TestRemoving::test_nobody_is_made",
+    ),
+    _guard(
         "wrong account", source.CALL, "        check_account(call)\n", "",
         "test_wiring.py::TestWrongAccount::test_is_noticed_at_the_first_answer",
     ),

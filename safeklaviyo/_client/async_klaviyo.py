@@ -9,6 +9,7 @@ from safeklaviyo._client.bulk_verbs import AsyncBulkVerbs
 from safeklaviyo._client.consent_verbs import AsyncConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import AsyncIdentityVerbs
+from safeklaviyo._client.lists import AsyncLists
 from safeklaviyo._client.other_calls import AsyncOtherCalls
 from safeklaviyo._client.profiles import AsyncProfiles
 from safeklaviyo._flows.verbs.identify import identify
@@ -106,6 +107,11 @@ class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, AsyncBulkVerbs, AsyncO
     def profiles(self) -> AsyncProfiles:
         """Same as `Klaviyo.profiles`."""
         return AsyncProfiles(self._shell)
+
+    @property
+    def lists(self) -> AsyncLists:
+        """Same as `Klaviyo.lists`."""
+        return AsyncLists(self._shell)
 
     @property
     def bindings(self) -> AsyncBindings:

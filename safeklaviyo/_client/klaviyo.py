@@ -13,6 +13,7 @@ from safeklaviyo._client.bulk_verbs import BulkVerbs
 from safeklaviyo._client.consent_verbs import ConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import IdentityVerbs
+from safeklaviyo._client.lists import Lists
 from safeklaviyo._client.other_calls import OtherCalls
 from safeklaviyo._client.profiles import Profiles
 from safeklaviyo._flows.verbs.identify import identify
@@ -149,6 +150,11 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, BulkVerbs, OtherCalls, Described):
     def profiles(self) -> Profiles:
         """Klaviyo's profiles, by their ids."""
         return Profiles(self._shell)
+
+    @property
+    def lists(self) -> Lists:
+        """Klaviyo's mailing lists, and who is in them."""
+        return Lists(self._shell)
 
     @property
     def bindings(self) -> Bindings:
