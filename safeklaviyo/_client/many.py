@@ -134,7 +134,7 @@ def _send_first(shell: Shell, verb: Many[R], rows: list[R], tally: Tally) -> lis
     rest = [row for group in groups for row in group[1:]]
     if tally.accepted > before:
         return [(row.number, row.row) for row in rest]
-    # Nobody was made known, so that the others would come back as they are.
+    # No person was made known, so that the others would come back as they are.
     _send_singly(shell, verb, rest, tally)
     return []
 

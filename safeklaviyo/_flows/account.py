@@ -1,4 +1,4 @@
-"""Noticing that a key belongs to another account than the one whose map is used.
+"""Noticing that a key belongs to another account than the map in use.
 
 Klaviyo sends the account's id with each answer. A simulator, a mock or a proxy may leave it out: then nothing is
 concluded. Nor is it where the map's namespace is a name of the shop's own, and not an account's id.

@@ -76,7 +76,7 @@ class Setup:
         drops_test_addresses: The host is Klaviyo's own, which drops events for test addresses.
         deadline: Seconds that a call about one person may take in all; None for no limit.
         base: The scheme and the host to which requests go.
-        is_observed: There is somebody to tell of decisions and outcomes.
+        is_observed: Decisions and outcomes are told to a callback or to telemetry.
     """
 
     dialect: Dialect
