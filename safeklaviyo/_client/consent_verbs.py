@@ -96,8 +96,8 @@ class ConsentVerbs:
         """Withdraw these channels, wherever the customer could receive them (R19).
 
         It reaches the customer's profile, living profiles on their former addresses, and a profile that has the very
-        identifier given. It creates none. It is not refused for any doubt about the customer: erased, unknown, or a pair
-        that contradicts the map. Klaviyo accepts it now and carries it out within minutes; `recheck_changes` compares
+        identifier given. It creates none. No doubt about the customer refuses it: erased, unknown, or a pair that
+        contradicts the map. Klaviyo accepts it now and carries it out within minutes; `recheck_changes` compares
         later.
 
         Args:

@@ -149,9 +149,9 @@ class Lists:
     def add(self, list_id: str, people: Iterable[Row], *, on_refused: OnRefused | None = None) -> BatchReport:
         """Add people to a list, 1,000 in one request, without changing their consent.
 
-        Each person is found by the rules, with first contact where neither the map nor Klaviyo knows them. A row that is
-        refused costs no other row. What concerns all of them, such as a map that cannot answer, ends the call. Who was added until
-        then stays, and the same call may be made again, because to add a person twice is to add them once.
+        Each person is found by the rules, with first contact where neither the map nor Klaviyo knows them. A row that
+        is refused costs no other row. What concerns all of them, such as a map that cannot answer, ends the call. Who
+        was added until then stays, and the same call may be made again: to add a person twice is to add them once.
 
         Args:
             list_id: Klaviyo's id of the list.

@@ -1,8 +1,8 @@
 """Lists: reading them, and changing who is in them.
 
 Decided here: how a person becomes a member (the profile is found by the rules, with first contact where neither the map
-nor Klaviyo knows the person yet), whom a request leaves out, and which failure concerns one person alone. Consent is not
-changed: that is what `subscribe` is for.
+nor Klaviyo knows the person yet), whom a request leaves out, and which failure concerns one person alone. Consent is
+not changed, which is what `subscribe` does.
 """
 
 from __future__ import annotations
