@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +21,12 @@ from support.stores import AsyncAdapter
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+def pytest_collection_finish() -> None:
+    """Hide the collected tests from the garbage collector: each of its full runs would walk through all of them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

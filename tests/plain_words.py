@@ -14,6 +14,7 @@ import re
 import tokenize
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePosixPath
 
 from support.source import MODULES, PACKAGE
@@ -85,6 +86,7 @@ def count(source: str) -> Count:
     )
 
 
+@cache
 def by_room() -> dict[str, Count]:
     """Count for each folder of the package, and for each module beside them."""
     rooms: dict[str, Count] = defaultdict(Count)
@@ -96,8 +98,7 @@ def by_room() -> dict[str, Count]:
 
 def report() -> str:
     """Return the table of all rooms, and the total."""
-    rooms = by_room()
-    rooms["total"] = sum(rooms.values(), Count())
+    rooms = by_room() | {"total": sum(by_room().values(), Count())}
     head = f"{'room':24}{'riddles per 1,000 words':>26}{'comments per 100 lines':>26}"
     return "\n".join([head, *(f"{room:24}{each.riddling:26.1f}{each.commented:26.1f}" for room, each in rooms.items())])
 

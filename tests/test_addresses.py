@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from support.addresses import ascii_address, domain
+from support.examples import examples
 
 LONGEST = 100
 ATOMS = string.ascii_letters + string.digits + "_!#$%&'*+-/=?^`{|}~"
@@ -48,7 +49,7 @@ def by_email_validator(text: str) -> str | None:
     return str(valid.ascii_email).lower()
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=examples(1_500), deadline=None)
 @given(st.one_of(MADE, MADE, st.emails(), ANYTHING).map(lambda text: text[:LONGEST]))
 @example("a" * 97 + "@x.c")
 @example("a" * 64 + "@x.ch")

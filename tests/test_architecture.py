@@ -11,24 +11,20 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from support import source
 from support.source import CORE, MODULES, PACKAGE, PUBLIC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 HERE = Path(__file__).parent
 TESTS = sorted(
     name for path in HERE.rglob("*.py") if not (name := path.relative_to(HERE).as_posix()).startswith("support/")
 )
 PRIVATE_NAME = re.compile(
-    r"\bsafeklaviyo(?:\.\w+)*\._(?!_)\w+|"
-    + "|".join(
-        rf"\b{re.escape(source.dotted(name))}\b|(?<!\w){re.escape(name.removesuffix('/__init__.py'))}(?!\w)"
-        for name in source.PRIVATE
-    )
+    r"\bsafeklaviyo(?:\.\w+)*\._(?!_)\w+"
+    rf"|\b(?:{'|'.join(re.escape(source.dotted(name)) for name in source.PRIVATE)})\b"
+    rf"|(?<!\w)(?:{'|'.join(re.escape(name.removesuffix('/__init__.py')) for name in source.PRIVATE)})(?!\w)"
 )
 """A private module in full, or its file or folder."""
 SHORT_NAMES = {source.dotted(name).partition(".")[2] for name in source.PRIVATE}
@@ -40,7 +36,7 @@ IO = {
 }  # fmt: skip
 HEAVY = [
     "aiohttp", "anyio", "asyncio", "click", "email_validator", "httpx_aiohttp", "hypothesis", "multiprocessing",
-    "platformdirs", "pytest", "redis", "respx", "rich", "safeklaviyo.cli", "safeklaviyo.stores.sqlite",
+    "opentelemetry", "platformdirs", "pytest", "redis", "respx", "rich", "safeklaviyo.cli", "safeklaviyo.stores.sqlite",
     "safeklaviyo.testing", "sqlite3", "uvicorn",
 ]  # fmt: skip
 
@@ -56,6 +52,20 @@ BELOW = {
 def tree(name: str) -> ast.Module:
     """Return a module's syntax."""
     return ast.parse((PACKAGE / name).read_text())
+
+
+def offences(names: Iterable[str], found: Callable[[str], object]) -> dict[str, object]:
+    """Return what was found in each module in which anything was: one test looks at all of them.
+
+    A test for each would cost more than the looking: about 4 ms, for every worker that collects it.
+    """
+    return {name: each for name in names if (each := found(name))}
+
+
+@cache
+def imports(name: str) -> tuple[str, ...]:
+    """Return every name that is imported anywhere in a module, in full."""
+    return tuple(imported(tree(name)))
 
 
 def imported(node: ast.AST, package: str = "safeklaviyo") -> Iterator[str]:
@@ -115,49 +125,49 @@ def unlawful_yields(module: ast.Module) -> list[int]:
 
 
 class TestImports:
-    @pytest.mark.parametrize("name", CORE)
-    def test_core_does_no_io(self, name: str) -> None:
+    def test_core_does_no_io(self) -> None:
         """What decides and describes imports nothing that could do it, and reads no clock."""
-        assert [] == [each for each in imported(tree(name)) if is_part(each, IO)]
+        assert {} == offences(CORE, lambda name: [each for each in imports(name) if is_part(each, IO)])
 
     def test_core_is_all_there(self) -> None:
         """The list of the core's modules names existing ones, and all flows."""
         assert len(CORE) >= 60
 
-    @pytest.mark.parametrize("name", CORE)
-    def test_core_asks_nobody_the_time(self, name: str) -> None:
+    def test_core_asks_nobody_the_time(self) -> None:
         """Now comes as an effect or as an argument."""
-        calls = [
-            each.func.attr
-            for each in ast.walk(tree(name))
-            if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)
-        ]
-        assert [] == [call for call in calls if call in {"now", "utcnow", "today", "monotonic", "perf_counter"}]
+        clocks = {"now", "utcnow", "today", "monotonic", "perf_counter"}
 
-    @pytest.mark.parametrize("name", MODULES)
-    def test_one_room_knows_httpx(self, name: str) -> None:
-        """Another HTTP library stays a change of the senders."""
-        if not name.startswith((source.SENDERS, "testing/", "demo/")):
-            assert [] == [
-                each for each in imported(tree(name)) if is_part(each, {"h11", "httpx", "httpx_aiohttp", "httpcore"})
+        def asked(name: str) -> list[str]:
+            return [
+                each.func.attr
+                for each in ast.walk(tree(name))
+                if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute) and each.func.attr in clocks
             ]
+
+        assert {} == offences(CORE, asked)
+
+    def test_one_room_knows_httpx(self) -> None:
+        """Another HTTP library stays a change of the senders."""
+        libraries = {"h11", "httpx", "httpx_aiohttp", "httpcore"}
+        others = [name for name in MODULES if not name.startswith((source.SENDERS, "testing/", "demo/"))]
+        assert {} == offences(others, lambda name: [each for each in imports(name) if is_part(each, libraries)])
 
     def test_every_module_has_a_room(self) -> None:
         """A module that stands in no room of the order would be bound by nothing."""
         rooms = {room for level in source.ROOMS for room in level}
         assert rooms == {source.room(name) for name in MODULES} - {""}
 
-    @pytest.mark.parametrize("name", MODULES)
-    def test_rooms_know_the_rooms_below_them(self, name: str) -> None:
+    def test_rooms_know_the_rooms_below_them(self) -> None:
         """Imports lead one way through the rooms, those for types too."""
-        room = source.room(name)
-        if not room:
-            return
-        allowed = {room, *BELOW[room]}
-        known = {each.split(".")[1] for each in imported(tree(name)) if each.startswith("safeklaviyo.")}
-        upwards = {each for each in known if each in BELOW} - allowed
-        # The command line shows the simulator, and the demo plays on it.
-        assert set() == upwards - ({"testing"} if room == "demo" else set())
+
+        def upwards(name: str) -> set[str]:
+            room = source.room(name)
+            known = {each.split(".")[1] for each in imports(name) if each.startswith("safeklaviyo.")}
+            # The command line shows the simulator, and the demo plays on it.
+            allowed = {room, *BELOW[room], *({"testing"} if room == "demo" else ())}
+            return {each for each in known if each in BELOW} - allowed
+
+        assert {} == offences(filter(source.room, MODULES), upwards)
 
     def test_importing_is_light(self) -> None:
         """`import safeklaviyo` loads nothing that is optional, slow, or of use to some programs only.
@@ -172,13 +182,22 @@ class TestImports:
         assert "" == done.stdout.strip()
 
 
+def dotted(node: ast.expr) -> str:
+    """Return an attribute as it is written; an empty text if it is not one of a name."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.insert(0, node.attr)
+        node = node.value
+    return ".".join([node.id, *parts]) if isinstance(node, ast.Name) else ""
+
+
 def private_names(module: ast.Module) -> list[tuple[int, str]]:
     """Return where a test names what is private in the package, as an import, an attribute or in a string."""
     found: list[tuple[int, str]] = []
     for node in ast.walk(module):
         if isinstance(node, ast.Import | ast.ImportFrom):
             found += [(node.lineno, name) for name in imported(node) if PRIVATE_NAME.search(name)]
-        elif isinstance(node, ast.Attribute) and PRIVATE_NAME.fullmatch(name := ast.unparse(node)):
+        elif isinstance(node, ast.Attribute) and PRIVATE_NAME.fullmatch(name := dotted(node)):
             found.append((node.lineno, name))
         elif isinstance(node, ast.Constant) and isinstance(text := node.value, str):
             found += [(node.lineno, each[0]) for each in PRIVATE_NAME.finditer(text)]
@@ -187,10 +206,9 @@ def private_names(module: ast.Module) -> list[tuple[int, str]]:
 
 
 class TestFacade:
-    @pytest.mark.parametrize("name", TESTS)
-    def test_tests_name_nothing_private(self, name: str) -> None:
+    def test_tests_name_nothing_private(self) -> None:
         """What may move is named in `support` alone, so that a move touches no test."""
-        assert [] == private_names(ast.parse((HERE / name).read_text()))
+        assert {} == offences(TESTS, lambda name: private_names(ast.parse((HERE / name).read_text())))
 
     def test_all_tests_are_looked_at(self) -> None:
         """Those in folders are, and there is what they must not name."""
@@ -198,25 +216,25 @@ class TestFacade:
         assert PUBLIC <= set(MODULES)
         assert len(source.PRIVATE) >= 60
 
-    @pytest.mark.parametrize("name", source.PRIVATE)
-    def test_such_a_name_would_be_found(self, name: str) -> None:
+    def test_such_a_name_would_be_found(self) -> None:
         """The search above sees each private module, however it is named."""
-        whole = source.dotted(name)
-        package, _, module = whole.rpartition(".")
-        for code in (
-            f"import {whole}",
-            f"from {whole} import thing",
-            f"def test():\n from {package} import {module} as other",
-            f"x = {whole}.thing",
-            f"patch('{whole}.thing')",
-            f"patch(f'{whole}.{{thing}}')",
-            f"open('{name}')",
-            f"open('safeklaviyo/{name}')",
-            f"open(f'{{root}}/{name}')",
-            f"glob('{name.removesuffix('__init__.py')}')",
-            f"find('{whole.removeprefix('safeklaviyo.')}')",
-        ):
-            assert private_names(ast.parse(code)), code
+        for name in source.PRIVATE:
+            whole = source.dotted(name)
+            package, _, module = whole.rpartition(".")
+            for code in (
+                f"import {whole}",
+                f"from {whole} import thing",
+                f"def test():\n from {package} import {module} as other",
+                f"x = {whole}.thing",
+                f"patch('{whole}.thing')",
+                f"patch(f'{whole}.{{thing}}')",
+                f"open('{name}')",
+                f"open('safeklaviyo/{name}')",
+                f"open(f'{{root}}/{name}')",
+                f"glob('{name.removesuffix('__init__.py')}')",
+                f"find('{whole.removeprefix('safeklaviyo.')}')",
+            ):
+                assert private_names(ast.parse(code)), code
 
     def test_other_names_are_not_found(self) -> None:
         """What is public, what is a test's, and what only looks alike may be named."""
@@ -232,10 +250,9 @@ safeklaviyo.__version__
 
 
 class TestFlows:
-    @pytest.mark.parametrize("name", CORE)
-    def test_cancelled_flow_is_never_resumed(self, name: str) -> None:
+    def test_cancelled_flow_is_never_resumed(self) -> None:
         """No effect is asked for in ``finally``, nor where a cancellation was caught."""
-        assert [] == unlawful_yields(tree(name))
+        assert {} == offences(CORE, lambda name: unlawful_yields(tree(name)))
 
     def test_such_a_flow_would_be_found(self) -> None:
         """The search above sees what it looks for, and nothing else."""
@@ -291,16 +308,18 @@ class TestFlows:
 
 
 class TestSizes:
-    @pytest.mark.parametrize("name", MODULES)
-    def test_module(self, name: str) -> None:
+    def test_modules(self) -> None:
         """A module holds one idea, in at most 400 lines, and says in its first line what it is."""
-        assert (PACKAGE / name).read_text().count("\n") <= 400
-        assert ast.get_docstring(tree(name)), name
+        assert {} == offences(MODULES, lambda name: (PACKAGE / name).read_text().count("\n") > 400)
+        assert {} == offences(MODULES, lambda name: not ast.get_docstring(tree(name)))
 
-    @pytest.mark.parametrize("name", MODULES)
-    def test_functions(self, name: str) -> None:
+    def test_functions(self) -> None:
         """A function fits on a screen."""
-        assert [] == [(each.name, each.lineno) for each in functions(tree(name)) if lines_of_code(each) > 45]
+
+        def too_long(name: str) -> list[tuple[str, int]]:
+            return [(each.name, each.lineno) for each in functions(tree(name)) if lines_of_code(each) > 45]
+
+        assert {} == offences(MODULES, too_long)
 
     def test_median_module(self) -> None:
         """Half of the modules have at most 170 lines."""

@@ -233,6 +233,7 @@ class Fragile(MemoryStore):
     """A map in which the process dies at a chosen call."""
 
     dies_at: int = -1
+    death: type[BaseException] = Killed
     number: int = 0
 
     def perform(self, call: Call[Any]) -> Any:
@@ -240,7 +241,7 @@ class Fragile(MemoryStore):
         if not call.is_read:
             self.number += 1
             if self.number == self.dies_at:
-                raise Killed
+                raise self.death
         return super().perform(call)
 
 
@@ -270,6 +271,17 @@ class TestResuming:
         people.fail_next(status=400, match=lambda asked: "page[cursor]" in asked.query)
         with pytest.raises(Exception, match="does not accept"):
             client().bindings.learn()
+
+    @pytest.mark.parametrize("dies_at", [2, 50, 150])
+    def test_an_interruption_leaves_no_lease(self, simulator: KlaviyoSimulator, open_client: Any, dies_at: int) -> None:
+        """A signal handler that raises in the middle of a page blocks none of its hundred customers."""
+        for number in range(100):
+            simulator.add_profile(external_id=f"A{number}", email=f"c{number}@shop.test")
+        store = Fragile(clock=simulator.now)
+        store.dies_at, store.death = dies_at, KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt):
+            open_client(simulator, store).bindings.learn()
+        assert () == store.leases(ACCOUNT, 1)
 
     def test_a_kill_at_any_write_loses_a_page_at_most(self, simulator: KlaviyoSimulator, open_client: Any) -> None:
         """However a run ends, the next one goes on within a page of it, and the map is whole afterwards."""

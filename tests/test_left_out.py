@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from safeklaviyo.errors import InvalidPropertyError, Problem
 from safeklaviyo.models import CLEAR
+from support.examples import examples
 from support.values import (
     MAX_EVENT_PROPERTIES,
     Event,
@@ -102,7 +103,7 @@ def expected(tree: Any, path: str, lost: list[str], *, of_person: bool) -> Any:
 
 
 @given(PROPERTIES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_of_a_person_exactly_what_cannot_travel_is_left_out(properties: dict[str, Any]) -> None:
     """What is plain JSON is sent unchanged; each other leaf, and None, is left out with a notice that has its path."""
     lost: list[str] = []
@@ -114,7 +115,7 @@ def test_of_a_person_exactly_what_cannot_travel_is_left_out(properties: dict[str
 
 
 @given(PROPERTIES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_of_an_event_exactly_what_cannot_travel_is_left_out(properties: dict[str, Any]) -> None:
     """As for a person, but for None, which is JSON null in an event."""
     lost: list[str] = []
@@ -137,7 +138,7 @@ def assert_refused_alike(lost: list[str], read: Any) -> None:
 
 
 @given(ANYTHING)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_no_tree_raises_and_all_that_is_sent_is_json(tree: Any) -> None:
     """Whatever stands in the properties, the call is made, and what it sends can be written as JSON."""
     person, notices = person_without_problems(tree, append=tree, unappend=tree, unset=tree)
@@ -149,7 +150,7 @@ def test_no_tree_raises_and_all_that_is_sent_is_json(tree: Any) -> None:
 
 
 @given(ANYTHING)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_both_policies_see_the_same_problems(tree: Any) -> None:
     """What is left out under one policy is what the other names."""
     _, notices = person_without_problems(tree, append=tree, unset=tree)

@@ -26,6 +26,7 @@ from safeklaviyo.errors import (
     StoreUnavailableError,
 )
 from safeklaviyo.policy import RetryPolicy
+from support.examples import examples
 from support.flows import (
     CAPACITY,
     RETRY_COST,
@@ -653,7 +654,7 @@ def scripts() -> st.SearchStrategy[list[Step]]:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     script=scripts(),
     repeat=st.sampled_from(Repeat),

@@ -13,6 +13,7 @@ from safeklaviyo.identity import Claim, Identifier, Identity, Kind
 from safeklaviyo.models import Binding, Decision, Profile
 from safeklaviyo.policy import DAY, Policy
 from safeklaviyo.stores.base import Found, Lease, Match
+from support.examples import examples
 from support.rules import claim_from, decide, decide_mismatch, decide_unknown_id, refusal, still_resolves
 
 NOW = 1_800_000_000.0
@@ -373,7 +374,7 @@ POLICIES = st.builds(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(maps(), CLAIMS, POLICIES, st.booleans())
 def test_nobody_is_taken_for_somebody_else(known, claim, policy, needs_profile):
     """Whatever the map knows, a decision is about an owner or former owner of a claimed identifier, by their pair."""
@@ -397,7 +398,7 @@ def test_nobody_is_taken_for_somebody_else(known, claim, policy, needs_profile):
     assert decision.rewritten is any(match.retired_at is not None for match in found.matches)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(maps(), CLAIMS, POLICIES, st.booleans())
 def test_every_refusal_can_be_raised(known, claim, policy, needs_profile):
     """What is refused, or a change that is not made, has an error that keeps what was asked and changes nothing."""

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from safeklaviyo.errors import InvalidPropertyError
 from safeklaviyo.models import CLEAR
+from support.examples import examples
 from support.values import MAX_DEPTH, MAX_INT, MAX_ITEMS, MAX_TEXT_BYTES, MIN_INT, sendable, sendable_value, shown
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -57,7 +58,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 @given(st.dictionaries(TEXT, JSON, max_size=5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_what_is_json_already_is_not_copied(properties: dict[str, Any]) -> None:
     """Properties that JSON can say are the same object afterwards, at every level."""
     assert properties is sendable(properties, "properties", of_person=False)

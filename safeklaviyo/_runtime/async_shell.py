@@ -12,14 +12,14 @@ from os import getpid
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from safeklaviyo._effects import Effect, Flow, Send, Sleep
-from safeklaviyo._runtime.held_leases import PROMPT, Held
+from safeklaviyo._runtime.held_leases import LEASING, PROMPT, Held
+from safeklaviyo._runtime.observing import Observed, observer
 from safeklaviyo._runtime.senders.awaited import AsyncOwnSender
 from safeklaviyo._runtime.senders.client import AsyncClient, AsyncClientSender, check_client
 from safeklaviyo._runtime.senders.tokens import Unsent, authorized_async
 from safeklaviyo._runtime.shell import ambient, check_open, check_process
 from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.stores import patience
-from safeklaviyo.stores.calls import Acquire
 from safeklaviyo.stores.calls import Call as StoreEffect
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._runtime.config import Wiring
+    from safeklaviyo._runtime.observing import Observer
     from safeklaviyo._runtime.senders.contract import AsyncSender
     from safeklaviyo.stores.base import AsyncIdentityStore
 
@@ -47,6 +48,7 @@ class _Home:
     loop: AbstractEventLoop
     setup: Setup
     sender: AsyncSender
+    observer: Observer | None
     keeper: AsyncGenerator[None, None]
 
 
@@ -61,11 +63,11 @@ class _Held(Held):
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked: Acquire | None = None
+        self._asked: Effect[Any] | None = None
 
     def waits(self, effect: Effect[Any], done: Coroutine[Any, Any, Any]) -> Awaitable[Any]:
         """Return what to wait for."""
-        if not isinstance(effect, Acquire):
+        if type(effect) not in LEASING:
             return done
         self._asked, self._granted = effect, asyncio.ensure_future(done)
         return asyncio.shield(self._granted)
@@ -105,16 +107,25 @@ class AsyncShell:
         home, loop = self._home, asyncio.get_running_loop()
         if home is None or home.loop is not loop or home.pid != getpid() or self._root.is_closed:
             home = await self._start(loop)
+        if home.observer is None:
+            return await self._drive(home, operation(home.setup, *args, **kwargs), self._perform)
+        with Observed(home.observer) as observed:
+            flow = operation(home.setup, *args, **kwargs)
+            return await self._drive(home, flow, observed.performing_async(self._perform))
+
+    async def _drive(
+        self, home: _Home, flow: Flow[T], perform: Callable[[AsyncSender, Effect[object]], Coroutine[Any, Any, Any]]
+    ) -> T:
         before = patience.current()
-        flow, held = operation(home.setup, *args, **kwargs), None
+        held: _Held | None = None
         try:
             effect = next(flow)
             while True:
-                if held is not None or type(effect) is Acquire:
+                if held is not None or type(effect) in LEASING:
                     held = held or _Held()
                     effect = held.begin(effect)
                 try:
-                    done = self._perform(home.sender, effect)
+                    done = perform(home.sender, effect)
                     result = await (done if held is None else held.waits(effect, done))
                 except Unsent as stopped:
                     stopped.raise_error(held)
@@ -171,7 +182,9 @@ class AsyncShell:
         sender = authorized_async(sender, self._wiring.credentials)
         keeper = _keep(sender)
         await anext(keeper)
-        self._home = home = _Home(getpid(), loop, self._wiring.setup(), sender, keeper)
+        told = observer(self._wiring.on_decision, target.host)
+        setup = self._wiring.setup(is_observed=told is not None)
+        self._home = home = _Home(getpid(), loop, setup, sender, told, keeper)
         return home
 
     async def _perform(self, sender: AsyncSender, effect: Effect[object]) -> Any:

@@ -17,13 +17,18 @@ from uuid import uuid4
 
 from safeklaviyo._api.messages import Repeat
 from safeklaviyo._effects import Send
-from safeklaviyo.stores.calls import Acquire, Bind, Find, Release, Renew
+from safeklaviyo.stores.calls import Acquire, Bind, Each, Find, Release, Renew
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from safeklaviyo._effects import Effect, Flow
 
 PROMPT: Final = 1.0
 """The longest time in seconds that a call which was cut off waits until its leases are released."""
+
+LEASING: Final = frozenset({Acquire, Each})
+"""The effects that may take a lease."""
 
 _AT_ONCE: Final = 0.001
 _BLANKS: Final = str.maketrans("01", " \t")
@@ -35,16 +40,14 @@ class Held:
     __slots__ = ("_acquiring", "_leases", "_under_way")
 
     def __init__(self) -> None:
-        self._acquiring: Acquire | None = None
+        self._acquiring: Effect[Any] | None = None
         self._leases: dict[int, tuple[str, bool]] = {}
         self._under_way: dict[int, tuple[str, bool]] = {}
 
     def begin(self, effect: Effect[Any]) -> Effect[Any]:
         """Note an effect that is about to be carried out, and return what is to be carried out."""
-        if isinstance(effect, Acquire):
-            # The mark is of blanks after the JSON, so that the intent reads the same with it.
-            mark = f"{uuid4().int:0128b}".translate(_BLANKS)
-            self._acquiring = effect = replace(effect, intent=effect.intent + mark)
+        if any(isinstance(part, Acquire) for part in _parts(effect)):
+            self._acquiring = effect = _marked(effect)
         elif isinstance(effect, Send):
             self._under_way = self._leases
             if effect.request.repeat is not Repeat.READ:
@@ -58,7 +61,11 @@ class Held:
 
     def end(self, effect: Effect[Any], result: Any) -> None:
         """Note what came of an effect."""
-        if isinstance(effect, Acquire):
+        parts = _parts(effect)
+        if type(effect) is Each:
+            for part, answer in zip(parts, result, strict=True):
+                self.end(part, answer)
+        elif isinstance(effect, Acquire):
             if result is not None:
                 self._leases[result.token] = (effect.account, result.taken_over)
             self._acquiring = None
@@ -91,8 +98,21 @@ class Held:
             else:
                 yield from Release(account, token)
         # The run was cut off before the store's answer came. Only the mark tells this lease from another call's.
-        asked = self._acquiring
-        if asked is not None:
-            found = yield from Find(asked.account, tuple(asked.identifiers))
-            if found.lease is not None and found.lease.intent == asked.intent:
-                yield from Release(asked.account, found.lease.token)
+        for asked in () if self._acquiring is None else _parts(self._acquiring):
+            if isinstance(asked, Acquire):
+                found = yield from Find(asked.account, tuple(asked.identifiers))
+                if found.lease is not None and found.lease.intent == asked.intent:
+                    yield from Release(asked.account, found.lease.token)
+
+
+def _parts(effect: Effect[Any]) -> Sequence[Effect[Any]]:
+    """Return the calls of an `Each`; for any other effect the effect."""
+    parts: Sequence[Effect[Any]] = getattr(effect, "several", (effect,))
+    return parts
+
+
+def _marked(effect: Any) -> Any:
+    if isinstance(effect, Acquire):
+        # The mark is of blanks after the JSON, so that the intent reads the same with it.
+        return replace(effect, intent=effect.intent + f"{uuid4().int:0128b}".translate(_BLANKS))
+    return replace(effect, several=tuple(map(_marked, effect.several))) if hasattr(effect, "several") else effect

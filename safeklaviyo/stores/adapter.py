@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from safeklaviyo.stores.base import AsyncIdentityStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from safeklaviyo.stores.base import IdentityStore
     from safeklaviyo.stores.calls import Call
 
@@ -32,6 +34,10 @@ class AsyncAdapter(AsyncIdentityStore):
         # Through the store's public method, because a subclass of the synchronous store may have overridden it.
         result: T = call.on(self._store)
         return result
+
+    async def each(self, account: str, several: Sequence[Call[T]]) -> tuple[T, ...]:
+        """Same as `IdentityStore.each`."""
+        return self._store.each(account, several)
 
     async def aclose(self) -> None:
         """Same as `IdentityStore.close`."""

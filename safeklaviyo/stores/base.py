@@ -267,6 +267,10 @@ class IdentityStore(ABC):
         """
         return self.perform(calls.ListNotes(account, after, limit))
 
+    def each(self, account: str, several: Sequence[Call[T]]) -> tuple[T, ...]:  # noqa: ARG002 - each call has it
+        """Make calls about one account, in order. Each is atomic; if this raises, some may have been made."""
+        return tuple([call.on(self) for call in several])
+
     @abstractmethod
     def close(self) -> None:
         """Close files and connections. May be called twice; a closed store raises `StoreUnavailableError`."""
@@ -373,6 +377,10 @@ class AsyncIdentityStore(ABC):
     async def notes(self, account: str, *, after: str | None = None, limit: int = 1000) -> Notes:
         """Same as `IdentityStore.notes`."""
         return await self.perform(calls.ListNotes(account, after, limit))
+
+    async def each(self, account: str, several: Sequence[Call[T]]) -> tuple[T, ...]:  # noqa: ARG002 - as above
+        """Same as `IdentityStore.each`."""
+        return tuple([await call.on(self) for call in several])
 
     @abstractmethod
     async def aclose(self) -> None:

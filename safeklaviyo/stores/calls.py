@@ -28,6 +28,7 @@ __all__ = [
     "Bind",
     "Call",
     "Count",
+    "Each",
     "Expired",
     "Find",
     "ForgetJournal",
@@ -261,3 +262,11 @@ class ListNotes(Call["records.Notes"]):
     is_read = True
     after: str | None = None
     limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Each(Call[tuple[R_co, ...]]):
+    """See `IdentityStore.each`. No store has steps of its own for it: a store may only save round trips and commits."""
+
+    method = "each"
+    several: Sequence[Call[R_co]]

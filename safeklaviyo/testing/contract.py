@@ -31,9 +31,10 @@ from safeklaviyo.testing._contract_bindings import BindingRules
 from safeklaviyo.testing._contract_leases import LeaseRules
 from safeklaviyo.testing._contract_past import JournalRules, PastRules
 from safeklaviyo.testing._contract_records import RecordRules, WholeRules
+from safeklaviyo.testing._contract_several import SeveralRules
 
 __all__ = ["BlockingStore", "ManualClock", "StoreClock", "StoreContract", "SystemClock"]
 
 
-class StoreContract(BindingRules, LeaseRules, AddRules, PastRules, JournalRules, RecordRules, WholeRules):
+class StoreContract(BindingRules, LeaseRules, AddRules, PastRules, JournalRules, RecordRules, WholeRules, SeveralRules):
     """Every sentence of `safeklaviyo.stores.base`, as tests."""

@@ -13,6 +13,7 @@ from safeklaviyo import Policy, RetryPolicy, SafeKlaviyoError
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
 from support.deaths import die_after
+from support.examples import examples
 from support.scenes import (
     ACCOUNT,
     Killed,
@@ -317,7 +318,7 @@ def test_histories(open_client):
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=40,
+            max_examples=examples(40),
             stateful_step_count=25,
             deadline=None,
             phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink a history takes minutes

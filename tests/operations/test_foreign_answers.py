@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from safeklaviyo import Klaviyo
+    from support.clients import OpenClient
 
 PAGE = "<html><head><title>Just a moment...</title></head></html>"
 NOT_FOUND = {"errors": [{"id": "e1", "status": 404, "code": "not_found", "title": "Not found.", "detail": "No."}]}
@@ -149,25 +152,40 @@ def snapshot(k: Klaviyo) -> list[tuple[object, ...]]:
     return sorted(((each.key, each.external_id, each.email, each.profile_id) for each in k.bindings), key=str)
 
 
-def requests_of(verb: Verb, k: Klaviyo, simulator: KlaviyoSimulator) -> list[str]:
+@cache
+def staged(open_client: OpenClient, name: str) -> tuple[KlaviyoSimulator, MemoryStore]:
+    """Return Klaviyo and a map in which that is there which a verb begins with."""
+    simulator = KlaviyoSimulator(account="SiMuLa")
+    store = MemoryStore(clock=simulator.now)
+    VERBS[name].prepare(open_client(simulator, store), simulator)
+    return simulator, store
+
+
+def set_up(open_client: OpenClient, name: str) -> tuple[Klaviyo, KlaviyoSimulator]:
+    """Return a client that tries each request once, and a Klaviyo, of a world of their own."""
+    simulator, store = deepcopy(staged(open_client, name))
+    return open_client(simulator, store, retry=RetryPolicy(max_attempts=1)), simulator
+
+
+@cache
+def requests_of(open_client: OpenClient, name: str) -> list[str]:
     """Return which endpoints a call asks when nothing goes wrong."""
-    verb.prepare(k, simulator)
+    k, simulator = set_up(open_client, name)
     before = len(asked(simulator))
-    verb.call(k, simulator)
+    VERBS[name].call(k, simulator)
     return asked(simulator)[before:]
 
 
 def falsified(
-    make: Callable[[], tuple[Klaviyo, KlaviyoSimulator]], verb: Verb, turn: int, endpoint: str, **fault: Any
+    open_client: OpenClient, name: str, turn: int, endpoint: str, **fault: Any
 ) -> tuple[Klaviyo, KlaviyoSimulator, object]:
     """Make the call with a false answer to one of its requests; the map is compared where nothing was applied."""
-    k, simulator = make()
-    verb.prepare(k, simulator)
+    k, simulator = set_up(open_client, name)
     begun = len(ours(simulator))
     simulator.fail_next(endpoint, match=lambda _: len(ours(simulator)) - begun == turn, **fault)
     before = snapshot(k)
     try:
-        return k, simulator, verb.call(k, simulator)
+        return k, simulator, VERBS[name].call(k, simulator)
     except SafeKlaviyoError as error:
         result = error
     writes_done = [entry for entry in ours(simulator)[begun:] if entry.committed and entry.method != "GET"]
@@ -178,30 +196,18 @@ def falsified(
     return k, simulator, result
 
 
-@pytest.fixture
-def make(open_client):
-    """A maker of a client that tries each request once, a simulator and an empty map of its own."""
-
-    def made() -> tuple[Klaviyo, KlaviyoSimulator]:
-        simulator = KlaviyoSimulator(account="SiMuLa")
-        store = MemoryStore(clock=simulator.now)
-        return open_client(simulator, store, retry=RetryPolicy(max_attempts=1)), simulator
-
-    return made
-
-
 @pytest.mark.parametrize("answer", [*FALSE_ANSWERS, "JSON 404"])
 @pytest.mark.parametrize("name", VERBS)
-def test_only_klaviyos_own_word_counts(make, name, answer):
+def test_only_klaviyos_own_word_counts(open_client, name, answer):
     """F-34, P6, P7: a false answer to any request of any verb changes no binding and blocks no customer."""
     verb = VERBS[name]
-    endpoints = requests_of(verb, *make())
+    endpoints = requests_of(open_client, name)
     assert endpoints
     for turn, endpoint in enumerate(endpoints):
         if answer == "JSON 404" and endpoint not in ONE_PROFILE:
             continue
         fault = {"status": 404, "body": NOT_FOUND} if answer == "JSON 404" else FALSE_ANSWERS[answer]
-        k, simulator, result = falsified(make, verb, turn, endpoint, **fault)
+        k, simulator, result = falsified(open_client, name, turn, endpoint, **fault)
         where = f"{name}, {answer} from {endpoint} ({turn})"
         if not isinstance(result, SafeKlaviyoError):
             assert verb.holds(simulator), f"{where}: success was said without Klaviyo's word"

@@ -37,6 +37,7 @@ class Locked:
     """A map in a file that another process has locked, and a client that uses it."""
 
     def __init__(self, path: Path, base: str) -> None:
+        self._before = set(threading.enumerate())
         self.store = SqliteStore(path, timeout=2.0)
         self.store.count(ACCOUNT)
         self._blocker = sqlite3.connect(path, isolation_level=None)
@@ -50,8 +51,8 @@ class Locked:
     def unlock(self) -> None:
         """End what the other process does, and wait for what calls have left behind in threads."""
         self._blocker.close()
-        for thread in threading.enumerate():
-            if thread.is_alive() and thread.name.startswith("safeklaviyo"):
+        for thread in set(threading.enumerate()) - self._before:
+            if thread.name.startswith("safeklaviyo"):
                 thread.join(5.0)
 
     def close(self) -> None:

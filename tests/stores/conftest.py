@@ -17,9 +17,15 @@ _SERVERS = {f"support.{name}" for name in ("postgres_servers", "redis_servers", 
 
 def pytest_collection_modifyitems(items):
     """Mark the tests of each module that uses a server, so that ``-m "not server"`` leaves them out."""
+    with_server = {module for module in {item.module for item in items} if _SERVERS & _names_in(module)}
     for item in items:
-        if _SERVERS & {name for each in vars(item.module).values() for name in _names_of(each)}:
+        if item.module in with_server:
             item.add_marker(pytest.mark.server)
+
+
+def _names_in(module):
+    """Return the names of what a module has imported, and of the modules that it comes from."""
+    return {name for each in vars(module).values() for name in _names_of(each)}
 
 
 def _names_of(value):

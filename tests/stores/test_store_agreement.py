@@ -14,6 +14,7 @@ from safeklaviyo.stores.base import Change, JournalEntry, JournalRow, Match
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.sqlite import SqliteStore
 from safeklaviyo.testing.contract import ManualClock
+from support.examples import examples
 
 ACCOUNTS = st.sampled_from(["one", "two"])
 VALUES = st.sampled_from(["a", "b", "c", "d\0'"])
@@ -216,7 +217,7 @@ class Agreement(RuleBasedStateMachine):
 
 
 Agreement.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=examples(40),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -24,12 +24,13 @@ from safeklaviyo.stores.redis import RedisStore
 from safeklaviyo.stores.sqlite import SqliteStore
 from support import postgres_servers, redis_servers
 from support.clients import Shell
+from support.examples import examples
 from support.flows import Repeat, Send
 from support.stores import memory_put
 
 KEY = "pk_0123456789abcdef"
 SIZE = 2
-TIMES = 80
+TIMES = examples(160)
 
 
 class Soft(Exception):  # noqa: N818 - named as task queues name theirs

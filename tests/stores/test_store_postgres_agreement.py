@@ -7,6 +7,7 @@ from test_store_agreement import Agreement
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.stores.postgres import PostgresStore
 from safeklaviyo.testing.contract import ManualClock
+from support.examples import examples
 from support.postgres_servers import ServerClock, connect, emptied, migrated, own_database
 
 
@@ -41,7 +42,7 @@ class PostgresAgreement(Agreement):
 
 
 PostgresAgreement.TestCase.settings = settings(
-    max_examples=15,
+    max_examples=examples(15),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -16,12 +16,13 @@ from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore
+from support.examples import examples
 from support.postgres_servers import connect, emptied, end_all, migrated, own_database
 
 ANN = Identifier(Kind.EXTERNAL_ID, "ann")
 SPAWN = multiprocessing.get_context("spawn")
 PROCESSES = 8
-CUSTOMERS = 200
+CUSTOMERS = examples(200)
 PATIENCE = 60.0
 
 

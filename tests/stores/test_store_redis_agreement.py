@@ -7,6 +7,7 @@ from test_store_agreement import Agreement
 from test_store_redis import ClockedClient
 
 from safeklaviyo.stores.redis import RedisStore
+from support.examples import examples
 from support.redis_servers import shared_prefix, url_or_skip
 
 TICK = 1 / 64  # seconds: a whole number of microseconds, and exact in binary
@@ -39,7 +40,7 @@ class RedisAgreement(Agreement):
 
 
 RedisAgreement.TestCase.settings = settings(
-    max_examples=20,
+    max_examples=examples(20),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

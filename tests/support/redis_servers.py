@@ -1,6 +1,7 @@
 """Redis servers for tests: the one that is there, and ones of a test's own on other ports."""
 
 import asyncio
+import atexit
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import threading
 import uuid
 from contextlib import contextmanager, suppress
+from functools import cache
 from random import SystemRandom
 from shutil import which
 
@@ -18,13 +20,22 @@ URL = os.environ.get("SAFEKLAVIYO_TEST_REDIS", "redis://127.0.0.1:6379/15")
 PORTS = range(21_000, 31_000)  # a cluster needs the port ten thousand above its own as well
 
 
+@cache
+def shared():
+    """Return a client of the server that is there, one for all tests of this process; None if no server answers."""
+    client = redis.Redis.from_url(URL, socket_connect_timeout=1.0)
+    atexit.register(client.close)
+    try:
+        client.ping()
+    except redis.RedisError:
+        return None
+    return client
+
+
 def url_or_skip():
     """Return the URL of the server that is there."""
-    with redis.Redis.from_url(URL, socket_connect_timeout=1.0) as client:
-        try:
-            client.ping()
-        except redis.RedisError:
-            pytest.skip("no Redis server answers: start one, and name it in SAFEKLAVIYO_TEST_REDIS")
+    if shared() is None:
+        pytest.skip("no Redis server answers: start one, and name it in SAFEKLAVIYO_TEST_REDIS")
     return URL
 
 
@@ -42,7 +53,8 @@ def own_prefix(client):
 @contextmanager
 def shared_prefix():
     """Give a prefix on the server that is there, if there is one."""
-    with redis.Redis.from_url(url_or_skip()) as client, own_prefix(client) as prefix:
+    url_or_skip()
+    with own_prefix(shared()) as prefix:
         yield prefix
 
 

@@ -9,6 +9,7 @@ from safeklaviyo.testing import simulator as package
 from safeklaviyo.testing.points import Point
 from safeklaviyo.testing.schedule import Limits, VirtualClock, World, explore
 from safeklaviyo.testing.server import ASGIApp
+from safeklaviyo.testing.simulator import routes
 
 __all__ = [
     "NEW",
@@ -26,6 +27,7 @@ __all__ = [
     "demo",
     "explore",
     "package",
+    "routes",
     "run",
     "script",
 ]

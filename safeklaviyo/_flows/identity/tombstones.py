@@ -19,7 +19,7 @@ from safeklaviyo._effects import NewId
 from safeklaviyo._flows.call import LeaseLostError
 from safeklaviyo._flows.required import required
 from safeklaviyo.errors import ErasedError
-from safeklaviyo.stores.calls import Recall, Remember
+from safeklaviyo.stores.calls import Each, Recall, Remember
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,13 +74,9 @@ def remove_tombstone(call: Call, identifier: Identifier) -> Flow[bool]:
 def erased_among(call: Call, identifiers: Iterable[Identifier]) -> Flow[set[Identifier]]:
     """Return the identifiers that have a tombstone."""
     keys = yield from _keys(call)
-    found: set[Identifier] = set()
-    for identifier in identifiers:
-        for key in keys:
-            if (yield from Recall(call.account, _name(key, identifier))) is not None:
-                found.add(identifier)
-                break
-    return found
+    asked = [(identifier, Recall(call.account, _name(key, identifier))) for identifier in identifiers for key in keys]
+    notes = yield from Each(call.account, tuple(recall for _, recall in asked))
+    return {identifier for (identifier, _), note in zip(asked, notes, strict=True) if note is not None}
 
 
 def refuse_erased(call: Call, claim: Claim) -> Flow[None]:

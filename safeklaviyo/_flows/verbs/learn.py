@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from safeklaviyo._api.profiles import IDENTIFIERS, list_profiles
 from safeklaviyo._api.responses import UnreadableAnswer, read_profiles
 from safeklaviyo._effects import Monotonic
-from safeklaviyo._flows.binding import bind
-from safeklaviyo._flows.call import LeaseLostError, Setup, release, run, send
+from safeklaviyo._flows.call import Setup, run, send
 from safeklaviyo._flows.identity.reads import endless_pages, understood
 from safeklaviyo._flows.identity.tombstones import erased_among
 from safeklaviyo._flows.leased.intents import RepairIntent
@@ -27,7 +26,7 @@ from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError, Profi
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding, ImportReport, Progress
 from safeklaviyo.stores.base import Change
-from safeklaviyo.stores.calls import Acquire, Find, Recall, Remember
+from safeklaviyo.stores.calls import Acquire, Bind, Each, Find, Recall, Release, Remember
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 CHECKPOINT: Final = "learnt up to"
 """The name of the note that holds the path of the next page."""
 
-_TRIES: Final = 2
-"""Leases on one customer: after one that had expired, whose write had to be finished first, another."""
 _EXPIRED_CURSOR: Final = frozenset({HTTPStatus.BAD_REQUEST})
 _ERASED: Final = "this customer was erased; if they have come back, release their email first"
 _BUSY: Final = "another call is writing about this customer, so the profile was passed over"
@@ -94,14 +91,14 @@ Status: TypeAlias = Literal["added", "unchanged", "refused", "passed over", "id_
 
 @dataclass(slots=True)
 class _Learnt:
-    """What became of the profiles of one page, in their order, each with its reason."""
+    """What became of the profiles of one page, by their place in it, each with its reason."""
 
-    profiles: list[tuple[Status, str]] = field(default_factory=list[tuple[Status, str]])
+    profiles: dict[int, tuple[Status, str]] = field(default_factory=dict[int, tuple[Status, str]])
 
     def added_to(self, course: Course) -> Course:
         """Return the course after this page."""
-        statuses = [status for status, _ in self.profiles]
-        said = [(course.done + at, status, reason) for at, (status, reason) in enumerate(self.profiles)]
+        statuses = [status for status, _ in self.profiles.values()]
+        said = [(course.done + at, status, reason) for at, (status, reason) in sorted(self.profiles.items())]
         return replace(
             course,
             done=course.done + len(statuses),
@@ -169,17 +166,41 @@ def _page(call: Call, course: Course) -> Flow[tuple[str, Page]]:
 def _learn_all(call: Call, profiles: Iterable[Profile], learnt: _Learnt) -> Flow[None]:
     """Learn each profile. The map is asked about the whole page first, because it knows most of a page it has read."""
     shown = [_shown(call, profile) for profile in profiles]
-    names = {name for each in shown if isinstance(each, Binding) for name in names_of(each)}
-    found = (yield from Find(call.account, tuple(sorted(names)))) if names else None
-    for each in shown:
-        if not isinstance(each, Binding) or found is None:
-            learnt.profiles.append(each if isinstance(each, tuple) else ("without_email", ""))
+    found = yield from _found(call, [each for each in shown if isinstance(each, Binding)])
+    news: list[tuple[int, Binding]] = []
+    for at, each in enumerate(shown):
+        if not isinstance(each, Binding):
+            learnt.profiles[at] = each
             continue
         lesson = learn(each, _about(each, found))
         if lesson.contradiction:
-            learnt.profiles.append((yield from _report(call, each)))
+            learnt.profiles[at] = yield from _report(call, each)
+        elif lesson.binding is None:
+            learnt.profiles[at] = "unchanged", ""
         else:
-            learnt.profiles.append(("unchanged", "") if lesson.binding is None else (yield from _learn_one(call, each)))
+            news.append((at, each))
+    # Two profiles of a page may show one identifier: the second is looked at when the map has the first.
+    while news:
+        portion, news = _apart(news)
+        statuses = yield from _learn_together(call, [each for _, each in portion])
+        learnt.profiles.update(zip([at for at, _ in portion], statuses, strict=True))
+
+
+def _found(call: Call, shown: list[Binding]) -> Flow[Found]:
+    """Ask the map about all identifiers of some profiles."""
+    return (yield from Find(call.account, tuple(sorted({name for each in shown for name in names_of(each)}))))
+
+
+def _apart(news: list[tuple[int, Binding]]) -> tuple[list[tuple[int, Binding]], list[tuple[int, Binding]]]:
+    """Return those of which no two have an identifier in common, and the others."""
+    portion: list[tuple[int, Binding]] = []
+    others: list[tuple[int, Binding]] = []
+    taken: set[Identifier] = set()
+    for at, each in news:
+        names = names_of(each)
+        (portion if taken.isdisjoint(names) else others).append((at, each))
+        taken.update(names)
+    return portion, others
 
 
 def _shown(call: Call, profile: Profile) -> Binding | tuple[Status, str]:
@@ -211,43 +232,77 @@ def _report(call: Call, shown: Binding) -> Flow[tuple[Status, str]]:
     return "refused", f"profile {shown.profile_id}: {lesson.contradiction}"
 
 
-def _learn_one(call: Call, shown: Binding) -> Flow[tuple[Status, str]]:
-    """Learn one profile, under a lease on what it shows.
+def _learn_together(call: Call, news: list[Binding]) -> Flow[list[tuple[Status, str]]]:
+    """Learn profiles, each under a lease on what it shows.
 
-    The page is older than the lease. Under the lease the map says all that has happened since: whoever changes, merges
-    or erases this customer writes it down before the lease is free.
+    The page is older than the leases. Under them the map says all that has happened since: whichever call changes,
+    merges or erases a customer writes it down before it gives its lease back.
     """
-    of = f"profile {shown.profile_id}"
+    # Step 1: take the leases. Their intents are harmless: a profile that the map does not have needs no repair.
+    leases = yield from Each(call.account, tuple(_acquire(call, each) for each in news))
+    held: list[Lease | None] = []
+    for each, lease in zip(news, leases, strict=True):
+        held.append((yield from _own(call, each, lease)))
+    # Step 2: decide again by what the map says now.
+    found = yield from _found(call, news)
+    lessons = yield from _without_erased(call, news, [learn(each, _about(each, found)) for each in news])
+    # Step 3: write it down, each under its lease, which ends with that.
+    changes = [
+        (at, Change(lesson.binding, verified=False, token=lease.token))
+        for at, (lesson, lease) in enumerate(zip(lessons, held, strict=True))
+        if lesson.binding is not None and lease is not None
+    ]
+    outcomes = yield from Each(call.account, tuple(Bind(call.account, change) for _, change in changes))
+    bound = {at for (at, _), outcome in zip(changes, outcomes, strict=True) if outcome.status == "bound"}
+    # Step 4: give the other leases back.
+    left = [lease for at, lease in enumerate(held) if lease is not None and at not in bound]
+    yield from Each(call.account, tuple(Release(call.account, lease.token) for lease in left))
+    return [
+        _status(each, lesson, has_lease=held[at] is not None, is_bound=at in bound)
+        for at, (each, lesson) in enumerate(zip(news, lessons, strict=True))
+    ]
+
+
+def _acquire(call: Call, shown: Binding) -> Acquire:
     intent = RepairIntent(external_id=shown.external_id, email=shown.email, profile_id=required(shown.profile_id))
-    for _ in range(_TRIES):
-        # The intent is harmless: until the map has this profile, there is nothing to repair on it.
-        lease = yield from Acquire(call.account, intent.identifiers(), intent.encode(), call.lease_ttl)
-        if lease is None:
-            break
-        if not lease.taken_over:
-            status, reason = yield from _learn_under_lease(call, lease, shown)
-            return status, f"{of}: {reason}" if reason else ""
-        try:
-            yield from finish_intent(call, lease)
-        except ProfileNotVisibleError:
-            break  # nothing can be concluded yet, and its own call, or `recover`, tries again
-    return "passed over", f"{of}: {_BUSY}"
+    return Acquire(call.account, intent.identifiers(), intent.encode(), call.lease_ttl)
 
 
-def _learn_under_lease(call: Call, lease: Lease, shown: Binding) -> Flow[tuple[Status, str]]:
-    """Decide again by what the map says now, write it down, and release the lease."""
-    found = yield from Find(call.account, names_of(shown))
-    lesson = learn(shown, found)
-    # An erased customer is not in the map, and Klaviyo may take its time to delete the profile.
-    is_new = lesson.binding is not None and not lesson.binding.key
-    email = Identifier(Kind.EMAIL, required(shown.email))
-    if is_new and (yield from erased_among(call, (email,))):
-        lesson = Lesson(contradiction=_ERASED)
-    if lesson.binding is None:
-        yield from release(call, lease)
-        return ("refused", lesson.contradiction) if lesson.contradiction else ("unchanged", "")
+def _own(call: Call, shown: Binding, lease: Lease | None) -> Flow[Lease | None]:
+    """Return this call's lease. One that was taken over has another call's write, which is finished first (H6)."""
+    if lease is None or not lease.taken_over:
+        return lease
     try:
-        bound = yield from bind(call, Change(lesson.binding, verified=False), lease=lease)
-    except LeaseLostError:
-        bound = None
-    return ("passed over", _BUSY) if bound is None else ("added", "")
+        yield from finish_intent(call, lease)
+    except ProfileNotVisibleError:
+        return None  # nothing can be concluded yet, and its own call, or `recover`, tries again
+    again = yield from _acquire(call, shown)
+    if again is None or not again.taken_over:
+        return again
+    yield from finish_intent(call, again)
+    return None
+
+
+def _without_erased(call: Call, news: list[Binding], lessons: list[Lesson]) -> Flow[list[Lesson]]:
+    """Learn no customer again who was erased: Klaviyo may take its time to delete the profile, and lists it until then.
+
+    A customer who is in the map was not erased, even if somebody had the address before who was.
+    """
+    emails = {
+        at: Identifier(Kind.EMAIL, required(each.email))
+        for at, (each, lesson) in enumerate(zip(news, lessons, strict=True))
+        if lesson.binding is not None and not lesson.binding.key
+    }
+    erased = yield from erased_among(call, emails.values())
+    refused = Lesson(contradiction=_ERASED)
+    return [refused if emails.get(at) in erased else lesson for at, lesson in enumerate(lessons)]
+
+
+def _status(shown: Binding, lesson: Lesson, *, has_lease: bool, is_bound: bool) -> tuple[Status, str]:
+    if is_bound:
+        return "added", ""
+    if has_lease and lesson.contradiction:
+        return "refused", f"profile {shown.profile_id}: {lesson.contradiction}"
+    if has_lease and lesson.binding is None:
+        return "unchanged", ""
+    return "passed over", f"profile {shown.profile_id}: {_BUSY}"

@@ -35,6 +35,8 @@ from safeklaviyo.stores.postgres._queries import Queries
 from safeklaviyo.stores.postgres._schema import SCHEMA, migration_sql, named
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import psycopg
 
     from safeklaviyo.stores.calls import Call
@@ -103,6 +105,11 @@ class PostgresStore(IdentityStore):
         """See `IdentityStore.perform`."""
         return self._to.run(self._ask.query(call))
 
+    def each(self, account: str, several: Sequence[Call[T]]) -> tuple[T, ...]:
+        """See `IdentityStore.each`: most kinds of calls are made in one transaction and one round trip."""
+        query = self._ask.each(several)
+        return super().each(account, several) if query is None else self._to.run(query)
+
     def close(self) -> None:
         """See `IdentityStore.close`."""
         self._to.close()
@@ -147,6 +154,11 @@ class AsyncPostgresStore(AsyncIdentityStore):
     async def perform(self, call: Call[T]) -> T:
         """Same as `IdentityStore.perform`."""
         return await self._to.run(self._ask.query(call))
+
+    async def each(self, account: str, several: Sequence[Call[T]]) -> tuple[T, ...]:
+        """Same as `PostgresStore.each`."""
+        query = self._ask.each(several)
+        return await super().each(account, several) if query is None else await self._to.run(query)
 
     async def aclose(self) -> None:
         """Same as `IdentityStore.close`."""

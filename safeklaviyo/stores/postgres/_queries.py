@@ -38,7 +38,7 @@ from safeklaviyo.stores.postgres._values import (
 from safeklaviyo.stores.rows import owned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from safeklaviyo.stores.calls import Call
     from safeklaviyo.stores.postgres._values import Rows
@@ -88,6 +88,24 @@ class Queries:
         asked = _ASKING[type(call)](written(call.account), call)
         return Query(self._own(asked.statement), asked.parameters, asked.read, asked.patience)
 
+    def each(self, several: Sequence[Call[T]]) -> Query[tuple[T, ...]] | None:
+        """Return the query that carries out calls of one kind, one after the other, in one transaction; else None."""
+        if len(kinds := {type(call) for call in several}) != 1 or not kinds <= _TOGETHER:
+            return None
+        asked = [_ASKING[type(call)](written(call.account), call) for call in several]
+        # PostgreSQL goes through the parts in their order, and a function sees what those before it have done.
+        parts = [f"SELECT {at}, part.* FROM ({each.statement}) AS part" for at, each in enumerate(asked)]  # noqa: S608 - own
+
+        def read(rows: Rows) -> tuple[T, ...]:
+            answers: list[list[Any]] = [[] for _ in asked]
+            for at, *row in rows:
+                answers[at].append(tuple(row))
+            return tuple([each.read(answer) for each, answer in zip(asked, answers, strict=True)])
+
+        parameters = tuple(parameter for each in asked for parameter in each.parameters)
+        statement = self._filled(" UNION ALL ".join(parts))
+        return Query(statement, parameters, read, PER_ROW * len(asked) + sum(each.patience for each in asked))
+
     def check(self) -> Query[bool]:
         """Return the query that checks the map's version; its result is True if the map is read-only."""
         return Query(self._own(_SETTING), (), _checked)
@@ -114,9 +132,12 @@ class Queries:
     def _own(self, statement: str) -> bytes:
         own = self._statements.get(statement)
         if own is None:
-            # A per cent sign in the schema's name must not be read as a parameter.
-            own = self._statements[statement] = statement.format(self._schema.replace("%", "%%")).encode()
+            own = self._statements[statement] = self._filled(statement)
         return own
+
+    def _filled(self, statement: str) -> bytes:
+        # A per cent sign in the schema's name must not be read as a parameter.
+        return statement.format(self._schema.replace("%", "%%")).encode()
 
 
 def _checked(rows: Rows) -> bool:
@@ -245,6 +266,9 @@ def _notes(account: str, call: calls.ListNotes) -> _Asked:
     statement = "SELECT name, value FROM {0}.note_page(%s, %s, %s)"
     return _Asked(statement, parameters, partial(read_notes, limit=call.limit), SCAN)
 
+
+# Calls of a statement that can be part of another one.
+_TOGETHER: Final = frozenset({calls.Acquire, calls.Bind, calls.Release, calls.Recall})
 
 _ASKING: Final[dict[type, Callable[[str, Any], _Asked]]] = {
     calls.Find: lambda account, call: _Asked(

@@ -15,11 +15,14 @@ from safeklaviyo.testing.simulator.shapes import HASHED, PREDICTIVE_ANALYTICS, S
 
 if TYPE_CHECKING:
     from safeklaviyo.testing.simulator.accounts import Account
-    from safeklaviyo.testing.simulator.records import JSON, Event, Job, MailingList, Metric, Profile, Segment
+    from safeklaviyo.testing.simulator.records import JSON, Event, Job, MailingList, Metric, Profile, PushToken, Segment
     from safeklaviyo.testing.simulator.shapes import Shape
 
 LISTS = "lists"
 SEGMENTS = "segments"
+PUSH_TOKENS = "push-tokens"
+CONVERSATION = "conversation"
+"""How writes, and documents that include a profile, call the relation that later reads call ``conversations``."""
 
 _KEPT = 7 * 86_400
 _GROUPED = ("profiles", "tags", "flow-triggers")
@@ -31,14 +34,14 @@ def profile_document(
     shape: Shape,
     *,
     joined: float | None = None,
-    included: bool = False,
+    conversation: str | None = None,
     made: bool = False,
 ) -> JSON:
     """Return one profile.
 
     Args:
         joined: When it joined the list or segment that is read.
-        included: It is shown beside what was asked for.
+        conversation: How its relation to conversations is called here, if it is shown at all.
         made: This is the answer to its creation, the only one that has fractions of its first second.
     """
     attributes = _attributes(account, profile)
@@ -46,15 +49,14 @@ def profile_document(
         attributes["created"] = second(profile.created)
     if joined is not None:
         attributes["joined_group_at"] = second(joined)
-    conversation = (
-        "conversations" if shape.reads and not included and shape.revision >= "2026-07-15" else "conversation"
-    )
-    shown = shape.resource(
-        "profile", profile.id, attributes, (LISTS, SEGMENTS, "push-tokens", conversation), _further(profile, shape)
-    )
+    related = (LISTS, SEGMENTS, PUSH_TOKENS, *(() if conversation is None else (conversation,)))
+    shown = shape.resource("profile", profile.id, attributes, related, _further(profile, shape))
     for name in shape.include & {LISTS, SEGMENTS}:
         groups = account.lists_of(profile.id) if name == LISTS else account.segments_of(profile.id)
         shown["relationships"][name]["data"] = identifiers(name.removesuffix("s"), groups)
+    if PUSH_TOKENS in shape.include:
+        tokens = account.push_tokens_of(profile.id)
+        shown["relationships"][PUSH_TOKENS]["data"] = identifiers("push-token", [each.id for each in tokens])
     return shown
 
 
@@ -90,6 +92,23 @@ def segment_document(segment: Segment, shape: Shape, count: int | None = None) -
     }
     further: JSON = {} if count is None else {"profile_count": count}
     return shape.resource("segment", segment.id, attributes, _GROUPED, further)
+
+
+def push_token_document(token: PushToken, shape: Shape) -> JSON:
+    """Return one push token."""
+    attributes = {
+        "created": second(token.created),
+        "token": token.token,
+        "enablement_status": token.enablement_status,
+        "platform": token.platform,
+        "vendor": token.vendor,
+        "background": token.background,
+        "recorded_date": second(token.recorded),
+        "metadata": token.metadata or None,
+    }
+    shown = shape.resource("push-token", token.id, attributes, ("profile",))
+    shown["relationships"]["profile"]["data"] = {"type": "profile", "id": token.profile_id}
+    return shown
 
 
 def event_document(account: Account, event: Event, shape: Shape) -> JSON:

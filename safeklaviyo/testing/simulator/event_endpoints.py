@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from safeklaviyo.testing.simulator import revisions
 from safeklaviyo.testing.simulator.checks import fields, resource
-from safeklaviyo.testing.simulator.documents import event_document, metric_document, profile_document
+from safeklaviyo.testing.simulator.documents import CONVERSATION, event_document, metric_document, profile_document
 from safeklaviyo.testing.simulator.event_bodies import EventReader
 from safeklaviyo.testing.simulator.filters import RANGE, SAME, THERE
 from safeklaviyo.testing.simulator.pages import Listing
@@ -104,7 +104,7 @@ def get_metric_id_for_event(account: Account, asked: Asked) -> Answer:
 def get_profile_for_event(account: Account, asked: Asked) -> Answer:
     """The profile of an event."""
     profile = account.get(_existing(account, asked.named).profile_id or "")
-    return one(asked, None if profile is None else profile_document(account, profile, shape(asked), included=True))
+    return one(asked, None if profile is None else profile_document(account, profile, shape(asked)))
 
 
 def get_profile_id_for_event(account: Account, asked: Asked) -> Answer:
@@ -127,7 +127,7 @@ def _included(account: Account, events: list[Event], shown: Shape) -> Iterator[J
             yield metric_document(account.metrics[event.metric], shown)
         profile = account.get(event.profile_id or "") if "profile" in shown.include else None
         if profile is not None:
-            yield profile_document(account, profile, shown, included=True)
+            yield profile_document(account, profile, shown, conversation=CONVERSATION)
 
 
 def _group(account: Account, asked: Asked, group: JSON, at: str) -> Iterator[tuple[Recording, str]]:

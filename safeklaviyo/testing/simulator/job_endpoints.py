@@ -67,8 +67,9 @@ def get_bulk_import_profiles_job(account: Account, asked: Asked) -> Answer:
 
 def get_errors_for_bulk_import_profiles_job(account: Account, asked: Asked) -> Answer:
     """The rows of an import that failed."""
+    shown = shape(asked)
     rows, links = _ALL.cut(asked, list(_existing(account, asked.named, IMPORTS).errors))
-    return many(asked, rows, links)
+    return many(asked, [{**row, "attributes": shown.kept(row["type"], row["attributes"])} for row in rows], links)
 
 
 def get_profiles_for_bulk_import_profiles_job(account: Account, asked: Asked) -> Answer:
@@ -76,7 +77,7 @@ def get_profiles_for_bulk_import_profiles_job(account: Account, asked: Asked) ->
     shown = shape(asked)
     rows, links = _ALL.cut(asked, list(_existing(account, asked.named, IMPORTS).profile_ids))
     found = [profile for profile in map(account.get, rows) if profile is not None]
-    return many(asked, [profile_document(account, each, shown, included=True) for each in found], links)
+    return many(asked, [profile_document(account, each, shown) for each in found], links)
 
 
 def get_profile_ids_for_bulk_import_profiles_job(account: Account, asked: Asked) -> Answer:

@@ -34,6 +34,9 @@ _NAMES: Mapping[str, frozenset[str]] = {
         *KINDS, "anonymous_id", "whatsapp_bsuid", *TEXTS, "created", "updated", "last_event_date", "location",
         "properties", "joined_group_at", SUBSCRIPTIONS, PREDICTIVE_ANALYTICS, *HASHED,
     }),
+    "push-token": frozenset({
+        "created", "token", "enablement_status", "platform", "vendor", "background", "recorded_date", "metadata",
+    }),
     "event": frozenset({"timestamp", "event_properties", "datetime", "uuid"}),
     "metric": frozenset({"name", "created", "updated", "integration"}),
     "list": frozenset({"name", "created", "updated", "opt_in_process", PROFILE_COUNT}),
@@ -67,16 +70,12 @@ class Shape(Record):
         only: The fields to keep, by type; a type that is not there keeps all.
         additional: The further fields.
         include: The relationships to include.
-        revision: The one that answers.
-        reads: The request is a read.
     """
 
     base: str = KLAVIYO
     only: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     additional: frozenset[str] = frozenset()
     include: frozenset[str] = frozenset()
-    revision: str = ""
-    reads: bool = True
 
     def resource(
         self, kind: str, resource_id: str, attributes: JSON, related: Sequence[str] = (), further: JSON | None = None
@@ -91,7 +90,7 @@ class Shape(Record):
         shown: JSON = {
             "type": kind,
             "id": resource_id,
-            "attributes": {**self._kept(kind, attributes), **(further or {})},
+            "attributes": {**self.kept(kind, attributes), **(further or {})},
         }
         links = {
             name: {"links": {"self": f"{url}relationships/{name}/", "related": f"{url}{name}/"}} for name in related
@@ -100,7 +99,8 @@ class Shape(Record):
             shown["relationships"] = links
         return {**shown, "links": {"self": url}}
 
-    def _kept(self, kind: str, attributes: JSON) -> JSON:
+    def kept(self, kind: str, attributes: JSON) -> JSON:
+        """Return the attributes that were asked for."""
         only = self.only.get(kind)
         return attributes if only is None else _sparse(attributes, only)
 
@@ -127,7 +127,7 @@ def shape(asked: Asked, include: Iterable[str] = ()) -> Shape:
         for kind, names in _NAMES.items()
         if f"fields[{kind}]" in asked.query
     }
-    return Shape(asked.base, only, frozenset(additional), frozenset(included), asked.revision, asked.method == "GET")
+    return Shape(asked.base, only, frozenset(additional), frozenset(included))
 
 
 def one(asked: Asked, data: JSON | None, included: Iterable[JSON] = (), status: int = 200) -> Answer:
