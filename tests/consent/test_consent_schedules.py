@@ -1,8 +1,8 @@
 """R18, R19 over all schedules: a consent or a withdrawal crossed with every other verb that writes.
 
 The bound is that of the other schedules: two operations at once, each in a process of its own; in one run at most one
-process dies, or one request or answer is lost, or one write lands late, or every lease expires once under its holder, or
-Klaviyo carries out what it has accepted at any moment. What is unfinished is then finished as in production.
+process dies, or one request or answer is lost, or one write lands late, or every lease expires once under its holder,
+or Klaviyo carries out what it has accepted at any moment. What is unfinished is then finished as in production.
 """
 
 from __future__ import annotations
