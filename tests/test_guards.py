@@ -618,6 +618,11 @@ GUARDS = [
         "operations/test_access_tokens.py::TestFailing::test_a_signal_handler_raises_in_it",
     ),
     _guard(
+        "F-45", source.TOKENS,
+        "        finally:\n            self._release()\n\n", "        finally:\n            pass\n\n",
+        "senders/test_token_interruptions.py::test_the_next_thread_asks_at_once",
+    ),
+    _guard(
         "access tokens", source.HELD, "            self._under_way = self._leases\n", "",
         "operations/test_access_tokens.py::TestFailing::test_what_it_raises_reaches_the_caller",
     ),
