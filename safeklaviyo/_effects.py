@@ -19,10 +19,14 @@ Rules of flows:
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 from safeklaviyo._api.messages import Request, Response
+
+if TYPE_CHECKING:
+    from safeklaviyo.errors import Outcome
+    from safeklaviyo.models import Decision
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -46,10 +50,12 @@ class Send(Effect[Response]):
 
     Attributes:
         within: Seconds that the attempt may take, where that is less than the client's timeout; None for no less.
+        resend: How many attempts of the same request were made before.
     """
 
     request: Request
     within: float | None = None
+    resend: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +64,11 @@ class Sleep(Effect[None]):
 
     Attributes:
         seconds: How long; never negative.
+        reason: What for, to be shown.
     """
 
     seconds: float
+    reason: Literal["lease", "visibility", "pacing", "retry"] = field(default="visibility", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +95,25 @@ class StartDeadline(Effect[float]):
 @dataclass(frozen=True, slots=True)
 class NewId(Effect[str]):
     """A new unique text of at most 64 characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided(Effect[None]):
+    """Let those who observe the client know what the rules have decided. Yielded only where somebody does."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded(Effect[None]):
+    """Let those who observe the client know how an operation has ended. Yielded only where somebody does.
+
+    Attributes:
+        operation: Its name, as in the log.
+        outcome: What became of its writes.
+        rule: The rule that decided; None where none did.
+    """
+
+    operation: str
+    outcome: Outcome
+    rule: str | None

@@ -36,7 +36,7 @@ IO = {
 }  # fmt: skip
 HEAVY = [
     "aiohttp", "anyio", "asyncio", "click", "email_validator", "httpx_aiohttp", "hypothesis", "multiprocessing",
-    "platformdirs", "pytest", "redis", "respx", "rich", "safeklaviyo.cli", "safeklaviyo.stores.sqlite",
+    "opentelemetry", "platformdirs", "pytest", "redis", "respx", "rich", "safeklaviyo.cli", "safeklaviyo.stores.sqlite",
     "safeklaviyo.testing", "sqlite3", "uvicorn",
 ]  # fmt: skip
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo._client.bindings import Bindings
+from safeklaviyo._client.bulk_verbs import BulkVerbs
 from safeklaviyo._client.consent_verbs import ConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import IdentityVerbs
+from safeklaviyo._client.lists import Lists
 from safeklaviyo._client.other_calls import OtherCalls
 from safeklaviyo._client.profiles import Profiles
 from safeklaviyo._flows.verbs.identify import identify
@@ -41,13 +43,14 @@ if TYPE_CHECKING:
     from safeklaviyo._runtime.senders.client import SyncClient
     from safeklaviyo._runtime.senders.timeouts import Timeout
     from safeklaviyo.models import (
+        Decision,
         IdentifyResult,
         TrackResult,
     )
 
 
 @discreet
-class Klaviyo(IdentityVerbs, ConsentVerbs, OtherCalls, Described):
+class Klaviyo(IdentityVerbs, ConsentVerbs, BulkVerbs, OtherCalls, Described):
     """The identity-safe client for Klaviyo. Safe between threads; after a fork the child gets its own connections.
 
     Constructing it does no I/O. Close it, or use it as a context manager, when the program ends.
@@ -79,6 +82,9 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, OtherCalls, Described):
             honoured; redirects are never followed, and it is never closed here. httpx then logs URLs at INFO, and some
             hold addresses.
 
+        on_decision: Called with each decision of the rules that a call has made, once that call is over and holds no
+            lease. What it raises is logged and dropped; what it takes, the call waits for.
+
     Raises:
         ConfigurationError: An argument makes no sense; the message says which, and never what it was.
     """
@@ -99,6 +105,7 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, OtherCalls, Described):
         dialect: DialectName = "current",
         access_token: str | Callable[[], str] | None = None,
         http_client: SyncClient | None = None,
+        on_decision: Callable[[Decision], None] | None = None,
     ) -> None:
         self._wiring = wiring(
             api_key,
@@ -112,6 +119,7 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, OtherCalls, Described):
             base_url=base_url,
             revision=revision,
             dialect=dialect,
+            on_decision=on_decision,
         )
         self._owns_store = not isinstance(store, IdentityStore)
         opened = store if isinstance(store, IdentityStore) else open_store(store_url(store))
@@ -142,6 +150,11 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, OtherCalls, Described):
     def profiles(self) -> Profiles:
         """Klaviyo's profiles, by their ids."""
         return Profiles(self._shell)
+
+    @property
+    def lists(self) -> Lists:
+        """Klaviyo's mailing lists, and who is in them."""
+        return Lists(self._shell)
 
     @property
     def bindings(self) -> Bindings:

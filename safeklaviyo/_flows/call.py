@@ -17,6 +17,7 @@ from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_accoun
 from safeklaviyo._effects import Monotonic, StartDeadline
 from safeklaviyo._flows.account import check_account, notice_account
 from safeklaviyo._flows.in_flight import InFlight
+from safeklaviyo._flows.telling import conclude
 from safeklaviyo._flows.writes import Writes
 from safeklaviyo._sending.deadline import Deadline
 from safeklaviyo._sending.retry import Exchange, Line, transmit
@@ -75,6 +76,7 @@ class Setup:
         drops_test_addresses: The host is Klaviyo's own, which drops events for test addresses.
         deadline: Seconds that a call about one person may take in all; None for no limit.
         base: The scheme and the host to which requests go.
+        is_observed: There is somebody to tell of decisions and outcomes.
     """
 
     dialect: Dialect
@@ -86,6 +88,7 @@ class Setup:
     drops_test_addresses: bool
     deadline: float | None = None
     base: str = ""
+    is_observed: bool = False
 
     @property
     def in_flight(self) -> InFlight:
@@ -307,11 +310,13 @@ def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T
         error.outcome = call.writes.outcome
         exceeded = yield from exceeded_by(call, error)
         _log_failure(call, exceeded or error)
+        yield from conclude(call, error.rule)
         if exceeded is None:
             raise
         raise exceeded from error
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug("%s: %s", operation, call.writes.outcome, extra=_extra(call))
+    yield from conclude(call, getattr(result, "rule", None))
     return result
 
 

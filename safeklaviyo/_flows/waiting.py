@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LONGEST_PAUSE = 0.5
 _IN_FLIGHT_PAUSE = 0.01
+_LONGEST_TURN = 60.0
+"""Seconds of Klaviyo's longest window."""
 
 
 def poll(
@@ -50,7 +52,7 @@ def poll(
             return False
         if between is not None:
             yield from between()
-        yield from _sleep(min(pause, left))
+        yield from Sleep(min(pause, left))
         pause = min(pause * 2, longest)
 
 
@@ -79,7 +81,12 @@ def wait_for_lease(call: Call, lease: Lease | None) -> Flow[None]:
     if lease is not None:
         pause = min(pause, max(lease.remaining, 0.0) + 0.001)
     call.pause = min(call.pause * 2, _LONGEST_PAUSE)
-    yield from _sleep(pause)
+    yield from Sleep(pause, "lease")
+
+
+def wait_for_turn(seconds: float | None) -> Flow[None]:
+    """Wait until Klaviyo takes a request about many people again: as long as it says, and a minute at most."""
+    yield from Sleep(min(_LONGEST_TURN, 1.0 if seconds is None else seconds), "pacing")
 
 
 def wait_for_calls_in_flight(call: Call, key: str) -> Flow[None]:
@@ -93,7 +100,3 @@ def wait_for_calls_in_flight(call: Call, key: str) -> Flow[None]:
         return not in_flight.has(key)
 
     yield from poll(call, has_landed, seconds=call.setup.attempt, pause=_IN_FLIGHT_PAUSE, longest=_IN_FLIGHT_PAUSE)
-
-
-def _sleep(seconds: float) -> Flow[None]:
-    yield from Sleep(seconds)

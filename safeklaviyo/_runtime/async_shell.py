@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from safeklaviyo._effects import Effect, Flow, Send, Sleep
 from safeklaviyo._runtime.held_leases import LEASING, PROMPT, Held
+from safeklaviyo._runtime.observing import Observed, observer
 from safeklaviyo._runtime.senders.awaited import AsyncOwnSender
 from safeklaviyo._runtime.senders.client import AsyncClient, AsyncClientSender, check_client
 from safeklaviyo._runtime.senders.tokens import Unsent, authorized_async
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._runtime.config import Wiring
+    from safeklaviyo._runtime.observing import Observer
     from safeklaviyo._runtime.senders.contract import AsyncSender
     from safeklaviyo.stores.base import AsyncIdentityStore
 
@@ -46,6 +48,7 @@ class _Home:
     loop: AbstractEventLoop
     setup: Setup
     sender: AsyncSender
+    observer: Observer | None
     keeper: AsyncGenerator[None, None]
 
 
@@ -104,8 +107,17 @@ class AsyncShell:
         home, loop = self._home, asyncio.get_running_loop()
         if home is None or home.loop is not loop or home.pid != getpid() or self._root.is_closed:
             home = await self._start(loop)
+        if home.observer is None:
+            return await self._drive(home, operation(home.setup, *args, **kwargs), self._perform)
+        with Observed(home.observer) as observed:
+            flow = operation(home.setup, *args, **kwargs)
+            return await self._drive(home, flow, observed.performing_async(self._perform))
+
+    async def _drive(
+        self, home: _Home, flow: Flow[T], perform: Callable[[AsyncSender, Effect[object]], Coroutine[Any, Any, Any]]
+    ) -> T:
         before = patience.current()
-        flow, held = operation(home.setup, *args, **kwargs), None
+        held: _Held | None = None
         try:
             effect = next(flow)
             while True:
@@ -113,7 +125,7 @@ class AsyncShell:
                     held = held or _Held()
                     effect = held.begin(effect)
                 try:
-                    done = self._perform(home.sender, effect)
+                    done = perform(home.sender, effect)
                     result = await (done if held is None else held.waits(effect, done))
                 except Unsent as stopped:
                     stopped.raise_error(held)
@@ -170,7 +182,9 @@ class AsyncShell:
         sender = authorized_async(sender, self._wiring.credentials)
         keeper = _keep(sender)
         await anext(keeper)
-        self._home = home = _Home(getpid(), loop, self._wiring.setup(), sender, keeper)
+        told = observer(self._wiring.on_decision, target.host)
+        setup = self._wiring.setup(is_observed=told is not None)
+        self._home = home = _Home(getpid(), loop, setup, sender, told, keeper)
         return home
 
     async def _perform(self, sender: AsyncSender, effect: Effect[object]) -> Any:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar, cast
 
 from safeklaviyo._api.dialects import CurrentDialect, LegacyDialect
 from safeklaviyo._flows.call import Setup, Shared
@@ -23,11 +24,14 @@ from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores import default_url
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from safeklaviyo._api.dialects import Dialect
     from safeklaviyo._runtime.credentials import Credentials
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
     from safeklaviyo._secrets import Secret
+    from safeklaviyo.models import Decision
 
 DialectName: TypeAlias = Literal["current", "legacy"]
 OnTaken: TypeAlias = Literal["refuse", "merge"]
@@ -65,6 +69,7 @@ class Wiring:
     Attributes:
         deadline: Seconds that a call about one person may take; None for no limit.
         account: The namespace of the map; None if Klaviyo has to be asked.
+        on_decision: The caller's function that is told of each decision.
     """
 
     target: Target
@@ -75,8 +80,9 @@ class Wiring:
     deadline: float | None
     account: str | None
     credentials: Credentials
+    on_decision: Callable[[Decision], None] | None = None
 
-    def setup(self) -> Setup:
+    def setup(self, *, is_observed: bool = False) -> Setup:
         """Return a new state for the calls of one client in one process."""
         seconds, is_klaviyo = self.timeouts.longest, self.target.is_klaviyo
         return Setup(
@@ -89,6 +95,7 @@ class Wiring:
             drops_test_addresses=is_klaviyo and not self.policy.allow_test_addresses,
             deadline=self.retry.within(self.deadline),
             base=self.target.base,
+            is_observed=is_observed,
         )
 
     def view_of(self, setup: Setup) -> Setup:
@@ -106,6 +113,7 @@ class Wiring:
             drops_test_addresses=self.target.is_klaviyo and not self.policy.allow_test_addresses,
             deadline=self.retry.within(self.deadline),
             base=self.target.base,
+            is_observed=setup.is_observed,
         )
 
     def with_options(self, timeout: object, deadline: object, policy: object, retry: object) -> Wiring:
@@ -123,6 +131,7 @@ class Wiring:
             self.deadline if deadline is SAME else _deadline(deadline),
             self.account,
             self.credentials,
+            self.on_decision,
         )
 
 
@@ -139,6 +148,7 @@ def wiring(
     base_url: object,
     revision: object,
     dialect: object,
+    on_decision: object = None,
 ) -> Wiring:
     """Work out what a client's arguments mean. See `Klaviyo`.
 
@@ -154,13 +164,20 @@ def wiring(
     namespace, token = _name("account", account), _name("public_key", public_key)
     decided, tried = _checked(policy, Policy), _checked(retry, RetryPolicy)
     spoken = _dialect(dialect, token, shown, asked, is_klaviyo=target.is_klaviyo)
-    return Wiring(target, limits, spoken, decided, tried, _deadline(deadline), namespace or token, shown)
+    own = namespace or token
+    return Wiring(target, limits, spoken, decided, tried, _deadline(deadline), own, shown, _callback(on_decision))
 
 
 def _checked(given: object, kind: type[T]) -> T:
     if not isinstance(given, kind):
         raise ConfigurationError("policy has to be a Policy, and retry a RetryPolicy")
     return given
+
+
+def _callback(on_decision: object) -> Callable[[Decision], None] | None:
+    if on_decision is None or (callable(on_decision) and not iscoroutinefunction(on_decision)):
+        return cast("Callable[[Decision], None] | None", on_decision)
+    raise ConfigurationError("on_decision has to be a function, which is called with each decision and not awaited")
 
 
 def _deadline(deadline: object) -> float | None:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep, StartDeadline
 from safeklaviyo._runtime.held_leases import LEASING, PROMPT, Held
+from safeklaviyo._runtime.observing import Observed, observer
 from safeklaviyo._runtime.senders.client import ClientSender, SyncClient, check_client
 from safeklaviyo._runtime.senders.own import OwnSender
 from safeklaviyo._runtime.senders.tokens import Unsent, authorized
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._runtime.config import Wiring
+    from safeklaviyo._runtime.observing import Observer
     from safeklaviyo._runtime.senders.contract import Sender
     from safeklaviyo.stores.base import IdentityStore
 
@@ -41,6 +43,7 @@ class _Process:
     pid: int
     setup: Setup
     sender: Sender
+    observer: Observer | None
 
 
 class Shell:
@@ -75,8 +78,15 @@ class Shell:
         process = self._process
         if process is None or process.pid != getpid() or self._root.is_closed:
             process = self._start()
+        if process.observer is None:
+            return self._drive(process, operation(process.setup, *args, **kwargs), self._perform)
+        with Observed(process.observer) as observed:
+            flow = operation(process.setup, *args, **kwargs)
+            return self._drive(process, flow, observed.performing(self._perform))
+
+    def _drive(self, process: _Process, flow: Flow[T], perform: Callable[[Sender, Effect[object]], Any]) -> T:
         before = patience.current()
-        flow, held = operation(process.setup, *args, **kwargs), None
+        held: Held | None = None
         try:
             effect = next(flow)
             while True:
@@ -84,7 +94,7 @@ class Shell:
                     held = held or Held()
                     effect = held.begin(effect)
                 try:
-                    result = self._perform(process.sender, effect)
+                    result = perform(process.sender, effect)
                 except Unsent as stopped:
                     stopped.raise_error(held)
                 except SafeKlaviyoError as error:
@@ -136,7 +146,7 @@ class Shell:
     def _start(self) -> _Process:
         if self._root is not self:
             shared = self._root._start()  # noqa: SLF001 - a shell, too
-            viewed = _Process(getpid(), self._wiring.view_of(shared.setup), shared.sender)
+            viewed = _Process(getpid(), self._wiring.view_of(shared.setup), shared.sender, shared.observer)
             self._process = viewed
             return viewed
         # A lock for each process: one that another thread held at the fork would never be released in the child.
@@ -148,7 +158,9 @@ class Shell:
                 check_process(client, None if process is None else process.pid)
                 sender: Sender = OwnSender(target) if client is None else ClientSender(target, client)
                 sender = authorized(sender, self._wiring.credentials)
-                self._process = process = _Process(getpid(), self._wiring.setup(), sender)
+                told = observer(self._wiring.on_decision, target.host)
+                setup = self._wiring.setup(is_observed=told is not None)
+                self._process = process = _Process(getpid(), setup, sender, told)
             return process
 
     def _perform(self, sender: Sender, effect: Effect[object]) -> Any:

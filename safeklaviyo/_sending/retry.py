@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from tenacity import DoSleep, RetryCallState, Retrying, stop_after_attempt, wait_exponential
 
@@ -244,7 +244,7 @@ def _persist(sender: _Sender, failed: _Failed) -> Flow[Exchange | SafeKlaviyoErr
             return _verdict(failed, doubt=doubt)
         state.prepare_for_next_attempt()
         try:
-            yield from sender.pause(wait)
+            yield from sender.pause(wait, "retry")
             result = yield from sender.attempt()
         except SafeKlaviyoError as error:
             _mark(error, doubt=doubt)
@@ -274,7 +274,7 @@ def _mark(error: SafeKlaviyoError, *, doubt: bool) -> None:
 class _Sender:
     """The attempts of one request."""
 
-    __slots__ = ("_accept", "_again", "_before", "_has_waited", "_last", "_request", "deadline", "line")
+    __slots__ = ("_accept", "_again", "_before", "_has_waited", "_last", "_request", "_sent", "deadline", "line")
 
     def __init__(
         self,
@@ -294,6 +294,7 @@ class _Sender:
         self._before = before
         self._last: float | None = None  # when the last attempt must have begun
         self._has_waited = False
+        self._sent = 0
 
     def attempt(self) -> Flow[Response | _Failed]:
         """Send once, when it is this request's turn."""
@@ -301,7 +302,8 @@ class _Sender:
         if isinstance(late, _Failed):
             return late
         try:
-            response = yield from Send(self._request, late)
+            self._sent += 1
+            response = yield from Send(self._request, late, self._sent - 1)
         except NotSentError as error:
             return (yield from self._failed(Failure.NOT_SENT, error))
         except NoResponseError as error:
@@ -315,12 +317,12 @@ class _Sender:
             self.line.pacer.learn(self._request.endpoint, response, (yield from _CLOCK))
         return response
 
-    def pause(self, seconds: float) -> Flow[None]:
+    def pause(self, seconds: float, reason: Literal["pacing", "retry"]) -> Flow[None]:
         """Wait, and note that the request has to be built again, because its content may be out of date then."""
         # The lease has to outlive the wait and the attempt after it. Otherwise another call takes it over in between.
         if self._before is not None:
             yield from self._before(seconds + self.line.attempt)
-        yield from Sleep(seconds)
+        yield from Sleep(seconds, reason)
         self._has_waited = True
 
     def _turn(self) -> Flow[_Failed | float | None]:
@@ -343,7 +345,7 @@ class _Sender:
                 return _Failed(self._request.repeat, Failure.CROWDED, _crowded(slot - at), at, self._last)
             if slot <= at:
                 break
-            yield from self.pause(slot - at)
+            yield from self.pause(slot - at, "pacing")
         # The last step before the request leaves: a lease that was taken over stops it here (P4).
         if self._before is not None:
             yield from self._before(self.line.attempt)

@@ -18,6 +18,7 @@ from safeklaviyo._flows.leased.first_contact import Contact, contact_under_lease
 from safeklaviyo._flows.leased.intents import ContactIntent
 from safeklaviyo._flows.leased.leases import acquire_lease, repair_profile, run_leased, wait_or_finish
 from safeklaviyo._flows.required import required
+from safeklaviyo._flows.telling import tell
 from safeklaviyo._flows.waiting import wait_for_lease
 from safeklaviyo._input.properties import NOTHING, Person
 from safeklaviyo._rules.claims import decide, decide_unknown_id
@@ -88,6 +89,7 @@ def resolve(
         # Step 1: decide by the map. On the warm path this is all.
         found = yield from Find(call.account, claim.identifiers())
         decision = decide(claim, found, policy, needs_profile=call.dialect.has_profile_ids)
+        yield from tell(call, decision)
         if decision.action == "send" and decision.binding is not None:
             return Resolved(decision.binding, decision.rule, decision.rewritten)
         # Step 2: let another call finish first (R13). What the map says now is about to change.
@@ -104,6 +106,8 @@ def resolve(
             fits(decision.identity)
         # Step 4: ask Klaviyo, and decide again unless that says which customer is meant.
         concluded = yield from _carry_out(call, decision, person, policy, main=main)
+        if isinstance(concluded, Decision) and concluded is not decision:
+            yield from tell(call, concluded)
         if concluded is not None:
             return concluded
 

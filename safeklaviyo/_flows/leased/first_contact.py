@@ -26,6 +26,7 @@ from safeklaviyo._flows.call import (
 from safeklaviyo._flows.identity.absence import confirm_gone
 from safeklaviyo._flows.identity.reads import Evidence, former_kinds, gather, not_visible, owner_in_map, read_answer
 from safeklaviyo._flows.identity.unexplained import unexplained
+from safeklaviyo._flows.telling import tell
 from safeklaviyo._input.properties import NOTHING, Person
 from safeklaviyo._rules.claims import decide
 from safeklaviyo._rules.conflicts import drift_error
@@ -123,6 +124,7 @@ def contact_under_lease(
     claim = Claim(intent.external_id, intent.email)
     found = yield from Find(call.account, claim.identifiers())
     decision = decide(claim, replace(found, lease=None), call.policy, needs_profile=call.dialect.has_profile_ids)
+    yield from tell(call, decision)
     if decision.action != "contact":
         yield from release(call, lease)
         return Contact()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.call import Call, Setup, run
+from safeklaviyo._flows.telling import tell
 from safeklaviyo._rules.claims import claim_from, decide
 from safeklaviyo.stores.calls import Find
 
@@ -19,6 +20,8 @@ def explain(setup: Setup, *, external_id: object, email: object, phone_number: o
     def body(call: Call) -> Flow[Decision]:
         claim = claim_from(external_id, email, phone_number, call.policy)
         found = yield from Find(call.account, claim.identifiers())
-        return decide(claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
+        decision = decide(claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
+        yield from tell(call, decision)
+        return decision
 
     return run(setup, "explain", body)

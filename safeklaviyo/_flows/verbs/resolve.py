@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from safeklaviyo._flows.call import Setup, run
 from safeklaviyo._flows.identity.reads import gather, only_profile
 from safeklaviyo._flows.identity.tombstones import refuse_erased
+from safeklaviyo._flows.telling import tell
 from safeklaviyo._rules.claims import claim_from, decide, refusal
 from safeklaviyo._rules.shown import email_of
 from safeklaviyo.identity import Identity
@@ -38,6 +39,7 @@ def who(call: Call, claim: Claim) -> Flow[Resolution]:
     # Step 1: decide by the map, also while another call holds a lease: nothing is written here.
     found = yield from Find(call.account, claim.identifiers())
     decision = decide(claim, replace(found, lease=None), call.policy, needs_profile=call.dialect.has_profile_ids)
+    yield from tell(call, decision)
     if decision.action == "refuse" and decision.rule != "R9":
         raise refusal(decision)
     binding = decision.binding
