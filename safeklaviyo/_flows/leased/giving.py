@@ -136,7 +136,7 @@ def finish_giving(call: Call, lease: Lease, intent: GiveIntent) -> Flow[Literal[
         if (yield from _withdraw_again(call, lease, intent)):
             return "accepted"
     elif own is not None and (yield from Now()) - intent.accepted_at < call.policy.consent_wait:
-        # A profile that is gone is not waited for: Klaviyo has nobody left to subscribe.
+        # A profile that is gone is not waited for: Klaviyo has no profile left to subscribe.
         yield from keep_open(call, lease, intent)
         return "accepted"
     yield from release(call, lease)

@@ -197,7 +197,7 @@ class GiveIntent(_Written):
 
     Attributes:
         keys: The key of the customer's binding.
-        emails: The customer's former addresses, which another call must not give away meanwhile.
+        emails: The customer's former addresses, which another call must not give away until then.
         phone_number: The number given.
         channels: What the customer allows.
         awaited: Channels of earlier requests that Klaviyo has accepted and not shown yet.
@@ -231,7 +231,7 @@ class GiveIntent(_Written):
     def beside(self, pending: Intent) -> GiveIntent | None:
         """Return this intent, where it need not wait for one that Klaviyo has accepted and not shown; None if it must.
 
-        A consent goes on beside another consent of the same person, whose effect it then waits for too.
+        A consent goes on beside another consent of the same person, and then waits for both effects.
         """
         if not isinstance(pending, GiveIntent) or pending.accepted_at is None:
             return None
@@ -250,7 +250,7 @@ class WithdrawIntent(_Written):
         emails: Every current and former address, and the one given.
         profile_ids: The profiles that were found for them.
         channels: What is withdrawn.
-        given_email: The address that the caller gave: a living profile that has it is reached, whoever it is.
+        given_email: The address that the caller gave: a living profile that has it is reached in any case.
         given_phone_number: Same, for the number.
         alone: Only the profiles of `profile_ids` are reached.
         forced: Klaviyo may not have carried out an earlier consent yet, so what it shows does not spare the request.
@@ -288,7 +288,7 @@ class WithdrawIntent(_Written):
     def beside(self, pending: Intent) -> WithdrawIntent | None:
         """Return this intent, where it need not wait for one that Klaviyo has accepted and not shown; None if it must.
 
-        A withdrawal never waits for a consent, and is sent whatever Klaviyo shows then. Two withdrawals become one.
+        A withdrawal never waits for a consent, and is sent also where it seems done. Two withdrawals become one.
         """
         if isinstance(pending, GiveIntent) and pending.accepted_at is not None and self.job != "unsuppress":
             return replace(self, forced=True)
@@ -311,7 +311,7 @@ def _joined(these: tuple[str, ...], those: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Changing: TypeAlias = ContactIntent | ChangeIntent | MergeIntent | EraseIntent | RepairIntent
-"""What is about to be written about who somebody is."""
+"""What is about to be written about a customer's identifiers."""
 Intent: TypeAlias = Changing | GiveIntent | WithdrawIntent
 """What is about to be written under a lease."""
 

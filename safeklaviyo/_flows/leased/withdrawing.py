@@ -1,7 +1,7 @@
 """Withdrawing consent under a lease (R19): whom it reaches, the request, and whether Klaviyo has carried it out.
 
 Klaviyo accepts the request, and carries it out minutes later, by address. An address that changes hands in between
-would be unsubscribed for its next owner, or be created anew while the customer stays subscribed (H26). So the lease
+would be unsubscribed for its next owner, or be created again while the customer stays subscribed (H26). So the lease
 stays, and its intent with it, until a profile that is read by its id shows the effect.
 """
 
@@ -88,7 +88,7 @@ def withdraw_under_lease(call: Call, lease: Lease, intent: WithdrawIntent, *, ma
 def withdraw_without_map(call: Call, intent: WithdrawIntent) -> Flow[None]:
     """Withdraw what living profiles with the very identifiers given could receive, while the map is away (R19).
 
-    This is the one write without the map's answer (P6): a withdrawal cannot wait, and hands nobody's profile over.
+    This is the one write without the map's answer (P6): a withdrawal cannot wait, and gives no profile away.
     """
     names = [Identifier(Kind.EMAIL, intent.given_email)] if intent.given_email is not None else []
     if intent.given_phone_number is not None:
@@ -149,7 +149,7 @@ def _left_of(call: Call, intent: WithdrawIntent, reached: Iterable[Profile]) -> 
     left: dict[Addressee, None] = {}
     for profile in reached:
         addressees = tuple(_addressees(intent, profile))
-        # Klaviyo unsubscribes from everything whoever is not in the list. So membership is read first.
+        # Klaviyo unsubscribes a profile that is not in the list from everything. So membership is read first.
         is_spared = bool(addressees) and intent.list_id is not None
         if is_spared and not (yield from is_in_list(call, str(intent.list_id), profile)):
             continue
