@@ -739,6 +739,11 @@ GUARDS = [
         "test_learning.py::TestLearning::test_a_page_of_a_hundred_is_a_request",
     ),
     _guard(
+        "H34", source.RESOLVING,
+        "        yield from refresh(call, in_the_way)\n        return None\n", "        pass\n",
+        "test_learning.py::TestLearning::test_h34_a_hint_that_is_wrong_gives_way",
+    ),
+    _guard(
         "H6", source.LEARN, "        yield from finish_intent(call, lease)\n", "        return None\n",
         "test_learning.py::TestContradictions::test_h6_an_expired_lease_is_finished_first",
     ),
