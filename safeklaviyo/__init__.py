@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         StoreUnavailableError,
     )
     from safeklaviyo.identity import Identity
+    from safeklaviyo.lists import MailingList
     from safeklaviyo.models import (
         CLEAR,
         Binding,
@@ -117,6 +118,7 @@ __all__ = [
     "InvalidPropertyError",
     "Klaviyo",
     "LeaseHeldError",
+    "MailingList",
     "MergePlan",
     "MergeRequest",
     "NoResponseError",
@@ -191,6 +193,7 @@ _HOMES = {
         "batches": ("BatchReport",),
         "consent": ("Channel", "ChannelConsent", "Consent", "ConsentChange", "ConsentStatus"),
         "identity": ("Identity",),
+        "lists": ("MailingList",),
         "models": (
             "Binding",
             "CLEAR",

@@ -15,6 +15,9 @@ SHOWS = {
     "quickstart.py": "1 profile, 3 events",
     "quickstart_async.py": "1 profile, 10 events",
     "moving_from_raw_http.py": "after: 1 profile of one customer",
+    "deadline_in_a_view.py": "2 events, 1 of them later",
+    "oauth_app.py": "1 profile, 1 event",
+    "nightly_bulk.py": "2 accepted, 1 refused, 2 profiles",
     "task_queue_retry.py": "1 event, 1 repetition that Klaviyo recognised",
 }
 A_TEST = "testing_with_the_simulator.py"

@@ -49,6 +49,42 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P5", source.BULK, "BULK_EVENTS, Repeat.ONCE, body", "BULK_EVENTS, Repeat.KEYED, body",
+        "bulk/test_track_many.py::TestOnce::test_a_job_whose_answer_was_lost_is_not_sent_again",
+    ),
+    _guard(
+        "P5", source.TRACK_MANY, "        if key not in seen:\n", "        if True:\n",
+        "bulk/test_track_many.py::TestOnce::test_a_key_that_comes_twice_counts_once",
+    ),
+    _guard(
+        "P5", source.TRACK_MANY, "        batch.singly += [row for row, _, _ in job.rows]\n", "",
+        "bulk/test_track_many.py::TestOnce::test_a_lost_answer_doubles_and_loses_nothing",
+    ),
+    _guard(
+        "P4", source.TRACK_MANY, "latest.get(before.key, before)", "before",
+        "bulk/test_track_many.py::TestOnce::test_an_address_that_changes_while_a_request_waits_is_not_put_back",
+    ),
+    _guard(
+        "R13", source.MANY, "and binding is not None and is_free:", "and binding is not None:",
+        "bulk/test_track_many.py::TestAllTogether::test_a_customer_under_a_lease_waits_for_it_and_others_do_not",
+    ),
+    _guard(
+        "P2", source.BULK, '{"id": binding.profile_id}', '{"id": None, "attributes": {"email": binding.email}}',
+        "bulk/test_identify_many.py::test_known_customers_go_in_one_import_without_identifiers",
+    ),
+    _guard(
+        "P5", source.IDENTIFY_MANY, "            if may_double:\n", "            if False:\n",
+        "bulk/test_identify_many.py::test_after_a_lost_answer_nothing_is_appended_twice",
+    ),
+    _guard(
+        "R14", source.IDENTIFY_MANY, "return not (clears or has_other_phone or", "return not (clears or",
+        "bulk/test_identify_many.py::test_what_an_import_cannot_say_goes_singly",
+    ),
+    _guard(
+        "P5", source.IN_MANY, "joined.sort(key=lambda each: each.number)", "joined.reverse()",
+        "bulk/test_track_many.py::TestAllTogether::test_rows_of_one_person_keep_their_order",
+    ),
+    _guard(
         "P8", source.TELEMETRY, "within = told.context.set_value(_SUPPRESS, True, within)", "pass",
         "test_telemetry.py::TestSpans::test_the_librarys_own_instrumentation_is_suppressed",
     ),
@@ -619,6 +655,23 @@ GUARDS = [
     _guard(
         "1.13", source.REQUEST, "        if target in seen:", "        if False:",
         "operations/test_other_calls.py::TestIterate::test_links_that_lead_back",
+    ),
+    _guard(
+        "P3", source.LISTS, "            gone |= named\n", "",
+        "operations/test_lists.py::TestAdding::test_a_profile_that_klaviyo_does_not_know",
+    ),
+    _guard(
+        "lists", source.LISTS, "            if named or len(ids) > 1:", "            if named:",
+        "operations/test_lists.py::TestAdding::test_a_profile_that_klaviyo_does_not_know",
+    ),
+    _guard(
+        "H36", source.LISTS, "        yield from forget_profile(call, required(member.binding))", "        pass",
+        "operations/test_lists.py::TestAdding::test_a_profile_that_is_gone_is_made_anew",
+    ),
+    _guard(
+        "P3", source.LISTS, "        found = yield from who(call, _claim(call, row))",
+        "        found = (yield from person_of(call, _claim(call, row))).binding",
+        "operations/test_lists.py::TestRemoving::test_nobody_is_made",
     ),
     _guard(
         "wrong account", source.CALL, "        check_account(call)\n", "",

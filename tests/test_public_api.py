@@ -15,19 +15,20 @@ import pytest
 
 import safeklaviyo
 from safeklaviyo import AsyncIdentityStore, AsyncKlaviyo, IdentityStore, Klaviyo, errors
-from support.clients import AsyncBindings, AsyncProfiles, Bindings, Profiles
+from support.clients import AsyncBindings, AsyncLists, AsyncProfiles, Bindings, Lists, Profiles
 from support.source import PACKAGE, VERSION
 
 TWINS = [
     (Klaviyo, AsyncKlaviyo),
     (Profiles, AsyncProfiles),
     (Bindings, AsyncBindings),
+    (Lists, AsyncLists),
     (IdentityStore, AsyncIdentityStore),
 ]
 RENAMED = {
     "close": "aclose", "__enter__": "__aenter__", "__exit__": "__aexit__", "__iter__": "__aiter__",
 }  # fmt: skip
-NOT_AWAITED = {"iterate", "__aiter__"}
+NOT_AWAITED = {"iterate", "members", "__aiter__"}
 INHERITED = set(dir(object)) | {"__dict__", "__weakref__", "__module__", "__annotations__", "__abstractmethods__"}
 
 
@@ -81,7 +82,7 @@ def test_is_documented(name: str) -> None:
             assert (inspect.getdoc(value) or "").strip(), f"{name}.{method}"
 
 
-@pytest.mark.parametrize("kind", [each for pair in TWINS[1:3] for each in pair])
+@pytest.mark.parametrize("kind", [each for pair in TWINS[1:4] for each in pair])
 def test_namespace_is_documented(kind: type) -> None:
     """So does what hangs off the clients."""
     assert kind.__doc__

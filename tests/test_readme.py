@@ -15,7 +15,7 @@ import pytest
 import safeklaviyo
 from safeklaviyo import AsyncKlaviyo, Klaviyo, Policy, RetryPolicy, errors, policy, stores
 from safeklaviyo.cli import main
-from support.clients import VERSION, Bindings, Profiles
+from support.clients import VERSION, Bindings, Lists, Profiles
 from support.commands import COUNTED, parser
 from support.pages import promised, pytest_passes, python_blocks
 from support.source import IN_CONTRIBUTING, PACKAGE, RULES
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PYTHON = python_blocks(README)
 SPANS = set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL)))
-PARTS = {"bindings": Bindings, "profiles": Profiles}
+PARTS = {"bindings": Bindings, "lists": Lists, "profiles": Profiles}
 OTHERS = {"GET", "POST", "PATCH", "KLAVIYO_API_KEY", "SAFEKLAVIYO_STORE", "ValueError", "TimeoutError", "Retry"} | {
     "Client",
     "AsyncClient",  # of httpx and of httpx2

@@ -359,6 +359,10 @@ def test_endpoints_are_paced_as_klaviyo_publishes() -> None:
     published = {
         "get_accounts": (1, 15),
         "create_event": (350, 3500),
+        "bulk_create_events": (10, 150),
+        "bulk_import_profiles": (10, 150),
+        "get_bulk_import_profiles_job": (10, 150),
+        "get_errors_for_bulk_import_profiles_job": (10, 150),
         "bulk_subscribe_profiles": (75, 750),
         "bulk_suppress_profiles": (75, 750),
         "bulk_unsubscribe_profiles": (75, 750),

@@ -51,8 +51,7 @@ def create_event(
         InvalidPropertyError: The body is larger than 5 MB, its profile larger than 95 KB, or the event a backfill that
             the revision would not know from an event of today.
     """
-    if event.backfill and not form.has_backfill:
-        raise refused("backfill", "is not known to this revision, which would run flows; use 2026-07-15 or later")
+    check_backfill(event, form)
     data = profile_data(person)
     # Klaviyo finds the profile by its id first (P2). The pair is sent too, unless `Policy.event_naming` leaves it out.
     if profile_id is not None:
@@ -64,12 +63,33 @@ def create_event(
         who["external_id"] = external_id
     if email is not None:
         who["email"] = email
+    attributes = event_attributes(event)
+    attributes["profile"] = {"data": data}
+    body = encoded({"data": {"type": "event", "attributes": attributes}})
+    # The profile is encoded again to measure it, which only a body of that size is worth.
+    if len(body) > MAX_EVENT_PROFILE_BYTES and len(encoded(data)) > MAX_EVENT_PROFILE_BYTES:
+        raise refused("customer_properties", "are larger than the 95 KB that Klaviyo accepts with an event")
+    # The key makes the event count once. Klaviyo does not say that it also makes an appended value count once.
+    return Request("POST", EVENTS_PATH, CREATE_EVENT, repeat_of(person, Repeat.KEYED), body)
+
+
+def check_backfill(event: Event, form: EventForm) -> None:
+    """Refuse a backfill that the revision would not know from an event of today.
+
+    Raises:
+        InvalidPropertyError: It would not.
+    """
+    if event.backfill and not form.has_backfill:
+        raise refused("backfill", "is not known to this revision, which would run flows; use 2026-07-15 or later")
+
+
+def event_attributes(event: Event) -> dict[str, Any]:
+    """Return an event's own attributes, without its profile."""
     attributes: dict[str, Any] = {
         "properties": event.properties,
         "time": event.time.isoformat(),
         "unique_id": event.unique_id,
         "metric": {"data": {"type": "metric", "attributes": {"name": event.name}}},
-        "profile": {"data": data},
     }
     if event.value is not None:
         attributes["value"] = event.value
@@ -77,9 +97,4 @@ def create_event(
         attributes["value_currency"] = event.value_currency
     if event.backfill:
         attributes["backfill"] = True
-    body = encoded({"data": {"type": "event", "attributes": attributes}})
-    # The profile is encoded again to measure it, which only a body of that size is worth.
-    if len(body) > MAX_EVENT_PROFILE_BYTES and len(encoded(data)) > MAX_EVENT_PROFILE_BYTES:
-        raise refused("customer_properties", "are larger than the 95 KB that Klaviyo accepts with an event")
-    # The key makes the event count once. Klaviyo does not say that it also makes an appended value count once.
-    return Request("POST", EVENTS_PATH, CREATE_EVENT, repeat_of(person, Repeat.KEYED), body)
+    return attributes

@@ -12,6 +12,8 @@ from safeklaviyo._api.messages import Answer, Endpoint
 
 PROFILES_PATH: Final = "/api/profiles"
 ACCOUNTS_PATH: Final = "/api/accounts"
+BULK_EVENTS_PATH: Final = "/api/event-bulk-create-jobs"
+BULK_IMPORTS_PATH: Final = "/api/profile-bulk-import-jobs"
 DELETIONS_PATH: Final = "/api/data-privacy-deletion-jobs"
 EVENTS_PATH: Final = "/api/events"
 LISTS_PATH: Final = "/api/lists"
@@ -22,14 +24,21 @@ UNSUBSCRIBING_PATH: Final = "/api/profile-subscription-bulk-delete-jobs"
 UNSUPPRESSING_PATH: Final = "/api/profile-suppression-bulk-delete-jobs"
 
 ACCOUNTS: Final = Endpoint("get_accounts", burst=1, steady=15)
+ADD_TO_LIST: Final = Endpoint("add_profiles_to_list", burst=10, steady=150, answer=Answer.RECEIPT)
+BULK_EVENTS: Final = Endpoint("bulk_create_events", burst=10, steady=150, answer=Answer.RECEIPT)
+BULK_IMPORT: Final = Endpoint("bulk_import_profiles", burst=10, steady=150)
 CREATE_EVENT: Final = Endpoint("create_event", burst=350, steady=3500, answer=Answer.RECEIPT)
 CREATE_PROFILE: Final = Endpoint("create_profile", burst=75, steady=750)
+GET_EVENTS: Final = Endpoint("get_events", burst=350, steady=3500)
+GET_IMPORT: Final = Endpoint("get_bulk_import_profiles_job", burst=10, steady=150)
+GET_IMPORT_ERRORS: Final = Endpoint("get_errors_for_bulk_import_profiles_job", burst=10, steady=150)
+GET_LIST: Final = Endpoint("get_list", burst=75, steady=750)
+GET_LISTS: Final = Endpoint("get_lists", burst=75, steady=750)
+GET_LIST_PROFILES: Final = Endpoint("get_profiles_for_list", burst=75, steady=750)
 GET_PROFILE: Final = Endpoint("get_profile", burst=75, steady=750)
 GET_PROFILES: Final = Endpoint("get_profiles", burst=75, steady=750)
-GET_EVENTS: Final = Endpoint("get_events", burst=350, steady=3500)
-GET_LIST: Final = Endpoint("get_list", burst=75, steady=750)
-GET_LIST_PROFILES: Final = Endpoint("get_profiles_for_list", burst=75, steady=750)
 MERGE_PROFILES: Final = Endpoint("merge_profiles", burst=10, steady=150)
+REMOVE_FROM_LIST: Final = Endpoint("remove_profiles_from_list", burst=10, steady=150, answer=Answer.RECEIPT)
 REQUEST_DELETION: Final = Endpoint("request_profile_deletion", burst=3, steady=60, answer=Answer.RECEIPT)
 SUBSCRIBE_PROFILES: Final = Endpoint("bulk_subscribe_profiles", burst=75, steady=750, answer=Answer.RECEIPT)
 SUPPRESS_PROFILES: Final = Endpoint("bulk_suppress_profiles", burst=75, steady=750, answer=Answer.RECEIPT)
@@ -37,16 +46,17 @@ UNSUBSCRIBE_PROFILES: Final = Endpoint("bulk_unsubscribe_profiles", burst=75, st
 UNSUPPRESS_PROFILES: Final = Endpoint("bulk_unsuppress_profiles", burst=75, steady=750, answer=Answer.RECEIPT)
 UPDATE_PROFILE: Final = Endpoint("update_profile", burst=75, steady=750)
 ENDPOINTS: Final = (
-    ACCOUNTS, CREATE_EVENT, CREATE_PROFILE, GET_EVENTS, GET_LIST, GET_LIST_PROFILES, GET_PROFILE, GET_PROFILES,
-    MERGE_PROFILES, REQUEST_DELETION, SUBSCRIBE_PROFILES, SUPPRESS_PROFILES, UNSUBSCRIBE_PROFILES, UNSUPPRESS_PROFILES,
-    UPDATE_PROFILE,
+    ACCOUNTS, ADD_TO_LIST, BULK_EVENTS, BULK_IMPORT, CREATE_EVENT, CREATE_PROFILE, GET_EVENTS, GET_IMPORT,
+    GET_IMPORT_ERRORS, GET_LIST, GET_LIST_PROFILES, GET_LISTS, GET_PROFILE, GET_PROFILES, MERGE_PROFILES,
+    REMOVE_FROM_LIST, REQUEST_DELETION, SUBSCRIBE_PROFILES, SUPPRESS_PROFILES, UNSUBSCRIBE_PROFILES,
+    UNSUPPRESS_PROFILES, UPDATE_PROFILE,
 )  # fmt: skip
 
 VERBS: Final = {
     DELETIONS_PATH: "erase",
-    "/api/event-bulk-create-jobs": "track",
+    BULK_EVENTS_PATH: "track_many",
     EVENTS_PATH: "track",
-    "/api/profile-bulk-import-jobs": "identify",
+    BULK_IMPORTS_PATH: "identify_many",
     "/api/profile-import": "identify",
     MERGES_PATH: "profiles.merge",
     PROFILES_PATH: "identify",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _PAGE_SIZE: Final = 100
 IDENTIFIERS: Final = "email,external_id,phone_number"
 """The attributes that name a person."""
-_SUBSCRIPTIONS: Final = "additional-fields%5Bprofile%5D=subscriptions"
+SUBSCRIPTIONS: Final = "additional-fields%5Bprofile%5D=subscriptions"
 _FILTER_NAMES: Final = {
     Kind.EMAIL: "email", Kind.PHONE_NUMBER: "phone_number", Kind.EXTERNAL_ID: "external_id", Kind.PROFILE_ID: "id",
 }  # fmt: skip
@@ -84,7 +84,7 @@ def list_profiles(
         return Request("GET", next_path(cursor_url), GET_PROFILES, Repeat.READ)
     given = {"filter": filter, "sort": sort, "fields%5Bprofile%5D": fields, "page%5Bsize%5D": str(page_size)}
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items() if value is not None)
-    query += f"&{_SUBSCRIPTIONS}" * subscriptions
+    query += f"&{SUBSCRIPTIONS}" * subscriptions
     return Request("GET", f"{PROFILES_PATH}?{query}", GET_PROFILES, Repeat.READ)
 
 
@@ -97,7 +97,7 @@ def get_profile(profile_id: str, *, subscriptions: bool = False) -> Request:
     Raises:
         InvalidIdentifierError: The id is not made of letters and digits, so it could name another path.
     """
-    query = f"?{_SUBSCRIPTIONS}" if subscriptions else ""
+    query = f"?{SUBSCRIPTIONS}" if subscriptions else ""
     return Request("GET", f"{PROFILES_PATH}/{normalise_profile_id(profile_id)}{query}", GET_PROFILE, Repeat.READ)
 
 

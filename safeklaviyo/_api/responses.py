@@ -158,7 +158,7 @@ def read_profile(response: Response) -> Profile:
     return _profile(_fields(response.json).get("data"))
 
 
-def read_profiles(response: Response) -> Page:
+def read_profiles(response: Response, path: str = PROFILES_PATH) -> Page:
     """Read a page of profiles. A row that is not a profile is left out and logged.
 
     Raises:
@@ -172,17 +172,17 @@ def read_profiles(response: Response) -> Page:
             profiles.append(_profile(row))
         except UnreadableAnswer:
             logger.warning("a profile in Klaviyo's list could not be read and was left out")
-    return Page(tuple(profiles), read_next_path(response))
+    return Page(tuple(profiles), read_next_path(response, path))
 
 
-def read_next_path(response: Response) -> str | None:
+def read_next_path(response: Response, path: str = PROFILES_PATH) -> str | None:
     """Return the path of the page after this one, for `list_profiles`; None after the last page.
 
     Raises:
         UnreadableAnswer: The link leads to another endpoint.
     """
     following = _fields(_fields(response.json).get("links")).get("next")
-    return None if following is None else next_path(following)
+    return None if following is None else next_path(following, path)
 
 
 def read_profile_ids(response: Response) -> tuple[str, ...]:
@@ -206,11 +206,11 @@ def _rows(response: Response) -> list[object]:
     return rows
 
 
-def next_path(link: object) -> str:
+def next_path(link: object, path: str = PROFILES_PATH) -> str:
     """Return the path of a link to the next page, without the link's host: the key must not go to another host.
 
     Raises:
-        UnreadableAnswer: The link does not lead to a list of profiles.
+        UnreadableAnswer: The link does not lead to that list, of profiles or of other things.
     """
     if isinstance(link, str) and link.isascii() and link.isprintable() and " " not in link:
         try:
@@ -218,8 +218,8 @@ def next_path(link: object) -> str:
         except ValueError:
             raise UnreadableAnswer("the link to the next page is malformed") from None
         # Path and query only: a link to another host must not carry the key there (F-30).
-        if parts.path.rstrip("/") == PROFILES_PATH and parts.query:
-            return f"{PROFILES_PATH}?{parts.query}"
+        if parts.path.rstrip("/") == path and parts.query:
+            return f"{path}?{parts.query}"
     raise UnreadableAnswer("the link to the next page leads elsewhere")
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo._client.bindings import AsyncBindings
+from safeklaviyo._client.bulk_verbs import AsyncBulkVerbs
 from safeklaviyo._client.consent_verbs import AsyncConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import AsyncIdentityVerbs
+from safeklaviyo._client.lists import AsyncLists
 from safeklaviyo._client.other_calls import AsyncOtherCalls
 from safeklaviyo._client.profiles import AsyncProfiles
 from safeklaviyo._flows.verbs.identify import identify
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 
 @discreet
-class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, AsyncOtherCalls, Described):
+class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, AsyncBulkVerbs, AsyncOtherCalls, Described):
     """Same as `Klaviyo`, awaited. Safe between tasks of one event loop at a time.
 
     A callable given as `access_token` may return an awaitable, which is cut off at the end of the attempt's time. One
@@ -105,6 +107,11 @@ class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, AsyncOtherCalls, Descr
     def profiles(self) -> AsyncProfiles:
         """Same as `Klaviyo.profiles`."""
         return AsyncProfiles(self._shell)
+
+    @property
+    def lists(self) -> AsyncLists:
+        """Same as `Klaviyo.lists`."""
+        return AsyncLists(self._shell)
 
     @property
     def bindings(self) -> AsyncBindings:

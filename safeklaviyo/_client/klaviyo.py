@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from safeklaviyo._client.bindings import Bindings
+from safeklaviyo._client.bulk_verbs import BulkVerbs
 from safeklaviyo._client.consent_verbs import ConsentVerbs
 from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import IdentityVerbs
+from safeklaviyo._client.lists import Lists
 from safeklaviyo._client.other_calls import OtherCalls
 from safeklaviyo._client.profiles import Profiles
 from safeklaviyo._flows.verbs.identify import identify
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
 
 @discreet
-class Klaviyo(IdentityVerbs, ConsentVerbs, OtherCalls, Described):
+class Klaviyo(IdentityVerbs, ConsentVerbs, BulkVerbs, OtherCalls, Described):
     """The identity-safe client for Klaviyo. Safe between threads; after a fork the child gets its own connections.
 
     Constructing it does no I/O. Close it, or use it as a context manager, when the program ends.
@@ -148,6 +150,11 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, OtherCalls, Described):
     def profiles(self) -> Profiles:
         """Klaviyo's profiles, by their ids."""
         return Profiles(self._shell)
+
+    @property
+    def lists(self) -> Lists:
+        """Klaviyo's mailing lists, and who is in them."""
+        return Lists(self._shell)
 
     @property
     def bindings(self) -> Bindings:

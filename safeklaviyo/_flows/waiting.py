@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LONGEST_PAUSE = 0.5
 _IN_FLIGHT_PAUSE = 0.01
+_LONGEST_TURN = 60.0
+"""Seconds of Klaviyo's longest window."""
 
 
 def poll(
@@ -80,6 +82,11 @@ def wait_for_lease(call: Call, lease: Lease | None) -> Flow[None]:
         pause = min(pause, max(lease.remaining, 0.0) + 0.001)
     call.pause = min(call.pause * 2, _LONGEST_PAUSE)
     yield from Sleep(pause, "lease")
+
+
+def wait_for_turn(seconds: float | None) -> Flow[None]:
+    """Wait until Klaviyo takes a request about many people again: as long as it says, and a minute at most."""
+    yield from Sleep(min(_LONGEST_TURN, 1.0 if seconds is None else seconds), "pacing")
 
 
 def wait_for_calls_in_flight(call: Call, key: str) -> Flow[None]:

@@ -39,6 +39,13 @@ class TestOne:
         simulator.drain()
         assert ({("ann-1", ANN["email"])}, [ANN["email"]]) == (pairs(simulator), subscribed(simulator))
 
+    def test_h36_a_customer_whose_profile_no_read_shows_yet(self, client, simulator):
+        """H36: a profile that this very call has made has withdrawn nothing, whatever a lagging read answers."""
+        simulator.fail_next("get_profile", status=404, times=9)
+        change = client().subscribe("email", **ANN)
+        simulator.drain()
+        assert ("accepted", [ANN["email"]]) == (change.status, subscribed(simulator))
+
     @pytest.mark.parametrize(
         "by", [{"external_id": "ann-1"}, {"email": ANN["email"]}, ANN], ids=["id", "email", "both"]
     )

@@ -10,6 +10,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -33,7 +34,7 @@ from support.peers import (
     spoil,
 )
 from support.sending import CLIENTS, OWN
-from support.wire import SECONDS, Endpoint, Repeat, Request, current, senders, target
+from support.wire import SECONDS, Endpoint, Repeat, Request, Secret, current, senders, target, targets
 
 if TYPE_CHECKING:
     from support.peers import Serve
@@ -79,6 +80,28 @@ class TestAnswers:
             f"host: {base.removeprefix('http://')}",
         ):
             assert 1 == lines.count(line.encode())
+
+    def test_a_request_has_headers_of_its_own(self, sending: Sending) -> None:
+        """They stand in place of the client's, once; a DELETE has its body; the token is the request's own."""
+        asked: list[bytes] = []
+        own = (("revision", "2026-07-15"), ("x-shop", "de"))
+        request = replace(POST, method="DELETE", headers=own, content_type="application/json")
+        with listening(answering(answer(), asked)) as base:
+            where = targets.target(base, {"revision": "2026-10-15"})
+            for token in ("a", "b", "a"):
+                sending.to(where, authorization=Secret(f"Bearer {token}"))(request)
+        for data, token in zip(asked, ("a", "b", "a"), strict=True):
+            head, _, body = data.partition(b"\r\n\r\n")
+            lines = [line.lower() for line in head.split(b"\r\n")]
+            assert (b"delete /api/events http/1.1", b'{"data":{}}') == (lines[0], body)
+            for line in (
+                "revision: 2026-07-15",
+                "x-shop: de",
+                "content-type: application/json",
+                f"authorization: bearer {token}",
+            ):
+                assert 1 == lines.count(line.encode())
+            assert 1 == sum(line.startswith(b"revision:") for line in lines)
 
     def test_filter_survives(self, sending: Sending) -> None:
         """A plus in an address is not read as a space at the other end (F-6)."""

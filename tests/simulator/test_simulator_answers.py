@@ -206,7 +206,7 @@ class TestAccounts:
 def test_what_never_is_there(simulator, ask):
     """Tags, flows and conversations of what exists are none; of what does not, they are not found."""
     ann, news = simulator.add_profile(email=ANN).id, simulator.add_list("News")
-    for path in (f"lists/{news}/tags", f"lists/{news}/relationships/flow-triggers", f"profiles/{ann}/push-tokens"):
+    for path in (f"lists/{news}/tags", f"lists/{news}/relationships/flow-triggers", f"profiles/{ann}/conversations"):
         assert [] == ask.json("GET", f"/api/{path}")["data"]
     assert ask.json("GET", f"/api/profiles/{ann}/conversation")["data"] is None
     for path in (

@@ -183,10 +183,12 @@ class TestSubscribing:
         )
 
     def test_whatever_else_a_row_says_is_dropped(self, simulator, ask):
-        """A name beside the consent is not stored, and not refused."""
-        ask.subscribe(ask.person(EMAIL, email=ANN, first_name="Ann"), list_id=simulator.add_list("News"))
+        """A name, and consent to tracking, beside the consent are not stored, and not refused."""
+        row = ask.person(EMAIL, "email.open_tracking", email=ANN, first_name="Ann")
+        ask.subscribe(row, list_id=simulator.add_list("News"))
         simulator.drain()
-        assert {} == simulator.find(email=ANN).attributes
+        ann = simulator.find(email=ANN)
+        assert ({}, {EMAIL}) == (ann.attributes, set(ann.consents))
 
 
 class TestDoubleOptIn:
@@ -205,6 +207,16 @@ class TestDoubleOptIn:
         assert ask.subscriptions(simulator.find(email=ANN).id)["email"]["marketing"]["double_optin"]
         with pytest.raises(LookupError):
             simulator.confirm_opt_in(ANN)
+
+    def test_nothing_waits_for_nobody(self, simulator, ask):
+        """A profile without an address gets no mail, whatever its row asks for."""
+        news = simulator.add_list("News", opt_in_process="double_opt_in")
+        ann = simulator.add_profile(phone_number=PHONE)
+        ask.subscribe(ask.person(EMAIL, SMS, profile_id=ann.id), list_id=news)
+        simulator.drain()
+        assert "SUBSCRIBED" == simulator.find(phone_number=PHONE).sms_consent
+        with pytest.raises(LookupError):
+            simulator.confirm_opt_in("")
 
     def test_a_historical_import_does_not_wait(self, simulator, ask, consent):
         """Neither does an address that is subscribed already."""

@@ -23,15 +23,11 @@ LACKING = {
     name
     for name in openapi.operations()
     if any(word in name for word in ("custom_metric", "mapped_metric", "propert"))
-    or name in {
-        "query_metric_aggregates", "create_segment", "update_segment", "delete_segment", "create_push_token",
-        "get_push_token", "get_push_tokens", "delete_push_token", "get_profile_for_push_token",
-        "get_profile_id_for_push_token",
-    }
-}  # fmt: skip
-"""What this simulator does not have: metrics of the shop's own and their figures, writing segments, push tokens."""
+    or name in {"query_metric_aggregates", "create_segment", "update_segment", "delete_segment"}
+}
+"""What this simulator does not have: metrics of the shop's own and their figures, and writing segments."""
 OPERATIONS = sorted(openapi.operations().keys() - LACKING)
-GROUPS = ("Accounts", "Data_Privacy", "Events", "Lists", "Metrics", "Profiles", "Segments")
+GROUPS = ("Accounts", "Data_Privacy", "Events", "Lists", "Metrics", "Profiles", "Segments", "Catalogs")
 UNREAD = {".data.relationships.conversation", ".included.relationships.conversation"}
 """What was recorded, and that package does not know."""
 TIERS = {
@@ -89,7 +85,7 @@ def test_each_answer_is_as_it_is_described(operation):
         assert json.loads(answer.body)["data"], operation
 
 
-EMPTY = {name for name in OPERATIONS if any(word in name for word in ("tag", "flow", "conversation", "push_token"))}
+EMPTY = {name for name in OPERATIONS if any(word in name for word in ("tag", "flow", "conversation"))}
 """Reads of what is never there."""
 
 

@@ -236,10 +236,11 @@ class TestEvents:
         ask.event("C", anonymous_id="dev")
         ask.event("D", email="bob@shop.org", anonymous_id="dev")
         ask.event("E", anonymous_id="dev")
+        ask.event("G", email="bob@shop.org", anonymous_id="dev")
         simulator.drain()
         owners = {event.metric: event.profile_id for event in simulator.events}
         bob = simulator.find(email="bob@shop.org").id
-        assert {"A": ann.id, "B": ann.id, "C": ann.id, "D": bob, "E": ann.id} == {
+        assert {"A": ann.id, "B": ann.id, "C": ann.id, "D": bob, "E": ann.id, "G": bob} == {
             metric: owner for metric, owner in owners.items() if metric != "Merged Profile"
         }
         ask.delete(ann.id)

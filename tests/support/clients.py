@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from safeklaviyo import AsyncKlaviyo, Klaviyo
 from safeklaviyo._client.bindings import AsyncBindings, Bindings
+from safeklaviyo._client.lists import AsyncLists, Lists
 from safeklaviyo._client.profiles import AsyncProfiles, Profiles
 from safeklaviyo._effects import Monotonic, Now, Sleep, StartDeadline
 from safeklaviyo._runtime.async_shell import AsyncShell
@@ -33,9 +34,11 @@ __all__ = [
     "REVISION",
     "VERSION",
     "AsyncBindings",
+    "AsyncLists",
     "AsyncProfiles",
     "Awaited",
     "Bindings",
+    "Lists",
     "NewClient",
     "OpenClient",
     "Profiles",
@@ -87,7 +90,7 @@ class Awaited:
             return lambda **options: Awaited(value(**options), self._runner)
         if isasyncgenfunction(value):
             return lambda *args, **named: self._pulled(value(*args, **named))
-        return Awaited(value, self._runner) if name in {"profiles", "bindings", "_shell"} else value
+        return Awaited(value, self._runner) if name in {"profiles", "bindings", "lists", "_shell"} else value
 
     def __iter__(self) -> Iterator[Any]:
         return self._pulled(aiter(self._subject))

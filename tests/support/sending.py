@@ -71,12 +71,14 @@ class Sending:
         else:
             sender.close()
 
-    def to(self, where: Target, client: Any = None, *, timeout: Any = 5.0) -> Callable[[Request], Response]:
+    def to(
+        self, where: Target, client: Any = None, *, timeout: Any = 5.0, authorization: Any = None
+    ) -> Callable[[Request], Response]:
         """Return what sends a request there, with so much time for each."""
         sender, limits = self.sender(where, client), senders.timeouts(timeout)
 
         def send(request: Request) -> Response:
-            sent: Any = sender.send(request, limits)
+            sent: Any = sender.send(request, limits, authorization)
             response: Response = self.runner.run(sent) if self.is_awaited else sent
             return response
 

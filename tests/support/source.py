@@ -9,7 +9,7 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
     "__init__.py", "__main__.py", "batches.py", "cli/__init__.py", "consent.py", "demo/__init__.py", "errors.py",
-    "identity.py", "models.py", "policy.py", "raw.py",
+    "identity.py", "lists.py", "models.py", "policy.py", "raw.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
     "testing/contract.py", "testing/plugin.py",
@@ -25,6 +25,11 @@ CLI_ROWS = "cli/_rows.py"
 ABSENCE = "_flows/identity/absence.py"
 BINDING = "_flows/binding.py"
 CALL = "_flows/call.py"
+MANY = "_flows/many/rows.py"
+TRACK_MANY = "_flows/many/track.py"
+IDENTIFY_MANY = "_flows/many/identify.py"
+BULK = "_api/bulk.py"
+IN_MANY = "_client/many.py"
 CHECKPOINT = "cli/_checkpoint.py"
 CHANGE = "_flows/leased/change_identifiers.py"
 CONFIG = "_runtime/config.py"
@@ -79,13 +84,16 @@ PROPERTIES = "_input/properties.py"
 RESERVED = "_input/reserved_keys.py"
 RAW = "_api/raw.py"
 REQUEST = "_flows/verbs/request.py"
+LISTS = "_flows/verbs/lists.py"
 RETRY = "_sending/retry.py"
 RULES = "_rules/claims.py"
 VALUES = "_input/values.py"
 VERSION = "_version.py"
 WIRE = "_api/profiles.py"
 WIRE_LEGACY = "_api/legacy.py"
-REQUESTS = {"_api/accounts.py", RAW, "_api/consent.py", EVENTS_OF_API, WIRE, WIRE_LEGACY}
+REQUESTS = {
+    "_api/accounts.py", "_api/bulk.py", "_api/lists.py", RAW, "_api/consent.py", EVENTS_OF_API, WIRE, WIRE_LEGACY,
+}  # fmt: skip
 """The modules that make requests."""
 NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
@@ -101,7 +109,7 @@ ROOMS = (
     ("_effects",),
     ("_api",),
     ("_input",),
-    ("batches", "consent", "models", "raw"),
+    ("batches", "consent", "lists", "models", "raw"),
     ("identity", "policy"),
     ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_secrets", "_tracebacks", "_version"),
 )
@@ -113,8 +121,8 @@ CORE = [
     for name in MODULES
     if name.startswith(WITHOUT_IO)
     or name in {
-        "_addresses.py", "_effects.py", "_secrets.py", "errors.py", "identity.py", "models.py", "policy.py",
-        "raw.py", "stores/base.py", "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
+        "_addresses.py", "_effects.py", "_secrets.py", "errors.py", "identity.py", "lists.py", "models.py",
+        "policy.py", "raw.py", "stores/base.py", "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
     }
 ]  # fmt: skip
 """What decides and describes, and does no I/O."""

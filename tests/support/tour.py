@@ -46,9 +46,11 @@ def scene() -> tuple[KlaviyoSimulator, dict[str, str]]:
     for each in ("create", "delete"):
         ids[f"{each} job"] = post(simulator, f"/api/profile-suppression-bulk-{each}-jobs", _suppression(each))["id"]
     ids["job"] = post(simulator, "/api/profile-bulk-import-jobs", _import(news))["id"]
+    post(simulator, "/api/push-tokens", _push_token(ANN))
     simulator.drain()
-    ids["event"] = simulator.events[0].id
     headers = {"authorization": "Klaviyo-API-Key pk_x", "revision": "2026-07-15"}
+    ids["token"] = json.loads(simulator.handle("GET", "/api/push-tokens", headers).body)["data"][0]["id"]
+    ids["event"] = simulator.events[0].id
     ids["metric"] = json.loads(simulator.handle("GET", "/api/metrics", headers).body)["data"][0]["id"]
     return simulator, ids
 
@@ -120,6 +122,15 @@ def calls(ids: Mapping[str, str]) -> dict[str, Call]:
         "get_bulk_suppress_profiles_job": Call(ids["create job"]),
         "get_bulk_unsuppress_profiles_jobs": Call(),
         "get_bulk_unsuppress_profiles_job": Call(ids["delete job"]),
+        "create_push_token": Call(body=_push_token(EVE)),
+        "get_push_tokens": Call(query={"include": "profile", "filter": f'equals(profile.id,"{ann}")'}),
+        "get_push_token": Call(ids["token"], {"include": "profile"}),
+        "delete_push_token": Call(ids["token"]),
+        "get_profile_for_push_token": Call(ids["token"], whole),
+        "get_profile_id_for_push_token": Call(ids["token"]),
+        "get_push_tokens_for_profile": Call(ann),
+        "get_push_token_ids_for_profile": Call(ann),
+        "create_back_in_stock_subscription": Call(body=_back_in_stock(EVE)),
         "get_lists_for_profile": Call(ann),
         "get_list_ids_for_profile": Call(ann),
         "get_segments_for_profile": Call(ann),
@@ -141,8 +152,6 @@ def _of(owner: str) -> list[str]:
             "conversation_id",
             "conversations",
             "conversation_ids",
-            "push_tokens",
-            "push_token_ids",
         )
         return [f"get_{name}_for_profile" for name in names]
     return [
@@ -168,6 +177,17 @@ def _events(email: str) -> Any:
     attributes = {"profile": _profile(email=email), "events": {"data": [event]}}
     groups = {"data": [{"type": "event-bulk-create", "attributes": attributes}]}
     return {"data": {"type": "event-bulk-create-job", "attributes": {"events-bulk-create": groups}}}
+
+
+def _push_token(email: str) -> Any:
+    attributes = {"token": "t-1", "platform": "ios", "vendor": "apns", "device_metadata": {"device_id": "d-1"}}
+    return {"data": {"type": "push-token", "attributes": {**attributes, "profile": _profile(email=email)}}}
+
+
+def _back_in_stock(email: str) -> Any:
+    variant = {"data": {"type": "catalog-variant", "id": "$custom:::$default:::1"}}
+    data = {"type": "back-in-stock-subscription", "relationships": {"variant": variant}}
+    return {"data": {**data, "attributes": {"channels": ["EMAIL"], "profile": _profile(email=email)}}}
 
 
 def _deletion(profile_id: str) -> Any:

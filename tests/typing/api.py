@@ -14,6 +14,7 @@ import safeklaviyo
 from safeklaviyo import (
     CLEAR,
     AsyncKlaviyo,
+    BatchReport,
     Binding,
     ChangeReview,
     Decision,
@@ -26,6 +27,7 @@ from safeklaviyo import (
     ImportReport,
     InvalidPropertyError,
     Klaviyo,
+    MailingList,
     MergePlan,
     MergeRequest,
     Notice,
@@ -78,6 +80,17 @@ def other_calls(k: Klaviyo) -> None:
     assert_type(answer.request_id, str | None)
     assert_type(k.iterate("/api/campaigns", params={"sort": None}), Iterator[dict[str, Any]])
     k.request("BREW", "/api/tea")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def lists(k: Klaviyo) -> None:
+    """Lists, and who is in them."""
+    assert_type(k.lists.iterate(), Iterator[MailingList])
+    assert_type(k.lists.get("Xy12Ab"), MailingList)
+    assert_type(k.lists.members("Xy12Ab", subscriptions=True), Iterator[Profile])
+    report = k.lists.add("Xy12Ab", [{"external_id": 7}, {"email": "a@b.dev"}], on_refused=print)
+    assert_type(report, BatchReport)
+    assert_type(k.lists.remove("Xy12Ab", iter([{"email": "a@b.dev"}])), BatchReport)
+    k.lists.add("Xy12Ab", ["a@b.dev"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
 
 async def other_calls_awaited(k: AsyncKlaviyo) -> None:

@@ -74,11 +74,18 @@ class Given:
 
 
 def give_under_lease(
-    call: Call, lease: Lease, intent: GiveIntent, *, waits: bool = True, main: bool = False
+    call: Call,
+    lease: Lease,
+    intent: GiveIntent,
+    *,
+    made: Profile | None = None,
+    waits: bool = True,
+    main: bool = False,
 ) -> Flow[Given]:
     """Ask Klaviyo to subscribe the profile, and leave the lease open until that shows.
 
     Args:
+        made: The profile as this call has just made it, if it has: Klaviyo's reads may not show it yet (H36).
         waits: Klaviyo will show it; False where the customer has to confirm first.
         main: This call was asked for it; False where another call's write is finished.
 
@@ -89,7 +96,7 @@ def give_under_lease(
         ProfileNotVisibleError: Klaviyo does not show the profile now.
     """
     # Step 1: read the profile, and what is on former addresses, for what was withdrawn.
-    own = yield from _readable(call, intent, is_first=main)
+    own = yield from _readable(call, intent, made=made, is_first=main)
     if not has_email(own, intent.email):
         yield from release(call, lease)
         return Given("drifted", own)
@@ -136,7 +143,7 @@ def finish_giving(call: Call, lease: Lease, intent: GiveIntent) -> Flow[Literal[
     return "completed"
 
 
-def _readable(call: Call, intent: GiveIntent, *, is_first: bool) -> Flow[Profile]:
+def _readable(call: Call, intent: GiveIntent, *, made: Profile | None = None, is_first: bool) -> Flow[Profile]:
     """Read the profile, and refuse if the customer has withdrawn what is to be given.
 
     Raises:
@@ -145,7 +152,7 @@ def _readable(call: Call, intent: GiveIntent, *, is_first: bool) -> Flow[Profile
     """
     names = [Identifier(Kind.EMAIL, email) for email in intent.emails]
     living = yield from living_with(call, names, also=(intent.profile_id,))
-    own = living.get(intent.profile_id)
+    own = living.get(intent.profile_id, made)
     if own is None:
         yield from confirm_gone(call, intent.profile_id, external_id=intent.external_id, email=intent.email)
         raise not_visible()

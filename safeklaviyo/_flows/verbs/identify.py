@@ -46,12 +46,12 @@ def identify(
         who = combine(given, findings, external_id=external_id, email=email, phone_number=phone_number)
         call.take_in(findings)
         claim = claim_of(call, who)
-        return (yield from _identify(call, claim, person))
+        return (yield from identified(call, claim, person))
 
     return run(setup, "identify", body)
 
 
-def _identify(call: Call, claim: Claim, person: Person) -> Flow[IdentifyResult]:
+def identified(call: Call, claim: Claim, person: Person) -> Flow[IdentifyResult]:
     """Write properties onto the profile of the person meant, making first contact if need be."""
     for _ in range(_TRIES):
         resolved = yield from person_of(

@@ -166,7 +166,9 @@ def _subscribe(call: Call, claim: Claim, wanted: _Wanted) -> Flow[ConsentChange]
         if taken is None:
             continue
         lease, intent = taken
-        body = give_under_lease(call, lease, intent, waits=not confirms, main=True)
+        contact = resolved.contact
+        made = contact.profile if contact is not None and contact.created else None
+        body = give_under_lease(call, lease, intent, made=made, waits=not confirms, main=True)
         given = yield from run_leased(call, lease, body)
         if given is None:
             continue

@@ -64,12 +64,12 @@ def track(
             new_id=(yield from NewId()),
         )
         call.take_in(findings)
-        return (yield from _keyed(call, claim_of(call, who), checked, person))
+        return (yield from tracked(call, claim_of(call, who), checked, person))
 
     return run(setup, "track", body)
 
 
-def _keyed(call: Call, claim: Claim, event: Event, person: Person = NOTHING) -> Flow[TrackResult]:
+def tracked(call: Call, claim: Claim, event: Event, person: Person = NOTHING) -> Flow[TrackResult]:
     """Record an event about the person meant, making first contact if need be."""
     try:
         return (yield from _track(call, claim, event, person))
@@ -80,7 +80,7 @@ def _keyed(call: Call, claim: Claim, event: Event, person: Person = NOTHING) -> 
 
 def _track(call: Call, claim: Claim, event: Event, person: Person) -> Flow[TrackResult]:
     # Step 1: find the customer. The address that will be sent is checked too, because it may be another one.
-    _refuse_dropped(call, claim.email)
+    refuse_dropped(call, claim.email)
 
     def request_for(latest: Binding) -> Request:
         alone = call.policy.event_naming == "profile_id"
@@ -90,7 +90,7 @@ def _track(call: Call, claim: Claim, event: Event, person: Person) -> Flow[Track
     resolved = yield from person_of(call, claim, fits=lambda pair: request_for(unread(pair)))
     binding = resolved.binding
     _note_unique_id(call, event, claim, binding)
-    _refuse_dropped(call, binding.email)
+    refuse_dropped(call, binding.email)
 
     def again() -> Flow[Request]:
         # The profile stays, the address is read again: an old one would come back as a ghost (H10).
@@ -142,7 +142,12 @@ def _note_unique_id(call: Call, event: Event, claim: Claim, binding: Binding) ->
         call.notice("unique_id_of_customer", None, message)
 
 
-def _refuse_dropped(call: Call, email: str | None) -> None:
+def refuse_dropped(call: Call, email: str | None) -> None:
+    """Refuse an address whose events Klaviyo drops.
+
+    Raises:
+        InvalidIdentifierError: It is one, and the host is Klaviyo's own.
+    """
     if call.setup.drops_test_addresses and email is not None and email.endswith(_DROPPED):
         raise InvalidIdentifierError(
             "Klaviyo drops events for @example.com and @test.com in silence; "

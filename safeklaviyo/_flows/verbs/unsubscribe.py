@@ -140,9 +140,8 @@ def _withdraw(call: Call, wanted: _Wanted) -> Flow[ConsentChange]:
         bindings = yield from _bindings(call, wanted.claim.identifiers())
         yield from share_deadline(call, 1.0)
         return (yield from _by_map(call, wanted, bindings))
-    except StoreError as error:
+    except StoreError:
         yield from withdraw_without_map(call, _intent(wanted, _Person()))
-        error.may_retry = True
         raise
 
 

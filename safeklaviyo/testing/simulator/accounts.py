@@ -12,7 +12,7 @@ from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from safeklaviyo.testing.simulator.records import Event, Job, MailingList, Metric, Profile, Record, Segment
+from safeklaviyo.testing.simulator.records import Event, Job, MailingList, Metric, Profile, PushToken, Record, Segment
 from safeklaviyo.testing.simulator.tables import Table
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Lag: TypeAlias = float | Literal["until_drain"]
 
-_OWN_METRICS = frozenset({"Merged Profile"})
+_OWN_METRICS = frozenset({"Merged Profile", "Subscribed to Back in Stock"})
 """The metrics that Klaviyo makes itself."""
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -73,6 +73,7 @@ class Account:
         merged: The id of the profile that each merged profile became part of, by its former id.
         recorded: The keys of the recorded events (profile, metric, unique id or second).
         metrics: By name.
+        push_tokens: By id.
         lists: By id.
         segments: By id.
         members: When each profile joined each list or segment, by its id and the profile's.
@@ -96,6 +97,7 @@ class Account:
         self.recorded: set[tuple[str, str, str | int]] = set()
         self.queue: list[Queued] = []
         self.metrics: dict[str, Metric] = {}
+        self.push_tokens: dict[str, PushToken] = {}
         self.lists: dict[str, MailingList] = {}
         self.lists_made = 0
         self.segments: dict[str, Segment] = {}
@@ -151,6 +153,10 @@ class Account:
             metric = replace(metric, valued=True)
         self.metrics[event.metric] = metric
         self.events.append(event)
+
+    def push_tokens_of(self, profile_id: str) -> list[PushToken]:
+        """Return the push tokens of a profile."""
+        return [each for each in self.push_tokens.values() if each.profile_id == profile_id]
 
     def get(self, profile_id: str) -> Profile | None:
         """Return the profile that an id leads to, now."""

@@ -104,9 +104,11 @@ class Subscribing(Record):
         now = account.clock.now()
         for channel, at in row.channels.items():
             address = profile.email if channel == EMAIL_MARKETING else profile.phone_number
+            if address is None:
+                continue
             if channel == EMAIL_MARKETING and waits:
-                self._wait(account, address or "")
-            elif address is not None:
+                self._wait(account, address)
+            else:
                 when = now if at is None else at
                 consent = Consent(SUBSCRIBED, when, now, self.method, self.source, self.confirmed)
                 profile = account.put(consented(profile, channel, consent))

@@ -19,7 +19,6 @@ from safeklaviyo.testing.simulator.records import (
     EMAIL_MARKETING,
     NEVER_SUBSCRIBED,
     NO_CONSENT,
-    SUBSCRIBED,
     UNSUBSCRIBE,
     UNSUBSCRIBED,
     USER_SUPPRESSED,
@@ -107,8 +106,4 @@ def united_suppressions(source: Profile, destination: Profile) -> tuple[Suppress
 
 def _united(source: Consent | None, destination: Consent | None) -> Consent:
     both = [each for each in (destination, source) if each is not None]
-    for status in (UNSUBSCRIBED, SUBSCRIBED):
-        for each in both:
-            if each.status == status:
-                return each
-    return both[0]
+    return min(both, key=lambda each: each.status != UNSUBSCRIBED)

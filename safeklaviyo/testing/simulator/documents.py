@@ -15,11 +15,12 @@ from safeklaviyo.testing.simulator.shapes import HASHED, PREDICTIVE_ANALYTICS, S
 
 if TYPE_CHECKING:
     from safeklaviyo.testing.simulator.accounts import Account
-    from safeklaviyo.testing.simulator.records import JSON, Event, Job, MailingList, Metric, Profile, Segment
+    from safeklaviyo.testing.simulator.records import JSON, Event, Job, MailingList, Metric, Profile, PushToken, Segment
     from safeklaviyo.testing.simulator.shapes import Shape
 
 LISTS = "lists"
 SEGMENTS = "segments"
+PUSH_TOKENS = "push-tokens"
 CONVERSATION = "conversation"
 """How writes, and documents that include a profile, call the relation that later reads call ``conversations``."""
 
@@ -48,11 +49,14 @@ def profile_document(
         attributes["created"] = second(profile.created)
     if joined is not None:
         attributes["joined_group_at"] = second(joined)
-    related = (LISTS, SEGMENTS, "push-tokens", *(() if conversation is None else (conversation,)))
+    related = (LISTS, SEGMENTS, PUSH_TOKENS, *(() if conversation is None else (conversation,)))
     shown = shape.resource("profile", profile.id, attributes, related, _further(profile, shape))
     for name in shape.include & {LISTS, SEGMENTS}:
         groups = account.lists_of(profile.id) if name == LISTS else account.segments_of(profile.id)
         shown["relationships"][name]["data"] = identifiers(name.removesuffix("s"), groups)
+    if PUSH_TOKENS in shape.include:
+        tokens = account.push_tokens_of(profile.id)
+        shown["relationships"][PUSH_TOKENS]["data"] = identifiers("push-token", [each.id for each in tokens])
     return shown
 
 
@@ -88,6 +92,23 @@ def segment_document(segment: Segment, shape: Shape, count: int | None = None) -
     }
     further: JSON = {} if count is None else {"profile_count": count}
     return shape.resource("segment", segment.id, attributes, _GROUPED, further)
+
+
+def push_token_document(token: PushToken, shape: Shape) -> JSON:
+    """Return one push token."""
+    attributes = {
+        "created": second(token.created),
+        "token": token.token,
+        "enablement_status": token.enablement_status,
+        "platform": token.platform,
+        "vendor": token.vendor,
+        "background": token.background,
+        "recorded_date": second(token.recorded),
+        "metadata": token.metadata or None,
+    }
+    shown = shape.resource("push-token", token.id, attributes, ("profile",))
+    shown["relationships"]["profile"]["data"] = {"type": "profile", "id": token.profile_id}
+    return shown
 
 
 def event_document(account: Account, event: Event, shape: Shape) -> JSON:

@@ -5,7 +5,7 @@ Decided here (Klaviyo's help centre, on merging profiles):
 - the destination keeps its values, and gets those of the source that it lacks;
 - of two locations the one with more fields stays, with the source's time zone;
 - a suppression of either stays, and a withdrawal of either wins over a consent of the other;
-- the destination joins the lists of the source;
+- the destination joins the lists of the source, and gets its push tokens;
 - every event moves with its own time;
 - the source's email is free again: the next event with it creates a profile.
 """
@@ -40,6 +40,8 @@ def merge(account: Account, source_id: str, destination_id: str) -> None:
     for group_id in (*account.lists_of(source.id), *account.segments_of(source.id)):
         account.join(group_id, destination.id)
         account.leave(group_id, source.id)
+    for token in account.push_tokens_of(source.id):
+        account.push_tokens[token.id] = replace(token, profile_id=destination.id)
     _move_events(account, source.id, destination.id)
     named = {"merged_profile_id": source.id} if account.readings.merged_event_names_source else {}
     now = int(account.clock.now())
@@ -51,6 +53,8 @@ def delete(account: Account, profile_id: str) -> None:
     account.remove(profile_id)
     for group_id in (*account.lists_of(profile_id), *account.segments_of(profile_id)):
         account.leave(group_id, profile_id)
+    for token in account.push_tokens_of(profile_id):
+        del account.push_tokens[token.id]
     account.events[:] = [event for event in account.events if event.profile_id != profile_id]
 
 

@@ -9,9 +9,11 @@ from safeklaviyo.testing.simulator.checks import MAX_PROFILE, Body, fields, reso
 from safeklaviyo.testing.simulator.documents import (
     CONVERSATION,
     LISTS,
+    PUSH_TOKENS,
     SEGMENTS,
     list_document,
     profile_document,
+    push_token_document,
     segment_document,
 )
 from safeklaviyo.testing.simulator.merging import Deletion, Merge
@@ -22,10 +24,13 @@ from safeklaviyo.testing.simulator.shapes import identifiers, many, one, shape
 from safeklaviyo.testing.simulator.tables import EMAIL, PHONE_NUMBER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from safeklaviyo.testing.simulator.accounts import Account
     from safeklaviyo.testing.simulator.persons import Person
+    from safeklaviyo.testing.simulator.shapes import Shape
 
-_SEARCHED = ("push-tokens", "conversation", "conversations")
+_SEARCHED = (PUSH_TOKENS, "conversation", "conversations")
 _READ = (LISTS, SEGMENTS, *_SEARCHED)
 _AT = "/data/attributes"
 
@@ -35,19 +40,19 @@ def get_profiles(account: Account, asked: Asked) -> Answer:
     shown = shape(asked, _SEARCHED)
     page, links = search(account, asked)
     several = _conversations(asked)
-    return many(asked, [profile_document(account, profile, shown, conversation=several) for profile in page], links)
+    rows = [profile_document(account, profile, shown, conversation=several) for profile in page]
+    return many(asked, rows, links, [each for profile in page for each in _included(account, profile, shown)])
 
 
 def get_profile(account: Account, asked: Asked) -> Answer:
     """One profile by its id, as it is: unlike the search, this read never lags."""
     shown = shape(asked, _READ)
     profile = existing(account, asked.named)
-    included: list[JSON] = []
-    if LISTS in shown.include:
-        included += [list_document(account.lists[each], shown) for each in account.lists_of(profile.id)]
-    if SEGMENTS in shown.include:
-        included += [segment_document(account.segments[each], shown) for each in account.segments_of(profile.id)]
-    return one(asked, profile_document(account, profile, shown, conversation=_conversations(asked)), included)
+    return one(
+        asked,
+        profile_document(account, profile, shown, conversation=_conversations(asked)),
+        _included(account, profile, shown),
+    )
 
 
 def get_lists_for_profile(account: Account, asked: Asked) -> Answer:
@@ -148,6 +153,15 @@ def existing(account: Account, profile_id: str) -> Profile:
 def _answer(account: Account, status: int, profile: Profile, asked: Asked) -> Answer:
     shown = profile_document(account, profile, shape(asked, _READ), conversation=CONVERSATION, made=status == 201)
     return one(asked, shown, status=status)
+
+
+def _included(account: Account, profile: Profile, shown: Shape) -> Iterator[JSON]:
+    if LISTS in shown.include:
+        yield from (list_document(account.lists[each], shown) for each in account.lists_of(profile.id))
+    if SEGMENTS in shown.include:
+        yield from (segment_document(account.segments[each], shown) for each in account.segments_of(profile.id))
+    if PUSH_TOKENS in shown.include:
+        yield from (push_token_document(each, shown) for each in account.push_tokens_of(profile.id))
 
 
 def _conversations(asked: Asked) -> str:

@@ -113,6 +113,27 @@ class Metric(Record):
     valued: bool = False
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class PushToken(Record):
+    """One device that receives pushes, in Klaviyo's words.
+
+    Attributes:
+        profile_id: Whose it is; None until its call is done.
+        recorded: When it was last sent.
+    """
+
+    id: str
+    token: str
+    profile_id: str | None
+    platform: str
+    vendor: str
+    enablement_status: str
+    background: str
+    metadata: JSON = field(default_factory=dict[str, Any])
+    created: float = 0.0
+    recorded: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Segment(Record):
     """One segment, of which a test says who is in it."""

@@ -15,6 +15,7 @@ from safeklaviyo.testing.simulator import (
     list_endpoints,
     metric_endpoints,
     profile_endpoints,
+    push_endpoints,
     segment_endpoints,
     unused_endpoints,
 )
@@ -57,7 +58,7 @@ class Route:
 
 
 _A, _P, _E, _M, _S = account_endpoints, profile_endpoints, event_endpoints, metric_endpoints, segment_endpoints
-_C, _G, _J, _L = consent_endpoints, list_endpoints, job_endpoints, legacy_endpoints
+_C, _G, _J, _L, _T = consent_endpoints, list_endpoints, job_endpoints, legacy_endpoints, push_endpoints
 _IMPORT = "/api/profile-bulk-import-jobs/{}"
 
 
@@ -119,6 +120,15 @@ ROUTES = (
     _route("GET", "/api/profile-suppression-bulk-create-jobs/{}", "L", _J.get_bulk_suppress_profiles_job),
     _route("GET", "/api/profile-suppression-bulk-delete-jobs", "L", _J.get_bulk_unsuppress_profiles_jobs),
     _route("GET", "/api/profile-suppression-bulk-delete-jobs/{}", "L", _J.get_bulk_unsuppress_profiles_job),
+    _route("POST", "/api/push-tokens", "L", _T.create_push_token),
+    _route("GET", "/api/push-tokens", "M", _T.get_push_tokens),
+    _route("GET", "/api/push-tokens/{}", "M", _T.get_push_token),
+    _route("DELETE", "/api/push-tokens/{}", "S", _T.delete_push_token),
+    _route("GET", "/api/push-tokens/{}/profile", "M", _T.get_profile_for_push_token),
+    _route("GET", "/api/push-tokens/{}/relationships/profile", "M", _T.get_profile_id_for_push_token),
+    _route("GET", "/api/profiles/{}/push-tokens", "M", _T.get_push_tokens_for_profile),
+    _route("GET", "/api/profiles/{}/relationships/push-tokens", "M", _T.get_push_token_ids_for_profile),
+    _route("POST", "/api/back-in-stock-subscriptions", "XL", _T.create_back_in_stock_subscription),
     _route("GET POST", "/api/track", "", _L.track),
     _route("GET POST", "/api/identify", "", _L.identify),
     _route("GET", "/api/v2/people/search", "", _L.search_people),

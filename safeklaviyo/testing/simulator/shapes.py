@@ -34,6 +34,9 @@ _NAMES: Mapping[str, frozenset[str]] = {
         *KINDS, "anonymous_id", "whatsapp_bsuid", *TEXTS, "created", "updated", "last_event_date", "location",
         "properties", "joined_group_at", SUBSCRIPTIONS, PREDICTIVE_ANALYTICS, *HASHED,
     }),
+    "push-token": frozenset({
+        "created", "token", "enablement_status", "platform", "vendor", "background", "recorded_date", "metadata",
+    }),
     "event": frozenset({"timestamp", "event_properties", "datetime", "uuid"}),
     "metric": frozenset({"name", "created", "updated", "integration"}),
     "list": frozenset({"name", "created", "updated", "opt_in_process", PROFILE_COUNT}),

@@ -28,7 +28,6 @@ _RELATED = (
     ("segment", "tags", "S", "get_tags_for_segment", "get_tag_ids_for_segment"),
     ("segment", "flow-triggers", "S", "get_flows_triggered_by_segment", "get_ids_for_flows_triggered_by_segment"),
     ("metric", "flow-triggers", "M", "get_flows_triggered_by_metric", "get_ids_for_flows_triggered_by_metric"),
-    ("profile", "push-tokens", "M", "get_push_tokens_for_profile", "get_push_token_ids_for_profile"),
     ("profile", "conversation", "S", "get_conversation_for_profile", "get_conversation_id_for_profile"),
     ("profile", "conversations", "S", "get_conversations_for_profile", "get_conversation_ids_for_profile"),
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 TAGS = {"Accounts", "Data Privacy", "Events", "Lists", "Metrics", "Profiles", "Segments"}
+BESIDES = {"create_back_in_stock_subscription"}
 WORDS = {"description", "example", "title"}
 CUT = {"SegmentDefinition"}
 
@@ -74,7 +75,8 @@ def trimmed(whole: dict[str, Any]) -> dict[str, Any]:
         kept = {
             method: operation(found)
             for method, found in methods.items()
-            if isinstance(found, dict) and TAGS.intersection(found.get("tags", ()))
+            if isinstance(found, dict)
+            and (found.get("operationId") in BESIDES or TAGS.intersection(found.get("tags", ())))
         }
         if kept:
             paths[path] = kept

@@ -1,0 +1,1 @@
+"""Calls about many people: one file a verb, and what they share."""

@@ -1,0 +1,205 @@
+"""What calls about many people share: which rows may be sent together, and what becomes of each.
+
+A row is *warm* if the map alone says who is meant and which profile is theirs. Warm rows of one batch go into one
+request. All others go singly, by the flow of the verb about one person, with its leases and its first contact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+
+from safeklaviyo._flows.call import logger, send, start_deadline
+from safeklaviyo._flows.waiting import wait_for_turn
+from safeklaviyo._input.findings import refused
+from safeklaviyo._rules.claims import decide
+from safeklaviyo.errors import (
+    APIStatusError,
+    AuthenticationError,
+    ConfigurationError,
+    GoneError,
+    NoResponseError,
+    PermissionDeniedError,
+    RateLimitError,
+    SafeKlaviyoError,
+    StoreError,
+)
+from safeklaviyo.identity import Claim, Identifier, Kind
+from safeklaviyo.stores.base import Found
+from safeklaviyo.stores.calls import Find
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from safeklaviyo._api.messages import Request, Response
+    from safeklaviyo._effects import Flow
+    from safeklaviyo._flows.call import Call
+    from safeklaviyo._input.findings import Findings
+    from safeklaviyo.models import Binding
+    from safeklaviyo.stores.base import Match
+
+_PATIENCE = 30
+"""How often a request about many waits for its turn, each time a minute at most."""
+ENDING = (AuthenticationError, ConfigurationError, GoneError, PermissionDeniedError, StoreError)
+"""What ends the whole call: each further row would end the same way."""
+
+
+class Checked(Protocol):
+    """One row, checked."""
+
+    @property
+    def number(self) -> int:
+        """Its number, from 0."""
+        ...
+
+    @property
+    def row(self) -> Mapping[str, Any]:
+        """The row as the caller gave it."""
+        ...
+
+    @property
+    def claim(self) -> Claim:
+        """Who is meant."""
+        ...
+
+
+R = TypeVar("R", bound=Checked)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that was not accepted, and why. Its outcome may be unknown."""
+
+    number: int
+    row: Mapping[str, Any]
+    error: Exception
+
+
+@dataclass(slots=True)
+class Batch(Generic[R]):
+    """What has become of one batch of rows so far.
+
+    Attributes:
+        accepted: How many rows are done.
+        cold: The rows of people whom the map does not know well enough. Once one row of such a person is sent, the map
+            does.
+        singly: The rows that have to be sent one by one, because an answer did not speak for each of them.
+        jobs: The jobs that carry rows out, with these rows.
+    """
+
+    accepted: int = 0
+    refused: list[Refused] = field(default_factory=list[Refused])
+    cold: list[R] = field(default_factory=list[R])
+    singly: list[R] = field(default_factory=list[R])
+    jobs: list[tuple[str, list[R]]] = field(default_factory=list[tuple[str, list[R]]])
+
+
+def shown_row(row: object) -> Mapping[str, Any]:
+    """Return a row that was refused as `on_refused` is shown it: an empty mapping in place of what is none."""
+    return cast("Mapping[str, Any]", row) if isinstance(row, Mapping) else {}
+
+
+def row_from(row: object, known: frozenset[str]) -> dict[str, Any]:
+    """Return a row, if it is a mapping with known keys.
+
+    Raises:
+        InvalidPropertyError: It is not.
+    """
+    if not isinstance(row, Mapping):
+        raise refused("row", f"is a {type(row).__name__}; give a mapping")
+    given = dict(cast("Mapping[str, Any]", row))
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        # Not the key itself: in a row that was turned around it may be personal.
+        raise refused("row", f"has a key that is none of {', '.join(sorted(known))}")
+    return given
+
+
+def take_in(call: Call, findings: Findings) -> None:
+    """Raise what the policy refuses of a row, and log the rest: of many rows no result could hold the notices.
+
+    Raises:
+        InvalidPropertyError: The row cannot be sent.
+    """
+    for notice in findings.notices(call.policy.properties):
+        extra = {"operation": call.operation, "code": notice.code}
+        logger.warning("%s: %s", call.operation, notice.message, extra=extra)
+
+
+def sorted_by_map(call: Call, rows: list[R]) -> Flow[tuple[list[tuple[R, Binding]], list[R]]]:
+    """Read the map once for all rows.
+
+    Returns:
+        The warm rows with their bindings; and the rows to be sent singly, which the rules also refuse there.
+    """
+    matches, leased, now = yield from _known(call, rows)
+    warm: list[tuple[R, Binding]] = []
+    singly: list[R] = []
+    for row in rows:
+        names = row.claim.identifiers()
+        found = Found(tuple(matches[name] for name in names if name in matches), None, now)
+        decision = decide(row.claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
+        binding = decision.binding
+        is_free = leased.isdisjoint(names) and (binding is None or leased.isdisjoint(_names(binding)))
+        if decision.action == "send" and binding is not None and is_free:
+            warm.append((row, binding))
+        else:
+            singly.append(row)
+    return warm, singly
+
+
+def _known(call: Call, rows: Iterable[Checked]) -> Flow[tuple[dict[Identifier, Match], set[Identifier], float]]:
+    """Return what the map knows of all rows, and which of their identifiers are under a lease."""
+    names = dict.fromkeys(name for row in rows for name in row.claim.identifiers())
+    matches: dict[Identifier, Match] = {}
+    leased: set[Identifier] = set()
+    while True:
+        found = yield from Find(call.account, tuple(names))
+        matches.update((match.identifier, match) for match in found.matches)
+        if found.lease is None:
+            return matches, leased, found.now
+        # The map names one lease at a time: what it covers is left out, to see whether there is another.
+        covered = set(found.lease.identifiers)
+        for match in found.matches:
+            if not covered.isdisjoint(_names(match.binding)):
+                covered.add(match.identifier)
+        leased |= covered
+        left = {name: None for name in names if name not in covered}
+        if len(left) == len(names):
+            return matches, {*leased, *names}, found.now
+        names = left
+
+
+def _names(binding: Binding) -> Iterator[Identifier]:
+    yield from Claim(binding.external_id, binding.email).identifiers()
+    if binding.profile_id is not None:
+        yield Identifier(Kind.PROFILE_ID, binding.profile_id)
+
+
+def goes_singly(error: SafeKlaviyoError) -> bool:
+    """Tell whether the rows of a request that ended so are sent one by one, and what each answer says decides.
+
+    A refusal may be due to one row; Klaviyo does not always say which. After an unknown outcome each event is sent
+    again with its key, and so counts once.
+    """
+    return isinstance(error, NoResponseError | APIStatusError) and not isinstance(error, (*ENDING, RateLimitError))
+
+
+def send_patiently(call: Call, request: Request, *, again: Callable[[], Flow[Request]] | None = None) -> Flow[Response]:
+    """Send a request about many, and wait for its turn beyond the deadline of one person, which then begins anew.
+
+    Raises:
+        RateLimitError: Klaviyo has said 429 again and again.
+    """
+    for left in reversed(range(_PATIENCE)):
+        try:
+            return (yield from send(call, request, main=True, again=again))
+        except RateLimitError as error:
+            if not left:
+                raise
+            yield from wait_for_turn(error.retry_after)
+        yield from start_deadline(call)
+        if again is not None:
+            request = yield from again()
+    raise AssertionError("the last try has returned or raised")

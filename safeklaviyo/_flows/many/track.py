@@ -1,0 +1,182 @@
+"""`track_many`: events of known customers in jobs of a thousand, all others as `track` sends them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from safeklaviyo._api.bulk import GROUP, MOST_EVENTS, ROOM, create_events, event_row
+from safeklaviyo._effects import Flow, NewId, Now
+from safeklaviyo._flows.call import Call, Setup, run
+from safeklaviyo._flows.many.rows import (
+    Batch,
+    Refused,
+    goes_singly,
+    row_from,
+    send_patiently,
+    shown_row,
+    sorted_by_map,
+    take_in,
+)
+from safeklaviyo._flows.verbs.person import claim_of
+from safeklaviyo._flows.verbs.track import refuse_dropped, tracked
+from safeklaviyo._input.events import event_from
+from safeklaviyo._input.findings import Findings
+from safeklaviyo._input.properties import combine, person_from
+from safeklaviyo.errors import SafeKlaviyoError
+from safeklaviyo.stores.calls import ReadBindings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from safeklaviyo._api.messages import Request
+    from safeklaviyo._input.events import Event
+    from safeklaviyo._input.properties import Person
+    from safeklaviyo.identity import Claim
+    from safeklaviyo.models import Binding, TrackResult
+
+_KEYS: Final = frozenset({
+    "event", "external_id", "email", "phone_number", "customer_properties", "properties", "value", "value_currency",
+    "time", "unique_id", "backfill",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class EventRow:
+    """One event of many, checked."""
+
+    number: int
+    row: Mapping[str, Any]
+    claim: Claim
+    event: Event
+    person: Person
+
+
+def track_batch(setup: Setup, rows: Iterable[tuple[int, object]]) -> Flow[Batch[EventRow]]:
+    """Send the events of known customers together. See `Klaviyo.track_many`."""
+    return run(setup, "track_many", lambda call: _track_batch(call, rows))
+
+
+def track_row(setup: Setup, row: EventRow) -> Flow[TrackResult]:
+    """Send one event as `track` does."""
+    return run(setup, "track_many", lambda call: tracked(call, row.claim, row.event, row.person))
+
+
+def _track_batch(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batch[EventRow]]:
+    batch: Batch[EventRow] = Batch()
+    # Step 1: check each row, and fix what identifies its event.
+    now = yield from Now()
+    first = yield from NewId()
+    checked: list[EventRow] = []
+    for number, row in rows:
+        try:
+            checked.append(_checked(call, number, row, now, f"{first}-{number}"))
+        except SafeKlaviyoError as error:
+            batch.refused.append(Refused(number, shown_row(row), error))
+    # Step 2: a key that comes twice for one profile and name counts once; Klaviyo may refuse a whole job for it.
+    warm, batch.cold = yield from sorted_by_map(call, checked)
+    batch.accepted = len(warm)
+    seen: set[tuple[str, str, str]] = set()
+    once: list[tuple[EventRow, Binding]] = []
+    for row, binding in warm:
+        key = (binding.key, row.event.name, row.event.unique_id)
+        if key not in seen:
+            seen.add(key)
+            once.append((row, binding))
+    # Step 3: send. Where the answer does not speak for every row, the rows go singly.
+    for job in _jobs(once):
+        yield from _send(call, job, batch)
+    return batch
+
+
+def _checked(call: Call, number: int, row: object, now: float, new_id: str) -> EventRow:
+    given = row_from(row, _KEYS)
+    findings = Findings()
+    person, who = person_from(given.get("customer_properties"), findings, where="customer_properties")
+    who = combine(
+        who,
+        findings,
+        external_id=given.get("external_id"),
+        email=given.get("email"),
+        phone_number=given.get("phone_number"),
+    )
+    event = event_from(
+        given.get("event"),
+        given.get("properties"),
+        findings,
+        value=given.get("value"),
+        value_currency=given.get("value_currency"),
+        time=given.get("time"),
+        unique_id=given.get("unique_id"),
+        backfill=given.get("backfill", False),
+        now=now,
+        new_id=new_id,
+    )
+    take_in(call, findings)
+    claim = claim_of(call, who)
+    refuse_dropped(call, claim.email)
+    return EventRow(number, given, claim, event, person)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The events of one request, each with its binding and its JSON."""
+
+    rows: list[tuple[EventRow, Binding, bytes]]
+
+
+def _jobs(rows: list[tuple[EventRow, Binding]]) -> Iterator[_Job]:
+    """Split rows into requests that Klaviyo takes: a thousand events, and 5 MB."""
+    job, size = _Job([]), 0
+    for row, binding in rows:
+        text = event_row(row.event)
+        # A profile's own part is counted with each of its events: it is small, and seldom shared.
+        extra = len(text) + GROUP + (0 if row.person.is_empty else len(str(row.person.attributes)) * 4)
+        if job.rows and (size + extra > ROOM or len(job.rows) == MOST_EVENTS):
+            yield job
+            job, size = _Job([]), 0
+        job.rows.append((row, binding, text))
+        size += extra
+    if job.rows:
+        yield job
+
+
+def _send(call: Call, job: _Job, batch: Batch[EventRow]) -> Flow[None]:
+    """Send one request; rows for which its answer does not speak are left to be sent singly."""
+    alone = call.policy.event_naming == "profile_id"
+    on_their_way = [(binding.key, object()) for _, binding, _ in job.rows]
+
+    def again() -> Flow[Request]:
+        # The profile of each event stays, its address is read again: an old one would come back (H10).
+        bindings = yield from ReadBindings(call.account, sorted({binding.key for _, binding, _ in job.rows}))
+        latest = {binding.key: binding for binding in bindings}
+        return create_events(_groups(job, latest), by_profile_id_alone=alone)
+
+    try:
+        for each in on_their_way:
+            call.setup.in_flight.enter(each)
+        yield from send_patiently(call, create_events(_groups(job, {}), by_profile_id_alone=alone), again=again)
+    except SafeKlaviyoError as error:
+        if not goes_singly(error):
+            raise
+        batch.accepted -= len(job.rows)
+        batch.singly += [row for row, _, _ in job.rows]
+    finally:
+        for each in on_their_way:
+            call.setup.in_flight.leave(each)
+
+
+def _groups(job: _Job, latest: Mapping[str, Binding]) -> Iterator[tuple[Binding, Person, list[bytes]]]:
+    """Group the events by profile; an event that says something about the person is a group of its own."""
+    shared: dict[str, tuple[Binding, Person, list[bytes]]] = {}
+    own: list[tuple[Binding, Person, list[bytes]]] = []
+    for row, before, text in job.rows:
+        # The profile stays even where the map has another by now: the event is fixed to it (P5).
+        now = latest.get(before.key, before)
+        binding = now if now.profile_id == before.profile_id else before
+        if row.person.is_empty:
+            shared.setdefault(before.key, (binding, row.person, []))[2].append(text)
+        else:
+            own.append((binding, row.person, [text]))
+    yield from shared.values()
+    yield from own
