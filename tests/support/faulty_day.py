@@ -245,6 +245,7 @@ class Day:
         """Let the day pass."""
         with self.simulator.serve() as self.base:
             k = self.client(on_decision=self.crash)
+            self.limited(k, self.planted.people[-1])
             for person in self.planted.people:
                 self.of(k, person)
             self.around(k)
@@ -330,7 +331,6 @@ class Day:
         self.do(k.recover)
         self.do(k.recheck_changes)
         self.do(lambda: k.identify(external_id=p.id, email=p.email))
-        self.limited(k, p)
         for url in (
             f"postgresql://shop:{self.planted.password}@127.0.0.1:9/app",
             f"redis://shop:{self.planted.password}@127.0.0.1:9/0",
