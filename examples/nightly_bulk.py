@@ -14,7 +14,7 @@ from safeklaviyo.testing import KlaviyoSimulator
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from safeklaviyo import Progress
+    from safeklaviyo import Progress, SafeKlaviyoError
 
 EXPORT = "id,email,points\n1815,ada@shop.test,120\n1906,grace@shop.test,80\nNULL,nobody@shop.test,5\n"
 
@@ -30,7 +30,7 @@ def show(progress: Progress) -> None:
     print(f"{progress.done}/{progress.total or '?'} rows, {progress.refused} refused")
 
 
-def refuse(number: int, _row: Mapping[str, Any], error: Exception) -> None:
+def refuse(number: int, _row: Mapping[str, Any], error: SafeKlaviyoError) -> None:
     """Print why a row was refused; the error's message names nobody."""
     print(f"row {number}: {error}")
 

@@ -99,14 +99,14 @@ class NewId(Effect[str]):
 
 @dataclass(frozen=True, slots=True)
 class Decided(Effect[None]):
-    """Let those who observe the client know what the rules have decided. Yielded only where somebody does."""
+    """Let those who observe the client know what the rules have decided. Yielded only if some do."""
 
     decision: Decision
 
 
 @dataclass(frozen=True, slots=True)
 class Concluded(Effect[None]):
-    """Let those who observe the client know how an operation has ended. Yielded only where somebody does.
+    """Let those who observe the client know how an operation has ended. Yielded only if some do.
 
     Attributes:
         operation: Its name, as in the log.

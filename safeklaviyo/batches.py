@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-OnRefused: TypeAlias = Callable[[int, Mapping[str, Any], Exception], object]
+from safeklaviyo.errors import SafeKlaviyoError
+
+OnRefused: TypeAlias = Callable[[int, Mapping[str, Any], SafeKlaviyoError], object]
 """Called with the number of a row (from 0), the row, and the error that says why it was not accepted."""
 
 

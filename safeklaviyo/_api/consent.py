@@ -72,8 +72,8 @@ def subscribe_profile(
     """Give consent for one profile, named by its id.
 
     Args:
-        email: Only where Klaviyo does not take a row with the id alone: the profile's own address. An address whose
-            channel is not among `channels` would be set on the profile (Klaviyo's OpenAPI description).
+        email: Only where Klaviyo does not take a row with the id alone: the profile's own address. An address of a
+            channel that is not among `channels` would be set on the profile (Klaviyo's OpenAPI description).
         phone_number: Same, for its number.
     """
     said: dict[str, Any] = {"consent": "SUBSCRIBED"}
@@ -91,7 +91,7 @@ def subscribe_profile(
 
 
 def unsubscribe_profiles(addressees: Iterable[Addressee], *, list_id: str | None = None) -> Request:
-    """Withdraw consent. Klaviyo takes no profile id here, and creates a profile for an address that nobody has.
+    """Withdraw consent. Klaviyo takes no profile id here, and creates a profile for an address that has none.
 
     Args:
         list_id: Withdraw from this list alone. Klaviyo unsubscribes those who are not in it from everything.

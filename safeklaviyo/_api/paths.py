@@ -66,7 +66,7 @@ VERBS: Final = {
     UNSUBSCRIBING_PATH: "unsubscribe",
     UNSUPPRESSING_PATH: "unsuppress",
 }
-"""The paths below which a write says who somebody is, each with the verb that keeps one profile for each customer."""
+"""The paths below which a write identifies a person, each with the verb that keeps one profile for each customer."""
 
 ABOUT_A_PERSON: Final = frozenset({"/api/back-in-stock-subscriptions", "/api/push-tokens"})
 """The paths that take a person in the body of a POST, and have no verb."""

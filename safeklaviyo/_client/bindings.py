@@ -63,7 +63,7 @@ class Bindings:
 
         Each customer that is learnt is checked at the first use (R16). What contradicts the map is reported and changes
         nothing (P3). A customer about whom another call is writing is passed over. A run that was interrupted is gone
-        on with by the next one; after the end the next one begins anew. The client's deadline holds for each page.
+        on with by the next one; after the end the next one begins again. The client's deadline holds for each page.
 
         Args:
             on_progress: Called after each page.

@@ -56,7 +56,7 @@ class ConsentVerbs:
             historical: An import of consent that was given at least a minute ago: no double opt-in, no flows of the
                 list. Needs `consented_at`.
             source: What the consent record says of where it came from, such as the version of the text that was shown.
-            resubscribe: The customer asked for it again: lift what was withdrawn before this call, whatever it was.
+            resubscribe: The customer asked for it again: lift what was withdrawn before this call, in any way.
             date_of_birth: For accounts with an age limit on text messages.
 
         Raises:
@@ -96,13 +96,14 @@ class ConsentVerbs:
         """Withdraw these channels, wherever the customer could receive them (R19).
 
         It reaches the customer's profile, living profiles on their former addresses, and a profile that has the very
-        identifier given. It creates none. It is not refused for who somebody is: erased, unknown, or a pair that
-        contradicts the map. Klaviyo accepts it now and carries it out within minutes; `recheck_changes` compares later.
+        identifier given. It creates none. No doubt about the customer refuses it: erased, unknown, or a pair that
+        contradicts the map. Klaviyo accepts it now and carries it out within minutes; `recheck_changes` compares
+        later.
 
         Args:
             channels: One channel or several.
             external_id: The shop's own id of the customer.
-            email: An address, such as that of the mail whose link was clicked.
+            email: An address, such as that of the mail in which the link was clicked.
             phone_number: A number; alone it is enough.
             list_id: Withdraw from this list alone. Who is not in it is left alone.
 
@@ -121,12 +122,12 @@ class ConsentVerbs:
         )
 
     def suppress(self, *, external_id: str | int | UUID | None = None, email: str | None = None) -> ConsentChange:
-        """Keep a customer from receiving marketing mail, whatever they allow: as `unsubscribe` it reaches all profiles.
+        """Keep a customer from receiving marketing mail, on all their profiles, also if they allow it.
 
-        An address that nobody has gets a profile first, so that a do-not-mail list holds for those who come later.
+        An address without a profile gets one first, so that a do-not-mail list holds for those who come later.
 
         Raises:
-            IdOnlyError: Nobody is known by the external id.
+            IdOnlyError: No customer is known by the external id.
             ErasedError: The address is an erased customer's, and no profile has it.
             SafeKlaviyoError: As for `unsubscribe`.
         """

@@ -53,7 +53,7 @@ class _Tally:
             self._waiting.append((number, row, member))
 
     def failed(self, number: int, row: Row, error: SafeKlaviyoError) -> None:
-        """Count a row for which nobody was found.
+        """Count a row for which no profile was found.
 
         Raises:
             SafeKlaviyoError: The failure concerns the other rows, too.
@@ -149,9 +149,9 @@ class Lists:
     def add(self, list_id: str, people: Iterable[Row], *, on_refused: OnRefused | None = None) -> BatchReport:
         """Add people to a list, 1,000 in one request, without changing their consent.
 
-        Each person is found by the rules, with first contact where nobody knows them yet. A row that is refused costs
-        no other row. What concerns all of them, such as a map that cannot answer, ends the call. Who was added until
-        then stays, and the same call may be made again, because to add somebody twice is to add them once.
+        Each person is found by the rules, with first contact where neither the map nor Klaviyo knows them. A row that
+        is refused costs no other row. What concerns all of them, such as a map that cannot answer, ends the call. Who
+        was added until then stays, and the same call may be made again: to add a person twice is to add them once.
 
         Args:
             list_id: Klaviyo's id of the list.
@@ -189,7 +189,7 @@ class Lists:
     def _change(
         self, find: Find, change: Change, list_id: str, people: Iterable[Row], on_refused: OnRefused | None
     ) -> BatchReport:
-        # Before anybody's profile is made: a list that does not exist must not cost first contacts.
+        # Before any profile is made: a list that does not exist must not cost first contacts.
         self._shell.run(get_list, list_id)
         tally = _Tally(on_refused)
         for part in _parts(people):

@@ -60,9 +60,9 @@ class Tally:
     unknown: int = 0
     job_ids: list[str] = field(default_factory=list[str])
 
-    def refuse(self, number: int, row: Mapping[str, Any], error: Exception) -> None:
+    def refuse(self, number: int, row: Mapping[str, Any], error: SafeKlaviyoError) -> None:
         """Count a row that was not accepted, and tell it."""
-        if isinstance(error, SafeKlaviyoError) and error.outcome == "unknown":
+        if error.outcome == "unknown":
             self.unknown += 1
         else:
             self.refused += 1
@@ -134,7 +134,7 @@ def _send_first(shell: Shell, verb: Many[R], rows: list[R], tally: Tally) -> lis
     rest = [row for group in groups for row in group[1:]]
     if tally.accepted > before:
         return [(row.number, row.row) for row in rest]
-    # Nobody was made known, so that the others would come back as they are.
+    # No person was made known, so that the others would come back as they are.
     _send_singly(shell, verb, rest, tally)
     return []
 

@@ -1,4 +1,4 @@
-"""Noticing that a key belongs to another account than the one whose map is used.
+"""Noticing that a key belongs to another account than the map in use.
 
 Klaviyo sends the account's id with each answer. A simulator, a mock or a proxy may leave it out: then nothing is
 concluded. Nor is it where the map's namespace is a name of the shop's own, and not an account's id.
@@ -6,36 +6,31 @@ concluded. Nor is it where the map's namespace is a name of the shop's own, and 
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING
-
-from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from safeklaviyo._api.messages import Response
     from safeklaviyo._flows.call import Call
 
+logger = logging.getLogger("safeklaviyo")
+
 _ACCOUNT = re.compile(r"[A-Za-z0-9]{6}")
 
 
 def notice_account(call: Call, response: Response) -> None:
-    """Compare the account that an answer names with this client's, and remember where they differ.
+    """Warn once where an answer names another account than this client's.
 
-    Raises:
-        ConfigurationError: They differ.
+    It is a warning and no error: the request is answered by then, and a write that Klaviyo has carried out must not be
+    reported as a failure. `safeklaviyo doctor` fails for it.
     """
     named = response.headers.get("cid", "")
-    if named != call.account and _ACCOUNT.fullmatch(named) and _ACCOUNT.fullmatch(call.account):
+    if named in {call.account, call.setup.shared.answered_for}:
+        return
+    if _ACCOUNT.fullmatch(named) and _ACCOUNT.fullmatch(call.account):
         call.setup.shared.answered_for = named
-    check_account(call)
-
-
-def check_account(call: Call) -> None:
-    """Send nothing more once Klaviyo has answered for another account.
-
-    Raises:
-        ConfigurationError: It has.
-    """
-    named = call.setup.shared.answered_for
-    if named is not None:
-        raise ConfigurationError(f"the key is of the account {named}, and this client's account is {call.account}")
+        logger.warning(
+            "the key is of the account %s, and this client's account is %s: two accounts must not share a map",
+            named, call.account, extra={"operation": call.operation, "account": call.account},
+        )  # fmt: skip

@@ -15,7 +15,7 @@ from safeklaviyo._api.accounts import get_account
 from safeklaviyo._api.messages import Repeat, Request, Response
 from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_account_id
 from safeklaviyo._effects import Monotonic, StartDeadline
-from safeklaviyo._flows.account import check_account, notice_account
+from safeklaviyo._flows.account import notice_account
 from safeklaviyo._flows.in_flight import InFlight
 from safeklaviyo._flows.telling import conclude
 from safeklaviyo._flows.writes import Writes
@@ -76,7 +76,7 @@ class Setup:
         drops_test_addresses: The host is Klaviyo's own, which drops events for test addresses.
         deadline: Seconds that a call about one person may take in all; None for no limit.
         base: The scheme and the host to which requests go.
-        is_observed: There is somebody to tell of decisions and outcomes.
+        is_observed: Decisions and outcomes are told to a callback or to telemetry.
     """
 
     dialect: Dialect
@@ -302,7 +302,6 @@ def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T
         yield from start_deadline(call)
         if setup.shared.account is None:
             call.account = setup.shared.account = yield from _account(call)
-        check_account(call)
         result = yield from body(call)
     except SafeKlaviyoError as error:
         # The outcome of the whole operation replaces that of the request that failed (P7).

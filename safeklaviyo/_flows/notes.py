@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def notes_under(call: Call, prefix: str) -> Flow[dict[str, str]]:
-    """Return the notes of the account whose names begin so, by the rest of their names."""
+    """Return the notes of the account that begin with a word, by the rest of their names."""
     found: dict[str, str] = {}
     after: str | None = None
     while True:

@@ -1,6 +1,6 @@
 """What a call lets those know who observe its client: each decision of the rules, and how the call has ended.
 
-Where nobody observes, nothing is yielded, so that it costs nothing.
+Without an observer nothing is yielded, so that it costs nothing.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@
          message, a suppression by hand, and every import (``historical``) give way to ``resubscribe=True`` alone. What
          a profile on a former address has withdrawn, its customer has withdrawn.
     R19  Withdrawing reaches every living profile of the customer: the address that the customer's profile shows, every
-         former address, and the identifier given, where a living profile has it. Never an address that nobody has,
-         because Klaviyo would create a profile for it. It is not refused for who somebody is.
+         former address, and the identifier given, where a living profile has it. Never an address without a profile,
+         because Klaviyo would create a profile for it. It is not refused for any doubt about the customer.
 
-A withdrawal is done when Klaviyo would no longer send. That nobody ever subscribed is not enough: such a profile can
+A withdrawal is done when Klaviyo would no longer send. A profile that never subscribed is not enough: it can
 receive email.
 
 Sources: Klaviyo's OpenAPI description of the four jobs and of a profile's ``subscriptions``; its help on suppressions.
@@ -137,13 +137,13 @@ def is_newer(profile: Profile, channel: Channel, said: Said) -> bool:
     changed = _stamp(consent.changed_at)
     if consent.status != "subscribed" or changed is None or changed <= said.at:
         return False
-    # An older call of ours whose request Klaviyo has carried out late.
+    # An older call of ours, which Klaviyo has carried out late.
     is_ours = said.given_at is not None and said.given_at <= said.at and changed - said.given_at < DAY
     return not (consent.source == BY_API and is_ours)
 
 
 def lets_pass(intent: str) -> bool:
-    """Tell whether calls that only name a profile by its id go on beside this lease, whose intent it is.
+    """Tell whether calls that only name a profile by its id go on beside the lease with this intent.
 
     Klaviyo may take minutes for consent, or for a merge that it has accepted. Those calls change nothing that the
     holder of the lease relies on.
@@ -219,7 +219,7 @@ def in_the_way(
 def _is_lifted(withdrawn: Withdrawal, agreement: Agreement, asked_at: float, *, is_first: bool) -> bool:
     if agreement.resubscribe:
         return is_first if withdrawn.at is None else withdrawn.at < asked_at
-    # How Klaviyo names a STOP by text message is not confirmed: whatever no program has withdrawn counts as one.
+    # How Klaviyo names a STOP by text message is not confirmed: what no program has withdrawn counts as one.
     is_stop = withdrawn.channel in BY_PHONE and withdrawn.reason != BY_API
     if agreement.historical or is_stop or withdrawn.reason in _FOR_GOOD or withdrawn.at is None:
         return False

@@ -1,6 +1,6 @@
 """What is told about a call while it runs: its decisions to `on_decision`, its steps to OpenTelemetry.
 
-The shells carry effects out through an `Observed` call where there is somebody to tell, and by themselves otherwise.
+The shells carry effects out through an `Observed` call where there is an observer, and by themselves otherwise.
 Decided here: when decisions are told. They are kept until the call is over, so that `on_decision` is never called while
 the call holds a lease, or with a write half done.
 """
@@ -38,7 +38,7 @@ class Observer:
 
 
 def observer(on_decision: Callable[[Decision], None] | None, host: str) -> Observer | None:
-    """Return whom the calls of a client are told to; None if there is nobody, so that nothing has to be noted."""
+    """Return whom the calls of a client are told to; None if there is no observer."""
     told = telemetry()
     return None if on_decision is None and told is None else Observer(on_decision, told, host)
 
@@ -121,6 +121,6 @@ class Observed:
 def _tell(on_decision: Callable[[Decision], None], decision: Decision) -> None:
     try:
         on_decision(decision)
-    except Exception as exc:  # noqa: BLE001 - the call is done, whatever the caller's function thinks of it
+    except Exception as exc:  # noqa: BLE001 - the call is done by then
         # Without the exception itself, which may quote the customer (P8).
         logger.warning("on_decision raised %s, which was dropped", type(exc).__name__)

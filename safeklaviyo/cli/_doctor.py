@@ -89,22 +89,8 @@ def _check_klaviyo(arguments: Namespace) -> Iterator[Check]:
     if not os.environ.get("KLAVIYO_API_KEY"):
         yield Check("fail", "key", "there is none: set KLAVIYO_API_KEY")
         return
-    # One attempt: a doctor has to say at once that the host does not answer.
-    retry = RetryPolicy(max_attempts=1)
     try:
-        wired = wiring(
-            None,
-            access_token=None,
-            account=arguments.account,
-            public_key=None,
-            policy=Policy(),
-            retry=retry,
-            timeout=10.0,
-            deadline=DEADLINE,
-            base_url=arguments.base_url,
-            revision=REVISION,
-            dialect="current",
-        )
+        wired = _wired(arguments)
     except ConfigurationError as error:
         yield Check("fail", "configuration", str(error))
         return
@@ -118,6 +104,23 @@ def _check_klaviyo(arguments: Namespace) -> Iterator[Check]:
     yield Check("ok", "host", f"{wired.target.host} answers")
     yield from _check_key(wired, answer)
     yield _check_clock(answer, time.time())
+
+
+def _wired(arguments: Namespace) -> Wiring:
+    """Return what the arguments and the environment configure."""
+    return wiring(
+        None,
+        access_token=None,
+        account=arguments.account,
+        public_key=None,
+        policy=Policy(),
+        retry=RetryPolicy(max_attempts=1),  # to say at once that the host does not answer
+        timeout=10.0,
+        deadline=DEADLINE,
+        base_url=arguments.base_url,
+        revision=REVISION,
+        dialect="current",
+    )
 
 
 def _ask(setup: Setup) -> Flow[Response]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import time
@@ -202,6 +203,33 @@ class TestAsking:
         assert [200] * 8 == [answer.status for answer in answers]
         assert ["old"] * 8 + ["new"] == asked
 
+    def test_all_tasks_that_held_the_refused_token_wait_for_one_answer(self) -> None:
+        """So do the tasks of a loop."""
+        asked: list[str] = []
+
+        async def ask() -> str:
+            asked.append("old" if len(asked) < 8 else "new")
+            return asked[-1]
+
+        async def run() -> list[int]:
+            sent = asyncio.Barrier(8)
+
+            class Inner:
+                """As above."""
+
+                async def send(self, _: Request, __: Any, authorization: Any) -> Response:
+                    if "old" not in authorization.reveal():
+                        return Response(200, {}, b'{"data": []}')
+                    await sent.wait()
+                    return Response(401, {}, b'{"errors": [{"code": "not_authenticated"}]}')
+
+            sender = senders.AsyncTokenSender(Inner(), ask)
+            request = current.search_profiles(Kind.EMAIL, "ann@shop.dev")
+            return [each.status for each in await asyncio.gather(*(sender.send(request, SECONDS) for _ in range(8)))]
+
+        assert [200] * 8 == asyncio.run(run())
+        assert ["old"] * 8 + ["new"] == asked
+
 
 class TestFailing:
     @KINDS
@@ -229,6 +257,45 @@ class TestFailing:
             k.identify(external_id="1", email="ann@shop.dev")
             assert time.monotonic() - begun < 2  # a lease left behind would take 15
         assert 1 == len(simulator.profiles)
+
+    @KINDS
+    def test_a_read_without_a_lease(self, simulator: KlaviyoSimulator, kind: Any) -> None:
+        """There, too, the very error comes out."""
+        error = KeyError("shop")
+
+        def ask() -> str:
+            raise error
+
+        with simulator.mock(), opened(kind, api_key=None, access_token=ask, store="memory://") as k:
+            with pytest.raises(KeyError) as caught:
+                k.profiles.search(email="ann@shop.dev")
+            assert error is caught.value
+
+    def test_a_signal_handler_raises_in_a_loop(self, simulator: KlaviyoSimulator) -> None:
+        """A blocking function in a loop is cut off by the handler, and the next call asks again."""
+
+        class Soft(Exception):  # noqa: N818 - named as task queues name theirs
+            pass
+
+        def raises(*_: object) -> None:
+            raise Soft
+
+        waits = [True]
+
+        def ask() -> str:
+            if waits and waits.pop():
+                time.sleep(5)
+            return "a"
+
+        before = signal.signal(signal.SIGALRM, raises)
+        try:
+            with simulator.mock(), opened(AsyncKlaviyo, api_key=None, access_token=ask, store="memory://") as k:
+                signal.setitimer(signal.ITIMER_REAL, 0.2)
+                with pytest.raises(Soft):
+                    k.profiles.search(email="ann@shop.dev")
+                assert [] == k.profiles.search(email="ann@shop.dev")
+        finally:
+            signal.signal(signal.SIGALRM, before)
 
     def test_a_signal_handler_raises_in_it(self, simulator: KlaviyoSimulator) -> None:
         """A task queue's limit comes out as it is, and the next call asks again."""
@@ -287,7 +354,6 @@ class TestFailing:
 
     def test_an_awaited_function_is_cut_off(self, simulator: KlaviyoSimulator) -> None:
         """At the deadline the call ends, and others that wait for the function end, too."""
-        import asyncio
 
         async def hang() -> str:
             await asyncio.sleep(60)

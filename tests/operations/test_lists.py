@@ -11,9 +11,11 @@ from safeklaviyo import (
     BadRequestError,
     BatchReport,
     ConfigurationError,
+    DeadlineExceededError,
     EmailMismatchError,
     InvalidIdentifierError,
     InvalidPropertyError,
+    LeaseHeldError,
     MailingList,
     NoResponseError,
     NotFoundError,
@@ -23,6 +25,7 @@ from safeklaviyo import (
     ServerError,
     StoreUnavailableError,
 )
+from safeklaviyo.identity import Identifier, Kind
 from support.clients import ACCOUNT, opened
 
 if TYPE_CHECKING:
@@ -245,6 +248,26 @@ class TestAdding:
         assert BatchReport(1, 1, 0) == client().lists.add(list_id, people("ann"))
         assert ["ann@shop.dev"] == emails(simulator, list_id)
 
+    def test_a_customer_who_is_held_costs_one_row(
+        self, client: NewClient, simulator: KlaviyoSimulator, store: MemoryStore
+    ) -> None:
+        """Another call writes about one of them, within the deadline or beyond it: the others join."""
+        list_id, k = simulator.add_list("News"), client()
+        for deadline, error in ((None, LeaseHeldError), (5.0, DeadlineExceededError)):
+            refused = Refused()
+            store.acquire(ACCOUNT, frozenset({Identifier(Kind.EMAIL, "ann@shop.dev")}), intent="{}", ttl=600.0)
+            report = k.with_options(deadline=deadline).lists.add(list_id, people("ann", "bob"), on_refused=refused)
+            assert (BatchReport(2, 1, 1), [(0, error)]) == (report, refused.kinds)
+
+    def test_a_deadline_that_is_over_for_all_ends_the_call(
+        self, client: NewClient, simulator: KlaviyoSimulator
+    ) -> None:
+        """A host that does not answer would cost every row its deadline."""
+        list_id = simulator.add_list("News")
+        simulator.fail_next("get_profiles", status=503, times=100)
+        with pytest.raises(DeadlineExceededError):
+            client(deadline=5.0, retry=RetryPolicy(max_attempts=100)).lists.add(list_id, people("ann", "bob"))
+
     def test_what_concerns_all_ends_the_call(
         self, client: NewClient, simulator: KlaviyoSimulator, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -271,17 +294,18 @@ class TestAdding:
         assert BatchReport(0, 0, 0) == client().lists.add(list_id, [])
         assert ["get_list"] == endpoints(simulator)
 
-    def test_rows_of_an_asynchronous_iterable(self, simulator: KlaviyoSimulator) -> None:
+    @pytest.mark.parametrize("many", [1000, 1001])
+    def test_rows_of_an_asynchronous_iterable(self, simulator: KlaviyoSimulator, many: int) -> None:
         """`AsyncKlaviyo` takes them, more than one request's worth, too."""
         list_id = simulator.add_list("News")
 
         async def rows() -> AsyncIterator[dict[str, str]]:
-            for number in range(1001):
+            for number in range(many):
                 yield {"email": "ann@shop.dev" if number % 2 else "bob@shop.dev"}
 
         with simulator.mock(), opened(AsyncKlaviyo, store="memory://") as k:
-            assert BatchReport(1001, 1001, 0) == k.lists.add(list_id, rows())
-            assert BatchReport(1001, 1001, 0) == k.lists.remove(list_id, rows())
+            assert BatchReport(many, many, 0) == k.lists.add(list_id, rows())
+            assert BatchReport(many, many, 0) == k.lists.remove(list_id, rows())
         assert [] == emails(simulator, list_id)
 
 

@@ -276,6 +276,24 @@ class TestPersons:
         assert {"type": "profile", "id": profile.id} == sent
         assert (ADDRESS, "+12125550123") == (profile.email, profile.phone_number)
 
+    def test_klaviyo_makes_no_second_profile(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """By a former address Klaviyo would make another profile; named by id, it finds the customer's own."""
+        k = client()
+        k.identify(external_id="1", email="old@shop.dev")
+        k.change_email(ADDRESS, external_id="1")
+        waits = wants({"attributes": {"email": "old@shop.dev"}})
+        variant = {"data": {"type": "catalog-variant", "id": "$custom:::$default:::1"}}
+        waits["data"]["relationships"] = {"variant": variant}
+        device = {"token": "t", "platform": "ios", "vendor": "apns", "profile": waits["data"]["attributes"]["profile"]}
+        token = {"data": {"type": "push-token", "attributes": device}}
+        for path, document in ((BACK_IN_STOCK, waits), ("/api/push-tokens", token)):
+            assert 202 == k.request("POST", path, json=document).status_code
+        simulator.drain()
+        (profile,) = simulator.profiles
+        assert (ADDRESS, [profile.id]) == (profile.email, [event.profile_id for event in simulator.events])
+        found = k.request("GET", f"/api/profiles/{profile.id}/push-tokens").json()
+        assert 1 == len(found["data"])
+
     def test_content(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
         """A body that is given as bytes is read as well."""
         simulator.fail_next(None, status=202, body=b"", match=lambda asked: asked.path == BACK_IN_STOCK)
@@ -405,7 +423,8 @@ class TestSending:
             request: Request = current.raw_request(method, path)
             return str(request.endpoint.name)
 
-        assert name("GET", "/api/tags/1") == name("GET", "/api/tags/2?a=b")
+        assert name("GET", "/api/tags/1") == name("GET", "/api/tags/2?a=b") == name("GET", "/api/tags/3/")
+        assert "GET /api/tags/{id}/flows/{id}" == name("GET", "/api/tags/1/flows/ann@shop.dev")
         assert 3 == len({name("GET", "/api/tags/1"), name("GET", "/api/tags"), name("PATCH", "/api/tags/1")})
 
     def test_the_request_id(self, client: NewClient, simulator: KlaviyoSimulator) -> None:

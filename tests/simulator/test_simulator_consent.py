@@ -122,7 +122,7 @@ class TestSubscribing:
         ask.subscribe(ask.person(EMAIL, email=ANN))
         ask.subscribe(ask.person(EMAIL, email="list@shop.org"), list_id=news)
         ask.subscribe(
-            ask.person(EMAIL, email="old@shop.org", consented_at="2020-01-01T00:00:00Z"), historical_import=True
+            ask.person(EMAIL, email="old@shop.org", consented_at="2020-01-01T02:00:00+02:00"), historical_import=True
         )
         ask.subscribe(ask.person(SMS, phone_number=PHONE))
         simulator.drain()
@@ -152,6 +152,24 @@ class TestSubscribing:
         ask.subscribe(ask.person(EMAIL, email=ANN))
         simulator.drain()
         assert consent(email=ANN) == (not left, "SUBSCRIBED", left)
+
+    @pytest.mark.parametrize(("pause", "status"), [(0, "SUBSCRIBED"), (1800, "UNSUBSCRIBED")])
+    def test_a_second_job_within_half_an_hour(self, asking, pause, status):
+        """By reading it does nothing for a profile that was in one; what people do themselves counts in any case."""
+        simulator = KlaviyoSimulator(Readings(subscribe_pause=pause))
+        ask = asking(simulator)
+        news = simulator.add_list("News", opt_in_process="double_opt_in")
+        simulator.submit_form(email=ANN)
+        simulator.withdraw(email=ANN)
+        ask.subscribe(ask.person(EMAIL, email=ANN), list_id=news)
+        simulator.drain()
+        simulator.confirm_opt_in(ANN)
+        assert "SUBSCRIBED" == simulator.find(email=ANN).consent
+        simulator.withdraw(email=ANN)
+        simulator.advance(1799)
+        ask.subscribe(ask.person(EMAIL, email=ANN))
+        simulator.drain()
+        assert status == simulator.find(email=ANN).consent
 
     def test_each_channel_is_its_own(self, simulator, ask):
         """Text messages, transactional ones and WhatsApp are consented to apart; a new number ends all of them."""
@@ -207,6 +225,19 @@ class TestDoubleOptIn:
         assert ask.subscriptions(simulator.find(email=ANN).id)["email"]["marketing"]["double_optin"]
         with pytest.raises(LookupError):
             simulator.confirm_opt_in(ANN)
+
+    def test_a_list_that_is_gone_counts_as_none(self, simulator, ask, consent):
+        """Deleted before the job is done, or before the click: there is no list to join, and the consent is given."""
+        news = simulator.add_list("News", opt_in_process="double_opt_in")
+        simulator.add_profile(email=ANN)
+        ask.subscribe(ask.person(EMAIL, email=OLD), list_id=news)
+        simulator.drain()
+        ask.subscribe(ask.person(EMAIL, email=ANN), list_id=news)
+        ask("DELETE", f"/api/lists/{news}")
+        simulator.drain()
+        simulator.confirm_opt_in(OLD)
+        assert consent(email=ANN) == consent(email=OLD) == (True, "SUBSCRIBED", [])
+        assert [] == simulator.members(news)
 
     def test_nothing_waits_for_nobody(self, simulator, ask):
         """A profile without an address gets no mail, whatever its row asks for."""

@@ -80,7 +80,7 @@ class TestLists:
         assert ("Very", "single_opt_in") == (changed["name"], changed["opt_in_process"])
         simulator.submit_form(email=ANN, list_id=made["id"])
         assert ask("DELETE", f"/api/lists/{made['id']}").status == 204
-        assert ([], 1) == (simulator.lists, len(simulator.profiles))
+        assert ([], [], 1) == (simulator.lists, simulator.members(made["id"]), len(simulator.profiles))
         assert [] == ask.json("GET", f"/api/profiles/{simulator.find(email=ANN).id}/lists")["data"]
         assert made["id"] != simulator.add_list("New")
 

@@ -1,8 +1,8 @@
 """Withdrawals by people whom neither the map nor Klaviyo's search knew: kept by their identifiers, and compared later.
 
 A search lags behind, so that a profile which was not found may have been there (H28). Such a withdrawal is a note in
-the map, one for each identifier and channel. `recheck_changes` compares it with whoever has the identifier by then, and
-forgets it in the end.
+the map, one for each identifier and channel. `recheck_changes` compares it with the profile that has the identifier by
+then, and forgets it in the end.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def names_of_claim(claim: Claim) -> tuple[Identifier, ...]:
 
 
 def pending_withdrawals_of(call: Call, identifier: Identifier, channel: Channel) -> Flow[list[Pending]]:
-    """Return the withdrawals of a channel that were made with an identifier before anybody was known by it."""
+    """Return the withdrawals of a channel that were made with an identifier that no profile had."""
     name = _name(identifier, channel)
     value = yield from Recall(call.account, name)
     return [] if value is None else _read(name.removeprefix(_PREFIX), value)

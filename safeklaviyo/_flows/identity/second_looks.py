@@ -1,4 +1,4 @@
-"""Addresses of erased customers, kept until it is certain that nothing accepted before has made them anew.
+"""Addresses of erased customers, kept until it is certain that no earlier request has made them again.
 
 An event, or a request about consent, that Klaviyo accepted before the deletion may be carried out after it, and creates
 the address again (H23, H31). A tombstone cannot be searched for, so the address itself is kept, as a note in the map,

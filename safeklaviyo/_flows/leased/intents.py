@@ -197,7 +197,7 @@ class GiveIntent(_Written):
 
     Attributes:
         keys: The key of the customer's binding.
-        emails: The customer's former addresses, which another call must not give away meanwhile.
+        emails: The customer's former addresses, which another call must not give away until then.
         phone_number: The number given.
         channels: What the customer allows.
         awaited: Channels of earlier requests that Klaviyo has accepted and not shown yet.
@@ -231,7 +231,7 @@ class GiveIntent(_Written):
     def beside(self, pending: Intent) -> GiveIntent | None:
         """Return this intent, where it need not wait for one that Klaviyo has accepted and not shown; None if it must.
 
-        A consent goes on beside another consent of the same person, whose effect it then waits for too.
+        A consent goes on beside another consent of the same person, and then waits for both effects.
         """
         if not isinstance(pending, GiveIntent) or pending.accepted_at is None:
             return None
@@ -250,7 +250,7 @@ class WithdrawIntent(_Written):
         emails: Every current and former address, and the one given.
         profile_ids: The profiles that were found for them.
         channels: What is withdrawn.
-        given_email: The address that the caller gave: a living profile that has it is reached, whoever it is.
+        given_email: The address that the caller gave: a living profile that has it is reached in any case.
         given_phone_number: Same, for the number.
         alone: Only the profiles of `profile_ids` are reached.
         forced: Klaviyo may not have carried out an earlier consent yet, so what it shows does not spare the request.
@@ -288,22 +288,36 @@ class WithdrawIntent(_Written):
     def beside(self, pending: Intent) -> WithdrawIntent | None:
         """Return this intent, where it need not wait for one that Klaviyo has accepted and not shown; None if it must.
 
-        A withdrawal never waits for a consent, and is sent whatever Klaviyo shows then. Two withdrawals become one.
+        A withdrawal never waits for a consent, and is sent also where it seems done. Two withdrawals become one.
         """
         if isinstance(pending, GiveIntent) and pending.accepted_at is not None and self.job != "unsuppress":
             return replace(self, forced=True)
         is_same = isinstance(pending, WithdrawIntent) and (pending.job, pending.list_id) == (self.job, self.list_id)
         if not (isinstance(pending, WithdrawIntent) and is_same) or pending.accepted_at is None or self.alone:
             return None
-        return replace(
+        joined = replace(
             self,
             keys=_joined(self.keys, pending.keys),
             external_ids=_joined(self.external_ids, pending.external_ids),
             emails=_joined(self.emails, pending.emails),
             profile_ids=_joined(self.profile_ids, pending.profile_ids),
             channels=tuple(each for each in CHANNELS if each in {*self.channels, *pending.channels}),
+            given_email=self.given_email or pending.given_email,
+            given_phone_number=self.given_phone_number or pending.given_phone_number,
             forced=self.forced or pending.forced,
         )
+        if not joined.adds_to(pending):
+            # Klaviyo is not asked twice: a second copy that it carries out after an address has changed hands would
+            # create a profile on it.
+            joined = replace(joined, accepted_at=pending.accepted_at, asked=pending.asked)
+        return joined
+
+    def adds_to(self, pending: WithdrawIntent) -> bool:
+        """Tell whether this intent, which is joined with another, reaches more than that one alone."""
+        reach = (set(self.emails), set(self.profile_ids), set(self.channels), self.given_phone_number, self.forced)
+        other = pending
+        same = (set(other.emails), set(other.profile_ids), set(other.channels), other.given_phone_number, other.forced)
+        return reach != same
 
 
 def _joined(these: tuple[str, ...], those: tuple[str, ...]) -> tuple[str, ...]:
@@ -311,7 +325,7 @@ def _joined(these: tuple[str, ...], those: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Changing: TypeAlias = ContactIntent | ChangeIntent | MergeIntent | EraseIntent | RepairIntent
-"""What is about to be written about who somebody is."""
+"""What is about to be written about a customer's identifiers."""
 Intent: TypeAlias = Changing | GiveIntent | WithdrawIntent
 """What is about to be written under a lease."""
 

@@ -1,4 +1,4 @@
-"""Living profiles and their consent: read by id now, because what nobody has must not be named to Klaviyo (R19).
+"""Living profiles and their consent: read by id now, because only their addresses may be named to Klaviyo (R19).
 
 Klaviyo's requests that withdraw or suppress create a profile for an address that no profile has. So an address stands
 in one only if a profile that was just read by its id shows it.

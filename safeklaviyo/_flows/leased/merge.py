@@ -117,7 +117,7 @@ def merge_under_lease(call: Call, lease: Lease, intent: MergeIntent, *, main: bo
     """Merge, wait a bounded time until the source is gone, retire its address to the survivor, and release the lease.
 
     A lease whose merge Klaviyo has accepted and not done stays: a withdrawal by the source's address that came first
-    would be carried out after the merge, and so create that address anew (H31).
+    would be carried out after the merge, and so create that address again (H31).
 
     Raises:
         LeaseLostError: Another call took the lease over.

@@ -73,7 +73,7 @@ class Refused:
 
     number: int
     row: Mapping[str, Any]
-    error: Exception
+    error: SafeKlaviyoError
 
 
 @dataclass(slots=True)
@@ -187,7 +187,7 @@ def goes_singly(error: SafeKlaviyoError) -> bool:
 
 
 def send_patiently(call: Call, request: Request, *, again: Callable[[], Flow[Request]] | None = None) -> Flow[Response]:
-    """Send a request about many, and wait for its turn beyond the deadline of one person, which then begins anew.
+    """Send a request about many, and wait for its turn beyond the deadline of one person, which then begins again.
 
     Raises:
         RateLimitError: Klaviyo has said 429 again and again.

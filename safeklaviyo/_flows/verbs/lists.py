@@ -1,13 +1,14 @@
 """Lists: reading them, and changing who is in them.
 
-Decided here: how a person becomes a member (the profile is found by the rules, with first contact where nobody knows
-the person yet), whom a request leaves out, and which failure concerns one person alone. Consent is not changed: that is
-what `subscribe` is for.
+Decided here: how a person becomes a member (the profile is found by the rules, with first contact where neither the map
+nor Klaviyo knows the person yet), whom a request leaves out, and which failure concerns one person alone. Consent is
+not changed, which is what `subscribe` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -53,10 +54,10 @@ _NOT_THIS_TIME = (APIConnectionError, RateLimitError, ServerError)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Member:
-    """Somebody who is to join or to leave a list.
+    """A person who is to join or to leave a list.
 
     Attributes:
-        binding: What the map knows; None for somebody who is to leave.
+        binding: What the map knows; None for a person who is to leave.
     """
 
     profile_id: str
@@ -102,7 +103,7 @@ def list_members(
 
 
 def member_to_add(setup: Setup, row: object) -> Flow[Member | None]:
-    """Find the profile of somebody who is to join a list; it is made if nobody knows the person yet."""
+    """Find the profile of a person who is to join a list; it is made if there is none."""
 
     def body(call: Call) -> Flow[Member]:
         resolved = yield from person_of(call, _claim(call, row))
@@ -112,7 +113,7 @@ def member_to_add(setup: Setup, row: object) -> Flow[Member | None]:
 
 
 def member_to_remove(setup: Setup, row: object) -> Flow[Member | None]:
-    """Find the profile of somebody who is to leave a list; None if there is none, which is in no list."""
+    """Find the profile of a person who is to leave a list; None if there is none, which is in no list."""
 
     def body(call: Call) -> Flow[Member | None]:
         found = yield from who(call, _claim(call, row))
@@ -146,7 +147,7 @@ def remove_members(setup: Setup, list_id: str, members: Sequence[Member]) -> Flo
 
 
 def is_about_one(error: SafeKlaviyoError) -> bool:
-    """Tell whether a failure to find somebody concerns that person alone, so that the others can go on."""
+    """Tell whether a failure to find one person concerns that person alone, so that the others can go on."""
     if isinstance(error, DeadlineExceededError):
         return isinstance(error.__cause__, LeaseHeldError)
     return isinstance(error, IdentityError | InvalidPropertyError | LeaseHeldError | NotFoundError | BadRequestError)
@@ -228,8 +229,7 @@ def _named(error: BadRequestError, ids: Sequence[str]) -> set[str]:
 
 def _lost(call: Call, member: Member) -> Flow[SafeKlaviyoError]:
     """Let the map forget a profile that Klaviyo does not know, once that is certain; return the error for its row."""
-    try:
+    # The row fails either way, and may be sent again: the profile is then seen, or another one found or made.
+    with suppress(SafeKlaviyoError):
         yield from forget_profile(call, required(member.binding))
-    except SafeKlaviyoError as error:
-        return error
-    return not_visible()
+    return not_visible(retry_after=call.policy.lag)

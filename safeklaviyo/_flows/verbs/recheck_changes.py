@@ -51,7 +51,7 @@ def _recheck(call: Call, since: float | None, *, repair: bool) -> Flow[list[Chan
         if binding is None:
             continue
         said = [row for row in rows if row.entry.verb in VERBS]
-        # A consent alone changes nobody's identifiers.
+        # A consent alone changes no identifiers.
         if len(said) < len(rows):
             reviews += yield from _review(call, binding, rows, repair=repair)
         reviews += yield from review_consent(call, binding, said)

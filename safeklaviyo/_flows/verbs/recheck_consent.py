@@ -1,7 +1,7 @@
 """What `recheck_changes` does about consent: each withdrawal that was written down is compared with what Klaviyo shows.
 
 A search lags, a request is carried out late, a browser makes a profile on a former address: so a customer who has
-withdrawn may still be reached (H26 to H31). Such a withdrawal is carried out again, whatever `repair` says, because the
+withdrawn may still be reached (H26 to H31). Such a withdrawal is carried out again, also without `repair`, because the
 customer has asked for it. What was subscribed since, by a form or by a newer call, is left and reported.
 """
 
@@ -145,7 +145,7 @@ def _lifted(
 
 
 def _pending(call: Call, pending: Pending) -> Flow[list[ChangeReview]]:
-    """Compare the withdrawal of an identifier that nobody was found by."""
+    """Compare the withdrawal of an identifier that no profile had."""
     now = yield from Now()
     reviews: list[ChangeReview] = []
     if now - pending.at < _settling(call):
@@ -180,7 +180,7 @@ def _second_look(call: Call, email: str, at: float) -> Flow[list[ChangeReview]]:
         return reviews
     living = yield from living_with(call, (Identifier(Kind.EMAIL, email),))
     for profile in living.values():
-        # Whoever has come back is known to the map, or has an id or a consent of their own.
+        # A customer who has come back is known to the map, or has an id or a consent of their own.
         is_theirs = profile.external_id is not None or is_given(profile, ("email",))
         if not has_email(profile, email) or is_theirs or (yield from others_own(call, profile, ())):
             continue

@@ -144,7 +144,7 @@ def _named_by_profile_id(call: Call, document: dict[str, Any]) -> Flow[dict[str,
     """Put the profile's id in place of the identifiers by which a document names a person.
 
     By an address or an id of the shop's own, Klaviyo would find or make a profile, and perhaps a second one. So the
-    person is found by the rules, with first contact where nobody knows them yet.
+    person is found by the rules, with first contact where neither the map nor Klaviyo knows them.
 
     Raises:
         InvalidPropertyError: There is no person in the document, or one named by a browser.

@@ -96,7 +96,7 @@ def _claim(
     """Return who is meant. A number alone is enough where exactly one profile has it.
 
     Raises:
-        InvalidIdentifierError: Nobody can be meant, or a channel needs a number and the one given is none.
+        InvalidIdentifierError: No customer can be meant, or a channel needs a number and the one given is none.
         AmbiguousIdentityError: Several profiles have the number.
     """
     by_phone = not BY_PHONE.isdisjoint(channels)
@@ -119,7 +119,7 @@ def _owner_of_number(call: Call, number: str) -> Flow[Claim]:
 
 
 def _check_number(call: Call, claim: Claim) -> Flow[None]:
-    """Refuse a customer who is not in the map, and whose number cannot be subscribed, before they get a profile.
+    """Refuse a new customer with a number that cannot be subscribed, before they get a profile.
 
     Raises:
         InvalidIdentifierError: The number is another customer's; or none was given, and Klaviyo knows none.

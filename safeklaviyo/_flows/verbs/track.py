@@ -143,7 +143,7 @@ def _note_unique_id(call: Call, event: Event, claim: Claim, binding: Binding) ->
 
 
 def refuse_dropped(call: Call, email: str | None) -> None:
-    """Refuse an address whose events Klaviyo drops.
+    """Refuse an address for which Klaviyo drops events.
 
     Raises:
         InvalidIdentifierError: It is one, and the host is Klaviyo's own.

@@ -1,6 +1,6 @@
 """`unsubscribe`, `suppress` and `unsuppress`: every living profile of the customer is reached, and no other (R19).
 
-A withdrawal is written into the journal before anything is sent: whatever happens then, `recheck_changes` finds it.
+A withdrawal is written into the journal before anything is sent, so that `recheck_changes` finds it in any case.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def suppress(setup: Setup, *, external_id: object, email: object) -> Flow[Consen
         change = yield from _withdraw(call, wanted)
         if change.profile_ids:
             return change
-        # Nobody has the address: a do-not-mail list has to hold for those who come later too.
+        # No profile has the address: a do-not-mail list has to hold for those who come later too.
         if claim.email is None:
             raise IdOnlyError("nobody is known by this external_id: give the email too", external_id=claim.external_id)
         yield from resolve(call, Claim(None, claim.email))
@@ -169,7 +169,7 @@ def _by_map(call: Call, wanted: _Wanted, bindings: tuple[Binding, ...]) -> Flow[
         if len(person.bindings) > 1:
             message = "the identifiers are different customers', and the withdrawal was carried out for each"
             call.notice("identifiers_differ", None, message)
-        # Step 2: write it down before anything is sent, so that it is not lost whatever happens.
+        # Step 2: write it down before anything is sent, so that it is not lost if this call fails.
         if not is_journalled:
             yield from _write_down(call, wanted, person)
             is_journalled = True
@@ -249,9 +249,9 @@ def _intent(wanted: _Wanted, person: _Person) -> WithdrawIntent:
 
 
 def _write_down(call: Call, wanted: _Wanted, person: _Person) -> Flow[None]:
-    """Write the withdrawal into the journal; by its identifiers where the map knows nobody.
+    """Write the withdrawal into the journal; by its identifiers where the map knows no customer.
 
-    A search lags, so that nobody being found does not mean that nobody is there (H28).
+    A search lags: a profile that was not found may be there all the same (H28).
     """
     entry = JournalEntry(wanted.job, ",".join(wanted.channels), wanted.list_id)
     yield from write_down(call, (binding.key for binding in person.bindings), entry)

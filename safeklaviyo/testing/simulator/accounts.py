@@ -79,6 +79,7 @@ class Account:
         members: When each profile joined each list or segment, by its id and the profile's.
         opt_ins: What each address still has to confirm, by address.
         jobs: The jobs that can be asked for, by id.
+        subscribed_at: When each profile was last in a subscription job, by its id.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Account:
         self.members: dict[tuple[str, str], float] = {}
         self.opt_ins: dict[str, tuple[Task, ...]] = {}
         self.jobs: dict[str, Job] = {}
+        self.subscribed_at: dict[str, float] = {}
         self.consent_lag: Lag = consent_lag
         self._search_lag: Lag = search_lag
         self._queue_lag: Lag = queue_lag

@@ -73,7 +73,7 @@ class Subscribing(Record):
 
     The email of a list with double opt-in waits for the click in Klaviyo's mail. So does a new address without a list,
     and no profile is made for it before: none ever appeared. A historical import and an address that is subscribed
-    already wait for nothing.
+    already wait for nothing. A list that is gone when the job is done counts as none.
 
     Attributes:
         historical: The consent is an old one.
@@ -97,11 +97,16 @@ class Subscribing(Record):
         if profile is None and row.profile_id is not None:
             return
         waits = EMAIL_MARKETING in row.channels and self._waits(account, profile)
-        if profile is None and waits and self.list_id is None and len(row.channels) == 1:
+        if profile is None and waits and self.list_id not in account.lists and len(row.channels) == 1:
             self._wait(account, row.named[EMAIL])
             return
-        profile = _written(account, profile, row)
         now = account.clock.now()
+        is_job = self.method == BY_API and not self.confirmed
+        if is_job and profile is not None and _is_too_soon(account, profile, now):
+            return
+        profile = _written(account, profile, row)
+        if is_job:
+            account.subscribed_at[profile.id] = now
         for channel, at in row.channels.items():
             address = profile.email if channel == EMAIL_MARKETING else profile.phone_number
             if address is None:
@@ -112,15 +117,14 @@ class Subscribing(Record):
                 when = now if at is None else at
                 consent = Consent(SUBSCRIBED, when, now, self.method, self.source, self.confirmed)
                 profile = account.put(consented(profile, channel, consent))
-        if self.list_id is not None and not waits:
+        if self.list_id in account.lists and not waits:
             account.join(self.list_id, profile.id)
 
     def _waits(self, account: Account, profile: Profile | None) -> bool:
         if self.historical or self.confirmed or (profile is not None and profile.consent == SUBSCRIBED):
             return False
-        if self.list_id is None:
-            return profile is None
-        return account.lists[self.list_id].opt_in_process == "double_opt_in"
+        listed = account.lists.get(self.list_id or "")
+        return profile is None if listed is None else listed.opt_in_process == "double_opt_in"
 
     def _wait(self, account: Account, email: str) -> None:
         row = Row(None, {EMAIL: email}, {EMAIL_MARKETING: None})
@@ -189,6 +193,11 @@ class Suppressing(Record):
         account.jobs[job.id] = replace(
             job, total=len(meant), completed=done, skipped=len(meant) - done, completed_at=now
         )
+
+
+def _is_too_soon(account: Account, profile: Profile, now: float) -> bool:
+    last = account.subscribed_at.get(profile.id)
+    return last is not None and now - last < account.readings.subscribe_pause
 
 
 def _found_or_made(account: Account, row: Row) -> Profile | None:

@@ -57,6 +57,8 @@ class Readings(Record):
         no_credentials: The code of the 401 for a request without a key; the first was seen by third parties only.
         subscribe_by_id: A subscription that names the profile by its id alone, without the email or phone number of the
             channel, is accepted, as the schema says ("will be used to perform the lookup"), or refused with 400.
+        subscribe_pause: For how many seconds after a subscription job another one does nothing for the same profile. A
+            guide says that a profile is in one such job each 30 minutes at most; nobody has seen it.
         withdrawal_creates: A withdrawal or suppression by an address that no profile has creates a profile, as the
             reference says since 2026-10-15; nobody has seen it.
         spam_report_unsubscribes: A spam report withdraws the consent too, and does not only suppress.
@@ -93,6 +95,7 @@ class Readings(Record):
     revision_unknown: Literal[200, 400] = 400
     no_credentials: Literal["not_authenticated", "authentication_failed"] = "not_authenticated"
     subscribe_by_id: Literal[202, 400] = 202
+    subscribe_pause: Literal[0, 1800] = 0
     withdrawal_creates: bool = True
     spam_report_unsubscribes: bool = False
     bulk_repeats: Literal["dropped", "refused", "refused_without_pointer"] = "dropped"
