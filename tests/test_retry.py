@@ -452,7 +452,7 @@ def test_may_retry_is_what_the_next_call_may_do(repeat, step, may_retry):
 )
 def test_error_tells_what_klaviyo_said(step, error_class):
     """The error raised is the last answer's, with how long Klaviyo asked to wait."""
-    told = answer(step.status, retry_after="40")
+    told = answer(step.status, step.body, retry_after="40")
     error = fails(Driver([told]), transmit(make_line(), asks(Repeat.ONCE)))
     assert (error_class, 40.0) == (type(error), error.retry_after)
 
