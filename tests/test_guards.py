@@ -306,7 +306,7 @@ GUARDS = [
     ),
     _guard(
         "P7", source.LEASES,
-        "before it failed.\n        _leave_intent(call, intent)\n", "before it failed.\n",
+        "granted the lease before it failed.\n        _leave_intent(call, intent)\n", "granted it.\n",
         "identity/test_left_behind.py::test_p7_a_change_that_may_yet_be_made_is_not_called_off",
     ),
     _guard(
@@ -618,6 +618,11 @@ GUARDS = [
         "operations/test_access_tokens.py::TestFailing::test_a_signal_handler_raises_in_it",
     ),
     _guard(
+        "F-45", source.TOKENS,
+        "        finally:\n            self._release()\n\n", "        finally:\n            pass\n\n",
+        "senders/test_token_interruptions.py::test_the_next_thread_asks_at_once",
+    ),
+    _guard(
         "access tokens", source.HELD, "            self._under_way = self._leases\n", "",
         "operations/test_access_tokens.py::TestFailing::test_what_it_raises_reaches_the_caller",
     ),
@@ -732,6 +737,11 @@ GUARDS = [
     _guard(
         "P4, H33", source.LEARN, ", token=lease.token)", ")",
         "test_learning.py::TestLearning::test_a_page_of_a_hundred_is_a_request",
+    ),
+    _guard(
+        "H34", source.RESOLVING,
+        "        yield from refresh(call, in_the_way)\n        return None\n", "        pass\n",
+        "test_learning.py::TestLearning::test_h34_a_hint_that_is_wrong_gives_way",
     ),
     _guard(
         "H6", source.LEARN, "        yield from finish_intent(call, lease)\n", "        return None\n",

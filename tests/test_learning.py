@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from safeklaviyo import Binding, ConfigurationError, Klaviyo, Progress, RetryPolicy, ServerError
+from safeklaviyo import (
+    Binding,
+    ConfigurationError,
+    IdentityDriftError,
+    IdentityError,
+    Klaviyo,
+    Policy,
+    Progress,
+    RetryPolicy,
+    ServerError,
+)
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.calls import Remember
 from safeklaviyo.stores.memory import MemoryStore
@@ -59,6 +70,37 @@ class TestLearning:
             before = len(people.journal)
             k.track("Ordered", external_id="A7", unique_id=f"o{before}")
             assert requests == [request.method for request in people.journal[before:]]
+
+    @pytest.mark.parametrize(
+        "claim", [{"external_id": "B2", "email": "c7@shop.test"}, {"external_id": "A7", "email": "x@shop.test"}]
+    )
+    def test_h34_a_hint_refuses_no_one(
+        self, client: NewClient, people: KlaviyoSimulator, claim: dict[str, str]
+    ) -> None:
+        """H34, R6, R7: the profile of the customer in the way is read before anyone is refused, and only once."""
+        k = client()
+        k.bindings.learn()
+        for requests in (1, 0):
+            before = len(people.journal)
+            with pytest.raises(IdentityError) as refused:
+                k.identify(**claim)
+            assert refused.value.rule in {"R6", "R7"}
+            assert requests == len(people.journal) - before
+
+    def test_h34_a_hint_that_is_wrong_gives_way(self, client: NewClient, people: KlaviyoSimulator) -> None:
+        """H34: an address that its customer has left is free for the next one, where the policy adopts what is so."""
+        client().bindings.learn()
+        (left,) = (profile for profile in people.profiles if profile.external_id == "A7")
+        body = {"data": {"type": "profile", "id": left.id, "attributes": {"email": "moved@shop.test"}}}
+        path = f"/api/profiles/{left.id}"
+        assert 200 == people.handle("PATCH", path, HEADERS, json.dumps(body).encode()).status
+        with pytest.raises(IdentityDriftError):
+            client().identify(external_id="B2", email="c7@shop.test")
+        k = client(policy=Policy(drift="adopt"))
+        assert k.identify(external_id="B2", email="c7@shop.test").created
+        binding = k.bindings.get(external_id="A7")
+        assert binding is not None
+        assert "moved@shop.test" == binding.email
 
     def test_again(self, client: NewClient, people: KlaviyoSimulator) -> None:
         """Once it has ended it begins anew, and changes nothing that is known."""

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from safeklaviyo._api.bodies import MAX_BODY_BYTES, encoded_text
 from safeklaviyo._api.messages import Answer, Endpoint, Repeat, Request
-from safeklaviyo._api.paths import ABOUT_A_PERSON, RETIRED, VERBS
+from safeklaviyo._api.paths import ABOUT_A_PERSON, RETIRED, VERBS, template_of
 from safeklaviyo._input.findings import refused
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ def raw_request(
     given = _headers(headers)
     body = _body(json, content)
     kind = given.pop("content-type", "application/vnd.api+json")
-    template = _template(_segments(path))
-    endpoint = Endpoint(f"{name} {template}", burst=_BURST, steady=_STEADY, answer=Answer.ANY)
+    # Named without ids, so that requests to one endpoint share its queue, and queues do not add up.
+    endpoint = Endpoint(f"{name} {template_of(path.rstrip('/'))}", burst=_BURST, steady=_STEADY, answer=Answer.ANY)
     return Request(name, target, endpoint, _METHODS[name], body, kind, tuple(given.items()))
 
 
@@ -164,7 +164,7 @@ def is_about_a_person(request: Request) -> bool:
 
 
 def _template(segments: list[str]) -> str:
-    """Return a path with a mark in place of the first id: the name under which an endpoint is paced and looked up."""
+    """Return a path with a mark in place of the id: the name under which the table has it."""
     return "/" + "/".join("{}" if number == 2 else each for number, each in enumerate(segments))
 
 

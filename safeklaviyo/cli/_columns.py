@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from safeklaviyo.errors import ConfigurationError
@@ -16,9 +17,9 @@ from safeklaviyo.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# The field's own name first; then those of Klaviyo's legacy API, Shopify, WooCommerce's exporters, Magento and Klaviyo.
+# The field's own name first; then those of Klaviyo's legacy API, Shopify, WooCommerce's exporters, PrestaShop, Klaviyo.
 _NAMES: Final[dict[str, tuple[str, ...]]] = {
-    "external_id": ("external_id", "$id", "customer_id"),
+    "external_id": ("external_id", "$id", "customer_id", "id_customer"),
     "email": ("email", "$email", "email_address", "user_email", "customer_email"),
     "profile_id": ("profile_id", "klaviyo_id", "klaviyo_profile_id"),
     "phone_number": ("phone_number", "$phone_number", "phone", "telephone", "mobile", "billing_phone"),
@@ -81,9 +82,10 @@ def _only(field: str, numbers: Sequence[int]) -> int | None:
 def _refuse_doubtful(names: Sequence[str], folded: Sequence[str]) -> None:
     for number, name in enumerate(folded):
         if name in _DOUBTFUL:
+            called = names[number].strip()
             raise ConfigurationError(
-                f"column {number + 1} is called {names[number].strip()}: if it holds the ids that your calls give as "
-                f"external_id, add --map external_id={names[number].strip()}, and if not, --map external_id="
+                f"column {number + 1} is called {called}: if it holds the ids that your calls give as external_id, "
+                f"add --map {quote(f'external_id={called}')}, and if not, --map external_id="
             )
 
 

@@ -150,7 +150,9 @@ def read_csv(lines: Lines, form: Form) -> Table:
     """
     line, text = _first_line(lines)
     fields, cells, delimiter = _understood(text, form.chosen, line)
-    rows = _csv_rows(lines, delimiter, _Cells(fields, len(cells), form))
+    # Columns at the end that have no name are those of delimiters at the end of lines.
+    width = max(number for number, cell in enumerate(cells, start=1) if cell)
+    rows = _csv_rows(lines, delimiter, _Cells(fields, width, form))
     prefix = _csv_line(["line", "reason"], delimiter) + delimiter
 
     def refused(row: Row, reason: str) -> str:
@@ -235,7 +237,7 @@ class _Cells:
 
     Attributes:
         fields: The column of each field.
-        width: How many columns the header has.
+        width: How many columns the header names.
     """
 
     fields: Mapping[str, int]
@@ -323,13 +325,17 @@ def _jsonl_rows(lines: Lines, form: Form) -> Iterator[Row]:
 
 def _found(fields: Mapping[str, int], cells: list[str], delimiter: str) -> str:
     """Say what was taken for what, unless all is plain."""
-    passed_over = len(cells) - len(fields)
+    passed_over = sum(bool(cell) for cell in cells) - len(fields)
     if delimiter == DELIMITERS[0] and not passed_over and all(cells[at] == field for field, at in fields.items()):
         return ""
     # These names are known ones, or the caller's own: no name of a customer is among them.
-    taken = ", ".join(f"{field} from {cells[fields[field]]}" for field in FIELDS if field in fields)
+    named = {field: cells[fields[field]] for field in FIELDS if field in fields}
+    taken = ", ".join(field if field == name else f"{field} from {name}" for field, name in named.items())
     between = {"\t": "tabs", ";": "semicolons", "|": "bars"}.get(delimiter, "commas")
-    return f"{between} between the columns; {taken}; {passed_over} passed over"
+    found = f"{between} between the columns; {taken}; {passed_over} passed over"
+    # Without their ids the shop's customers are guests, which is not seen before a call with an id fails.
+    guests = "; no external_id: if a column holds the shop's ids, add --map external_id=NAME"
+    return found + guests if passed_over and "external_id" not in fields else found
 
 
 def _csv_line(cells: list[str], delimiter: str) -> str:

@@ -96,6 +96,23 @@ def test_what_was_found_out_is_said(run, here, typed):
     )
 
 
+def test_customers_without_ids_are_asked_about(run, here, typed):
+    """An id column under an unknown name is passed over, which is not seen before a call with an id fails."""
+    typed(b"customer number,email\n7,ada@shop.test\n")
+    hint = "; 1 passed over; no external_id: if a column holds the shop's ids, add --map external_id=NAME\n"
+    assert run("bindings", "import", "-", *here).err.endswith(hint)
+    typed(b"email\nbob@shop.test\n")
+    assert "" == run("bindings", "import", "-", *here).err
+
+
+def test_delimiters_at_the_end_of_lines_are_no_columns(run, here, typed):
+    """Some lines may have them and some not."""
+    typed(b"external_id,email,\n1,ada@shop.test,\n2,bob@shop.test\n3,eve@shop.test,,\n4\n")
+    status, out, err = run("bindings", "import", "-", *here)
+    assert (1, "added 3, unchanged 0, refused 1\n") == (status, out)
+    assert "line 5: the row has not as many cells" in err
+
+
 def test_a_guessed_encoding_names_no_customer(run, here, typed):
     """An identifier with letters of a guessed encoding could be another customer's; the caller says which it is."""
     content = "external_id,email\nK\xdcHN,ada@shop.test\n".encode("cp1252")

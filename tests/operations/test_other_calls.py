@@ -423,7 +423,8 @@ class TestSending:
             request: Request = current.raw_request(method, path)
             return str(request.endpoint.name)
 
-        assert name("GET", "/api/tags/1") == name("GET", "/api/tags/2?a=b")
+        assert name("GET", "/api/tags/1") == name("GET", "/api/tags/2?a=b") == name("GET", "/api/tags/3/")
+        assert "GET /api/tags/{id}/flows/{id}" == name("GET", "/api/tags/1/flows/ann@shop.dev")
         assert 3 == len({name("GET", "/api/tags/1"), name("GET", "/api/tags"), name("PATCH", "/api/tags/1")})
 
     def test_the_request_id(self, client: NewClient, simulator: KlaviyoSimulator) -> None:

@@ -58,10 +58,10 @@ class Blind(Forwarding):
         raise StoreUnavailableError("nothing is found today")
 
 
-def test_a_store_brings_one_method(simulator):
+def test_a_store_brings_one_method(simulator, account):
     """A client works over whatever performs calls."""
     store = Forwarding()
-    with simulator.mock(), Klaviyo("pk_test", account="SiMuLa", store=store) as k:
+    with simulator.mock(), Klaviyo("pk_test", account=account, store=store) as k:
         k.identify(external_id="ann-1", email="ann@shop.test")
         assert "ann@shop.test" == k.bindings.get(external_id="ann-1").email
     assert {"find", "acquire", "bind"} <= set(store.performed)

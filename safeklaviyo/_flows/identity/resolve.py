@@ -120,6 +120,11 @@ def _carry_out(
         return (yield from _look_up(call, decision))
     if decision.action == "contact":
         return (yield from _make_contact(call, decision, person, policy, main=main))
+    # What was learnt or imported is a hint until it was checked, and a hint refuses no one (H34).
+    in_the_way = decision.binding if decision.rule in {"R6", "R7"} and decision.action == "refuse" else None
+    if in_the_way is not None and in_the_way.verified_at is None and in_the_way.profile_id is not None:
+        yield from refresh(call, in_the_way)
+        return None
     return decision
 
 
