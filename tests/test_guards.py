@@ -867,7 +867,8 @@ GUARDS = [
     ),
     _guard(
         "R19", source.CONSENT_RULES,
-        "    return not channel_consent(profile, channel).can_receive", '    return channel_consent(profile, channel).status != "subscribed"',
+        "    return not channel_consent(profile, channel).can_receive",
+        '    return channel_consent(profile, channel).status != "subscribed"',
         "consent/test_unsubscribe.py::TestReach::test_a_profile_that_was_never_subscribed",
     ),
     _guard(
