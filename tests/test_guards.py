@@ -165,7 +165,7 @@ GUARDS = [
     ),
     _guard(
         "P8", source.CONFIG,
-        'sent = None if dialect == "legacy" else key', "sent = key",
+        'sent = None if dialect == "legacy" else shown.authorization', "sent = shown.authorization",
         "test_secrets.py::TestLegacy::test_the_private_key_goes_only_where_it_is_needed",
     ),
     _guard(
@@ -306,7 +306,7 @@ GUARDS = [
     ),
     _guard(
         "P7", source.LEASES,
-        "        _leave_intent(call, intent)\n", "",
+        "granted the lease before it failed.\n        _leave_intent(call, intent)\n", "granted it.\n",
         "identity/test_left_behind.py::test_p7_a_change_that_may_yet_be_made_is_not_called_off",
     ),
     _guard(
@@ -616,6 +616,11 @@ GUARDS = [
         "            finally:\n                self._release()\n        finally:\n            self._release()",
         "            finally:\n                pass\n        finally:\n            pass",
         "operations/test_access_tokens.py::TestFailing::test_a_signal_handler_raises_in_it",
+    ),
+    _guard(
+        "F-45", source.TOKENS,
+        "        finally:\n            self._release()\n\n", "        finally:\n            pass\n\n",
+        "senders/test_token_interruptions.py::test_the_next_thread_asks_at_once",
     ),
     _guard(
         "access tokens", source.HELD, "            self._under_way = self._leases\n", "",

@@ -77,7 +77,7 @@ def asks(repeat: Repeat, endpoint: Endpoint = ENDPOINT, path: str = "/api/profil
 
 OK = answer(200)
 BROKEN = answer(500)
-CONFLICT = answer(409)
+CONFLICT = answer(409, REFUSAL.replace(b"refused", b"duplicate_profile"))
 FAILURES: tuple[Step, ...] = (BROKEN, answer(503), answer(524), NotSentError, NoResponseError, answer(429))
 
 

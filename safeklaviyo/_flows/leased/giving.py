@@ -101,7 +101,9 @@ def give_under_lease(
         yield from release(call, lease)
         return Given("drifted", own)
     if (yield from _is_done(call, intent, own)):
-        yield from release(call, lease)
+        # An earlier attempt of an intent that is finished may have been carried out by now, over a withdrawal (H30).
+        if main or not (yield from _withdraw_again(call, lease, intent)):
+            yield from release(call, lease)
         return Given("unchanged", own)
     # Step 2: a text message needs a number.
     phone_number = None
@@ -133,8 +135,9 @@ def finish_giving(call: Call, lease: Lease, intent: GiveIntent) -> Flow[Literal[
         return "completed" if given.is_shown else "accepted"
     own = yield from read_profile(call, intent.profile_id)
     if own is not None and is_given(own, (*intent.channels, *intent.awaited)):
+        # The lease has another intent then, beside which no consent may go on.
         if (yield from _withdraw_again(call, lease, intent)):
-            return "accepted"
+            return "completed"
     elif own is not None and (yield from Now()) - intent.accepted_at < call.policy.consent_wait:
         # A profile that is gone is not waited for: Klaviyo has no profile left to subscribe.
         yield from keep_open(call, lease, intent)

@@ -295,15 +295,29 @@ class WithdrawIntent(_Written):
         is_same = isinstance(pending, WithdrawIntent) and (pending.job, pending.list_id) == (self.job, self.list_id)
         if not (isinstance(pending, WithdrawIntent) and is_same) or pending.accepted_at is None or self.alone:
             return None
-        return replace(
+        joined = replace(
             self,
             keys=_joined(self.keys, pending.keys),
             external_ids=_joined(self.external_ids, pending.external_ids),
             emails=_joined(self.emails, pending.emails),
             profile_ids=_joined(self.profile_ids, pending.profile_ids),
             channels=tuple(each for each in CHANNELS if each in {*self.channels, *pending.channels}),
+            given_email=self.given_email or pending.given_email,
+            given_phone_number=self.given_phone_number or pending.given_phone_number,
             forced=self.forced or pending.forced,
         )
+        if not joined.adds_to(pending):
+            # Klaviyo is not asked twice: a second copy that it carries out after an address has changed hands would
+            # create a profile on it.
+            joined = replace(joined, accepted_at=pending.accepted_at, asked=pending.asked)
+        return joined
+
+    def adds_to(self, pending: WithdrawIntent) -> bool:
+        """Tell whether this intent, which is joined with another, reaches more than that one alone."""
+        reach = (set(self.emails), set(self.profile_ids), set(self.channels), self.given_phone_number, self.forced)
+        other = pending
+        same = (set(other.emails), set(other.profile_ids), set(other.channels), other.given_phone_number, other.forced)
+        return reach != same
 
 
 def _joined(these: tuple[str, ...], those: tuple[str, ...]) -> tuple[str, ...]:

@@ -64,13 +64,17 @@ def withdraw_under_lease(call: Call, lease: Lease, intent: WithdrawIntent, *, ma
     """
     # Step 1: read who is reached now, and what is left to withdraw of them.
     reached = yield from _reached(call, intent)
-    intent = replace(intent, profile_ids=tuple(dict.fromkeys((*intent.profile_ids, *reached))))
     left = yield from _left_of(call, intent, reached.values())
+    # Step 2: ask for that, once. What follows only looks, and asks for profiles that were not there before.
     is_asked = intent.accepted_at is not None
-    # Step 2: ask for that, once. What follows only looks.
-    if left and not is_asked:
-        for first in range(0, len(left), MOST_WITHDRAWN):
-            yield from _ask(call, lease, intent, left[first : first + MOST_WITHDRAWN], main=main)
+    unasked = left
+    if is_asked:
+        fresh = [profile for profile in reached.values() if profile.id not in intent.profile_ids]
+        unasked = yield from _left_of(call, intent, fresh)
+    intent = replace(intent, profile_ids=tuple(dict.fromkeys((*intent.profile_ids, *reached))))
+    for first in range(0, len(unasked), MOST_WITHDRAWN):
+        yield from _ask(call, lease, intent, unasked[first : first + MOST_WITHDRAWN], main=main)
+    if unasked:
         # If this call fails from here on, lease and intent stay, so that another call looks.
         call.writes.doubtful(main=False)
         intent = replace(intent, accepted_at=(yield from Now()), asked=intent.asked + 1)
@@ -160,7 +164,7 @@ def _left_of(call: Call, intent: WithdrawIntent, reached: Iterable[Profile]) -> 
 def _addressees(intent: WithdrawIntent, profile: Profile) -> Iterable[Addressee]:
     if intent.job != "unsubscribe":
         # Each address as Klaviyo shows it, because Klaviyo does not say how it compares spellings.
-        if profile.email is not None and is_suppressed(profile) == (intent.job == "unsuppress"):
+        if profile.email is not None and (intent.forced or is_suppressed(profile) == (intent.job == "unsuppress")):
             yield Addressee(("email",), email=profile.email)
         return
     # A member of the list can be withdrawn from it even where nothing else can be received.

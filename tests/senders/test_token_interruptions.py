@@ -1,0 +1,66 @@
+"""An exception at any bytecode of asking for a token leaves no lock taken."""
+
+from __future__ import annotations
+
+import sys
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from safeklaviyo.identity import Kind
+from support.wire import SECONDS, Request, Response, current, senders
+
+REQUEST = current.search_profiles(Kind.EMAIL, "ann@shop.dev")
+FILE = senders.TokenSender.send.__code__.co_filename
+
+
+class Limit(BaseException):
+    """What a signal handler raises."""
+
+
+class Inner:
+    """A sender that answers at once."""
+
+    def send(self, _: Request, __: Any, ___: Any) -> Response:
+        """Answer."""
+        return Response(200, {}, b'{"data": []}')
+
+
+def interrupted_at(number: int, sender: Any) -> bool:
+    """Send, with an exception at one bytecode of the module; tell whether there was that bytecode."""
+    left = number
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != FILE:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == 0:
+                raise Limit
+        return trace
+
+    sys.settrace(trace)
+    try:
+        sender.send(REQUEST, SECONDS)
+    except (Limit, senders.Unsent):
+        pass
+    finally:
+        sys.settrace(None)
+    return left <= 0
+
+
+@pytest.mark.untraceable
+def test_the_next_thread_asks_at_once() -> None:
+    """Wherever the exception comes, another thread gets its token and its answer."""
+    number = 1
+    while interrupted_at(number, sender := senders.TokenSender(Inner(), lambda: "a")):
+        answers: list[int] = []
+        other = Thread(target=lambda: answers.append(sender.send(REQUEST, senders.timeouts(1.0)).status))  # noqa: B023
+        other.start()
+        other.join(5)
+        assert [200] == answers, number
+        number += 1
+    assert number > 100
