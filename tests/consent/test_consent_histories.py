@@ -93,7 +93,6 @@ class History:
         self.counts: Counter[str] = Counter()
         self.links: dict[str, float] = {}
         self.accepted: dict[int, tuple[Any, float]] = {}
-        self.maybe: dict[str, Person] = {}
         self.late: set[str] = set()
         self.left: set[str] = set()
         self.reported: set[str | None] = set()
@@ -240,7 +239,7 @@ class History:
     def move_to(self, person, email):
         result = self.attempt(self.k.change_email, email, external_id=person.external_id, on_taken="refuse")
         if result == "unknown":
-            self.maybe[email] = person
+            self.owners.pop(email, None)  # either may have it
         elif result is not None:
             person.names.append(email)
             self.owners[email] = person
