@@ -193,6 +193,18 @@ class TestH30:
         assert isinstance(rejected(k.subscribe, "email", **ANN), ConsentWithdrawnError)
         assert [] == subscribed(simulator)
 
+    def test_h30_before_another_consent_beside(self, client, simulator):
+        """H30: a consent beside an earlier one looks for withdrawals since the earlier one."""
+        simulator.add_profile(**ANN, phone_number="+12025550123")
+        k = client()
+        k.subscribe("email", **ANN)
+        simulator.advance(5)
+        leaves(simulator, OLD)
+        simulator.advance(5)
+        k.subscribe("sms", **ANN)
+        come_to_rest(simulator, k)
+        assert ([], SUBSCRIBED) == (subscribed(simulator), simulator.find(**ANN).sms_consent)
+
     def test_h30_where_events_could_not_be_read(self, client, simulator):
         """H30: `recheck_changes` reads them again."""
         k = client()

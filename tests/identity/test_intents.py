@@ -88,6 +88,7 @@ SINCE = [
             phone_number=PHONE,
             channels=("email", "sms"),
             awaited=("whatsapp",),
+            awaited_since=4.5,
             list_id="L1",
             consented_at=5.5,
             historical=True,
@@ -99,7 +100,8 @@ SINCE = [
         ),
         (
             f'{{"verb": "subscribe", "keys": ["k"], {WHO_TEXT}, "emails": ["old@shop.test"], '
-            '"phone_number": "+4915112345678", "channels": ["email", "sms"], "awaited": ["whatsapp"], "list_id": "L1", '
+            '"phone_number": "+4915112345678", "channels": ["email", "sms"], "awaited": ["whatsapp"], "awaited_since": 4.5, '
+            '"list_id": "L1", '
             '"consented_at": 5.5, "historical": true, "source": "form", "date_of_birth": "1990-12-31", '
             '"resubscribe": true, "asked_at": 6.5, "accepted_at": 7.5}'
         ),
@@ -164,7 +166,7 @@ NOT_FIT = {
     "awaited": [*NOT_LISTED, ["mail"]],
     "job": [*NOT_TEXT, "subscribe"],
     **{key: [None, False, 1, "true"] for key in ("historical", "resubscribe", "alone", "forced")},
-    **{key: [None, True, "7", [7.5]] for key in ("consented_at", "asked_at", "accepted_at")},
+    **{key: [None, True, "7", [7.5]] for key in ("consented_at", "asked_at", "awaited_since", "accepted_at")},
 }
 MISSING = [
     ("contact", "email"),

@@ -289,7 +289,10 @@ def _withdraw_again(call: Call, lease: Lease, intent: GiveIntent) -> Flow[bool]:
     Returns:
         Whether there was such a withdrawal; the lease then stays open for it.
     """
-    channels = yield from withdrawn_since(call, intent.profile_id, intent.asked_at, (*intent.channels, *intent.awaited))
+    channels = yield from withdrawn_since(call, intent.profile_id, intent.asked_at, intent.channels)
+    if intent.awaited_since is not None:
+        earlier = yield from withdrawn_since(call, intent.profile_id, intent.awaited_since, intent.awaited)
+        channels = tuple(dict.fromkeys((*channels, *earlier)))
     if not channels:
         return False
     instead = WithdrawIntent(

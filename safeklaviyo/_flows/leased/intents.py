@@ -45,7 +45,7 @@ _LISTED: Final = frozenset({
 _NAMING: Final = frozenset({"external_id", "email", "profile_id", "emails", "profile_ids"})
 _TRUE: Final = frozenset({"merges", "may_suppress", "historical", "resubscribe", "forced", "alone"})
 _JOBS: Final = frozenset({"unsubscribe", "suppress", "unsuppress"})
-_MOMENTS: Final = frozenset({"consented_at", "asked_at", "accepted_at"})
+_MOMENTS: Final = frozenset({"consented_at", "asked_at", "awaited_since", "accepted_at"})
 _KNOWN: Final = {
     "clears": (Kind.EXTERNAL_ID.value, Kind.PHONE_NUMBER.value),
     "channels": CHANNELS,
@@ -201,6 +201,7 @@ class GiveIntent(_Written):
         phone_number: The number given.
         channels: What the customer allows.
         awaited: Channels of earlier requests that Klaviyo has accepted and not shown yet.
+        awaited_since: When the first of those was asked for.
         asked_at: When the call was made, in unix seconds.
         accepted_at: When Klaviyo accepted the request; None before that. Then only its effect is waited for.
     """
@@ -214,6 +215,7 @@ class GiveIntent(_Written):
     phone_number: str | None = None
     channels: tuple[Channel, ...]
     awaited: tuple[Channel, ...] = ()
+    awaited_since: float | None = None
     list_id: str | None = None
     consented_at: float | None = None
     historical: bool = False
@@ -236,7 +238,8 @@ class GiveIntent(_Written):
         if not isinstance(pending, GiveIntent) or pending.accepted_at is None:
             return None
         awaited = tuple(each for each in CHANNELS if each in {*pending.channels, *pending.awaited})
-        return replace(self, awaited=awaited)
+        since = pending.asked_at if pending.awaited_since is None else min(pending.asked_at, pending.awaited_since)
+        return replace(self, awaited=awaited, awaited_since=since)
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
