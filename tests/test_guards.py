@@ -748,7 +748,7 @@ GUARDS = [
         "test_learning.py::TestLearning::test_h34_a_hint_that_is_wrong_gives_way",
     ),
     _guard(
-        "H6", source.LEARN, "        yield from finish_intent(call, lease)\n", "        return None\n",
+        "H6", source.LEARN, "            yield from finish_intent(call, lease)\n", "            return None\n",
         "test_learning.py::TestContradictions::test_h6_an_expired_lease_is_finished_first",
     ),
     _guard(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from copy import deepcopy
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlencode
@@ -182,3 +183,35 @@ def typed(name: str, value: str) -> Any:
     if name == "page[size]":
         return int(value)
     return value if name in {"filter", "sort"} else value.split(",")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("attributes", "emial"), "x"),
+        (("attributes", "email"), 7),
+        (("attributes", "created"), "yesterday"),
+        (("attributes", "created"), "2026-01-01T00:00:00"),
+        (("attributes", "subscriptions", "email", "marketing", "consent"), None),
+        (("attributes", "subscriptions", "email", "marketing", "suppression"), [{"reason": "X"}]),
+        (("links", "self"), "profiles"),
+        (("type",), "person"),
+        (("id",), {}),
+    ],
+)
+def test_a_fault_of_an_answer_would_be_found(path, value):
+    """A field too many, a wrong type, word, time or address fails the comparison, however deep it stands."""
+    simulator, ids = scene()
+    answer = asked(simulator, "get_profile", calls(ids)["get_profile"])
+    document = json.loads(answer.body)
+    holder = document["data"]
+    for name in path[:-1]:
+        holder = holder[name]
+    holder[path[-1]] = value
+    with pytest.raises(AssertionError, match=path[-1]):
+        openapi.check("get_profile", replace(answer, body=json.dumps(document).encode()))
+    del document["data"]
+    with pytest.raises(AssertionError, match="'data' is a required property"):
+        openapi.check("get_profile", replace(answer, body=json.dumps(document).encode()))
+    with pytest.raises(AssertionError, match="get_profile answers 201"):
+        openapi.check("get_profile", replace(answer, status=201))

@@ -305,7 +305,7 @@ class TestReadingEvents:
     @pytest.fixture
     def ann(self, simulator, ask):
         """A profile with three events of two metrics, and another profile with one."""
-        ask.event("A", email=ANN, time="2026-01-01T00:00:00Z", unique_id="1", value=5)
+        ask.event("A", email=ANN, time="2026-01-01T02:00:00+02:00", unique_id="1", value=5)
         ask.event("B", email=ANN, time="2026-01-03T00:00:00Z")
         ask.event("A", email=ANN, time="2026-01-02T00:00:00Z")
         ask.event("A", email=BOB, time="2026-01-04T00:00:00Z", value=None)
