@@ -28,12 +28,14 @@ from inspect import (
     isfunction,
     isgeneratorfunction,
 )
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from types import FrameType
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 _OURS: Final = "safeklaviyo"
@@ -56,6 +58,11 @@ def discreet(kind: type[T]) -> type[T]:
         if is_public and isfunction(value) and name != "perform":
             setattr(kind, name, _wrapped(value))
     return kind
+
+
+def discreetly(function: Callable[P, R]) -> Callable[P, R]:
+    """Same as `discreet`, for one function."""
+    return _wrapped(function)
 
 
 def _wrapped(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from safeklaviyo import (
     ConfigurationError,
     InvalidIdentifierError,
     Klaviyo,
+    NoResponseError,
     RetryPolicy,
     ServerError,
     StoreUnavailableError,
@@ -92,6 +93,14 @@ class TestAdd:
         binding = k.bindings.get(email="ann@shop.dev")
         assert binding is not None
         assert "+12125550123" == binding.phone_number
+
+    def test_another_phone_hides_no_contradiction(self, client: NewClient) -> None:
+        """P3: without its phone number the row may still be another customer's."""
+        k = client()
+        k.bindings.add([{"external_id": "A1", "email": "ann@shop.dev", "phone_number": "+12125550123"}])
+        report = k.bindings.add([{"external_id": "B2", "email": "ann@shop.dev", "phone_number": "+12125550199"}])
+        assert "with another external_id" in report.refused[0][1]
+        assert () == report.warnings
 
     def test_a_row_under_a_lease_is_refused(self, client: NewClient, store: MemoryStore) -> None:
         """A call that is writing about a customer relies on what the map says."""
@@ -221,9 +230,10 @@ class TestVerify:
         ids = [profile.id for profile in simulator.profiles]
         k.bindings.add([row | {"profile_id": profile_id} for row, profile_id in zip(people, ids, strict=True)])
         assert "R16" == k.explain(external_id="A1").rule
-        report = k.bindings.add(people, verify=True)
-        assert (0, self.PEOPLE, self.PEOPLE) == (report.added, report.unchanged, report.verified)
-        assert "R8" == k.explain(external_id="A1").rule
+        for _ in range(2):
+            report = k.bindings.add(people, verify=True)
+            assert (0, self.PEOPLE, self.PEOPLE) == (report.added, report.unchanged, report.verified)
+            assert "R8" == k.explain(external_id="A1").rule
 
     @pytest.mark.parametrize("limit", [1, 3, 100])
     def test_a_refused_search_is_divided(self, limit: int) -> None:
@@ -236,6 +246,15 @@ class TestVerify:
             "pk_0123456789abcdef", store="memory://", account="SiMuLa", http_client=http_client
         ) as k:  # fmt: skip
             assert 20 == k.bindings.add(rows, verify=True).verified
+
+    def test_pages_that_do_not_end(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """P6: an answer that leads back to itself is none, and nothing is added."""
+        link = "https://a.klaviyo.com/api/profiles?page%5Bcursor%5D=a"
+        simulator.fail_next(status=200, body={"data": [], "links": {"next": link}}, times=3)
+        k = client()
+        with pytest.raises(NoResponseError, match="do not end"):
+            k.bindings.add([{"email": "ann@shop.dev"}], verify=True)
+        assert [] == list(k.bindings)
 
     def test_a_search_is_no_longer_than_servers_take(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
         """A hundred long addresses are asked for in several requests."""

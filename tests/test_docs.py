@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from safeklaviyo import Klaviyo
 from support.commands import parser
 from support.pages import commands, dead_links, promised, pytest_passes, python_blocks
 
@@ -23,13 +24,18 @@ def test_the_code_of_a_page_runs_and_prints_what_its_comments_say(klaviyos_host,
     """A reader who types the blocks in, from the first to the last, gets what the page shows."""
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page", "simulator": klaviyos_host}
+    made = {}
     for number, code in enumerate(python_blocks(PAGES[name].read_text())):
         if "def test_" in code:
             (folder := tmp_path / f"block{number}").mkdir()
             assert pytest_passes(code, folder)
         else:
             exec(compile(code, name, "exec"), names)
+            # A page need not close its clients; a store that is not closed is a warning, though.
+            made |= {id(each): each for each in names.values() if isinstance(each, Klaviyo)}
             assert promised(code) == capsys.readouterr().out.splitlines()
+    for client in made.values():
+        client.close()
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -165,7 +165,7 @@ GUARDS = [
     ),
     _guard(
         "P8", source.CONFIG,
-        'sent = None if dialect == "legacy" else key', "sent = key",
+        'sent = None if dialect == "legacy" else shown.authorization', "sent = shown.authorization",
         "test_secrets.py::TestLegacy::test_the_private_key_goes_only_where_it_is_needed",
     ),
     _guard(
@@ -306,7 +306,7 @@ GUARDS = [
     ),
     _guard(
         "P7", source.LEASES,
-        "        _leave_intent(call, intent)\n", "",
+        "granted the lease before it failed.\n        _leave_intent(call, intent)\n", "granted it.\n",
         "identity/test_left_behind.py::test_p7_a_change_that_may_yet_be_made_is_not_called_off",
     ),
     _guard(
@@ -744,7 +744,7 @@ GUARDS = [
         "test_learning.py::TestLearning::test_h34_a_hint_that_is_wrong_gives_way",
     ),
     _guard(
-        "H6", source.LEARN, "        yield from finish_intent(call, lease)\n", "        return None\n",
+        "H6", source.LEARN, "            yield from finish_intent(call, lease)\n", "            return None\n",
         "test_learning.py::TestContradictions::test_h6_an_expired_lease_is_finished_first",
     ),
     _guard(

@@ -31,6 +31,8 @@ from safeklaviyo import (
     errors,
 )
 from safeklaviyo.identity import Claim, Identifier, Kind
+from safeklaviyo.stores import calls
+from safeklaviyo.stores.base import Change, Found, JournalEntry, JournalRow, Lease, Match, Notes, Page
 from safeklaviyo.stores.memory import MemoryStore
 from support.leaks import texts_of
 from support.stores import AsyncAdapter
@@ -90,6 +92,22 @@ class TestRepr:
             assert_clean(repr(each))
             assert_clean(str(each))
             assert_clean(f"{each}")
+
+    def test_calls_and_records_of_a_map(self) -> None:
+        """A store that a shop has written itself may log what it is asked, and what it answers."""
+        who, binding = Identifier(Kind.EMAIL, EMAIL), Binding(ID, EMAIL, "01ABC", PHONE)
+        entry = JournalEntry("change_email", EMAIL, OTHER)
+        row, change = JournalRow(1, 1.0, "key", "01ABC", ID, entry), Change(binding, journal=entry)
+        lease, match = Lease(1, frozenset({who}), f'{{"email": "{EMAIL}"}}', 1.0), Match(who, binding, 1.0)
+        shown: Iterable[object] = (
+            entry, row, change, lease, match, Found((match,), lease, 1.0), Notes(((EMAIL, EMAIL),), None),
+            Page((binding,), None), calls.Acquire("a", frozenset({who}), lease.intent, 1.0), calls.Find("a", (who,)),
+            calls.Renew("a", 1, 1.0, lease.intent), calls.Bind("a", change), calls.Add("a", [binding]),
+            calls.Remember("a", "note", EMAIL), calls.Remove("a", who), calls.Restore("a", [match]),
+            calls.RestoreJournal("a", [(binding, row)]), calls.Former("a", [binding]),
+        )  # fmt: skip
+        for each in shown:
+            assert_clean(repr(each))
 
     def test_results_and_clients(self, client: NewClient) -> None:
         """Neither a client, nor what hangs off it, nor what it returns shows the key or the customer."""

@@ -264,6 +264,32 @@ class TestContradictions:
         assert [("A1", "ann@shop.test")] == [(each.external_id, each.email) for each in simulator.profiles]
         assert 0 == k.bindings.learn().added
 
+    def test_h6_several_expired_leases_are_finished_first(
+        self, client: NewClient, simulator: KlaviyoSimulator, store: MemoryStore
+    ) -> None:
+        """H6: one on the id and one on the email; what they make known is no news then."""
+        simulator.add_profile(external_id="A1", email="ann@shop.test")
+        for name, intent in (
+            (Identifier(Kind.EMAIL, "ann@shop.test"), '{"verb": "contact", "email": "ann@shop.test"}'),
+            (Identifier(Kind.EXTERNAL_ID, "A1"), '{"verb": "contact", "external_id": "A1", "email": "ann@shop.test"}'),
+        ):
+            store.acquire(ACCOUNT, frozenset({name}), intent=intent, ttl=1)
+        simulator.advance(60)
+        report = client().bindings.learn()
+        assert (0, 1, (), ()) == (report.added, report.unchanged, report.refused, report.warnings)
+        assert () == store.leases(ACCOUNT, 1)
+
+    def test_h36_what_cannot_be_finished_yet_is_passed_over(
+        self, client: NewClient, simulator: KlaviyoSimulator, store: MemoryStore
+    ) -> None:
+        """H36: a profile that Klaviyo does not show now is no reason to end, nor to learn over an unfinished write."""
+        simulator.add_profile(external_id="A1", email="ann@shop.test")
+        intent = '{"verb": "restore", "external_id": "A1", "profile_id": "01GONE"}'
+        store.acquire(ACCOUNT, frozenset({Identifier(Kind.EXTERNAL_ID, "A1")}), intent=intent, ttl=1)
+        simulator.advance(60)
+        report = client().bindings.learn()
+        assert (0, 1) == (report.added, len(report.warnings))
+
 
 class Killed(BaseException):
     """The process is gone, and releases no lease."""

@@ -77,7 +77,7 @@ def asks(repeat: Repeat, endpoint: Endpoint = ENDPOINT, path: str = "/api/profil
 
 OK = answer(200)
 BROKEN = answer(500)
-CONFLICT = answer(409)
+CONFLICT = answer(409, REFUSAL.replace(b"refused", b"duplicate_profile"))
 FAILURES: tuple[Step, ...] = (BROKEN, answer(503), answer(524), NotSentError, NoResponseError, answer(429))
 
 
@@ -452,7 +452,7 @@ def test_may_retry_is_what_the_next_call_may_do(repeat, step, may_retry):
 )
 def test_error_tells_what_klaviyo_said(step, error_class):
     """The error raised is the last answer's, with how long Klaviyo asked to wait."""
-    told = answer(step.status, retry_after="40")
+    told = answer(step.status, step.body, retry_after="40")
     error = fails(Driver([told]), transmit(make_line(), asks(Repeat.ONCE)))
     assert (error_class, 40.0) == (type(error), error.retry_after)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo._client.many import Many, carry_out, carry_out_async
 from safeklaviyo._flows.many.identify import identify_batch, identify_row, import_errors
 from safeklaviyo._flows.many.track import track_batch, track_row
+from safeklaviyo._tracebacks import discreet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping
@@ -20,6 +21,7 @@ _TRACK = Many(track_batch, track_row)
 _IDENTIFY = Many(identify_batch, identify_row, import_errors)
 
 
+@discreet
 class BulkVerbs:
     """The verbs of `Klaviyo` about many people at once."""
 
@@ -73,6 +75,7 @@ class BulkVerbs:
         return carry_out(self._shell, _IDENTIFY, rows, on_progress, on_refused)
 
 
+@discreet
 class AsyncBulkVerbs:
     """Same as `BulkVerbs`, awaited."""
 

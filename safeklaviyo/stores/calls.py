@@ -9,7 +9,7 @@ The method of `IdentityStore` that makes a call says what the operation means. A
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from safeklaviyo._effects import Effect
@@ -90,7 +90,7 @@ class Acquire(Call["records.Lease | None"]):
 
     method = "acquire"
     identifiers: frozenset[Identifier]
-    intent: str
+    intent: str = field(repr=False)
     ttl: float
 
 
@@ -101,7 +101,7 @@ class Renew(Call[bool]):
     method = "renew"
     token: int
     ttl: float
-    intent: str | None = None
+    intent: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ class Remember(Call[bool]):
 
     method = "remember"
     name: str
-    value: str | None
+    value: str | None = field(repr=False)
     token: int | None = None
     new: bool = False
 

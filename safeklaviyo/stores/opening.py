@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+from safeklaviyo._tracebacks import discreetly
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def default_url() -> str:
     return f"sqlite:///{quote(str(user_state_path('safeklaviyo') / 'identity.db'))}"
 
 
+@discreetly
 def open_store(url: str) -> IdentityStore:
     """Return the store that a URL names: ``memory://`` a new one each time, ``sqlite:///`` the file of that path.
 
@@ -46,6 +48,7 @@ def open_store(url: str) -> IdentityStore:
     return store
 
 
+@discreetly
 def open_async_store(url: str) -> AsyncIdentityStore:
     """Same as `open_store`, for asynchronous use.
 

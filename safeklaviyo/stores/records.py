@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Lease:
 
     token: int
     identifiers: frozenset[Identifier]
-    intent: str
+    intent: str = field(repr=False)
     remaining: float
     taken_over: bool = False
 
@@ -80,8 +80,8 @@ class JournalEntry:
     """
 
     verb: str
-    old: str | None = None
-    new: str | None = None
+    old: str | None = field(default=None, repr=False)
+    new: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class JournalRow:
     at: float
     key: str
     profile_id: str | None
-    external_id: str | None
+    external_id: str | None = field(repr=False)
     entry: JournalEntry
 
 
@@ -171,7 +171,7 @@ class Notes:
         next: The cursor for the next part; None after the last.
     """
 
-    notes: tuple[tuple[str, str], ...]
+    notes: tuple[tuple[str, str], ...] = field(repr=False)
     next: str | None
 
 

@@ -377,3 +377,14 @@ def test_rows_are_verified_with_klaviyo(run, here, typed, served, monkeypatch, t
     assert ["GET", "GET"] == [request.method for request in simulator.journal]
     with open_store(f"sqlite:///{tmp_path}/identity.db") as store:
         assert (0 if is_dry else 3) == store.count("SiMuLa")
+
+
+def test_a_dry_run_asks_which_account_it_is(run, typed, served, monkeypatch, tmp_path):
+    """The answer is remembered in the trial only."""
+    _, url = served
+    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_0123456789abcdef")
+    typed(b"email\nada@shop.test\n")
+    store = f"sqlite:///{tmp_path}/identity.db"
+    assert 0 == run("bindings", "import", "-", "--dry-run", "--base-url", url, "--store", store).status
+    with open_store(store) as real:
+        assert () == real.notes("").notes

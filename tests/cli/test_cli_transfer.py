@@ -264,8 +264,8 @@ def test_refused_rows_are_kept_as_they_stand(run, here, typed, tmp_path):
         ("csv", b'Email;number\n=x;1\nbob@shop.test;2\n"eve@shop.test";(none)\n', "added 2, unchanged 0, refused 0\n"),
         (
             "jsonl",
-            b'{"Email": "=x", "number": 1}\n{"email": "bob@shop.test", "number": null}\n["eve"]\n',
-            "added 1, unchanged 0, refused 1\n",
+            b'{"Email": "=x", "number": 1}\n{"email": "bob@shop.test", "number": null}\n["eve"]\n{\n',
+            "added 1, unchanged 0, refused 2\n",
         ),
     ],
 )

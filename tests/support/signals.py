@@ -60,6 +60,10 @@ class Heard:
         """Yield all that was told, as text."""
         for span in self.spans:
             yield span.to_json()
+        yield from self.told_of_metrics()
+
+    def told_of_metrics(self) -> Iterator[str]:
+        """Yield the points of all metrics, as text."""
         for name, point in self._all():
             yield f"{name} {point.to_json()}"
 

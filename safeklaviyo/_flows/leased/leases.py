@@ -70,12 +70,7 @@ def acquire_lease(call: Call, intent: Intent) -> Flow[Lease | None]:
     Raises:
         LeaseHeldError: Another call held it for as long as the policy lets this call wait (R13).
     """
-    try:
-        lease = yield from Acquire(call.account, intent.identifiers(), intent.encode(), call.lease_ttl)
-    except StoreError:
-        # The store may have granted the lease before it failed.
-        _leave_intent(call, intent)
-        raise
+    lease = yield from _acquire(call, intent)
     if lease is None:
         yield from wait_for_lease(call, None)
         return None
@@ -96,11 +91,7 @@ def acquire_for_consent(call: Call, intent: Consent) -> Flow[tuple[Lease, Consen
         LeaseHeldError: Another call held it for as long as the policy lets this call wait (R13).
     """
     for _ in range(2):
-        try:
-            lease = yield from Acquire(call.account, intent.identifiers(), intent.encode(), call.lease_ttl)
-        except StoreError:
-            _leave_intent(call, intent)
-            raise
+        lease = yield from _acquire(call, intent)
         if lease is None:
             yield from wait_for_lease(call, None)
             return None
@@ -115,6 +106,15 @@ def acquire_for_consent(call: Call, intent: Consent) -> Flow[tuple[Lease, Consen
         yield from release(call, lease)
         intent = beside
     return None
+
+
+def _acquire(call: Call, intent: Intent) -> Flow[Lease | None]:
+    try:
+        return (yield from Acquire(call.account, intent.identifiers(), intent.encode(), call.lease_ttl))
+    except StoreError:
+        # The store may have granted the lease before it failed.
+        _leave_intent(call, intent)
+        raise
 
 
 def wait_or_finish(call: Call, lease: Lease) -> Flow[None]:

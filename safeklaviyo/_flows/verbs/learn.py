@@ -22,7 +22,7 @@ from safeklaviyo._flows.required import required
 from safeklaviyo._input.shop_rows import shop_row_from
 from safeklaviyo._rules.additions import names_of
 from safeklaviyo._rules.learning import Lesson, learn
-from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError, ProfileNotVisibleError
+from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError, LeaseHeldError, ProfileNotVisibleError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding, ImportReport, Progress
 from safeklaviyo.stores.base import Change
@@ -270,17 +270,13 @@ def _acquire(call: Call, shown: Binding) -> Acquire:
 
 def _own(call: Call, shown: Binding, lease: Lease | None) -> Flow[Lease | None]:
     """Return this call's lease. One that was taken over has another call's write, which is finished first (H6)."""
-    if lease is None or not lease.taken_over:
-        return lease
-    try:
-        yield from finish_intent(call, lease)
-    except ProfileNotVisibleError:
-        return None  # nothing can be concluded yet, and its own call, or `recover`, tries again
-    again = yield from _acquire(call, shown)
-    if again is None or not again.taken_over:
-        return again
-    yield from finish_intent(call, again)
-    return None
+    while lease is not None and lease.taken_over:
+        try:
+            yield from finish_intent(call, lease)
+        except (ProfileNotVisibleError, LeaseHeldError):
+            return None  # nothing can be concluded yet, and its own call, or `recover`, tries again
+        lease = yield from _acquire(call, shown)
+    return lease
 
 
 def _without_erased(call: Call, news: list[Binding], lessons: list[Lesson]) -> Flow[list[Lesson]]:
