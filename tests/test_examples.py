@@ -18,9 +18,11 @@ SHOWS = {
     "deadline_in_a_view.py": "2 events, 1 of them later",
     "oauth_app.py": "1 profile, 1 event",
     "nightly_bulk.py": "2 accepted, 1 refused, 2 profiles",
+    "consent_at_checkout.py": "email: False, messages about orders: True",
+    "unsubscribe_link.py": "2 profiles, 0 subscribed",
     "task_queue_retry.py": "1 event, 1 repetition that Klaviyo recognised",
 }
-A_TEST = "testing_with_the_simulator.py"
+TESTS = ("testing_with_the_simulator.py", "testing_consent.py")
 
 
 def run(folder, *arguments):
@@ -32,7 +34,7 @@ def run(folder, *arguments):
 
 def test_each_example_is_run_here():
     """No example is forgotten."""
-    assert {*SHOWS, A_TEST} == {path.name for path in EXAMPLES.glob("*.py")}
+    assert {*SHOWS, *TESTS} == {path.name for path in EXAMPLES.glob("*.py")}
 
 
 @pytest.mark.parametrize("name", SHOWS)
@@ -43,9 +45,11 @@ def test_an_example_shows_what_it_says(tmp_path, name):
     assert SHOWS[name] == done.stdout.splitlines()[-1]
 
 
-def test_the_example_of_a_shops_tests_passes(tmp_path):
+@pytest.mark.parametrize("name", TESTS)
+def test_the_example_of_a_shops_tests_passes(tmp_path, name):
     """Its tests find the fixture and pass, away from this project's configuration."""
-    copy = tmp_path / f"test_{A_TEST}"
-    copy.write_text((EXAMPLES / A_TEST).read_text())
+    for path in EXAMPLES.glob("*.py"):
+        (tmp_path / path.name).write_text(path.read_text())
+    copy = (tmp_path / name).rename(tmp_path / f"test_{name}")
     done = run(tmp_path, "-m", "pytest", "-q", "-p", "safeklaviyo.testing.plugin", copy.name)
     assert (0, True) == (done.returncode, "2 passed" in done.stdout)

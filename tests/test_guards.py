@@ -769,6 +769,167 @@ GUARDS = [
         "R1", source.ADDRESSES, r"(?:\.{_ATOM})*)@", r"\.?)@",
         "test_addresses.py::test_each_odd_part_is_read_as_by_email_validator",
     ),
+    _guard(
+        "R18", source.GIVING,
+        "    if withdrawn is None:\n        return", "    if True:\n        return",
+        "consent/test_withdrawn.py::TestByLink::test_it_is_not_lifted_unasked",
+    ),
+    _guard(
+        "R18", source.GIVING,
+        "if profile is own or (is_ghost and", "if profile is own or (False and",
+        "consent/test_withdrawn.py::TestOnAGhost::test_what_it_withdrew_the_person_withdrew",
+    ),
+    _guard(
+        "R18, H29", source.GIVING,
+        "    request = _request(intent)\n", "    request = _request(intent, own=own, phone_number=phone_number)\n",
+        "consent/test_subscribe.py::TestOne::test_r18_a_customer_of_nobody_knows_yet",
+    ),
+    _guard(
+        "R18", source.CONSENT_RULES,
+        "agreement.historical or is_stop or", "agreement.historical or",
+        "consent/test_withdrawn.py::TestForGood::test_a_stop_by_text_message",
+    ),
+    _guard(
+        "R18", source.CONSENT_RULES,
+        "if agreement.historical or", "if",
+        "consent/test_withdrawn.py::TestByLink::test_no_history_lifts_it",
+    ),
+    _guard(
+        "R18", source.CONSENT_RULES,
+        "is not None and agreement.consented_at > withdrawn.at", "is not None",
+        "consent/test_withdrawn.py::TestByLink::test_an_older_consent_does_not",
+    ),
+    _guard(
+        "R18", source.CONSENT_RULES,
+        "withdrawn.reason in _FOR_GOOD or", "False or",
+        "consent/test_withdrawn.py::TestForGood::test_no_date_outweighs_it",
+    ),
+    _guard(
+        "R18", source.CONSENT_RULES,
+        "return subscribed and not withdrawals(profile, wanted)", "return subscribed",
+        "consent/test_withdrawn.py::TestForGood::test_no_date_outweighs_it",
+    ),
+    _guard(
+        "R18, H30", source.CONSENT_RULES,
+        "else withdrawn.at < asked_at", "else True",
+        "consent/test_withdrawn.py::TestWhileItGoesOn::test_h30_a_withdrawal_after_the_call",
+    ),
+    _guard(
+        "R18, H30", source.GIVING,
+        "yield from _readable(call, intent, is_first=False)", "yield from ()",
+        "consent/test_consent_traces.py::TestH30::test_h30_before_the_repeat_of_a_lost_request",
+    ),
+    _guard(
+        "R18, H30", source.GIVING,
+        "    if not channels:\n        return False", "    if True:\n        return False",
+        "consent/test_consent_traces.py::TestH30::test_h30_before_klaviyo_carries_it_out",
+    ),
+    _guard(
+        "R18, H30", source.GIVING,
+        "        keys=intent.keys,\n        external_ids=()", "        external_ids=()",
+        "consent/test_consent_traces.py::TestH30::test_h30_before_klaviyo_carries_it_out",
+    ),
+    _guard(
+        "R18, H30", source.GIVING,
+        "if main or not (yield from _withdraw_again(call, lease, intent)):", "if True:",
+        "consent/test_consent_traces.py::TestH30::test_h30_in_an_intent_that_was_left",
+    ),
+    _guard(
+        "R18, H30", source.GIVING,
+        'intent)):\n            return "completed"', 'intent)):\n            return "accepted"',
+        "consent/test_consent_traces.py::TestH30::test_h30_another_consent_does_not_go_on_beside",
+    ),
+    _guard(
+        "R18", source.GIVING,
+        'reason = USER_SUPPRESSED if pending.verb == "suppress" else BY_API', "reason = None",
+        "consent/test_pending_withdrawals.py::TestGiving::test_r18_a_newer_consent_lifts_it",
+    ),
+    _guard(
+        "R18", source.SUBSCRIBE,
+        "        yield from _check_number(call, claim)", "        pass",
+        "consent/test_subscribe.py::TestSeveralChannels::test_r18_all_or_none_without_a_number",
+    ),
+    _guard(
+        "R19", source.WITHDRAWING,
+        "    names = [Identifier(Kind.EMAIL, email) for email in intent.emails]", "    names: list[Identifier] = []",
+        "consent/test_unsubscribe.py::TestReach::test_r19_every_former_address",
+    ),
+    _guard(
+        "R19", source.WITHDRAWING,
+        "profile.external_id in {None, *intent.external_ids}", "True",
+        "consent/test_unsubscribe.py::TestReach::test_r19_a_former_address_of_which_only_klaviyo_knows_the_owner",
+    ),
+    _guard(
+        "R19", source.WITHDRAWING,
+        "is_spared = bool(addressees) and intent.list_id is not None", "is_spared = False",
+        "consent/test_unsubscribe.py::TestLists::test_r19_who_is_not_in_it_is_left_alone",
+    ),
+    _guard(
+        "R19", source.WITHDRAWING,
+        "        still = [each for each in fresh if each in some]", "        still = some",
+        "consent/test_unsubscribe.py::TestFailures::test_a_ghost_that_goes_before_a_repeat",
+    ),
+    _guard(
+        "R19", source.CONSENT_RULES,
+        "    return not channel_consent(profile, channel).can_receive",
+        '    return channel_consent(profile, channel).status != "subscribed"',
+        "consent/test_unsubscribe.py::TestReach::test_a_profile_that_was_never_subscribed",
+    ),
+    _guard(
+        "R19", source.UNSUBSCRIBE,
+        "            yield from _write_down(call, wanted, person)", "            pass",
+        "consent/test_unsubscribe.py::TestReach::test_it_is_in_the_journal",
+    ),
+    _guard(
+        "R19", source.UNSUBSCRIBE,
+        "        yield from withdraw_without_map(call, _intent(wanted, _Person()))", "        pass",
+        "consent/test_without_map.py::test_r19_the_identifier_given",
+    ),
+    _guard(
+        "R19, H26", source.WITHDRAWING,
+        "        yield from keep_open(call, lease, intent)", "        yield from release(call, lease)",
+        "consent/test_consent_traces.py::test_h26_an_address_that_changes_after_a_withdrawal",
+    ),
+    _guard(
+        "R19, H27", source.INTENTS,
+        "return replace(self, forced=True)", "return self",
+        "consent/test_open_intents.py::TestBeside::test_a_withdrawal_never_waits_for_a_consent",
+    ),
+    _guard(
+        "R19, H27", source.WITHDRAWING,
+        "(intent.forced or is_suppressed(profile)", "(is_suppressed(profile)",
+        "consent/test_open_intents.py::TestBeside::test_h27_a_suppression_beside_a_consent",
+    ),
+    _guard(
+        "R19, H28", source.UNSUBSCRIBE,
+        "        yield from note_withdrawal(call, wanted.claim, entry, wanted.asked_at)", "        pass",
+        "consent/test_unsubscribe.py::TestReach::test_h28_it_is_kept_where_nobody_was_found",
+    ),
+    _guard(
+        "R19, H28", source.PENDING,
+        "[*kept, made]", "[made]",
+        "consent/test_pending_withdrawals.py::test_one_beside_another",
+    ),
+    _guard(
+        "R19", source.INTENTS,
+        "if not joined.adds_to(pending):", "if False:",
+        "consent/test_open_intents.py::TestBeside::test_the_same_again_asks_for_nothing",
+    ),
+    _guard(
+        "R19", source.WITHDRAWING,
+        "accepted_at=None, forced=False)", "accepted_at=None)",
+        "consent/test_open_intents.py::TestBeside::test_a_withdrawal_never_waits_for_a_consent",
+    ),
+    _guard(
+        "R19, H36", source.LIVING,
+        "                yield from carry_doubt(call, bindings[0], after)", "                pass",
+        "consent/test_unsubscribe.py::TestReach::test_a_profile_that_is_gone",
+    ),
+    _guard(
+        "R13", source.CONSENT_RULES,
+        'fields.get("verb") in _CONSENT_VERBS or', "False or",
+        "consent/test_open_intents.py::TestBeside::test_warm_calls_do_not_wait",
+    ),
 ]  # fmt: skip
 
 

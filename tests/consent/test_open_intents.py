@@ -91,7 +91,7 @@ class TestBeside:
         assert "accepted" == change.status
         sent = [each.endpoint for each in requests(simulator) if each.status == 202]
         assert ["bulk_subscribe_profiles", "bulk_unsubscribe_profiles"] == sent
-        come_to_rest(simulator, k)
+        assert {"completed"} == set(come_to_rest(simulator, k))
         assert ([], 0) == (can_receive(simulator), leases(store))
 
     @every_reading
@@ -104,6 +104,42 @@ class TestBeside:
         k.unsubscribe("email", **ANN)
         for each in order:
             simulator.step(each)
+        come_to_rest(simulator, k)
+        assert ([], 0) == (can_receive(simulator), leases(store))
+
+    def test_the_same_again_asks_for_nothing(self, client, simulator, store):
+        """R19: a second click on the same link is one withdrawal: a copy that lands late would create the address."""
+        simulator.add_profile(**ANN, consent=SUBSCRIBED)
+        k = client()
+        assert ["accepted"] * 3 == [k.unsubscribe("email", **ANN).status for _ in range(3)]
+        assert 1 == len(requests(simulator))
+        come_to_rest(simulator, k)
+        assert ([], 0) == (can_receive(simulator), leases(store))
+
+    def test_a_ghost_that_comes_in_between_is_reached(self, client, simulator):
+        """R19: the same again reaches what was not there before."""
+        k = client()
+        k.identify(**ANN)
+        k.change_email(NEW, external_id="ann-1")
+        k.unsubscribe("email", external_id="ann-1")
+        simulator.submit_form(email=OLD)
+        simulator.advance(1)
+        k.unsubscribe("email", external_id="ann-1")
+        assert [NEW, OLD] == [row["email"] for row in rows(simulator)]
+        come_to_rest(simulator, k)
+        assert [] == can_receive(simulator)
+
+    @pytest.mark.parametrize("order", [(0, 0), (1, 0)], ids=["in order", "crossed"])
+    def test_h27_a_suppression_beside_a_consent(self, client, simulator, store, *, order):
+        """H27: a suppression is waited for as long as the consent may still lift it."""
+        simulator.add_profile(**ANN)
+        k = client()
+        k.subscribe("email", **ANN)
+        k.suppress(**ANN)
+        simulator.step(order[0])
+        simulator.advance(5)
+        k.recover()
+        simulator.step(order[1])
         come_to_rest(simulator, k)
         assert ([], 0) == (can_receive(simulator), leases(store))
 

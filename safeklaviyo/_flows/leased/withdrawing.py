@@ -65,13 +65,15 @@ def withdraw_under_lease(call: Call, lease: Lease, intent: WithdrawIntent, *, ma
     # Step 1: read who is reached now, and what is left to withdraw of them.
     reached = yield from _reached(call, intent)
     left = yield from _left_of(call, intent, reached.values())
-    # Step 2: ask for that, once. What follows only looks, and asks for profiles that were not there before.
+    # Step 2: ask for that, once. What follows only looks; a call that makes the same withdrawal again asks for profiles
+    # that were not there before.
     is_asked = intent.accepted_at is not None
-    unasked = left
-    if is_asked:
+    unasked = [] if is_asked else left
+    if is_asked and main:
         fresh = [profile for profile in reached.values() if profile.id not in intent.profile_ids]
         unasked = yield from _left_of(call, intent, fresh)
-    intent = replace(intent, profile_ids=tuple(dict.fromkeys((*intent.profile_ids, *reached))))
+    if main or not is_asked:
+        intent = replace(intent, profile_ids=tuple(dict.fromkeys((*intent.profile_ids, *reached))))
     for first in range(0, len(unasked), MOST_WITHDRAWN):
         yield from _ask(call, lease, intent, unasked[first : first + MOST_WITHDRAWN], main=main)
     if unasked:
