@@ -5,8 +5,8 @@ local variables. So each public method clears them when an error leaves it. The 
 
 Decided here, for an error that leaves a public method:
 
-- The frames of this package, and of the libraries that carry its requests and statements, lose their variables. They
-  keep their places in the traceback.
+- The frames of this package, and of the libraries that it calls, lose their variables. They keep their places in the
+  traceback.
 - An error that this package has caught, such as a driver's, and all errors behind it, keep class and message, and lose
   their tracebacks: their frames hold statements and request heads.
 - An error that was hidden with ``from None`` is let go altogether.
@@ -17,6 +17,7 @@ Decided here, for an error that leaves a public method:
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from functools import wraps
 from inspect import (
@@ -39,10 +40,10 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _OURS: Final = "safeklaviyo"
-_CARRIERS: Final = frozenset({
-    _OURS, "aiohttp", "anyio", "asyncio", "concurrent", "contextlib", "h11", "httpcore", "httpcore2", "httpx", "httpx2",
-    "httpx_aiohttp", "psycopg", "psycopg_binary", "psycopg_pool", "queue", "redis", "socket", "ssl", "threading",
-})  # fmt: skip
+_CARRIERS: Final = sys.stdlib_module_names | {
+    _OURS, "aiohttp", "anyio", "email_validator", "h11", "httpcore", "httpcore2", "httpx", "httpx2", "httpx_aiohttp",
+    "idna", "phonenumbers", "psycopg", "psycopg_binary", "psycopg_pool", "pydantic", "redis", "sniffio", "tenacity",
+}  # fmt: skip
 """The packages whose frames may hold what a call is about."""
 _SPECIAL: Final = frozenset({"__init__", "__iter__", "__aiter__"})
 _RESUMABLE: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR

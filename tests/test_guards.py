@@ -49,6 +49,10 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P8", source.TRACEBACKS, '"email_validator", ', "",
+        "test_tracebacks.py::TestInterrupted::test_a_library_that_is_called_shows_nobody",
+    ),
+    _guard(
         "P5", source.BULK, "BULK_EVENTS, Repeat.ONCE, body", "BULK_EVENTS, Repeat.KEYED, body",
         "bulk/test_track_many.py::TestOnce::test_a_job_whose_answer_was_lost_is_not_sent_again",
     ),

@@ -359,6 +359,9 @@ def test_endpoints_are_paced_as_klaviyo_publishes() -> None:
     published = {
         "get_accounts": (1, 15),
         "create_event": (350, 3500),
+        "add_profiles_to_list": (10, 150),
+        "remove_profiles_from_list": (10, 150),
+        "get_lists": (75, 750),
         "bulk_create_events": (10, 150),
         "bulk_import_profiles": (10, 150),
         "get_bulk_import_profiles_job": (10, 150),

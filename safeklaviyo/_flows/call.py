@@ -107,6 +107,7 @@ class Call:
         deadline: When it has to be done.
         patience_ends: Until when this call waits for others, on the monotonic clock; None before the first wait.
         pause: How long this call waits for others next.
+        awaits_klaviyo: What it waits for is a request that Klaviyo has accepted and not carried out yet.
     """
 
     setup: Setup
@@ -117,6 +118,7 @@ class Call:
     deadline: Deadline = field(default_factory=Deadline)
     patience_ends: float | None = None
     pause: float = 0.02
+    awaits_klaviyo: bool = False
 
     @property
     def dialect(self) -> Dialect:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LONGEST_PAUSE = 0.5
 _IN_FLIGHT_PAUSE = 0.01
+_KLAVIYOS_TIME = 30.0
+"""Seconds after which it is worth a try to look again whether Klaviyo has done what it accepted."""
 _LONGEST_TURN = 60.0
 """Seconds of Klaviyo's longest window."""
 
@@ -71,17 +73,21 @@ def wait_for_lease(call: Call, lease: Lease | None) -> Flow[None]:
         call.patience_ends = now + call.policy.wait
     left = min(call.patience_ends, call.deadline.ends_at) - now
     if left <= 0:
-        raise LeaseHeldError(
-            "another call holds the lease on this customer",
-            rule="R13",
-            retry_after=None if lease is None else max(lease.remaining, 0.0),
-        )
+        raise _held(call, lease)
     # Step 2: wait no longer than the lease lives, because this call then finishes what it protects.
     pause = min(call.pause, left)
     if lease is not None:
         pause = min(pause, max(lease.remaining, 0.0) + 0.001)
     call.pause = min(call.pause * 2, _LONGEST_PAUSE)
     yield from Sleep(pause, "lease")
+
+
+def _held(call: Call, lease: Lease | None) -> LeaseHeldError:
+    if call.awaits_klaviyo:
+        message = "Klaviyo has not yet carried out an earlier request about this customer's consent, or a merge"
+        return LeaseHeldError(message, rule="R13", retry_after=min(_KLAVIYOS_TIME, call.policy.consent_wait))
+    retry_after = None if lease is None else max(lease.remaining, 0.0)
+    return LeaseHeldError("another call holds the lease on this customer", rule="R13", retry_after=retry_after)
 
 
 def wait_for_turn(seconds: float | None) -> Flow[None]:

@@ -216,12 +216,27 @@ def in_the_way(
     return next((each for each in found if not _is_lifted(each, agreement, asked_at, is_first=is_first)), None)
 
 
+def what_lifts(withdrawn: Withdrawal, agreement: Agreement) -> str:
+    """Return what a caller can do about a withdrawal that stands in the way, as the end of a sentence."""
+    if agreement.resubscribe:
+        return "it came after this call was made, and stays"
+    if agreement.historical or _is_for_good(withdrawn) or withdrawn.at is None:
+        return "ask again, then give resubscribe=True, which alone lifts it"
+    if agreement.consented_at is not None:
+        return "it is newer than the consented_at given; ask again, and give the time of the new consent"
+    return "ask again, then give consented_at or resubscribe=True"
+
+
+def _is_for_good(withdrawn: Withdrawal) -> bool:
+    # How Klaviyo names a STOP by text message is not confirmed: what no program has withdrawn counts as one.
+    is_stop = withdrawn.channel in BY_PHONE and withdrawn.reason != BY_API
+    return is_stop or withdrawn.reason in _FOR_GOOD
+
+
 def _is_lifted(withdrawn: Withdrawal, agreement: Agreement, asked_at: float, *, is_first: bool) -> bool:
     if agreement.resubscribe:
         return is_first if withdrawn.at is None else withdrawn.at < asked_at
-    # How Klaviyo names a STOP by text message is not confirmed: what no program has withdrawn counts as one.
-    is_stop = withdrawn.channel in BY_PHONE and withdrawn.reason != BY_API
-    if agreement.historical or is_stop or withdrawn.reason in _FOR_GOOD or withdrawn.at is None:
+    if agreement.historical or _is_for_good(withdrawn) or withdrawn.at is None:
         return False
     return agreement.consented_at is not None and agreement.consented_at > withdrawn.at
 

@@ -224,6 +224,15 @@ class TestSeveralChannels:
         assert (InvalidIdentifierError, "R18", []) == (type(error), error.rule, requests(simulator))
         assert PHONE == simulator.find(**ANN).phone_number
 
+    def test_another_number_where_the_customers_own_is_subscribed_already(self, client, simulator):
+        """R18: "unchanged" would tell the shop that the new number may be written to."""
+        k = client()
+        k.subscribe("sms", phone_number=PHONE, **ANN)
+        simulator.drain()
+        error = rejected(k.subscribe, "sms", phone_number=OTHER_PHONE, **ANN)
+        assert (InvalidIdentifierError, "not_applied") == (type(error), error.outcome)
+        assert "unchanged" == k.subscribe("sms", phone_number=PHONE, **ANN).status
+
     def test_one_of_two_is_given_already(self, client, simulator):
         """Then both are asked for, in one request."""
         simulator.add_profile(**ANN, phone_number=PHONE, consent=SUBSCRIBED)

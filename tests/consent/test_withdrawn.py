@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from safeklaviyo import ConsentWithdrawnError
+from safeklaviyo import ConsentWithdrawnError, LeaseHeldError
 from support.consent import (
     READINGS,
     SUBSCRIBED,
@@ -326,3 +326,38 @@ def test_who_only_never_subscribed_may(client, simulator):
     simulator.add_profile(**BOB)
     simulator.withdraw(email=BOB["email"], reason="HARD_BOUNCE")
     assert ["accepted"] * 2 == [client().subscribe("email", **who).status for who in (ANN, BOB)]
+
+
+class TestAdvice:
+    """What the error says that a caller can do."""
+
+    def refused(self, k, channel="email", **more):
+        return str(rejected(k.subscribe, channel, **ANN, **more))
+
+    def test_a_withdrawal_that_a_new_consent_lifts(self, client, simulator):
+        """Either argument will do, so the error names both; a consent that is too old is told to be so."""
+        k = client()
+        k.identify(**ANN)
+        simulator.withdraw(email=ANN["email"])
+        assert self.refused(k).endswith("then give consented_at or resubscribe=True")
+        old = simulator.now() - 3600
+        assert "newer than the consented_at given" in self.refused(k, consented_at=old)
+
+    def test_a_withdrawal_for_good(self, client, simulator):
+        """A spam report gives way to `resubscribe` alone, and so the error does not name the other."""
+        k = client()
+        k.identify(**ANN)
+        simulator.withdraw(email=ANN["email"], reason="SPAM_COMPLAINT")
+        assert "resubscribe=True, which alone lifts it" in self.refused(k, consented_at=simulator.now())
+
+    def test_what_klaviyo_has_not_done_yet(self, client, simulator):
+        """A consent right after a withdrawal waits for Klaviyo, and for no other call; the error says when to try."""
+        k = client()
+        k.identify(**ANN)
+        k.unsubscribe("email", **ANN)
+        error = rejected(k.subscribe, "email", **ANN, resubscribe=True)
+        assert (LeaseHeldError, 30.0) == (type(error), error.retry_after)
+        assert "Klaviyo has not yet carried out" in str(error)
+        simulator.drain()
+        simulator.advance(2)
+        assert "accepted" == k.subscribe("email", **ANN, resubscribe=True).status

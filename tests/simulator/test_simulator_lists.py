@@ -59,8 +59,11 @@ class TestLists:
         rest = ask.json("GET", page["links"]["next"].removeprefix("https://a.klaviyo.com"))
         assert made[10:] == [row["id"] for row in rest["data"]]
         assert ask("GET", "/api/lists?page[size]=11").status == 400
-        backwards = ask.json("GET", "/api/lists?sort=-name&page[size]=1")["data"]
-        assert "List 11" == backwards[0]["attributes"]["name"]
+        backwards = ask.json("GET", "/api/lists?sort=-name&page[size]=1")
+        assert "List 11" == backwards["data"][0]["attributes"]["name"]
+        # The link keeps what was asked for.
+        following = ask.json("GET", backwards["links"]["next"].removeprefix("https://a.klaviyo.com"))
+        assert ["List 10"] == [row["attributes"]["name"] for row in following["data"]]
 
     def test_they_are_searched(self, ask, news):
         """By name and by id, in quotes of either kind."""

@@ -46,4 +46,12 @@ def texts_of(error: BaseException) -> Iterator[str]:
         yield f"{each} {each!r} {each.args!r} {getattr(each, '__notes__', '')}"
     for frame in frames_of(error):
         for name, value in frame.f_locals.items():
-            yield f"{frame.f_code.co_qualname}: {name} = {value!r}"
+            yield f"{frame.f_code.co_qualname}: {name} = {shown(value)}"
+
+
+def shown(value: object) -> str:
+    """Return the `repr` of a variable, which may be half made."""
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - as whatever reports variables has to
+        return object.__repr__(value)

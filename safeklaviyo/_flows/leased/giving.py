@@ -30,6 +30,7 @@ from safeklaviyo._rules.consent import (
     channel_consent,
     in_the_way,
     is_given,
+    what_lifts,
     withdrawals,
     withdrawn_in,
 )
@@ -100,15 +101,15 @@ def give_under_lease(
     if not has_email(own, intent.email):
         yield from release(call, lease)
         return Given("drifted", own)
+    # Step 2: a text message needs a number, and consent for another number than the customer's is none of theirs.
+    phone_number = None
+    if not BY_PHONE.isdisjoint(intent.channels):
+        phone_number = yield from _phone_for(call, lease, intent, own)
     if (yield from _is_done(call, intent, own)):
         # An earlier attempt of an intent that is finished may have been carried out by now, over a withdrawal (H30).
         if main or not (yield from _withdraw_again(call, lease, intent)):
             yield from release(call, lease)
         return Given("unchanged", own)
-    # Step 2: a text message needs a number.
-    phone_number = None
-    if not BY_PHONE.isdisjoint(intent.channels):
-        phone_number = yield from _phone_for(call, lease, intent, own)
     # Step 3: ask, and write it down first, so that `recheck_changes` does not repeat an older withdrawal over it.
     if main:
         yield from write_down(call, intent.keys, JournalEntry("subscribe", ",".join(intent.channels), intent.list_id))
@@ -193,7 +194,7 @@ def _refuse(intent: GiveIntent, found: Iterable[Withdrawal], *, is_first: bool) 
     if withdrawn is None:
         return
     raise ConsentWithdrawnError(
-        "the customer has withdrawn this consent; ask again, then give consented_at or resubscribe=True",
+        f"the customer has withdrawn this consent; {what_lifts(withdrawn, intent.agreement)}",
         channel=withdrawn.channel,
         withdrawn_at=None if withdrawn.at is None else datetime.fromtimestamp(withdrawn.at, UTC),
         reason=withdrawn.reason,

@@ -253,17 +253,23 @@ def finish_intent(call: Call, lease: Lease) -> Flow[Finished]:
     """
     intent = decode(lease.intent)
     try:
-        if isinstance(intent, GiveIntent):
-            return Finished((yield from finish_giving(call, lease, intent)))
-        if isinstance(intent, WithdrawIntent):
-            return Finished((yield from finish_withdrawal(call, lease, intent)))
-        return (yield from _carry_out(call, lease, intent))
+        finished = yield from _finish(call, lease, intent)
     except LeaseLostError:
         return Finished("completed")  # by the call that took this lease over in turn
     except ProfileNotVisibleError:
         raise  # nothing can be concluded yet: the intent waits
     except (IdentityError, ConsentWithdrawnError, BadRequestError, NotFoundError) as error:
         return (yield from _fail(call, lease, intent, error))
+    call.awaits_klaviyo = finished.status == "accepted"
+    return finished
+
+
+def _finish(call: Call, lease: Lease, intent: Intent) -> Flow[Finished]:
+    if isinstance(intent, GiveIntent):
+        return Finished((yield from finish_giving(call, lease, intent)))
+    if isinstance(intent, WithdrawIntent):
+        return Finished((yield from finish_withdrawal(call, lease, intent)))
+    return (yield from _carry_out(call, lease, intent))
 
 
 def _carry_out(call: Call, lease: Lease, intent: Changing) -> Flow[Finished]:
