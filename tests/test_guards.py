@@ -786,12 +786,12 @@ GUARDS = [
     ),
     _guard(
         "R18", source.CONSENT_RULES,
-        "agreement.historical or is_stop or", "agreement.historical or",
+        "return is_stop or withdrawn.reason in _FOR_GOOD", "return withdrawn.reason in _FOR_GOOD",
         "consent/test_withdrawn.py::TestForGood::test_a_stop_by_text_message",
     ),
     _guard(
         "R18", source.CONSENT_RULES,
-        "if agreement.historical or", "if",
+        "if agreement.historical or _is_for_good(withdrawn) or withdrawn.at is None", "if withdrawn.at is None",
         "consent/test_withdrawn.py::TestByLink::test_no_history_lifts_it",
     ),
     _guard(
@@ -801,7 +801,7 @@ GUARDS = [
     ),
     _guard(
         "R18", source.CONSENT_RULES,
-        "withdrawn.reason in _FOR_GOOD or", "False or",
+        "return is_stop or withdrawn.reason in _FOR_GOOD", "return is_stop",
         "consent/test_withdrawn.py::TestForGood::test_no_date_outweighs_it",
     ),
     _guard(
@@ -912,7 +912,7 @@ GUARDS = [
     ),
     _guard(
         "R19", source.INTENTS,
-        "if not joined.adds_to(pending):", "if False:",
+        "if joined.reach() != pending.reach():", "if True:",
         "consent/test_open_intents.py::TestBeside::test_the_same_again_asks_for_nothing",
     ),
     _guard(

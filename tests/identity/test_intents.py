@@ -100,8 +100,8 @@ SINCE = [
         ),
         (
             f'{{"verb": "subscribe", "keys": ["k"], {WHO_TEXT}, "emails": ["old@shop.test"], '
-            '"phone_number": "+4915112345678", "channels": ["email", "sms"], "awaited": ["whatsapp"], "awaited_since": 4.5, '
-            '"list_id": "L1", '
+            '"phone_number": "+4915112345678", "channels": ["email", "sms"], "awaited": ["whatsapp"], '
+            '"awaited_since": 4.5, "list_id": "L1", '
             '"consented_at": 5.5, "historical": true, "source": "form", "date_of_birth": "1990-12-31", '
             '"resubscribe": true, "asked_at": 6.5, "accepted_at": 7.5}'
         ),

@@ -309,18 +309,14 @@ class WithdrawIntent(_Written):
             given_phone_number=self.given_phone_number or pending.given_phone_number,
             forced=self.forced or pending.forced,
         )
-        if not joined.adds_to(pending):
-            # Klaviyo is not asked twice: a second copy that it carries out after an address has changed hands would
-            # create a profile on it.
-            joined = replace(joined, accepted_at=pending.accepted_at, asked=pending.asked)
-        return joined
+        # Klaviyo is not asked twice: a copy that lands after an address has changed hands would create a profile on it.
+        if joined.reach() != pending.reach():
+            return joined
+        return replace(joined, accepted_at=pending.accepted_at, asked=pending.asked)
 
-    def adds_to(self, pending: WithdrawIntent) -> bool:
-        """Tell whether this intent, which is joined with another, reaches more than that one alone."""
-        reach = (set(self.emails), set(self.profile_ids), set(self.channels), self.given_phone_number, self.forced)
-        other = pending
-        same = (set(other.emails), set(other.profile_ids), set(other.channels), other.given_phone_number, other.forced)
-        return reach != same
+    def reach(self) -> tuple[object, ...]:
+        """Return what of an intent says whom, and what, its request names."""
+        return set(self.emails), set(self.profile_ids), set(self.channels), self.given_phone_number, self.forced
 
 
 def _joined(these: tuple[str, ...], those: tuple[str, ...]) -> tuple[str, ...]:
