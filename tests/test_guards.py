@@ -791,7 +791,8 @@ GUARDS = [
     ),
     _guard(
         "R18", source.CONSENT_RULES,
-        "if agreement.historical or _is_for_good(withdrawn) or withdrawn.at is None", "if withdrawn.at is None",
+        "if agreement.historical or _is_for_good(withdrawn) or withdrawn.at is None:\n        return False",
+        "if _is_for_good(withdrawn) or withdrawn.at is None:\n        return False",
         "consent/test_withdrawn.py::TestByLink::test_no_history_lifts_it",
     ),
     _guard(
