@@ -147,6 +147,9 @@ def shown_domain(domain: str) -> str:
         return domain
 
 
+_EMPTY = "is empty: leave it out, or give None"
+
+
 def normalise_external_id(
     value: object, *, blocked: frozenset[str] = frozenset(), max_length: int = MAX_EXTERNAL_ID_LENGTH
 ) -> str:
@@ -166,6 +169,8 @@ def normalise_external_id(
     text = text_of(value).strip()
     if len(text) > max_length:
         raise _refused(Kind.EXTERNAL_ID, f"is longer than {max_length} characters")
+    if not text:
+        raise _refused(Kind.EXTERNAL_ID, _EMPTY)
     reason = why_no_id(text, blocked)
     if reason is not None:
         raise _refused(Kind.EXTERNAL_ID, reason)
@@ -181,6 +186,8 @@ def normalise_phone_number(value: object) -> str:
         InvalidIdentifierError: It has no country code, is no number, or has a ``(0)`` that may be a digit (rule R1).
     """
     given = value.strip() if isinstance(value, str) else ""
+    if isinstance(value, str) and not given:
+        raise _refused(Kind.PHONE_NUMBER, _EMPTY)
     text = given.translate(PHONE_PUNCTUATION)
     # "+44 (0)20 8366 1177": the zero is dialled within the country only. As a digit it would make another number.
     trunk = _TRUNK_ZERO.match(text)
@@ -220,6 +227,8 @@ def _validated_email(value: str) -> str:
     text = value.strip()
     # Before anything reads it: the validator takes 18 s for a million letters. In ASCII it can only become longer.
     _check_length(text)
+    if not text:
+        raise _refused(Kind.EMAIL, _EMPTY)
     if is_placeholder(text):
         raise _refused(Kind.EMAIL, "is a placeholder")
     address = ascii_address(text)

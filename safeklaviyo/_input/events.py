@@ -243,5 +243,7 @@ def _parsed(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text.strip())
     except ValueError:
+        if text.strip().replace(".", "", 1).isdigit():
+            raise UnsendableError("is a text of digits; give unix seconds as a number") from None
         # Not chained: the message quotes the text.
         raise UnsendableError("is not ISO 8601, such as 2026-11-23T12:00:00+00:00") from None

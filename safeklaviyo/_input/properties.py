@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _VERBS: Final = {
     "email": "change_email", "external_id": "change_external_id", "phone_number": "change_phone_number",
 }  # fmt: skip
+_LEGACY_PAYLOAD: Final = frozenset({"token", "event", "customer_properties", "properties", "time"})
 _TWICE: Final = "is given twice, with different values"
 _CHANGED_TWICE: Final = "is given twice: set, appended to or removed; do one at a time"
 
@@ -140,7 +141,7 @@ def attributes_of(kind: str, given: dict[Any, Any], where: str, findings: Findin
         document, path = cast("dict[Any, object]", data), f"{where}.data"
     attributes = document.get("attributes")
     if not isinstance(attributes, dict) or document.get("type", None if document is given else kind) != kind:
-        return given, where
+        return _without_token(given, where, findings), where
     for key in document:
         if key not in ("type", "attributes"):
             # What stands beside the attributes is no property, yet `meta` and `id` mean something to Klaviyo.
@@ -149,6 +150,14 @@ def attributes_of(kind: str, given: dict[Any, Any], where: str, findings: Findin
             why = meaning.name if meaning is not None and is_refused else f"stands beside the attributes of the {kind}"
             findings.leave_out(f"{path}.{shown(key)}", why)
     return cast("dict[Any, object]", attributes), f"{path}.attributes"
+
+
+def _without_token(given: dict[Any, Any], where: str, findings: Findings) -> dict[Any, Any]:
+    # Only in the payload of the retired API: elsewhere a token may be a property of the shop's own.
+    if "token" not in given or not _is_mapping(given.get("properties")) or not given.keys() <= _LEGACY_PAYLOAD:
+        return given
+    findings.leave_out(f"{where}.token", "is the key of a legacy payload, which the client has already")
+    return {key: value for key, value in given.items() if key != "token"}
 
 
 class _Sorting:

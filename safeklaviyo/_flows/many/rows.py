@@ -6,6 +6,7 @@ request. All others go singly, by the flow of the verb about one person, with it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 30
 """How often a request about many waits for its turn, each time a minute at most."""
+_NAME = re.compile(r"[A-Za-z_$][\w$-]*", re.ASCII)
 ENDING = (AuthenticationError, ConfigurationError, GoneError, PermissionDeniedError, StoreError)
 """What ends the whole call: each further row would end the same way."""
 
@@ -111,9 +113,18 @@ def row_from(row: object, known: frozenset[str]) -> dict[str, Any]:
     given = dict(cast("Mapping[str, Any]", row))
     unknown = [key for key in given if key not in known]
     if unknown:
-        # Not the key itself: in a row that was turned around it may be personal.
-        raise refused("row", f"has a key that is none of {', '.join(sorted(known))}")
+        raise refused("row", f"has {_named(unknown[0])} that is none of {', '.join(sorted(known))}{_remedy(known)}")
     return given
+
+
+def _named(key: object) -> str:
+    # In a row that was turned around a key may be personal, so only what looks like a name is shown.
+    return f"the key {key}" if isinstance(key, str) and len(key) <= 40 and _NAME.fullmatch(key) else "a key"
+
+
+def _remedy(known: frozenset[str]) -> str:
+    places = [name for name in ("properties", "customer_properties") if name in known]
+    return f"; put it under {' or '.join(places)}" if places else ""
 
 
 def take_in(call: Call, findings: Findings) -> None:
