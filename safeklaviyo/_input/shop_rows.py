@@ -7,7 +7,8 @@ accepts the row is decided in `_rules.additions`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -65,6 +66,17 @@ def shop_row_from(given_row: object, policy: Policy) -> ShopRow:
     for current in (Identifier(Kind.EXTERNAL_ID, external_id or ""), Identifier(Kind.EMAIL, email)):
         former.pop(current, None)
     return ShopRow(Binding(external_id, email, profile_id, phone_number), tuple(former), left_out)
+
+
+def claims_of(given_row: object, policy: Policy) -> Iterator[Identifier]:
+    """Return the address and the id that a row gives as current, each if it can be read: the row may be unusable."""
+    try:
+        row = _columns(given_row)
+    except InvalidIdentifierError:
+        row = cast("Mapping[str, object]", given_row if isinstance(given_row, Mapping) else {})
+    for kind in (Kind.EXTERNAL_ID, Kind.EMAIL):
+        with suppress(InvalidIdentifierError):
+            yield _identifier(kind, row.get(kind.value), policy)
 
 
 def _columns(given_row: object) -> Mapping[str, object]:
