@@ -94,6 +94,14 @@ class TestAdd:
         assert binding is not None
         assert "+12125550123" == binding.phone_number
 
+    @pytest.mark.parametrize("mark", ["\\N", "NULL", " n/a ", "", None])
+    def test_no_phone(self, client: NewClient, mark: str | None) -> None:
+        """A mark for NULL says that there is no number; it is no bad one, of which there would be a warning."""
+        k = client()
+        report = k.bindings.add([{"email": "ann@shop.dev", "phone_number": mark}])
+        assert (1, ()) == (report.added, report.warnings)
+        assert [None] == [binding.phone_number for binding in k.bindings]
+
     def test_another_phone_hides_no_contradiction(self, client: NewClient) -> None:
         """P3: without its phone number the row may still be another customer's."""
         k = client()
@@ -167,7 +175,7 @@ class TestFormer:
     def test_former_of_contradicted_row(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
         """P3: so it is with a row that Klaviyo contradicts."""
         simulator.add_profile(external_id="7199", email="nora@shop.dev")
-        rows = [
+        rows: list[dict[str, object]] = [
             {"external_id": "7101", "email": "nora@shop.dev"},
             {"external_id": "7102", "email": "olaf@shop.dev", "former_emails": ["nora@shop.dev"]},
         ]

@@ -24,6 +24,8 @@ CURRENT: Final = frozenset({"external_id", "email", "profile_id", "phone_number"
 FORMER: Final = {"former_external_ids": Kind.EXTERNAL_ID, "former_emails": Kind.EMAIL}
 _COLUMNS: Final = CURRENT | FORMER.keys()
 
+_NO_PHONE: Final = frozenset({"\\n", "null", "(null)", "[null]", "nil", "none", "nan", "na", "n/a", "#n/a", "-"})
+
 # Several in one cell: a bar, a comma, a semicolon or a line break between them. An id may have blanks.
 _BETWEEN: Final = re.compile(r"[|,;\r\n]")
 
@@ -100,7 +102,8 @@ def _identifier(kind: Kind, value: object, policy: Policy) -> Identifier:
 
 def _phone_number(value: object, policy: Policy) -> tuple[str | None, str | None]:
     """Return the phone number, and why it was left out, if it was: it decides nothing, so it costs no row (R14)."""
-    if value is None:
+    # What databases and people write for "none" is no bad number.
+    if value is None or (isinstance(value, str) and value.strip().casefold() in _NO_PHONE):
         return None, None
     try:
         return phone_number_from(value, policy.phone_region), None
