@@ -94,6 +94,14 @@ class TestAdd:
         assert binding is not None
         assert "+12125550123" == binding.phone_number
 
+    @pytest.mark.parametrize("mark", ["\\N", "NULL", " n/a ", "", None])
+    def test_no_phone(self, client: NewClient, mark: str | None) -> None:
+        """A mark for NULL says that there is no number; it is no bad one, of which there would be a warning."""
+        k = client()
+        report = k.bindings.add([{"email": "ann@shop.dev", "phone_number": mark}])
+        assert (1, ()) == (report.added, report.warnings)
+        assert [None] == [binding.phone_number for binding in k.bindings]
+
     def test_another_phone_hides_no_contradiction(self, client: NewClient) -> None:
         """P3: without its phone number the row may still be another customer's."""
         k = client()
@@ -143,6 +151,36 @@ class TestFormer:
         k.bindings.add([{"email": "new@shop.dev", "former_emails": "a@shop.dev| b@shop.dev;c@shop.dev,\nd@shop.dev"}])
         for letter in "abcd":
             assert k.explain(email=f"{letter}@shop.dev").rewritten
+
+    @pytest.mark.parametrize("is_first", [True, False])
+    @pytest.mark.parametrize(
+        ("refused", "former"),
+        [
+            ({"external_id": "7101.0", "email": "nora@shop.dev"}, {"former_emails": "Nora@shop.dev"}),
+            ({"email": "nora@shop.dev", "name": "Nora"}, {"former_emails": "nora@shop.dev"}),
+            ({"external_id": "7101", "email": "nonsense"}, {"former_external_ids": ["7101"]}),
+        ],
+    )
+    def test_former_of_refused_row(
+        self, client: NewClient, refused: dict[str, object], former: dict[str, object], *, is_first: bool
+    ) -> None:
+        """P3: what a row gives as current is not taken for another customer's former one, though it is refused."""
+        k = client()
+        row = {"external_id": "7102", "email": "olaf@shop.dev"} | former
+        report = k.bindings.add([refused, row] if is_first else [row, refused])
+        assert (0, 2) == (report.added, len(report.refused))
+        assert [] == list(k.bindings)
+        assert "the current one of another row" in dict(report.refused)[int(is_first)]
+
+    def test_former_of_contradicted_row(self, client: NewClient, simulator: KlaviyoSimulator) -> None:
+        """P3: so it is with a row that Klaviyo contradicts."""
+        simulator.add_profile(external_id="7199", email="nora@shop.dev")
+        rows: list[dict[str, object]] = [
+            {"external_id": "7101", "email": "nora@shop.dev"},
+            {"external_id": "7102", "email": "olaf@shop.dev", "former_emails": ["nora@shop.dev"]},
+        ]
+        report = client().bindings.add(rows, verify=True)
+        assert [0, 1] == [number for number, _ in report.refused]
 
     @pytest.mark.parametrize("is_known", [True, False], ids=["in the map", "in the rows"])
     def test_ownership_beats_retirement(self, client: NewClient, is_known: bool) -> None:

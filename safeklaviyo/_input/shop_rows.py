@@ -7,7 +7,8 @@ accepts the row is decided in `_rules.additions`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 CURRENT: Final = frozenset({"external_id", "email", "profile_id", "phone_number"})
 FORMER: Final = {"former_external_ids": Kind.EXTERNAL_ID, "former_emails": Kind.EMAIL}
 _COLUMNS: Final = CURRENT | FORMER.keys()
+
+_NO_PHONE: Final = frozenset({"\\n", "null", "(null)", "[null]", "nil", "none", "nan", "na", "n/a", "#n/a", "-"})
 
 # Several in one cell: a bar, a comma, a semicolon or a line break between them. An id may have blanks.
 _BETWEEN: Final = re.compile(r"[|,;\r\n]")
@@ -67,6 +70,17 @@ def shop_row_from(given_row: object, policy: Policy) -> ShopRow:
     return ShopRow(Binding(external_id, email, profile_id, phone_number), tuple(former), left_out)
 
 
+def claims_of(given_row: object, policy: Policy) -> Iterator[Identifier]:
+    """Return the address and the id that a row gives as current, each if it can be read: the row may be unusable."""
+    try:
+        row = _columns(given_row)
+    except InvalidIdentifierError:
+        row = cast("Mapping[str, object]", given_row if isinstance(given_row, Mapping) else {})
+    for kind in (Kind.EXTERNAL_ID, Kind.EMAIL):
+        with suppress(InvalidIdentifierError):
+            yield _identifier(kind, row.get(kind.value), policy)
+
+
 def _columns(given_row: object) -> Mapping[str, object]:
     if isinstance(given_row, Binding):
         return {name: getattr(given_row, name) for name in CURRENT}
@@ -88,7 +102,8 @@ def _identifier(kind: Kind, value: object, policy: Policy) -> Identifier:
 
 def _phone_number(value: object, policy: Policy) -> tuple[str | None, str | None]:
     """Return the phone number, and why it was left out, if it was: it decides nothing, so it costs no row (R14)."""
-    if value is None:
+    # What databases and people write for "none" is no bad number.
+    if value is None or (isinstance(value, str) and value.strip().casefold() in _NO_PHONE):
         return None, None
     try:
         return phone_number_from(value, policy.phone_region), None

@@ -37,6 +37,9 @@ _GUARDED: Final = (*_FORMULA, _GUARD)
 _LONGEST: Final = 200
 """Lines of one row. A quotation mark that is never closed would make the rest of the file one row."""
 
+_TOLD: Final = 10
+"""Columns that a warning names."""
+
 _STRAY: Final = "the row is no CSV: a quotation mark in it is stray or not closed"
 _TOO_LONG: Final = "the row is no CSV: a cell of it is too long"
 _APOSTROPHE: Final = (
@@ -158,7 +161,7 @@ def read_csv(lines: Lines, form: Form) -> Table:
     def refused(row: Row, reason: str) -> str:
         return _csv_line([str(row.line), reason], delimiter) + delimiter + _ended(row.text)
 
-    return Table(rows, prefix + _ended(text), refused, _found(fields, cells, delimiter))
+    return Table(rows, prefix + _ended(text), refused, _found(fields, cells, delimiter, form.chosen))
 
 
 def read_jsonl(lines: Lines, form: Form) -> Table:
@@ -323,7 +326,7 @@ def _jsonl_rows(lines: Lines, form: Form) -> Iterator[Row]:
             yield _readable(line, text, values, form)
 
 
-def _found(fields: Mapping[str, int], cells: list[str], delimiter: str) -> str:
+def _found(fields: Mapping[str, int], cells: list[str], delimiter: str, chosen: Mapping[str, str]) -> str:
     """Say what was taken for what, unless all is plain."""
     passed_over = sum(bool(cell) for cell in cells) - len(fields)
     if delimiter == DELIMITERS[0] and not passed_over and all(cells[at] == field for field, at in fields.items()):
@@ -333,9 +336,22 @@ def _found(fields: Mapping[str, int], cells: list[str], delimiter: str) -> str:
     taken = ", ".join(field if field == name else f"{field} from {name}" for field, name in named.items())
     between = {"\t": "tabs", ";": "semicolons", "|": "bars"}.get(delimiter, "commas")
     found = f"{between} between the columns; {taken}; {passed_over} passed over"
-    # Without their ids the shop's customers are guests, which is not seen before a call with an id fails.
-    guests = "; no external_id: if a column holds the shop's ids, add --map external_id=NAME"
-    return found + guests if passed_over and "external_id" not in fields else found
+    is_without = "external_id" not in fields and "external_id" not in chosen
+    return found + _guests(fields, cells) if passed_over and is_without else found
+
+
+def _guests(fields: Mapping[str, int], cells: list[str]) -> str:
+    """Warn that the shop's customers become guests without their ids, which is seen only when a call with an id fails.
+
+    Such a line has a column for the email, so it is a header, and its names may be told; but no address (P8).
+    """
+    unknown = [cell for at, cell in enumerate(cells) if cell and at not in fields.values()]
+    told = [cell for cell in unknown if cell.isprintable() and not _DATA.search(cell)]
+    named = ", ".join(told[:_TOLD]) + (", …" if len(told) > _TOLD else "")
+    return (
+        f"\nWARNING: no column is taken for external_id, so every row becomes a guest. Passed over: {named}. If one of "
+        "these holds the shop's ids, stop and add --map external_id=NAME; if none does, --map external_id="
+    )
 
 
 def _csv_line(cells: list[str], delimiter: str) -> str:

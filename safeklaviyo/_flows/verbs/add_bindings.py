@@ -11,7 +11,7 @@ from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import Setup, run, start_deadline
 from safeklaviyo._flows.identity.ties import Search
 from safeklaviyo._flows.identity.tombstones import erased_among
-from safeklaviyo._input.shop_rows import shop_row_from
+from safeklaviyo._input.shop_rows import claims_of, shop_row_from
 from safeklaviyo._rules.additions import former_conflict, names_of, why_refused
 from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
 from safeklaviyo.identity import Identifier, Kind
@@ -89,7 +89,7 @@ def _add(
         # Step 2: leave out what must not be added. This has to come before the rows are in the map.
         if trusted or verify:
             entries = yield from _without_erased(call, entries, report, trusted=trusted)
-        entries = yield from _without_former_conflicts(call, entries, report)
+        entries = yield from _without_former_conflicts(call, part, entries, report)
         # Step 3: add the rest, and then what belongs to rows that are in the map.
         now = (yield from Now()) if trusted or verify else None
         entries = yield from _added(call, entries, report, verified_at=now, trusted=trusted)
@@ -137,14 +137,17 @@ def _without_erased(call: Call, entries: Sequence[_Entry], report: _Report, *, t
     return [entry for entry in entries if entry.number not in refused]
 
 
-def _without_former_conflicts(call: Call, entries: Sequence[_Entry], report: _Report) -> Flow[list[_Entry]]:
+def _without_former_conflicts(
+    call: Call, part: Iterable[tuple[int, object]], entries: Sequence[_Entry], report: _Report
+) -> Flow[list[_Entry]]:
     """Refuse rows with a former identifier that is another customer's."""
     former = {identifier for entry in entries for identifier in entry.former}
     if not former:
         return list(entries)
     found = yield from Find(call.account, tuple(sorted(former)))
     known = {match.identifier: match for match in found.matches}
-    current = former & {name for entry in entries for name in names_of(entry.binding)}
+    # Of all rows, also those that were refused: what such a row calls current is not free for another customer (P3).
+    current = former & {claim for _, given in part for claim in claims_of(given, call.policy)}
     kept: list[_Entry] = []
     for entry in entries:
         matches = [known[each] for each in entry.former if each in known]
