@@ -111,7 +111,7 @@ def test_r14_an_unusable_phone_does_not_cost_its_row() -> None:
     """R14, F-16: `bindings.add` leaves a phone out that is none, and says so."""
     with Klaviyo("pk_test", store="memory://", account="SiMuLa") as k:
         report = k.bindings.add([
-            {"email": "ann@shop.test", "phone_number": "\\N"},
+            {"email": "ann@shop.test", "phone_number": "extension 12"},
             {"email": "bob@shop.test", "phone_number": "+44 (0)20 8366 1177"},
         ])  # fmt: skip
         assert (2, ()) == (report.added, report.refused)
