@@ -28,7 +28,11 @@ class Inner:
 
 
 def interrupted_at(number: int, sender: Any) -> bool:
-    """Send, with an exception at one bytecode of the module; tell whether there was that bytecode."""
+    """Send, with an exception at one bytecode of the module; tell whether there was that bytecode.
+
+    In a thread of its own: Python may go on to count an exception that came there as one that is being handled, and
+    every later one of the same thread would have it as its context.
+    """
     left = number
 
     def trace(frame: Any, event: str, _: Any) -> Any:
@@ -42,13 +46,19 @@ def interrupted_at(number: int, sender: Any) -> bool:
                 raise Limit
         return trace
 
-    sys.settrace(trace)
-    try:
-        sender.send(REQUEST, SECONDS)
-    except (Limit, senders.Unsent):
-        pass
-    finally:
-        sys.settrace(None)
+    def send() -> None:
+        sys._getframe().f_trace_opcodes = True  # before `settrace`, or Python 3.12 reports no bytecode
+        sys.settrace(trace)
+        try:
+            sender.send(REQUEST, SECONDS)
+        except (Limit, senders.Unsent):
+            pass
+        finally:
+            sys.settrace(None)
+
+    thread = Thread(target=send)
+    thread.start()
+    thread.join()
     return left <= 0
 
 
