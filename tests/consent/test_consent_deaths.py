@@ -114,6 +114,7 @@ def deaths(copied, open_client, call, news):
         except Killed:
             yield steps, then, known
         else:
+            known.close()
             assert steps > 5
             return
 
