@@ -108,10 +108,22 @@ def read_failures(response: Response) -> int | None:
     return failed if isinstance(failed, int) else 1
 
 
-def get_import_errors(job_id: str) -> Request:
-    """Ask for the rows of an import that failed, a hundred at most."""
-    path = f"{BULK_IMPORTS_PATH}/{_checked(job_id)}/import-errors?page%5Bsize%5D=100"
+def get_import_errors(job_id: str, query: str = "page%5Bsize%5D=100") -> Request:
+    """Ask for a page of the rows of an import that failed, a hundred at most.
+
+    Args:
+        query: That of the page, as `next_errors` returns it.
+    """
+    path = f"{BULK_IMPORTS_PATH}/{_checked(job_id)}/import-errors?{query}"
     return Request("GET", path, GET_IMPORT_ERRORS, Repeat.READ)
+
+
+def next_errors(response: Response) -> str | None:
+    """Return the query of the next page of failed rows; None after the last one. The link's host is not followed."""
+    link = _fields(_fields(response.json).get("links")).get("next")
+    if not isinstance(link, str) or not link.isascii() or not link.isprintable() or " " in link:
+        return None
+    return link.partition("?")[2].partition("#")[0] or None
 
 
 def read_import_errors(response: Response) -> list[tuple[int | None, dict[str, Any]]]:

@@ -146,6 +146,41 @@ def test_a_row_that_klaviyo_refuses_later_is_told(known, simulator, tell, refuse
     assert "original_payload" not in problem.errors[0]
 
 
+def failed_job(simulator, failed):
+    """Let the import be done, with so many rows that failed."""
+    attributes = {"status": "complete", "failed_count": failed}
+    data = {"type": "profile-bulk-import-job", "id": "J", "attributes": attributes}
+    simulator.fail_next("get_bulk_import_profiles_job", status=200, body={"data": data})
+
+
+def failed_row(index):
+    """Return one row of an import that failed, as Klaviyo lists it."""
+    attributes = {"code": "invalid", "source": {"pointer": f"/data/attributes/profiles/data/{index}"}}
+    return {"type": "import-error", "id": str(index), "attributes": attributes}
+
+
+def test_all_pages_of_errors_are_read(known, simulator, tell, refused):
+    """An import may have more errors than one page of Klaviyo's; the link's host is not followed."""
+    failed_job(simulator, 2)
+    link = "https://elsewhere.test/api/profile-bulk-import-jobs/J/import-errors?page%5Bcursor%5D=next"
+    errors = "get_errors_for_bulk_import_profiles_job"
+    simulator.fail_next(errors, status=200, body={"data": [failed_row(0)], "links": {"next": link}})
+    simulator.fail_next(errors, status=200, body={"data": [failed_row(2)], "links": {"next": None}})
+    report = known.identify_many([person(1), person(2), person(3)], on_refused=tell)
+    assert (1, 2, [0, 2]) == (report.accepted, report.refused, [number for number, _, _ in refused])
+
+
+@pytest.mark.parametrize("endpoint", ["get_bulk_import_profiles_job", "get_errors_for_bulk_import_profiles_job"])
+def test_errors_that_cannot_be_read_fail_no_row(client, known, simulator, caplog, endpoint):
+    """The rows were accepted, so that the call ends with its report; the log says what is not known."""
+    if "errors" in endpoint:
+        failed_job(simulator, 1)
+    simulator.fail_next(endpoint, status=500, times=9)
+    report = client(retry=ONCE).identify_many([person(1), person(2)])
+    assert (2, 0) == (report.accepted, report.refused)
+    assert "could not be read" in caplog.text
+
+
 @pytest.mark.parametrize("settings", [{"queue_lag": 7.0}])
 def test_an_import_is_waited_for(known, simulator):
     """The call returns once Klaviyo is done."""

@@ -15,6 +15,7 @@ from safeklaviyo._api.bulk import (
     get_import,
     get_import_errors,
     import_profiles,
+    next_errors,
     profile_row,
     read_failures,
     read_import_errors,
@@ -38,7 +39,13 @@ from safeklaviyo._flows.verbs.person import claim_of
 from safeklaviyo._flows.waiting import poll
 from safeklaviyo._input.findings import Findings, refused
 from safeklaviyo._input.properties import combine, person_from
-from safeklaviyo.errors import BadRequestError, NoResponseError, SafeKlaviyoError
+from safeklaviyo.errors import (
+    APIConnectionError,
+    APIStatusError,
+    BadRequestError,
+    NoResponseError,
+    SafeKlaviyoError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -174,6 +181,18 @@ def _send(call: Call, job: list[tuple[PersonRow, bytes]], batch: Batch[PersonRow
 
 
 def _import_errors(call: Call, job_id: str, rows: list[PersonRow]) -> Flow[list[Refused]]:
+    # Klaviyo has accepted the rows: that its errors cannot be read must not be told as a failure of them.
+    found: list[Refused] = []
+    try:
+        if (yield from _has_failures(call, job_id)):
+            yield from _read_errors(call, job_id, rows, found)
+    except (APIConnectionError, APIStatusError) as error:
+        logger.warning("identify_many: the errors of an import could not be read: %s", type(error).__name__)
+    return found
+
+
+def _has_failures(call: Call, job_id: str) -> Flow[bool]:
+    """Wait until an import is done, and tell whether rows of it have failed."""
     failed: int | None = None
 
     def is_done() -> Flow[bool]:
@@ -185,16 +204,23 @@ def _import_errors(call: Call, job_id: str, rows: list[PersonRow]) -> Flow[list[
     yield from poll(call, is_done, seconds=call.policy.consent_wait, pause=_FIRST_LOOK, longest=_LONGEST_LOOK)
     if failed is None:
         logger.warning("identify_many: an import is not done yet; Klaviyo shows its errors under Lists and Segments")
-    if not failed:
-        return []
-    response = yield from send(call, get_import_errors(job_id))
-    found: list[Refused] = []
-    for index, error in read_import_errors(response):
-        code = error.get("code")
-        problem = BadRequestError(
-            "Klaviyo has refused this row of an import", status_code=400, code=code if isinstance(code, str) else None,
-            errors=(error,),
-        )  # fmt: skip
-        if index is not None and index < len(rows):
-            found.append(Refused(rows[index].number, rows[index].row, problem))
-    return found
+    return bool(failed)
+
+
+def _read_errors(call: Call, job_id: str, rows: list[PersonRow], found: list[Refused]) -> Flow[None]:
+    """Read the failed rows of an import, page by page; no more pages than it can have."""
+    request = get_import_errors(job_id)
+    for _ in range(len(rows)):
+        response = yield from send(call, request)
+        for index, error in read_import_errors(response):
+            code = error.get("code")
+            problem = BadRequestError(
+                "Klaviyo has refused this row of an import", status_code=400,
+                code=code if isinstance(code, str) else None, errors=(error,),
+            )  # fmt: skip
+            if index is not None and index < len(rows):
+                found.append(Refused(rows[index].number, rows[index].row, problem))
+        query = next_errors(response)
+        if query is None:
+            return
+        request = get_import_errors(job_id, query)
