@@ -115,6 +115,7 @@ class TestCode:
         assert len(lines) < 250
         assert lines.index("```python") < 40
 
+
 class TestCommands:
     """What stands in the blocks of shell."""
 
