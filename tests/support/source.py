@@ -9,7 +9,7 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
     "__init__.py", "__main__.py", "batches.py", "cli/__init__.py", "consent.py", "demo/__init__.py", "errors.py",
-    "identity.py", "lists.py", "models.py", "policy.py", "raw.py",
+    "identity.py", "lists.py", "models.py", "outboxes.py", "policy.py", "raw.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
     "testing/contract.py", "testing/plugin.py",
@@ -116,7 +116,7 @@ ROOMS = (
     ("_effects",),
     ("_api",),
     ("_input",),
-    ("batches", "consent", "lists", "models", "raw"),
+    ("batches", "consent", "lists", "models", "outboxes", "raw"),
     ("identity", "policy"),
     ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_secrets", "_tracebacks", "_version"),
 )
