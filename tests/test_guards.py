@@ -756,12 +756,12 @@ GUARDS = [
         "test_learning.py::TestContradictions::test_h6_an_expired_lease_is_finished_first",
     ),
     _guard(
-        "rows of files", source.CLI_ROWS, "reader = csv.reader(lines, delimiter=delimiter, strict=True)",
+        "rows of files", source.FILE_ROWS, "reader = csv.reader(lines, delimiter=delimiter, strict=True)",
         "reader = csv.reader(lines, delimiter=delimiter)",
         "cli/test_cli_imports.py::test_each_bad_row_costs_one_row_and_has_its_sentence",
     ),
     _guard(
-        "R1", source.CLI_ROWS, 'with --encoding" if is_guess else ""',
+        "R1", source.FILE_ROWS, 'with --encoding" if is_guess else ""',
         'with --encoding" if False else ""',
         "cli/test_cli_imports.py::test_a_guessed_encoding_names_no_customer",
     ),
