@@ -61,7 +61,15 @@ def columns_of(numbers: Sequence[tuple[str, int]]) -> Columns:
         height = max(height, 1.5) if number else 0
         width = round(max(step - _GAP, 1), 1)
         marks.append(
-            Column(label, number, round(place * step, 1), _HEIGHT - height, width, height, shown=place % every == 0)
+            Column(
+                label,
+                number,
+                round(place * step, 1),
+                _HEIGHT - height,
+                width,
+                height,
+                shown=place % every == 0 and place * step <= WIDTH - 50,
+            )
         )
     return Columns(tuple(marks), most)
 
