@@ -74,16 +74,14 @@ class Chores:
             logger.info("finished %d interrupted changes of customers", len(recovered))
 
     def _recheck(self) -> None:
-        found = Counter(each.finding for each in self._client.recheck_changes(repair=True))
+        found = Counter(each.finding for each in self._client.recheck())
         for finding, number in sorted(found.items()):
             logger.warning("rechecking changed customers found %d: %s", number, finding)
 
     def _count(self) -> None:
-        counts = self._client.outbox.counts()
+        dead = self._client.count_dead()
         now = self._clock()
-        if not counts.dead or (self._warned_at is not None and now - self._warned_at < WARN_EVERY):
+        if not dead or (self._warned_at is not None and now - self._warned_at < WARN_EVERY):
             return
         self._warned_at = now
-        logger.warning(
-            "%d rows of the outbox are dead and will not be sent; see `safeklaviyo outbox list`", counts.dead
-        )
+        logger.warning("%d rows of the outbox are dead and will not be sent; see `safeklaviyo outbox list`", dead)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 
 from safeklaviyo.stores.postgres._connections import conninfo
-from safeklaviyo.stores.postgres._schema import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,13 +31,12 @@ class Listener:
 
     Args:
         url: The outbox's.
-        schema: Of its tables; else the URL's.
+        schema: Of its tables.
     """
 
-    def __init__(self, url: str, schema: str | None = None) -> None:
-        server, own = named(url)
-        self._server = conninfo(server, CONNECTING)
-        self._prefix = f"{schema or own}:"
+    def __init__(self, url: str, schema: str) -> None:
+        self._server = conninfo(url, CONNECTING)
+        self._prefix = f"{schema}:"
 
     def __call__(self, wake: Callable[[tuple[int, ...]], None], stopping: Event) -> None:
         """Listen until the worker stops, and connect again whenever the connection is lost."""

@@ -51,7 +51,7 @@ class Limits:
     threads: int = 4
     sweep: float = 1.0
     grace: float = 40.0
-    stuck: float = 600.0
+    stuck: float = 300.0
 
 
 class Tally:
@@ -208,14 +208,19 @@ class Worker:
                 return
             self._steps[name] = time.monotonic()
             try:
-                report = self._client.outbox.drain(limit=RUN, lane=lane)
+                delivered = self._client.drain(lane, RUN, self._step)
             except Exception as exc:  # noqa: BLE001 - whatever it is, the other lanes go on, and this one comes again
                 self._tally.fail(lane, exc)
                 pause = self._agenda.failed(lane)
                 logger.warning("lane %d could not be drained, next try in %.0f s: %s", lane, pause, _shown(exc))
             else:
-                self._tally.add(lane, report.delivered)
-                self._agenda.done(lane, has_more=report.delivered >= RUN)
+                self._tally.add(lane, delivered)
+                self._agenda.done(lane, has_more=delivered >= RUN)
+
+    def _step(self) -> bool:
+        """Note that this thread makes progress, and tell it whether to stop. A drain asks before each row."""
+        self._steps[current_thread().name] = time.monotonic()
+        return self._stopping.is_set()
 
     def _sweep(self) -> None:
         """Look at all lanes every few seconds: for rows whose time came, and for those whose wake was not heard."""
@@ -226,7 +231,7 @@ class Worker:
 
     def _look(self) -> None:
         try:
-            lanes = list(self._client.outbox.lanes())
+            lanes = list(self._client.lanes())
         except Exception as exc:  # noqa: BLE001 - the outbox may be back at the next look
             self._tally.fail(None, exc)
             logger.warning("the outbox cannot be looked at, and will be again: %s", _shown(exc))

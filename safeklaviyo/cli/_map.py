@@ -72,7 +72,12 @@ def open_client(arguments: Namespace, store: IdentityStore | None = None) -> Kla
     """
     if arguments.account is None and not os.environ.get("KLAVIYO_API_KEY"):
         raise ConfigurationError("which account? pass --account (the six-character public key), or set KLAVIYO_API_KEY")
-    return Klaviyo(store=store or lasting(store_url(arguments)), account=arguments.account, base_url=arguments.base_url)
+    return Klaviyo(
+        store=store or lasting(store_url(arguments)),
+        account=arguments.account,
+        base_url=arguments.base_url,
+        outbox=getattr(arguments, "outbox", None),
+    )
 
 
 def lasting(url: str) -> str:

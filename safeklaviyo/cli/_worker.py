@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from safeklaviyo import Klaviyo
+    from safeklaviyo._worker.waking import Listener
     from safeklaviyo._worker.working import Worker
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -57,6 +58,7 @@ def run(klaviyo: Klaviyo, arguments: Namespace) -> int:
         ConfigurationError: The client has no outbox, or no account.
         StoreError: The outbox cannot be used.
     """
+    from safeklaviyo._worker.contract import OfKlaviyo  # noqa: PLC0415 - as below
     from safeklaviyo._worker.systemd import Notifier  # noqa: PLC0415 - not for --check, which probes run often
     from safeklaviyo._worker.working import NOT_IN_TIME, Limits, Worker  # noqa: PLC0415 - as above
 
@@ -64,12 +66,21 @@ def run(klaviyo: Klaviyo, arguments: Namespace) -> int:
     klaviyo.outbox.counts()
     limits = Limits(threads=arguments.threads, grace=arguments.grace)
     health = None if arguments.health is None else HealthFile(Path(arguments.health))
-    made = Worker(klaviyo, limits, Notifier(os.environ), health, klaviyo.outbox.listener())
+    made = Worker(OfKlaviyo(klaviyo), limits, Notifier(os.environ), health, _listener(klaviyo))
     _obey_signals(made)
     status = made.run()
     if status == NOT_IN_TIME:
         _leave(status)
     return status
+
+
+def _listener(klaviyo: Klaviyo) -> Listener | None:
+    where = klaviyo._shell.outbox.listening  # noqa: SLF001 - the package's own
+    if where is None:
+        return None
+    from safeklaviyo._worker.waking import Listener  # noqa: PLC0415 - an extra
+
+    return Listener(*where)
 
 
 def _obey_signals(made: Worker) -> None:

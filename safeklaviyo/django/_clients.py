@@ -14,7 +14,7 @@ import asyncio
 import os
 from dataclasses import replace
 from threading import RLock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
@@ -23,6 +23,7 @@ from django.db import connections, transaction
 from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
 from safeklaviyo._client.klaviyo import Klaviyo
 from safeklaviyo.django._settings import configuration, database_url, is_in_memory, keeps_map_in_database
+from safeklaviyo.django._tables import read_about
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.stores import default_url
 from safeklaviyo.stores.outbox import calls
@@ -65,7 +66,7 @@ async def aget_klaviyo() -> AsyncKlaviyo:
     """Return the asynchronous client of the settings, the same one for all tasks of the running event loop.
 
     Django's transactions belong to a thread, so its `outbox` inserts in the thread of ``sync_to_async``. Django has no
-    asynchronous ``atomic()``: to insert within one, call `get_klaviyo` in a function that is wrapped by `sync_to_async`.
+    asynchronous ``atomic()``: to insert within one, call `get_klaviyo` in a function that `sync_to_async` wraps.
 
     Raises:
         ConfigurationError: As for `get_klaviyo`.
@@ -148,9 +149,15 @@ class _OnDjango(Outbox):
     def __init__(self, own: Outbox, alias: str) -> None:
         self._own = own
         self._alias = alias
+        self.listening = own.listening
 
     def perform(self, call: OutboxCall[T]) -> T:
         """See `Outbox.perform`."""
+        if isinstance(call, calls.ReadAbout):
+            # Not over the client's own connection: in SQLite that would wait for Django's transaction.
+            if self.about is None:
+                self.about = read_about(connections[self._alias])
+            return cast("T", self.about)
         return self._own.perform(_over_django(call, self._alias))
 
     def close(self) -> None:
@@ -167,7 +174,7 @@ class _AsyncOnDjango(AsyncOutbox):
 
     async def perform(self, call: OutboxCall[T]) -> T:
         """See `Outbox.perform`."""
-        if self._own is not None and not isinstance(call, calls.Insert):
+        if self._own is not None and not isinstance(call, calls.Insert | calls.ReadAbout):
             return await self._own.perform(call)
         done: T = await sync_to_async(self._blocking.perform, thread_sensitive=True)(call)
         return done
@@ -193,7 +200,7 @@ def _over_django(call: OutboxCall[T], alias: str) -> OutboxCall[T]:
             " in settings.SAFEKLAVIYO['database']"
         )
     inserting: Any = replace(call, connection=connections[alias])
-    return inserting
+    return cast("OutboxCall[T]", inserting)
 
 
 class _InMemory:

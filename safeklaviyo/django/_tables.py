@@ -11,23 +11,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from safeklaviyo.django._settings import configuration, keeps_map_in_database
+from safeklaviyo.errors import ConfigurationError
+from safeklaviyo.stores.outbox.records import About
 from safeklaviyo.stores.outbox.schema import SQLITE_TABLES, postgres_sql, postgres_tables, sqlite_sql
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from django.apps.registry import Apps
     from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 SCHEMA: Final = "safeklaviyo"
 _MADE: Final = re.compile(r"^ *CREATE (TABLE|FUNCTION|SEQUENCE) (\S+?)\(?(?=[ ;(])", re.MULTILINE)
-
-
-def make(_apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
-    """Make the tables that are missing, for a migration."""
-    if editor.connection.alias == configuration().alias:
-        make_missing(editor.connection)
 
 
 def make_missing(connection: BaseDatabaseWrapper) -> None:
@@ -41,12 +35,9 @@ def make_missing(connection: BaseDatabaseWrapper) -> None:
     execute(connection, postgres_sql(SCHEMA))
 
 
-def drop(_apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
+def drop_all(connection: BaseDatabaseWrapper) -> None:
     """Drop the tables, with all that is in them."""
     configured = configuration()
-    connection = editor.connection
-    if connection.alias != configured.alias:
-        return
     if connection.vendor == "sqlite":
         execute(connection, [f"DROP TABLE IF EXISTS {each}" for each in SQLITE_TABLES.values()])
         return
@@ -61,6 +52,20 @@ def has_outbox(connection: BaseDatabaseWrapper) -> bool:
         with connection.cursor() as cursor:
             return SQLITE_TABLES["about"] in connection.introspection.table_names(cursor)
     return _has(connection, "outbox_about")
+
+
+def read_about(connection: BaseDatabaseWrapper) -> About:
+    """Return what the outbox's tables say about themselves.
+
+    Raises:
+        ConfigurationError: There are none.
+    """
+    if not has_outbox(connection):
+        raise ConfigurationError("the outbox's tables are missing: run manage.py migrate")
+    tables = SQLITE_TABLES if connection.vendor == "sqlite" else postgres_tables(f'"{SCHEMA}"')
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT id, key FROM {tables['about']}")  # noqa: S608 - a name of ours
+        return About(*cursor.fetchone())
 
 
 def _has(connection: BaseDatabaseWrapper, table: str) -> bool:

@@ -55,7 +55,7 @@ def _empty(configured: Configuration) -> None:
         kept, own = tables["about"], list(tables.values())
         own += [f'"{SCHEMA}".{each}' for each in _MAP if keeps_map_in_database(configured)]
     # What says which tables these are stays: the client has read it, and compares it.
-    execute(connection, [f"DELETE FROM {each}" for each in own if each != kept])
+    execute(connection, [f"DELETE FROM {each}" for each in own if each != kept])  # noqa: S608 - names of ours
 
 
 def _close_before_destroying(connection: BaseDatabaseWrapper) -> None:

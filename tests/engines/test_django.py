@@ -8,16 +8,16 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from support.postgres_servers import own_database
-from support.programs import ROOT, SUPPORT
+from support.programs import ROOT, SHOPS
 
 
 def run_shop(databases, *, environment=None, labels=("django_shop",)):
     """Run the tests of the shop, and return what they print."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "django", "test", "--noinput", *labels],
-        cwd=SUPPORT,
+        cwd=SHOPS,
         env={
-            "PYTHONPATH": f"{ROOT}:{SUPPORT}",
+            "PYTHONPATH": f"{ROOT}:{SHOPS}",
             "DJANGO_SETTINGS_MODULE": "django_settings",
             "SHOP_DATABASES": json.dumps({"default": {"ATOMIC_REQUESTS": True, **databases}}),
             **(environment or {}),

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
-SUPPORT = Path(__file__).parent
-ROOT = SUPPORT.parents[1]
+SHOPS = Path(__file__).parent / "shops"
+ROOT = SHOPS.parents[2]
 PATIENCE = 60.0
 
 
@@ -26,12 +27,21 @@ def until(is_so, patience=PATIENCE, *, watched=()):
         time.sleep(0.02)
 
 
+def importable(patch, name, environment):
+    """Import a module of a shop in this process, with that environment."""
+    for each, value in environment.items():
+        patch.setenv(each, value)
+    patch.syspath_prepend(SHOPS)
+    sys.modules.pop(name, None)
+    return import_module(name)
+
+
 class Program(subprocess.Popen):
     """A program whose output goes into a file."""
 
     def __init__(self, folder, *arguments, **environment):
         self._log = folder / f"{Path(arguments[0]).name}-{time.monotonic_ns()}.log"
-        path = os.pathsep.join([str(ROOT), str(SUPPORT)])
+        path = os.pathsep.join([str(ROOT), str(SHOPS)])
         own = {**os.environ, "PYTHONPATH": path, "SHOP_FOLDER": str(folder), **environment}
         with self._log.open("w") as log:
             super().__init__(

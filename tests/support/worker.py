@@ -16,14 +16,6 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Report:
-    """What a pretend drain did."""
-
-    def __init__(self, delivered):
-        self.delivered = delivered
-        self.dead = 0
-
-
 class PretendClient:
     """A client whose outbox has lanes with so many rows each, and fails as a test wants."""
 
@@ -37,36 +29,35 @@ class PretendClient:
         self.may_end.set()
         self.in_hand = Event()
         self.calls = []
-
-    @property
-    def outbox(self):
-        return self
+        self.found = []
 
     def lanes(self):
         return tuple(lane for lane, left in self.lanes_left.items() if left)
 
-    def drain(self, *, limit=None, lane=None):
+    def drain(self, lane, limit, is_stopped):
         self.in_hand.set()
         if self.failures:
             raise self.failures.pop(0)
         self.may_end.wait(10)
-        delivered = min(limit, self.lanes_left[lane])
+        delivered = 0
+        while delivered < min(limit, self.lanes_left[lane]) and not (delivered and is_stopped()):
+            delivered += 1
         self.lanes_left[lane] -= delivered
         self.drained.append((lane, delivered))
         if not any(self.lanes_left.values()):
             self.done.set()
-        return Report(delivered)
+        return delivered
 
-    def counts(self):
-        self.calls.append("counts")
-        return self
+    def count_dead(self):
+        self.calls.append("count")
+        return self.dead
 
-    def recover(self, limit=None):
+    def recover(self, limit):
         self.calls.append("recover")
         if self.failures:
             raise self.failures.pop(0)
         return []
 
-    def recheck_changes(self, since=None, *, repair=False):
-        self.calls.append(("recheck", repair))
-        return []
+    def recheck(self):
+        self.calls.append("recheck")
+        return self.found

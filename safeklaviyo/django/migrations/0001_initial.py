@@ -2,11 +2,11 @@
 
 from django.db import migrations
 
-from safeklaviyo.django._tables import drop, make
+from safeklaviyo.django._migrating import drop, make
 
 
 class Migration(migrations.Migration):
-    """See `_tables`."""
+    """See `_migrating`."""
 
     initial = True
     dependencies = ()

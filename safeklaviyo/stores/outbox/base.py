@@ -16,9 +16,14 @@ T = TypeVar("T")
 
 
 class Outbox(ABC):
-    """An outbox, synchronous."""
+    """An outbox, synchronous.
+
+    Attributes:
+        listening: The URL and the schema of a database that tells of rows when they are committed; None if none does.
+    """
 
     about: About | None = None
+    listening: tuple[str, str] | None = None
 
     @abstractmethod
     def perform(self, call: OutboxCall[T]) -> T:

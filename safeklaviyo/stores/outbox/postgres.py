@@ -151,6 +151,7 @@ class PostgresOutbox(Outbox):
         self.queries = _Queries(schema or own)
         self._to = _Connections(server, cast("Any", self.queries), SIZE, timeout)
         self._callers = Recognising("postgres", self.queries.tables["about"], self.queries.filled)
+        self.listening = (server, self.queries.schema)
 
     def migrate(self) -> None:
         """Create the tables that are missing."""

@@ -4,6 +4,7 @@ Run as ``celery -A shop_celery`` in this folder. The client is made before the w
 """
 
 import os
+from pathlib import Path
 
 from celery import Celery
 
@@ -18,7 +19,7 @@ app.conf.update(
     result_backend_transport_options={"global_keyprefix": f"{PREFIX}:"},
     task_default_queue=PREFIX,
     worker_prefetch_multiplier=1,
-    beat_schedule_filename=os.path.join(os.environ.get("SHOP_FOLDER", "."), "beat"),
+    beat_schedule_filename=str(Path(os.environ.get("SHOP_FOLDER", ".")) / "beat"),
     broker_connection_retry_on_startup=True,
 )
 klaviyo = Klaviyo("pk_shop", account="shop", deadline=10.0, retry=RetryPolicy(max_attempts=1))

