@@ -9,7 +9,7 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
     "__init__.py", "__main__.py", "batches.py", "cli/__init__.py", "consent.py", "demo/__init__.py", "errors.py",
-    "identity.py", "lists.py", "models.py", "policy.py", "raw.py",
+    "guard/__init__.py", "identity.py", "lists.py", "models.py", "policy.py", "raw.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
     "testing/contract.py", "testing/plugin.py",
@@ -82,6 +82,7 @@ SECRETS = "_secrets.py"
 TOKENS = "_runtime/senders/tokens.py"
 HELD = "_runtime/held_leases.py"
 SENDERS = "_runtime/senders/"
+HOOKS = "guard/_hooks/"
 SOCKETS = "_runtime/senders/sockets.py"
 ASYNC_SOCKETS = "_runtime/senders/async_sockets.py"
 PATIENCE = "stores/patience.py"
@@ -108,6 +109,7 @@ NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"
 ROOMS = (
     ("cli",),
     ("demo", "testing"),
+    ("guard",),
     ("_client",),
     ("_runtime",),
     ("_flows",),
@@ -122,7 +124,10 @@ ROOMS = (
 )
 """The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
 side do not know each other, but for the demo, which plays on the simulator."""
-WITHOUT_IO = ("_flows/", "_rules/", "_sending/", "_api/", "_input/")
+WITHOUT_IO = (
+    "_flows/", "_rules/", "_sending/", "_api/", "_input/",
+    "guard/_parse/", "guard/_decide/", "guard/_write/", "guard/_carry/",
+)  # fmt: skip
 CORE = [
     name
     for name in MODULES
