@@ -164,8 +164,8 @@ class TestImports:
         def upwards(name: str) -> set[str]:
             room = source.room(name)
             known = {each.split(".")[1] for each in imports(name) if each.startswith("safeklaviyo.")}
-            # The command line shows the simulator, and the demo plays on it.
-            allowed = {room, *BELOW[room], *({"testing"} if room == "demo" else ())}
+            # The command line shows the simulator; the demo and the diagnosis play on it.
+            allowed = {room, *BELOW[room], *({"testing"} if room in {"audit", "demo"} else ())}
             return {each for each in known if each in BELOW} - allowed
 
         assert {} == offences(filter(source.room, MODULES), upwards)
