@@ -149,7 +149,8 @@ class TestImports:
     def test_one_room_knows_httpx(self) -> None:
         """Another HTTP library stays a change of the senders."""
         libraries = {"h11", "httpx", "httpx_aiohttp", "httpcore"}
-        others = [name for name in MODULES if not name.startswith((source.SENDERS, "testing/", "demo/"))]
+        rooms = (source.SENDERS, source.HOOKS, "testing/", "demo/")
+        others = [name for name in MODULES if not name.startswith(rooms)]
         assert {} == offences(others, lambda name: [each for each in imports(name) if is_part(each, libraries)])
 
     def test_every_module_has_a_room(self) -> None:
@@ -163,8 +164,8 @@ class TestImports:
         def upwards(name: str) -> set[str]:
             room = source.room(name)
             known = {each.split(".")[1] for each in imports(name) if each.startswith("safeklaviyo.")}
-            # The command line shows the simulator, and the demo plays on it.
-            allowed = {room, *BELOW[room], *({"testing"} if room == "demo" else ())}
+            # The command line shows the simulator; the demo and the diagnosis play on it.
+            allowed = {room, *BELOW[room], *({"testing"} if room in {"audit", "demo"} else ())}
             return {each for each in known if each in BELOW} - allowed
 
         assert {} == offences(filter(source.room, MODULES), upwards)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
+from safeklaviyo._files.columns import FIELDS
 from safeklaviyo._version import VERSION
-from safeklaviyo.cli._columns import FIELDS
 from safeklaviyo.cli._help import Paragraphs
 from safeklaviyo.cli._places import store_argument
 

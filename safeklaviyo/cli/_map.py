@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from safeklaviyo import Klaviyo
+from safeklaviyo._files.rows import COLUMNS
 from safeklaviyo.cli._console import complain, say
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.stores import default_url
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from safeklaviyo.stores.base import IdentityStore
-
-COLUMNS: Final = ("external_id", "email", "profile_id", "phone_number")
 
 
 def explain(arguments: Namespace) -> int:

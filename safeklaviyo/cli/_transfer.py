@@ -16,7 +16,8 @@ from stat import S_ISREG
 from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING, Final, cast
 
-from safeklaviyo.cli import _encodings, _rows
+from safeklaviyo._files.encodings import opened as opened_text
+from safeklaviyo._files.rows import Form, Lines, csv_writer, jsonl_writer, read_csv, read_jsonl
 from safeklaviyo.cli._checkpoint import Checkpoint
 from safeklaviyo.cli._console import complain, progress, say
 from safeklaviyo.cli._map import open_client
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from io import BufferedIOBase, TextIOWrapper
 
     from safeklaviyo import Klaviyo
-    from safeklaviyo.cli._encodings import Encoding
-    from safeklaviyo.cli._rows import Row, Table
+    from safeklaviyo._files.encodings import Encoding
+    from safeklaviyo._files.rows import Row, Table
 
 AT_ONCE: Final = 1000
 """Rows in one transaction: as many as `Bindings.add` adds at once, so that a checkpoint is never ahead of the map."""
@@ -43,7 +44,7 @@ def import_file(arguments: Namespace) -> int:
     """Add a file's rows to the map."""
     with ExitStack() as opened:
         file, encoding = opened.enter_context(_source(arguments.file, arguments.encoding))
-        lines = _rows.Lines(file)
+        lines = Lines(file)
         table = _table(arguments, lines, encoding)
         is_rehearsal = arguments.dry_run
         klaviyo = opened.enter_context((rehearsal if is_rehearsal else open_client)(arguments))
@@ -79,7 +80,7 @@ def export_file(arguments: Namespace) -> int:
         _destination(arguments.file) as file,
         progress("exporting", None) as show,
     ):
-        write = (_rows.jsonl_writer if _is_jsonl(arguments) else _rows.csv_writer)(file)
+        write = (jsonl_writer if _is_jsonl(arguments) else csv_writer)(file)
         number = 0
         for number, binding in enumerate(klaviyo.bindings, start=1):
             write(binding)
@@ -127,10 +128,10 @@ class _Report:
             self.kept.write(self.table.refused(row, reason))
 
 
-def _table(arguments: Namespace, lines: _rows.Lines, encoding: Encoding) -> Table:
+def _table(arguments: Namespace, lines: Lines, encoding: Encoding) -> Table:
     """Read how the file is made, and say so on stderr where that is not plain."""
-    form = _rows.Form(dict(arguments.map), is_guess=encoding.is_guess, strips=arguments.strip_apostrophes)
-    table = (_rows.read_jsonl if _is_jsonl(arguments) else _rows.read_csv)(lines, form)
+    form = Form(dict(arguments.map), is_guess=encoding.is_guess, strips=arguments.strip_apostrophes)
+    table = (read_jsonl if _is_jsonl(arguments) else read_csv)(lines, form)
     written = [f"read as {encoding.codec}"] if encoding.is_guess or not encoding.codec.startswith("utf-8") else []
     if found := "; ".join([*written, table.found] if table.found else written):
         complain(found)
@@ -152,10 +153,10 @@ def _parts(rows: Iterator[Row], *, skip: int) -> Iterator[list[Row]]:
 def _source(name: str, encoding: str | None) -> Generator[tuple[TextIOWrapper, Encoding]]:
     """Open a file or stdin as text."""
     if name == _STANDARD:
-        yield _encodings.opened(cast("BufferedIOBase", sys.stdin.buffer), encoding)
+        yield opened_text(cast("BufferedIOBase", sys.stdin.buffer), encoding)
         return
     with open(name, "rb") as file:  # noqa: PTH123 - as given
-        yield _encodings.opened(file, encoding)
+        yield opened_text(file, encoding)
 
 
 @contextmanager

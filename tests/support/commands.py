@@ -1,10 +1,9 @@
 """What stands behind the command line: its parser, and a module for each kind of command."""
 
+from safeklaviyo._files import encodings, rows
 from safeklaviyo.cli import _console as console
 from safeklaviyo.cli import _copy as copying
 from safeklaviyo.cli import _doctor as doctor
-from safeklaviyo.cli import _encodings as encodings
-from safeklaviyo.cli import _rows as rows
 from safeklaviyo.cli import _simulation as simulation
 from safeklaviyo.cli import _store as store
 from safeklaviyo.cli._arguments import parser

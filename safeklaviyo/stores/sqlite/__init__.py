@@ -53,6 +53,16 @@ class SqliteStore(IdentityStore):
         self._clock = clock
         self._slowest = 3 * timeout
 
+    @property
+    def database(self) -> Database:
+        """The file, in which an outbox may stand beside the map."""
+        return self._database
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The store's clock."""
+        return self._clock
+
     def perform(self, call: Call[T]) -> T:
         """See `IdentityStore.perform`."""
         return in_time(partial(self._perform, call), self._slowest)

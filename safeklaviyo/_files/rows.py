@@ -18,14 +18,16 @@ import re
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, cast
 
-from safeklaviyo.cli._columns import FIELDS, fields_of
-from safeklaviyo.cli._map import COLUMNS
+from safeklaviyo._files.columns import FIELDS, fields_of
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from safeklaviyo.models import Binding
+
+COLUMNS: Final = ("external_id", "email", "profile_id", "phone_number")
+"""The columns of an exported map."""
 
 DELIMITERS: Final = (",", ";", "\t", "|")
 

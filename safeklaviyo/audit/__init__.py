@@ -1,0 +1,33 @@
+"""The duplicates that are in an account already: found, explained, and mended where the data prove it.
+
+What it consists of is loaded when it is first asked for. Each name's module is in `_HOMES`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from safeklaviyo.audit._finding import RULES, Finding, Shown, ShownBinding
+
+__all__ = ["RULES", "Finding", "Shown", "ShownBinding"]
+
+_HOMES = {
+    name: home
+    for home, names in {
+        "_finding": ("Finding", "RULES", "Shown", "ShownBinding"),
+    }.items()
+    for name in names
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
