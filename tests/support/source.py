@@ -20,6 +20,9 @@ PUBLIC = {
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
 ADDING = "_flows/verbs/add_bindings.py"
+ADDING_TO_SQLITE = "stores/sqlite/_adding.py"
+POSTGRES_VALUES = "stores/postgres/_values.py"
+POSTGRES_CONNECTIONS = "stores/postgres/_connections.py"
 LEARN = "_flows/verbs/learn.py"
 LEARNING = "_rules/learning.py"
 FILE_ROWS = "_files/rows.py"
