@@ -7,14 +7,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from safeklaviyo.audit._audit import audit
+    from safeklaviyo.audit._exports import Export
     from safeklaviyo.audit._finding import RULES, Finding, Shown, ShownBinding
+    from safeklaviyo.audit._found import Audit
+    from safeklaviyo.audit._plan import PlannedMerge, RepairPlan
 
-__all__ = ["RULES", "Finding", "Shown", "ShownBinding"]
+__all__ = ["RULES", "Audit", "Export", "Finding", "PlannedMerge", "RepairPlan", "Shown", "ShownBinding", "audit"]
 
 _HOMES = {
     name: home
     for home, names in {
+        "_audit": ("audit",),
+        "_exports": ("Export",),
         "_finding": ("Finding", "RULES", "Shown", "ShownBinding"),
+        "_found": ("Audit",),
+        "_plan": ("PlannedMerge", "RepairPlan"),
     }.items()
     for name in names
 }
