@@ -801,7 +801,7 @@ GUARDS = [
     ),
     _guard(
         "R18", source.CONSENT_RULES,
-        "is not None and agreement.consented_at > withdrawn.at", "is not None",
+        "is not None and min(agreement.consented_at, asked_at) > withdrawn.at", "is not None",
         "consent/test_withdrawn.py::TestByLink::test_an_older_consent_does_not",
     ),
     _guard(
@@ -871,7 +871,7 @@ GUARDS = [
     ),
     _guard(
         "R19", source.WITHDRAWING,
-        "        still = [each for each in fresh if each in some]", "        still = some",
+        "        still = [each for each in _unsent(intent, fresh) if each in some]", "        still = some",
         "consent/test_unsubscribe.py::TestFailures::test_a_ghost_that_goes_before_a_repeat",
     ),
     _guard(
@@ -917,13 +917,48 @@ GUARDS = [
     ),
     _guard(
         "R19", source.INTENTS,
-        "if joined.reach() != pending.reach():", "if True:",
+        "accepted_at=pending.accepted_at, asked=pending.asked, sent=pending.sent)", "asked=pending.asked)",
         "consent/test_open_intents.py::TestBeside::test_the_same_again_asks_for_nothing",
     ),
     _guard(
         "R19", source.WITHDRAWING,
-        "accepted_at=None, forced=False)", "accepted_at=None)",
+        "accepted_at=None, forced=False, sent=())", "accepted_at=None, sent=())",
         "consent/test_open_intents.py::TestBeside::test_a_withdrawal_never_waits_for_a_consent",
+    ),
+    _guard(
+        "R19", source.WITHDRAWING,
+        "accepted_at=None, forced=False, sent=())", "accepted_at=None, forced=False)",
+        "consent/test_open_intents.py::TestBeside::test_r19_what_klaviyo_never_carried_out_is_asked_for_again",
+    ),
+    _guard(
+        "R19", source.WITHDRAWING,
+        "if _word(channel, each) not in intent.sent", "if True",
+        "consent/test_open_intents.py::TestBeside::test_r19_a_wider_one_does_not_ask_twice_for_the_same",
+    ),
+    _guard(
+        "R19, H27", source.INTENTS,
+        "if joined.forced and not pending.forced:", "if False:",
+        "consent/test_open_intents.py::TestBeside::test_h27_one_after_a_consent_is_asked_for_anew",
+    ),
+    _guard(
+        "R18, H30", source.INTENTS,
+        "return self.asked_at if self.written_at is None else self.written_at", "return self.asked_at",
+        "consent/test_withdrawn.py::TestWrittenDown::test_h30_a_withdrawal_since_stays",
+    ),
+    _guard(
+        "R18, H30", source.CONSENT_RULES,
+        "min(agreement.consented_at, asked_at) > withdrawn.at", "agreement.consented_at > withdrawn.at",
+        "consent/test_withdrawn.py::TestWrittenDown::test_h30_a_withdrawal_since_stays",
+    ),
+    _guard(
+        "R18, H30", source.GIVING,
+        "is_first=main and intent.written_at is None)", "is_first=main)",
+        "consent/test_withdrawn.py::TestWrittenDown::test_h30_a_withdrawal_of_which_klaviyo_gives_no_time",
+    ),
+    _guard(
+        "R18, H30", source.GIVING,
+        "    if intent.written_at is not None:\n", "    if False:\n",
+        "consent/test_withdrawn.py::TestWrittenDown::test_h30_a_withdrawal_that_klaviyo_does_not_show",
     ),
     _guard(
         "R19, H36", source.LIVING,

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Profile
 
 USER_SUPPRESSED: Final = "USER_SUPPRESSED"
+CONSENT_WORDS: Final = frozenset({"subscribe", "unsubscribe", "suppress", "unsuppress"})
+"""The words of the journal that are about consent."""
 _CONSENT_VERBS: Final = frozenset({"subscribe", "withdraw"})
 
 _STATUSES: Final[dict[object, ConsentStatus]] = {
@@ -238,7 +240,8 @@ def _is_lifted(withdrawn: Withdrawal, agreement: Agreement, asked_at: float, *, 
         return is_first if withdrawn.at is None else withdrawn.at < asked_at
     if agreement.historical or _is_for_good(withdrawn) or withdrawn.at is None:
         return False
-    return agreement.consented_at is not None and agreement.consented_at > withdrawn.at
+    # The caller's clock may be ahead; what came after the call was made stays all the same.
+    return agreement.consented_at is not None and min(agreement.consented_at, asked_at) > withdrawn.at
 
 
 def is_given(profile: Profile, channels: Iterable[Channel]) -> bool:

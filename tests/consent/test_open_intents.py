@@ -5,10 +5,22 @@ from __future__ import annotations
 import pytest
 
 from safeklaviyo import LeaseHeldError, Policy
-from support.consent import READINGS, SUBSCRIBED, UNSUBSCRIBED, can_receive, come_to_rest, requests, rows, subscribed
+from support.consent import (
+    READINGS,
+    SUBSCRIBED,
+    UNSUBSCRIBED,
+    can_receive,
+    come_to_rest,
+    receiving,
+    requests,
+    rows,
+    subscribed,
+)
+from support.flows import WithdrawIntent
 from support.scenes import ANN, BOB, NEW, PHONE, asked, leases, meanwhile, pairs, rejected
 
 OLD = ANN["email"]
+GONE = {"consent": UNSUBSCRIBED}
 every_reading = pytest.mark.parametrize(
     "settings", [{"readings": reading} for reading in READINGS.values()], ids=list(READINGS)
 )
@@ -115,6 +127,53 @@ class TestBeside:
         assert 1 == len(requests(simulator))
         come_to_rest(simulator, k)
         assert ([], 0) == (can_receive(simulator), leases(store))
+
+    @pytest.mark.parametrize("wider", [["email", "sms"], "email"], ids=["another channel", "the same"])
+    def test_r19_a_wider_one_does_not_ask_twice_for_the_same(self, client, simulator, *, wider):
+        """R19: a second copy would be carried out over the consent that the customer gives once the first shows."""
+        simulator.add_profile(**ANN, consent=SUBSCRIBED)
+        k = client()
+        k.unsubscribe("email", **ANN)
+        k.unsubscribe(wider, **ANN)
+        simulator.step(0)
+        simulator.advance(5)
+        assert "accepted" == k.subscribe("email", resubscribe=True, **ANN).status
+        simulator.step(len(simulator.pending) - 1)
+        come_to_rest(simulator, k)
+        assert [OLD] == subscribed(simulator)
+
+    def test_r19_a_wider_one_asks_for_what_is_new(self, client, simulator):
+        """R19: of a number that was withdrawn from for marketing, the other kind of message alone is asked for."""
+        simulator.add_profile(**ANN, phone_number=PHONE, consent=SUBSCRIBED, sms_consent=SUBSCRIBED)
+        k = client()
+        k.subscribe("sms_transactional", **ANN)
+        come_to_rest(simulator, k)
+        k.unsubscribe("sms", **ANN)
+        k.unsubscribe(["email", "sms", "sms_transactional"], **ANN)
+        withdrawn = [{"sms": {"marketing": GONE}}, {"email": {"marketing": GONE}}, {"sms": {"transactional": GONE}}]
+        assert withdrawn == [row["subscriptions"] for row in rows(simulator)[-3:]]
+        come_to_rest(simulator, k)
+        assert set() == receiving(simulator.find(**ANN))
+
+    def test_h27_one_after_a_consent_is_asked_for_anew(self):
+        """H27: what was accepted of an earlier withdrawal may be carried out before the consent."""
+        named = {"job": "unsubscribe", "emails": (OLD,), "channels": ("email",), "asked_at": 1.0}
+        earlier = WithdrawIntent(**named, accepted_at=2.0, asked=1, sent=(f"email:{OLD}",))
+        joined = WithdrawIntent(**named, forced=True).beside(earlier)
+        assert (None, ()) == (joined.accepted_at, joined.sent)
+        joined = WithdrawIntent(**named).beside(earlier)
+        assert (2.0, (f"email:{OLD}",)) == (joined.accepted_at, joined.sent)
+
+    def test_r19_what_klaviyo_never_carried_out_is_asked_for_again(self, client, simulator):
+        """R19: after `Policy.consent_wait`, and by as few requests as before."""
+        simulator.add_profile(**ANN, consent=SUBSCRIBED)
+        k = client()
+        k.unsubscribe("email", **ANN)
+        k.unsubscribe(["email", "sms"], **ANN)
+        simulator._account.queue.clear()
+        simulator.advance(301)
+        come_to_rest(simulator, k)
+        assert ([], 2) == (can_receive(simulator), len(requests(simulator)))
 
     def test_a_ghost_that_comes_in_between_is_reached(self, client, simulator):
         """R19: the same again reaches what was not there before."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from safeklaviyo import ConsentWithdrawnError, LeaseHeldError
+from safeklaviyo import ConsentWithdrawnError, InvalidPropertyError, LeaseHeldError
 from support.consent import (
     READINGS,
     SUBSCRIBED,
@@ -19,6 +20,7 @@ from support.consent import (
     requests,
     subscribed,
 )
+from support.flows import operations
 from support.scenes import ANN, BOB, NEW, PHONE, expire, leases, meanwhile, rejected
 
 OLD = ANN["email"]
@@ -361,3 +363,76 @@ class TestAdvice:
         simulator.drain()
         simulator.advance(2)
         assert "accepted" == k.subscribe("email", **ANN, resubscribe=True).status
+
+
+class TestWrittenDown:
+    """A consent that a program has kept for a while before it makes the call, as a queue does."""
+
+    def give(self, k, written_at, **given):
+        """Make the call for a wish of that moment."""
+        names = ("phone_number", "list_id", "consented_at", "source", "date_of_birth")
+        rest = dict.fromkeys(names) | {"historical": False, "resubscribe": False}
+        return k._shell.run(operations.subscribe, "email", **ANN, **(rest | given), written_at=written_at)
+
+    @pytest.mark.parametrize("lifts", ["resubscribe", "consented_at"])
+    def test_h30_a_withdrawal_since_stays(self, client, simulator, *, lifts):
+        """H30: what was withdrawn before is lifted, and what was withdrawn since is not."""
+        simulator.add_profile(**ANN, consent=SUBSCRIBED)
+        written_at = simulator.now()
+        # The clock of the program that has kept it may be ahead.
+        given = {"resubscribe": True} if lifts == "resubscribe" else {"consented_at": written_at + 30}
+        simulator.advance(10)
+        simulator.withdraw(email=OLD)
+        simulator.advance(60)
+        error = rejected(self.give, client(), written_at, **given)
+        assert (ConsentWithdrawnError, []) == (type(error), requests(simulator))
+        given = {"resubscribe": True} if lifts == "resubscribe" else {"consented_at": simulator.now()}
+        assert "accepted" == self.give(client(), simulator.now() - 1, **given).status
+
+    def test_h30_a_withdrawal_that_klaviyo_does_not_show(self, client, simulator):
+        """H30: a call since has written it down and failed: it stands, and `recheck_changes` carries it out."""
+        simulator.add_profile(**ANN, consent=SUBSCRIBED)
+        k = client()
+        k.identify(**ANN)
+        written_at = simulator.now()
+        simulator.advance(10)
+        simulator.fail_next("bulk_unsubscribe_profiles", status=403)
+        rejected(k.unsubscribe, "email", **ANN)
+        error = rejected(self.give, k, written_at, resubscribe=True)
+        assert (ConsentWithdrawnError, []) == (
+            type(error),
+            [each for each in requests(simulator) if each.status == 202],
+        )
+        simulator.advance(400)
+        assert ["withdrawn_again"] == [each.finding for each in k.recheck_changes()]
+
+    def test_h30_a_withdrawal_that_a_newer_consent_has_lifted(self, client, simulator):
+        """H30: what the customer has said last counts."""
+        simulator.add_profile(**ANN, consent=SUBSCRIBED)
+        k = client()
+        k.identify(**ANN)
+        written_at = simulator.now()
+        simulator.advance(10)
+        k.unsubscribe("email", **ANN)
+        come_to_rest(simulator, k)
+        k.subscribe("email", resubscribe=True, **ANN)
+        come_to_rest(simulator, k)
+        assert "unchanged" == self.give(k, written_at).status
+        come_to_rest(simulator, k)
+        assert [OLD] == subscribed(simulator)
+
+    def test_h30_a_withdrawal_of_which_klaviyo_gives_no_time(self, client, simulator):
+        """H30: it may have come since."""
+        simulator.add_profile(**ANN)
+        simulator.withdraw(email=OLD)
+        profile = simulator.profiles[0]
+        untimed = tuple(replace(each, at=None) for each in profile.suppressions)
+        simulator._account.put(replace(profile, suppressions=untimed))
+        simulator.advance(10)
+        error = rejected(self.give, client(), simulator.now() - 5, resubscribe=True)
+        assert (ConsentWithdrawnError, None) == (type(error), error.withdrawn_at)
+
+    def test_an_import_of_that_time(self, client, simulator):
+        """A date is compared with the moment of the wish: a minute before that is a minute ago."""
+        given = {"historical": True, "consented_at": simulator.now() - 30}
+        assert isinstance(rejected(self.give, client(), simulator.now(), **given), InvalidPropertyError)

@@ -95,6 +95,7 @@ SINCE = [
             source="form",
             date_of_birth="1990-12-31",
             resubscribe=True,
+            written_at=5.75,
             asked_at=6.5,
             accepted_at=7.5,
         ),
@@ -103,7 +104,7 @@ SINCE = [
             '"phone_number": "+4915112345678", "channels": ["email", "sms"], "awaited": ["whatsapp"], '
             '"awaited_since": 4.5, "list_id": "L1", '
             '"consented_at": 5.5, "historical": true, "source": "form", "date_of_birth": "1990-12-31", '
-            '"resubscribe": true, "asked_at": 6.5, "accepted_at": 7.5}'
+            '"resubscribe": true, "written_at": 5.75, "asked_at": 6.5, "accepted_at": 7.5}'
         ),
     ),
     (
@@ -122,13 +123,14 @@ SINCE = [
             asked_at=6.5,
             accepted_at=7.5,
             asked=2,
+            sent=("email:ann@shop.test",),
         ),
         (
             '{"verb": "withdraw", "job": "unsubscribe", "keys": ["k"], "external_ids": ["ann-1"], '
             '"emails": ["ann@shop.test"], "profile_ids": ["P1"], "channels": ["email"], '
             '"given_email": "ann@shop.test", "given_phone_number": "+4915112345678", '
             '"list_id": "L1", "alone": true, "forced": true, "asked_at": 6.5, '
-            '"accepted_at": 7.5, "asked": 2}'
+            '"accepted_at": 7.5, "asked": 2, "sent": ["email:ann@shop.test"]}'
         ),
     ),
 ]
@@ -150,6 +152,7 @@ CLASSES = {each.verb: each for each in INTENTS}
 FIELDS = [(verb, field.name) for verb, kind in CLASSES.items() for field in fields(kind)]
 NAMES = sorted({name for _, name in FIELDS})
 NOT_TEXT = [None, "", 5, True, ["ann"], {"is": "ann"}]
+MOMENTS = ("consented_at", "written_at", "asked_at", "awaited_since", "accepted_at")
 NOT_FIT = {
     "clears": [None, [], "external_id", ["email"], ["external_id", 5], [["external_id"]], {"external_id": 1}],
     "merges": [None, False, 1, "true"],
@@ -162,11 +165,12 @@ NOT_FIT = {
     "external_ids": NOT_LISTED,
     "emails": NOT_LISTED,
     "profile_ids": NOT_LISTED,
+    "sent": NOT_LISTED,
     "channels": [*NOT_LISTED, ["mail"]],
     "awaited": [*NOT_LISTED, ["mail"]],
     "job": [*NOT_TEXT, "subscribe"],
     **{key: [None, False, 1, "true"] for key in ("historical", "resubscribe", "alone", "forced")},
-    **{key: [None, True, "7", [7.5]] for key in ("consented_at", "asked_at", "awaited_since", "accepted_at")},
+    **{key: [None, True, "7", [7.5]] for key in MOMENTS},
 }
 MISSING = [
     ("contact", "email"),

@@ -20,7 +20,7 @@ from safeklaviyo._flows.identity.phones import give_phone
 from safeklaviyo._flows.identity.reads import not_visible, read_profile
 from safeklaviyo._flows.leased.intents import WithdrawIntent
 from safeklaviyo._flows.leased.kept_open import keep_open
-from safeklaviyo._flows.leased.living import is_in_list, living_with, others_own, write_down
+from safeklaviyo._flows.leased.living import is_in_list, living_with, others_own, said_since, write_down
 from safeklaviyo._flows.leased.withdrawing import withdraw_under_lease
 from safeklaviyo._input.consents import BY_PHONE
 from safeklaviyo._rules.consent import (
@@ -97,7 +97,7 @@ def give_under_lease(
         ProfileNotVisibleError: Klaviyo does not show the profile now.
     """
     # Step 1: read the profile, and what is on former addresses, for what was withdrawn.
-    own = yield from _readable(call, intent, made=made, is_first=main)
+    own = yield from _readable(call, intent, made=made, is_first=main and intent.written_at is None)
     if not has_email(own, intent.email):
         yield from release(call, lease)
         return Given("drifted", own)
@@ -168,7 +168,24 @@ def _readable(call: Call, intent: GiveIntent, *, made: Profile | None = None, is
     for pending in (yield from _pending(call, intent)):
         reason = USER_SUPPRESSED if pending.verb == "suppress" else BY_API
         _refuse(intent, (Withdrawal(pending.channel, pending.at, reason),), is_first=is_first)
+    if intent.written_at is not None:
+        _refuse(intent, (yield from _journalled(call, intent)), is_first=is_first)
     return own
+
+
+def _journalled(call: Call, intent: GiveIntent) -> Flow[list[Withdrawal]]:
+    """Return what the customer has withdrawn by other calls since this consent was written down.
+
+    Klaviyo may not show it: the call may have failed, and `recheck_changes` carries it out.
+    """
+    said = yield from said_since(call, intent.keys, intent.wished_at)
+    return [
+        Withdrawal(channel, each.at, USER_SUPPRESSED if each.verb == "suppress" else BY_API)
+        for each in said
+        if not each.is_given and each.list_id in {None, intent.list_id}
+        for channel in each.channels
+        if channel in intent.channels
+    ]
 
 
 def _pending(call: Call, intent: GiveIntent) -> Flow[list[Pending]]:
@@ -190,7 +207,7 @@ def _refuse(intent: GiveIntent, found: Iterable[Withdrawal], *, is_first: bool) 
     Raises:
         ConsentWithdrawnError: One is not.
     """
-    withdrawn = in_the_way(found, intent.agreement, asked_at=intent.asked_at, is_first=is_first)
+    withdrawn = in_the_way(found, intent.agreement, asked_at=intent.wished_at, is_first=is_first)
     if withdrawn is None:
         return
     raise ConsentWithdrawnError(

@@ -7,80 +7,21 @@ makes a late copy of it harmless (H4, H6). Finishing is in `leases`; the writes 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
+from safeklaviyo._flows.leased.intent_fields import Verb, Written, checked
 from safeklaviyo._input.consents import CHANNELS, Agreement
 from safeklaviyo.errors import StoreIncompatibleError
-from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.identity import Kind
 
 if TYPE_CHECKING:
     from safeklaviyo.consent import Channel
     from safeklaviyo.models import Binding
 
-# The map keeps these words, and `Recovery.verb` shows them. Another word would make the intents of running processes
-# unreadable.
-Verb: TypeAlias = Literal["contact", "change", "merge", "erase", "restore", "subscribe", "withdraw"]
-
-# What has to be leased, by the name of the field that holds it.
-_KINDS: Final = {
-    "external_id": Kind.EXTERNAL_ID,
-    "new_external_id": Kind.EXTERNAL_ID,
-    "email": Kind.EMAIL,
-    "new_email": Kind.EMAIL,
-    "source_email": Kind.EMAIL,
-    "profile_id": Kind.PROFILE_ID,
-    "source_id": Kind.PROFILE_ID,
-    "ghost_external_ids": Kind.EXTERNAL_ID,
-    "ghost_emails": Kind.EMAIL,
-    "ghost_ids": Kind.PROFILE_ID,
-    "external_ids": Kind.EXTERNAL_ID,
-    "emails": Kind.EMAIL,
-    "profile_ids": Kind.PROFILE_ID,
-}
-_LISTED: Final = frozenset({
-    "clears", "ghost_ids", "ghost_external_ids", "ghost_emails", "external_ids", "emails", "profile_ids", "keys",
-    "channels", "awaited",
-})  # fmt: skip
-_NAMING: Final = frozenset({"external_id", "email", "profile_id", "emails", "profile_ids"})
-_TRUE: Final = frozenset({"merges", "may_suppress", "historical", "resubscribe", "forced", "alone"})
-_JOBS: Final = frozenset({"unsubscribe", "suppress", "unsuppress"})
-_MOMENTS: Final = frozenset({"consented_at", "asked_at", "awaited_since", "accepted_at"})
-_KNOWN: Final = {
-    "clears": (Kind.EXTERNAL_ID.value, Kind.PHONE_NUMBER.value),
-    "channels": CHANNELS,
-    "awaited": CHANNELS,
-}
-"""What the texts of a list may be, where not every text is fit."""
-
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
-class _Written:
-    """What every intent can do.
-
-    The map keeps an intent under the names of its fields, in their order, and leaves out what is empty.
-    """
-
-    verb: ClassVar[Verb]
-
-    def encode(self) -> str:
-        """Return the intent as the store keeps it."""
-        fields = {name: value for name, value in asdict(self).items() if value}
-        return json.dumps({"verb": self.verb} | fields)
-
-    def identifiers(self) -> frozenset[Identifier]:
-        """Return what has to be leased to carry it out."""
-        named: set[Identifier] = set()
-        fields = asdict(self)
-        for name, kind in _KINDS.items():
-            held = fields.get(name)
-            values = cast("tuple[str | None, ...]", held if isinstance(held, tuple) else (held,))
-            named.update(Identifier(kind, value) for value in values if value is not None)
-        return frozenset(named)
-
-
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
-class ContactIntent(_Written):
+class ContactIntent(Written):
     """Bind the pair, creating or completing a profile."""
 
     verb: ClassVar[Verb] = "contact"
@@ -89,7 +30,7 @@ class ContactIntent(_Written):
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
-class ChangeIntent(_Written):
+class ChangeIntent(Written):
     """Bring the customer with that pair and profile to the new identifiers.
 
     Attributes:
@@ -128,7 +69,7 @@ class ChangeIntent(_Written):
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
-class MergeIntent(_Written):
+class MergeIntent(Written):
     """Let the profile `source_id` become one with `profile_id`, which shows the pair.
 
     Attributes:
@@ -148,7 +89,7 @@ class MergeIntent(_Written):
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
-class EraseIntent(_Written):
+class EraseIntent(Written):
     """Delete the profile, if there is one, and forget the customer.
 
     Attributes:
@@ -171,7 +112,7 @@ class EraseIntent(_Written):
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
-class RepairIntent(_Written):
+class RepairIntent(Written):
     """Bring the profile back to what the map says, where it shows a former identifier of its customer, or a late one.
 
     Attributes:
@@ -192,7 +133,7 @@ class RepairIntent(_Written):
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
-class GiveIntent(_Written):
+class GiveIntent(Written):
     """Give consent for the profile, named by its id (R18).
 
     Attributes:
@@ -202,7 +143,8 @@ class GiveIntent(_Written):
         channels: What the customer allows.
         awaited: Channels of earlier requests that Klaviyo has accepted and not shown yet.
         awaited_since: When the first of those was asked for.
-        asked_at: When the call was made, in unix seconds.
+        written_at: When the wish was written down, in unix seconds, if that was before the call.
+        asked_at: When the call was made.
         accepted_at: When Klaviyo accepted the request; None before that. Then only its effect is waited for.
     """
 
@@ -222,6 +164,7 @@ class GiveIntent(_Written):
     source: str | None = None
     date_of_birth: str | None = None
     resubscribe: bool = False
+    written_at: float | None = None
     asked_at: float
     accepted_at: float | None = None
 
@@ -229,6 +172,11 @@ class GiveIntent(_Written):
     def agreement(self) -> Agreement:
         """How the customer has agreed."""
         return Agreement(self.consented_at, self.historical, self.source, self.date_of_birth, self.resubscribe)
+
+    @property
+    def wished_at(self) -> float:
+        """When the customer wished it, as far as is known: a withdrawal since is never lifted."""
+        return self.asked_at if self.written_at is None else self.written_at
 
     def beside(self, pending: Intent) -> GiveIntent | None:
         """Return this intent, where it need not wait for one that Klaviyo has accepted and not shown; None if it must.
@@ -243,7 +191,7 @@ class GiveIntent(_Written):
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
-class WithdrawIntent(_Written):
+class WithdrawIntent(Written):
     """Withdraw consent on every living profile of the customer (R19); or suppress, or lift a suppression.
 
     Attributes:
@@ -260,6 +208,7 @@ class WithdrawIntent(_Written):
         asked_at: When the call was made, in unix seconds.
         accepted_at: When Klaviyo accepted the request; None before that. Then only its effect is waited for.
         asked: How often Klaviyo was asked.
+        sent: What Klaviyo has accepted and not shown yet: a channel and an address or number, in one text each.
     """
 
     verb: ClassVar[Verb] = "withdraw"
@@ -277,6 +226,7 @@ class WithdrawIntent(_Written):
     asked_at: float
     accepted_at: float | None = None
     asked: int = 0
+    sent: tuple[str, ...] = ()
 
     @property
     def external_id(self) -> str | None:
@@ -309,14 +259,11 @@ class WithdrawIntent(_Written):
             given_phone_number=self.given_phone_number or pending.given_phone_number,
             forced=self.forced or pending.forced,
         )
-        # Klaviyo is not asked twice: a copy that lands after an address has changed hands would create a profile on it.
-        if joined.reach() != pending.reach():
-            return joined
-        return replace(joined, accepted_at=pending.accepted_at, asked=pending.asked)
-
-    def reach(self) -> tuple[object, ...]:
-        """Return what of an intent says whom, and what, its request names."""
-        return set(self.emails), set(self.profile_ids), set(self.channels), self.given_phone_number, self.forced
+        if joined.forced and not pending.forced:
+            return joined  # what Klaviyo has accepted may be older than the consent that is to be withdrawn
+        # Klaviyo is not asked twice: a copy that is carried out late would end a newer consent, or create a profile on
+        # an address that has changed hands.
+        return replace(joined, accepted_at=pending.accepted_at, asked=pending.asked, sent=pending.sent)
 
 
 def _joined(these: tuple[str, ...], those: tuple[str, ...]) -> tuple[str, ...]:
@@ -348,7 +295,7 @@ def decode(text: str) -> Intent:
     try:
         fields: dict[str, Any] = json.loads(text)
         kind = _BY_VERB.get(fields.pop("verb"))
-        intent = None if kind is None else kind(**_checked(fields))
+        intent = None if kind is None else kind(**checked(fields))
     except (AttributeError, LookupError, TypeError, ValueError):
         # Not chained: the message may quote the intent, which names a customer (P8).
         raise StoreIncompatibleError("the identity map holds an intent this version cannot read") from None
@@ -356,43 +303,3 @@ def decode(text: str) -> Intent:
     if intent is None:
         raise StoreIncompatibleError("the identity map holds an intent this version cannot carry out")
     return intent
-
-
-def _checked(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of an intent as its class takes them.
-
-    Raises:
-        ValueError: One is of the wrong type, or empty, or none names the customer of the intent.
-    """
-    # Without a name the intent would be carried out on a customer called "None".
-    if fields.keys().isdisjoint(_NAMING):
-        raise ValueError("it names no customer")
-    for name, value in fields.items():
-        if not _is_fit(name, value):
-            raise ValueError("a field has another type")
-    # JSON has no tuples.
-    return {name: tuple(value) if name in _LISTED else value for name, value in fields.items()}
-
-
-def _is_fit(name: str, value: object) -> bool:
-    """Tell whether a field, of which an empty one is never written, holds what it may hold."""
-    match name:
-        case _ if name in _LISTED:
-            listed = cast("list[object]", value if isinstance(value, list) else [])
-            known = _KNOWN.get(name)
-            fit = [_is_text(each) if known is None else each in known for each in listed]
-            return fit != [] and all(fit)
-        case _ if name in _TRUE:
-            return value is True
-        case _ if name in _MOMENTS:
-            return type(value) in {int, float}
-        case "asked":
-            return type(value) is int and value > 0
-        case "job":
-            return value in _JOBS
-        case _:
-            return _is_text(value)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""

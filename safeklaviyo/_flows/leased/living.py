@@ -13,19 +13,23 @@ from safeklaviyo._api.responses import is_success, read_profile_ids
 from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import MISSING, Call, send
 from safeklaviyo._flows.identity.absence import carry_doubt
+from safeklaviyo._flows.identity.pending_withdrawals import channels_in
 from safeklaviyo._flows.identity.reads import Evidence, read_profile, search, spellings, understood
+from safeklaviyo._rules.consent import CONSENT_WORDS, Said, latest
 from safeklaviyo._rules.shown import email_of
 from safeklaviyo.errors import LeaseHeldError, NotFoundError
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.stores.base import Change, JournalEntry
-from safeklaviyo.stores.calls import Find, ReadBindings
+from safeklaviyo.stores.calls import Find, Journal, ReadBindings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from safeklaviyo._effects import Flow
     from safeklaviyo.models import Profile
+    from safeklaviyo.stores.base import JournalRow
 
+_PAGE = 1000
 _TRIES = 8
 """Tries to write a row of the journal, while other calls note that they have checked the same binding."""
 
@@ -102,3 +106,16 @@ def write_down(call: Call, keys: Iterable[str], entry: JournalEntry) -> Flow[Non
                 break
         else:
             raise LeaseHeldError("other calls keep changing this customer; try again later")
+
+
+def said_since(call: Call, keys: Collection[str], since: float) -> Flow[list[Said]]:
+    """Return what stands last, by the journal, of what these customers have said since a moment.
+
+    The journal is read by time, so that an old moment costs a read for each 1,000 rows.
+    """
+    found: list[JournalRow] = []
+    after = 0
+    while rows := (yield from Journal(call.account, since=since, after=after, limit=_PAGE)):
+        after = rows[-1].number
+        found += [row for row in rows if row.key in keys and row.entry.verb in CONSENT_WORDS]
+    return latest((row.at, row.entry.verb, channels_in(row.entry), row.entry.new) for row in found)

@@ -65,13 +65,10 @@ def withdraw_under_lease(call: Call, lease: Lease, intent: WithdrawIntent, *, ma
     # Step 1: read who is reached now, and what is left to withdraw of them.
     reached = yield from _reached(call, intent)
     left = yield from _left_of(call, intent, reached.values())
-    # Step 2: ask for that, once. What follows only looks; a call that makes the same withdrawal again asks for profiles
-    # that were not there before.
+    # Step 2: ask for that, once. What follows only looks; a call that makes the same withdrawal again, or a wider one,
+    # asks for what Klaviyo has not accepted before.
     is_asked = intent.accepted_at is not None
-    unasked = [] if is_asked else left
-    if is_asked and main:
-        fresh = [profile for profile in reached.values() if profile.id not in intent.profile_ids]
-        unasked = yield from _left_of(call, intent, fresh)
+    unasked = _unsent(intent, left) if main or not is_asked else []
     if main or not is_asked:
         intent = replace(intent, profile_ids=tuple(dict.fromkeys((*intent.profile_ids, *reached))))
     for first in range(0, len(unasked), MOST_WITHDRAWN):
@@ -79,7 +76,9 @@ def withdraw_under_lease(call: Call, lease: Lease, intent: WithdrawIntent, *, ma
     if unasked:
         # If this call fails from here on, lease and intent stay, so that another call looks.
         call.writes.doubtful(main=False)
-        intent = replace(intent, accepted_at=(yield from Now()), asked=intent.asked + 1)
+        asked = 1 if main else intent.asked + 1
+        sent = dict.fromkeys((*intent.sent, *(word for each in unasked for word in _words(each))))
+        intent = replace(intent, accepted_at=(yield from Now()), asked=asked, sent=tuple(sent))
     # Step 3: end, or leave the lease to the next call that looks.
     if left:
         yield from keep_open(call, lease, intent)
@@ -116,7 +115,7 @@ def finish_withdrawal(
             yield from release(call, lease)
             return "failed"
         # By now an earlier consent has been carried out as well, so that what Klaviyo shows counts.
-        intent = replace(intent, accepted_at=None, forced=False)
+        intent = replace(intent, accepted_at=None, forced=False, sent=())
     done = yield from withdraw_under_lease(call, lease, intent)
     return "completed" if done.is_shown else "accepted"
 
@@ -179,13 +178,35 @@ def _addressees(intent: WithdrawIntent, profile: Profile) -> Iterable[Addressee]
         yield Addressee(by_phone, phone_number=profile.phone_number)
 
 
+def _unsent(intent: WithdrawIntent, left: Iterable[Addressee]) -> list[Addressee]:
+    """Return what of this Klaviyo has not accepted before, under this intent or one that it has joined.
+
+    Of two accepted requests that say the same, the second is carried out after the first shows its effect, and so over
+    a consent that the customer gives in between.
+    """
+    unsent: list[Addressee] = []
+    for each in left:
+        channels = tuple(channel for channel in each.channels if _word(channel, each) not in intent.sent)
+        if channels:
+            unsent.append(replace(each, channels=channels))
+    return unsent
+
+
+def _words(addressee: Addressee) -> Iterable[str]:
+    return (_word(channel, addressee) for channel in addressee.channels)
+
+
+def _word(channel: Channel, addressee: Addressee) -> str:
+    return f"{channel}:{addressee.email or addressee.phone_number}"
+
+
 def _ask(call: Call, lease: Lease, intent: WithdrawIntent, some: list[Addressee], *, main: bool) -> Flow[None]:
     """Send one request, rebuilt before each repeat from what living profiles show then."""
 
     def again() -> Flow[Request]:
         reached = yield from _reached(call, intent)
         fresh = yield from _left_of(call, intent, reached.values())
-        still = [each for each in fresh if each in some]
+        still = [each for each in _unsent(intent, fresh) if each in some]
         if not still:
             raise _NothingLeft
         return _request(intent, still)

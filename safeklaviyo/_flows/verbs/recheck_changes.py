@@ -10,8 +10,9 @@ from safeklaviyo._flows.call import Call, Setup, run, start_deadline
 from safeklaviyo._flows.identity.reads import gather, only_profile, owner_in_map, read_profile, search, was_put_back
 from safeklaviyo._flows.leased.leases import repair_profile
 from safeklaviyo._flows.required import required
-from safeklaviyo._flows.verbs.recheck_consent import VERBS, review_consent, review_pending
+from safeklaviyo._flows.verbs.recheck_consent import review_consent, review_pending
 from safeklaviyo._input.events import moment_from
+from safeklaviyo._rules.consent import CONSENT_WORDS
 from safeklaviyo._rules.evidence import compare
 from safeklaviyo._rules.shown import email_of, has_email
 from safeklaviyo.errors import IdentityError
@@ -50,7 +51,7 @@ def _recheck(call: Call, since: float | None, *, repair: bool) -> Flow[list[Chan
         binding = yield from _binding(call, rows)
         if binding is None:
             continue
-        said = [row for row in rows if row.entry.verb in VERBS]
+        said = [row for row in rows if row.entry.verb in CONSENT_WORDS]
         # A consent alone changes no identifiers.
         if len(said) < len(rows):
             reviews += yield from _review(call, binding, rows, repair=repair)
@@ -77,7 +78,7 @@ def _binding(call: Call, rows: list[JournalRow]) -> Flow[Binding | None]:
         for kind, value in ((Kind.PROFILE_ID, row.profile_id), (Kind.EXTERNAL_ID, row.external_id)):
             if value is not None:
                 names.add(Identifier(kind, value))
-        if row.entry.new is not None and row.entry.verb not in VERBS:
+        if row.entry.new is not None and row.entry.verb not in CONSENT_WORDS:
             names.add(Identifier(Kind.EMAIL, row.entry.new))
     found = yield from Find(call.account, tuple(sorted(names)))
     return next((match.binding for match in found.matches if match.binding.key == rows[0].key), None)

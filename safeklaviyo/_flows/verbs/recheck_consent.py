@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Binding, Profile
     from safeklaviyo.stores.base import JournalRow
 
-VERBS = frozenset({"subscribe", "unsubscribe", "suppress", "unsuppress"})
-"""The words of the journal that are about consent."""
-
 
 def review_consent(call: Call, binding: Binding, rows: Iterable[JournalRow]) -> Flow[list[ChangeReview]]:
     """Compare what one customer has said, by the journal, with the customer's living profiles."""

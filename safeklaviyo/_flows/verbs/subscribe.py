@@ -38,12 +38,14 @@ class _Wanted:
 
     Attributes:
         asked_at: When the call was made, in unix seconds.
+        written_at: When the caller wrote the wish down, if that was before.
     """
 
     channels: tuple[Channel, ...]
     agreement: Agreement
     list_id: str | None
     asked_at: float
+    written_at: float | None = None
 
 
 def subscribe(
@@ -59,8 +61,14 @@ def subscribe(
     source: object,
     resubscribe: object,
     date_of_birth: object,
+    written_at: float | None = None,
 ) -> Flow[ConsentChange]:
-    """See `Klaviyo.subscribe`."""
+    """See `Klaviyo.subscribe`.
+
+    Args:
+        written_at: When the caller's wish was written down, in unix seconds, where that was before this call: a
+            withdrawal since is not lifted (H30).
+    """
 
     def body(call: Call) -> Flow[ConsentChange]:
         require_consent(call)
@@ -71,9 +79,9 @@ def subscribe(
             source=source,
             resubscribe=resubscribe,
             date_of_birth=date_of_birth,
-            now=now,
+            now=now if written_at is None else written_at,
         )
-        wanted = _Wanted(channels_from(channels), agreement, list_id_from(list_id), now)
+        wanted = _Wanted(channels_from(channels), agreement, list_id_from(list_id), now, written_at)
         claim = yield from _claim(call, external_id, email, phone_number, wanted.channels)
         return (yield from _subscribe(call, claim, wanted))
 
@@ -200,5 +208,6 @@ def _intent(call: Call, claim: Claim, binding: Binding, wanted: _Wanted) -> Flow
         source=agreement.source,
         date_of_birth=agreement.date_of_birth,
         resubscribe=agreement.resubscribe,
+        written_at=wanted.written_at,
         asked_at=wanted.asked_at,
     )

@@ -55,9 +55,20 @@ class _Wanted:
 
 
 def unsubscribe(
-    setup: Setup, channels: object, *, external_id: object, email: object, phone_number: object, list_id: object
+    setup: Setup,
+    channels: object,
+    *,
+    external_id: object,
+    email: object,
+    phone_number: object,
+    list_id: object,
+    written_at: float | None = None,
 ) -> Flow[ConsentChange]:
-    """See `Klaviyo.unsubscribe`."""
+    """See `Klaviyo.unsubscribe`.
+
+    Args:
+        written_at: When the caller's wish was written down, in unix seconds, where that was before this call.
+    """
 
     def body(call: Call) -> Flow[ConsentChange]:
         require_consent(call)
@@ -66,7 +77,8 @@ def unsubscribe(
         claim = _claim(call, external_id, email, phone_number)
         if from_list is not None:
             yield from check_list(call, from_list)
-        return (yield from _withdraw(call, _Wanted("unsubscribe", claim, wanted, from_list, (yield from Now()))))
+        now = (yield from Now()) if written_at is None else written_at
+        return (yield from _withdraw(call, _Wanted("unsubscribe", claim, wanted, from_list, now)))
 
     return run(setup, "unsubscribe", body)
 
