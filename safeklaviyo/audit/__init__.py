@@ -12,8 +12,22 @@ if TYPE_CHECKING:
     from safeklaviyo.audit._finding import RULES, Finding, Shown, ShownBinding
     from safeklaviyo.audit._found import Audit
     from safeklaviyo.audit._plan import PlannedMerge, RepairPlan
+    from safeklaviyo.audit._repair import RepairReport, RepairResult, repair
 
-__all__ = ["RULES", "Audit", "Export", "Finding", "PlannedMerge", "RepairPlan", "Shown", "ShownBinding", "audit"]
+__all__ = [
+    "RULES",
+    "Audit",
+    "Export",
+    "Finding",
+    "PlannedMerge",
+    "RepairPlan",
+    "RepairReport",
+    "RepairResult",
+    "Shown",
+    "ShownBinding",
+    "audit",
+    "repair",
+]
 
 _HOMES = {
     name: home
@@ -23,6 +37,7 @@ _HOMES = {
         "_finding": ("Finding", "RULES", "Shown", "ShownBinding"),
         "_found": ("Audit",),
         "_plan": ("PlannedMerge", "RepairPlan"),
+        "_repair": ("RepairReport", "RepairResult", "repair"),
     }.items()
     for name in names
 }

@@ -29,6 +29,8 @@ Source: TypeAlias = "Klaviyo | Export | str | os.PathLike[str]"
 Bindings: TypeAlias = "Klaviyo | str | os.PathLike[str] | None"
 OnProgress: TypeAlias = "Callable[[Progress], object] | None"
 
+_OF_MAPS: Final = ("A5", "A6", "A7")
+_OF_IDS: Final = ("A1", "A3", "A6", "A7")
 _NO_ID: Final = "the export has no column for the external id; name it with --map external_id=NAME"
 _NO_PHONE: Final = "the export has no column for the phone number"
 _NO_MAP: Final = "there is no identity map to compare with; give --bindings, or let the map learn first"
@@ -76,7 +78,7 @@ def _audit_account(
     except BaseException:
         table.leave()  # what was read is there for the next audit
         raise
-    missing = {} if table.counts().customers else dict.fromkeys(("A5", "A6", "A7"), _EMPTY_MAP)
+    missing = {} if table.counts().customers else _each_of(_OF_MAPS, _EMPTY_MAP)
     return _finished(table, source="api", account=whose.account, missing=missing, known=known, policy=whose.policy)
 
 
@@ -92,9 +94,9 @@ def _audit_export(export: Export, bindings: Bindings, known: Iterable[str] | Non
             _compare_with(bindings, table)
         size = Path(export.path).stat().st_size
         read = read_export(export, table, policy.blocked_values, _Pace(on_progress, size).of_export)
-        missing = {} if table.counts().customers else dict.fromkeys(("A5", "A6", "A7"), _NO_MAP)
+        missing = {} if table.counts().customers else _each_of(_OF_MAPS, _NO_MAP)
         if "external_id" not in read.fields:
-            missing |= dict.fromkeys(("A1", "A3", "A6", "A7"), _NO_ID)
+            missing |= _each_of(_OF_IDS, _NO_ID)
         if "phone_number" not in read.fields:
             missing["A4"] = _NO_PHONE
         return _finished(table, source="export", account=account, missing=missing, known=known, policy=policy)
@@ -130,6 +132,10 @@ def _finished(
     )
     choose_merges(table)
     return Audit(table, source=source, account=account, made_at=made_at, not_checked=missing, baseline=known)
+
+
+def _each_of(rules: Iterable[str], because: str) -> dict[str, str]:
+    return dict.fromkeys(rules, because)
 
 
 class _Pace:

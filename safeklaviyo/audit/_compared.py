@@ -7,7 +7,7 @@ what an address is without a plus and dots (A8).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from safeklaviyo._placeholders import why_no_id
 from safeklaviyo._rules.consent import all_channels
@@ -15,7 +15,7 @@ from safeklaviyo.audit._table import Row
 from safeklaviyo.identity import PHONE_PUNCTUATION, comparable_email
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from safeklaviyo.audit._finding import ShownConsent
     from safeklaviyo.consent import ChannelConsent
@@ -26,41 +26,37 @@ _NOBODY: Final = frozenset({
     "null", "undefined", "none", "nil", "unknown", "anonymous", "guest", "noemail", "no-email", "no_email", "no.email",
     "noreply", "no-reply", "no_reply", "donotreply", "do-not-reply", "notprovided", "not-provided", "n/a",
 })  # fmt: skip
-# One digit seven times, or digits in their order: no number that somebody was given.
-_NO_NUMBER: Final = re.compile(r".*(?:(\d)\1{6,}|1234567|2345678|3456789).*")
+# After the country: one digit seven times or more, or the digits in their order. Nobody was given such a number.
+_NO_NUMBER: Final = re.compile(r"\+?\d{0,3}?(?:(\d)\1{6,}|0?1234567(?:8(?:90?)?)?)")
 _SAME_MAILBOX: Final = {"googlemail.com": "gmail.com"}
 
 
-def row_of(given: dict[str, str | None], *, line: int | None = None, blocked: frozenset[str] = frozenset()) -> Row:
+def row_of(given: Mapping[str, str], *, line: int | None = None, blocked: frozenset[str] = frozenset()) -> Row:
     """Return the row of a profile.
 
     Args:
-        given: Its fields by their names, those of `Row`; empty texts count as missing.
+        given: Its fields by their names, those of `Row`, without blanks around them; empty texts count as missing.
         blocked: Further identifiers that count as placeholders, in lower case.
     """
-    external_id, email, phone = _text(given, "external_id"), _text(given, "email"), _text(given, "phone_number")
-    spoilt: list[str] = []
-    key = external_id
+    get = given.get
+    external_id, email, phone = get("external_id") or None, get("email") or None, get("phone_number") or None
+    key, mail, variant, number, spoilt = external_id, None, None, None, ""
     if key is not None and why_no_id(key, blocked) is not None:
-        key = None
-        spoilt.append("external_id")
-    mail = None if email is None else comparable_email(email)
-    variant = None
-    if mail is not None:
+        key, spoilt = None, "external_id"
+    if email is not None:
+        mail = comparable_email(email)
         if is_nobodys(mail, blocked):
-            mail = None
-            spoilt.append("email")
+            mail, spoilt = None, f"{spoilt} email".lstrip()
         else:
             variant = _variant(mail)
-    number = None if phone is None else phone.translate(PHONE_PUNCTUATION)
-    if number is not None and _NO_NUMBER.fullmatch(number):
-        number = None
-        spoilt.append("phone_number")
+    if phone is not None:
+        number = phone.translate(PHONE_PUNCTUATION)
+        if _NO_NUMBER.fullmatch(number):
+            number, spoilt = None, f"{spoilt} phone_number".lstrip()
     return Row(
-        line, _text(given, "profile_id"), external_id, email, phone, _text(given, "first_name"),
-        _text(given, "last_name"), given.get("consent") or "unknown", given.get("sms") or "unknown",  # type: ignore[arg-type]  # the readers give these words
-        _text(given, "created"), _text(given, "last_event"), mail, variant, number, key, " ".join(spoilt),
-        given.get("others") or "",
+        line, get("profile_id") or None, external_id, email, phone, get("first_name") or None,
+        get("last_name") or None, get("consent", "unknown"), get("sms", "unknown"),  # type: ignore[arg-type]  # the readers give these words
+        get("created") or None, get("last_event") or None, mail, variant, number, key, spoilt, get("others", ""),
     )  # fmt: skip
 
 
@@ -68,14 +64,16 @@ def row_of_profile(profile: Profile, blocked: frozenset[str] = frozenset()) -> R
     """Return the row of a profile that Klaviyo itself has shown, with its consent."""
     channels = all_channels(profile)
     others = [name for name, each in channels.items() if name not in {"email", "sms"} and each.status == "subscribed"]
-    given: dict[str, Any] = {
+    given = {
         "profile_id": profile.id, "external_id": profile.external_id, "email": profile.email,
         "phone_number": profile.phone_number, "first_name": profile.first_name, "last_name": profile.last_name,
         "consent": consent_word(channels["email"]), "sms": consent_word(channels["sms"]), "others": " ".join(others),
         "created": None if profile.created is None else profile.created.isoformat(),
         "last_event": None if profile.last_event_date is None else profile.last_event_date.isoformat(),
     }  # fmt: skip
-    return row_of(given, blocked=blocked)
+    return row_of(
+        {name: storable(value.strip()) for name, value in given.items() if value is not None}, blocked=blocked
+    )
 
 
 def consent_word(consent: ChannelConsent) -> ShownConsent:
@@ -97,8 +95,6 @@ def _variant(mail: str) -> str | None:
     return f"{plain}@{_SAME_MAILBOX.get(domain, domain)}"
 
 
-def _text(given: dict[str, str | None], name: str) -> str | None:
-    value = given.get(name)
-    text = value.strip() if value else ""
-    # Half a character of UTF-16, as broken exports and answers have it, can be stored nowhere.
-    return (text if text.isascii() else text.encode("utf-8", "replace").decode()) or None
+def storable(text: str) -> str:
+    """Return a text without halves of characters of UTF-16, as broken exports and answers have them."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -11,6 +11,7 @@ import json
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -19,7 +20,7 @@ from safeklaviyo._files.columns import NAMES, fields_of
 from safeklaviyo._files.encodings import opened
 from safeklaviyo._files.rows import Form, Lines, first_line, read_csv, read_jsonl, understood, unguarded
 from safeklaviyo._input.shop_rows import shop_row_from
-from safeklaviyo.audit._compared import row_of
+from safeklaviyo.audit._compared import row_of, storable
 from safeklaviyo.audit._table import Customer
 from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
 from safeklaviyo.identity import Kind
@@ -183,9 +184,13 @@ class _Reader:
                 lines.take(one=True)
                 yield self._passed_over()
                 continue
-            line, _ = lines.take()
+            line, text = lines.take()
             if len(read) >= width:
-                yield self._row({name: unguarded(read[at]) for name, at in fields.items()}, line)
+                # Most rows are plain: their cells need no second look.
+                plain = [unguarded(cell) for cell in read] if "'" in text else read
+                values = [cell.strip() for cell in plain]
+                given = {name: values[at] for name, at in fields.items()}
+                yield self._row(given, line) if text.isascii() else self._odd_row(given, line)
             elif any(read):
                 yield self._passed_over()
 
@@ -208,40 +213,40 @@ class _Reader:
             here = {name: column for name, column in chosen.items() if column in {"", *names}}
             fields = fields_of(names, here, COLUMNS)
             self.fields |= set(fields)
-            yield self._row({name: _word(given[names[at]]) for name, at in fields.items()}, line)
+            yield self._odd_row({name: _word(given[names[at]]) for name, at in fields.items()}, line)
 
     def _passed_over(self) -> Row | None:
         self.unreadable += 1
         return None
 
-    def _row(self, given: dict[str, str | None], line: int) -> Row | None:
-        if any(map(self._is_misread, map(given.get, IDENTIFYING))):
+    def _odd_row(self, given: dict[str, str], line: int) -> Row | None:
+        """Return a row that is not plain: it is passed over where an identifier may not be what the file says."""
+        if any(self._is_misread(given.get(name, "")) for name in IDENTIFYING):
             return self._passed_over()
-        given["sms"] = _consent(given.get("sms"))
-        given["consent"] = _consent(given.get("consent"))
+        return self._row({name: storable(value) for name, value in given.items()}, line)
+
+    def _row(self, given: dict[str, str], line: int) -> Row:
+        given["sms"] = _consent(given.get("sms", ""))
+        given["consent"] = _consent(given.get("consent", ""))
         suppressed = given.get("suppressed")
-        if suppressed and suppressed.strip().lower() not in _NOT_SUPPRESSED and given["consent"] != "unsubscribed":
+        if suppressed and suppressed.lower() not in _NOT_SUPPRESSED and given["consent"] != "unsubscribed":
             given["consent"] = "suppressed"
         return row_of(given, line=line, blocked=self._blocked)
 
-    def _is_misread(self, cell: str | None) -> bool:
+    def _is_misread(self, cell: str) -> bool:
         """Tell whether an identifier may not be what the file says: no text, or in an encoding that is a guess."""
-        if not cell or cell.isascii():
-            return False
-        return self._is_guess or bool(_UNDECODED.search(cell))
+        return not cell.isascii() and (self._is_guess or bool(_UNDECODED.search(cell)))
 
 
-def _consent(cell: str | None) -> ShownConsent:
-    if not cell:
-        return "unknown"
-    return _WORDS.get(cell.strip().lower().replace("_", "").replace(" ", "").replace("-", ""), "unknown")
+@lru_cache(maxsize=100)
+def _consent(cell: str) -> ShownConsent:
+    return _WORDS.get(cell.lower().replace("_", "").replace(" ", "").replace("-", ""), "unknown")
 
 
-def _word(value: object) -> str | None:
+def _word(value: object) -> str:
     """Return a value of JSON as a cell of CSV would have it."""
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value)
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    return text.strip()
 
 
 def _is_jsonl(path: str | Path) -> bool:

@@ -7,17 +7,18 @@ in `_page`.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast, overload
 
+from safeklaviyo.audit._files import write_private
 from safeklaviyo.audit._finding import RULES, Finding, Shown, ShownBinding
 from safeklaviyo.audit._plan import ANOTHER_FIRST, NOT_CERTAIN, PlannedMerge, RepairPlan
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
     from types import TracebackType
@@ -166,6 +167,10 @@ class Audit:
             yield (",\n" if number else "") + json.dumps(each.to_dict())
         yield "\n]}\n"
 
+    def write_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the JSON to a file that its owner alone may read, a finding at a time."""
+        write_private(Path(path), self.json_parts())
+
     def to_text(self) -> str:
         """Return a summary for people, without identifiers: what was found, and what could not be looked for."""
         lines = [f"{self.profiles} profiles read" + self._compared()]
@@ -191,7 +196,7 @@ class Audit:
         from safeklaviyo.audit._page import render  # noqa: PLC0415 - needs an extra
 
         text = render(self.to_dict(_ON_A_PAGE), reveal=reveal)
-        write_private(Path(path), text)
+        write_private(Path(path), [text])
 
     def close(self) -> None:
         """Remove the temporary file. May be called twice."""
@@ -271,7 +276,9 @@ def keys_of(baseline: Audit | str | os.PathLike[str]) -> list[str]:
     listed = record.get("findings")
     if record.get("kind") != KIND or not isinstance(listed, list):
         raise ConfigurationError("the baseline is no audit; give a file that --json, or Audit.to_json, has written")
-    return [str(each.get("key")) for each in cast("list[dict[str, Any]]", listed) if isinstance(each, dict)]
+    return [
+        str(cast("dict[str, Any]", each).get("key")) for each in cast("list[object]", listed) if isinstance(each, dict)
+    ]
 
 
 def rows_of(findings: Iterable[Finding]) -> Iterator[tuple[object, ...]]:
@@ -281,36 +288,15 @@ def rows_of(findings: Iterable[Finding]) -> Iterator[tuple[object, ...]]:
         yield each.rule, each.key, source, stays, each.why_not, json.dumps(asdict(each))
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file for its owner alone, in one step."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    handle = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-    try:
-        with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-
-
 def _finding(body: object, is_new: object, source: object, stays: object) -> Finding:
     given: dict[str, Any] = json.loads(str(body))
-    binding = given.pop("binding")
+    bound: dict[str, Any] | None = given["binding"]
+    given["profiles"] = tuple(Shown(**each) for each in given["profiles"])
+    if bound is not None:
+        bound["former"] = tuple(bound["former"])
+        given["binding"] = ShownBinding(**bound)
     merge = None if source is None else (str(source), str(stays))
-    return replace(
-        Finding(
-            **{
-                **given,
-                "profiles": tuple(Shown(**each) for each in given["profiles"]),
-                "binding": None if binding is None else ShownBinding(**{**binding, "former": tuple(binding["former"])}),
-            }
-        ),
-        new=bool(is_new),
-        merge=merge,
-    )
+    return replace(Finding(**given), new=bool(is_new), merge=merge)
 
 
 def _numbers(counts: Sequence[object]) -> tuple[int, int, int]:

@@ -91,13 +91,12 @@ def directions(one: Row, two: Row) -> list[tuple[Row, Row]]:
 
 def consent_cost(source: Row, into: Row) -> str:
     """Return how a merge may cost a consent; empty if it cannot."""
-    told = [("email", source.consent, into.consent)] if source.email is not None else []
+    # A consent to email belongs to an address, and one to SMS to a number: without it there is none to lose.
+    costs = _cost_of("email", source.consent, into.consent) if source.email is not None else ""
     if source.phone_number is not None:
-        told.append(("SMS", source.sms, into.sms))
-    for channel, given, kept in told:
-        problem = _cost_of(channel, given, kept)
-        if problem:
-            return problem
+        costs = costs or _cost_of("SMS", source.sms, into.sms)
+    if costs:
+        return costs
     if set(source.others.split()) - set(into.others.split()):
         return "the source is subscribed to a channel to which the destination is not"
     # The destination's own consent: a withdrawal of the source wins over it.
@@ -157,7 +156,9 @@ def _against(table: Table, source: Row, into: Row) -> Iterator[str]:
 
 def _against_map(table: Table, source: Row, into: Row) -> Iterator[str]:
     """Yield how the map contradicts a merge that leaves the destination's address."""
-    for customer in table.customers("external_id = ?", into.key) if into.key is not None else ():
+    if into.key is None:
+        return
+    for customer in table.customers("external_id = ?", into.key):
         if customer.mail is not None and customer.mail != into.mail:
             yield "the map has this customer with another address than the profile that would stay"
         for former in table.ask("SELECT customer FROM former WHERE mail = ?", source.mail):
@@ -167,6 +168,8 @@ def _against_map(table: Table, source: Row, into: Row) -> Iterator[str]:
 
 def owner_of(table: Table, row: Row) -> Customer | None:
     """Return the customer to whom the map gives a profile: by its id, else by what it shows."""
+    if not table.has_customers:
+        return None
     if row.profile_id is not None:
         for customer in table.customers("profile_id = ?", row.profile_id):
             return customer

@@ -12,11 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from safeklaviyo.audit._files import write_private
 from safeklaviyo.audit._finding import RULES, Shown, ShownBinding
 from safeklaviyo.errors import ConfigurationError, InvalidIdentifierError
 from safeklaviyo.identity import normalise_profile_id
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from safeklaviyo.audit._table import Table
@@ -72,6 +74,10 @@ class RepairPlan:
         }  # fmt: skip
         return json.dumps(given, indent=2, ensure_ascii=False) + "\n"
 
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan to a file that its owner alone may read."""
+        write_private(Path(path), [self.to_json()])
+
     @classmethod
     def from_json(cls, text: str) -> RepairPlan:
         """Read a plan.
@@ -100,7 +106,7 @@ class RepairPlan:
         return cls(account, _moment(head.get("made_at")), merges, _counts(head.get("left_out")))
 
 
-def plan_from(given: RepairPlan | str | Path) -> RepairPlan:
+def plan_from(given: RepairPlan | str | os.PathLike[str]) -> RepairPlan:
     """Return a plan that was given as such, or as the path of its file.
 
     Raises:
@@ -194,7 +200,8 @@ def _shown(given: object, name: str, entry: _Entry) -> Shown:
         raise entry.refused(f"has no profile_id of its {name}") from None
     if not {record.get("consent", "unknown"), record.get("sms", "unknown")} <= _CONSENTS:
         raise entry.refused(f"has a consent of its {name} that is none")
-    return Shown(**{**record, "profile_id": profile_id})
+    known_as: dict[str, Any] = {**record, "profile_id": profile_id}
+    return Shown(**known_as)
 
 
 def _bound(given: object, entry: _Entry) -> ShownBinding:

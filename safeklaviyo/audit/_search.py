@@ -95,7 +95,11 @@ def _same_number(table: Table) -> Iterator[Finding]:
 
 def _variants(table: Table) -> Iterator[Finding]:
     why = "their addresses differ only by a plus or by dots"
-    for (variant,) in table.ask("SELECT DISTINCT variant FROM profile WHERE variant IS NOT NULL"):
+    query = """
+        SELECT variant FROM profile WHERE variant IS NOT NULL GROUP BY variant HAVING count(DISTINCT mail) > 1
+        UNION SELECT one.variant FROM profile one JOIN profile two ON two.mail = one.variant
+    """
+    for (variant,) in table.ask(query):
         # One profile of each address: that two profiles share an address is A2's.
         rows: dict[str | None, Row] = {}
         for row in sorted(table.select("variant = ? OR mail = ?", variant, variant), key=lambda each: each.content):

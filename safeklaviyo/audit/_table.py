@@ -91,6 +91,7 @@ CREATE INDEX finding_by_name ON finding (rule, name);
 CREATE INDEX finding_by_source ON finding (source);
 CREATE TABLE baseline (name PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE merge (source PRIMARY KEY, stays, name) WITHOUT ROWID;
+CREATE INDEX merge_by_name ON merge (name);
 """
 # After all is read: an index that grows with each row would cost three times as much.
 _INDEXES: Final = """
@@ -132,6 +133,7 @@ class Table:
         self.path = path
         self._connection = _connect(path)
         self._end = weakref.finalize(self, _discard, self._connection, path)
+        self._has_customers: bool | None = None
         self._prepare()
 
     def _prepare(self) -> None:
@@ -199,6 +201,13 @@ class Table:
         rows = [(number, Row(*rest)) for number, *rest in found]
         best = max(rows, key=lambda each: (each[1].last_event or "", each[1].content, -(each[1].line or 0)))
         self._connection.execute("DELETE FROM profile WHERE profile_id = ? AND n <> ?", (profile_id, best[0]))
+
+    @property
+    def has_customers(self) -> bool:
+        """Whether there is a map to compare with."""
+        if self._has_customers is None:
+            self._has_customers = next(self.ask("SELECT 1 FROM customer LIMIT 1"), None) is not None
+        return self._has_customers
 
     def counts(self) -> Counts:
         """Return how much was read."""
