@@ -49,6 +49,26 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P3", source.ADDING_TO_SQLITE, "known |= (Counter(given)", "known &= (Counter(given)",
+        "stores/test_store_contract.py::TestSqlite::test_rows_are_judged_in_their_order",
+    ),
+    _guard(
+        "P4", source.ADDING_TO_SQLITE, "(*self._owners, *self._tokens)", "self._owners",
+        "stores/test_store_contract.py::TestSqlite::test_a_new_row_under_a_lease_is_a_conflict",
+    ),
+    _guard(
+        "P3", source.POSTGRES_VALUES, 'row["again"] = first[name, value]["again"] = True', "pass",
+        "stores/test_store_postgres.py::TestPostgres::test_rows_are_judged_in_their_order",
+    ),
+    _guard(
+        "P3", source.POSTGRES_CONNECTIONS, "        cursor.execute(*query.turn, prepare=False)\n", "",
+        "stores/test_store_adding.py::TestTurns::test_rows_wait_for_the_writer_before_and_see_what_it_wrote",
+    ),
+    _guard(
+        "P6", source.POSTGRES_CONNECTIONS, "                cursor.connection.rollback()", "                pass",
+        "stores/test_store_adding.py::TestTurns::test_a_failure_leaves_nothing_behind[True]",
+    ),
+    _guard(
         "P8", source.TRACEBACKS, '"email_validator", ', "",
         "test_tracebacks.py::TestInterrupted::test_a_library_that_is_called_shows_nobody",
     ),
