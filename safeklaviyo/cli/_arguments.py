@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._files.columns import FIELDS
 from safeklaviyo._version import VERSION
+from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_repair
 from safeklaviyo.cli._help import Paragraphs
 from safeklaviyo.cli._places import store_argument
+from safeklaviyo.cli._working_arguments import WORKER, add_working
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction  # what add_subparsers returns has no public name
@@ -99,22 +101,6 @@ TO is empty, or has what an earlier run copied, which counts as copied. So an in
 --resume skips what was done. A customer that contradicts one in TO is refused.
 """
 
-_WORKER = """\
-Deliver the rows of the outbox. Run as many workers as you like, on any number of hosts that reach its database: they
-share the lanes among them, and one pace per account.
-
-Every few minutes it also finishes changes that were interrupted, every hour it rechecks changed customers, and once an
-hour it warns of rows that are dead. It needs KLAVIYO_API_KEY. Under systemd (Type=notify) it says when it is ready,
-that it is alive, and when it stops.
-
-SIGTERM or Ctrl-C stops it after the runs in hand; a second one at once. Its exit codes:
-
-  0         it was told to stop, and did
-  1         it could not begin
-  3         it was told to stop, and a run took longer than --grace; its rows stay in the outbox
-  143, 130  it was told twice
-"""
-
 
 def parser() -> ArgumentParser:
     """Return the parser of the command line."""
@@ -126,6 +112,7 @@ def parser() -> ArgumentParser:
     _add_bindings(commands)
     _add_store(commands)
     _add_worker(commands)
+    _add_auditing(commands)
     _add_doctor(commands)
     return root
 
@@ -247,7 +234,7 @@ def _add_store(commands: Commands) -> None:
 
 def _add_worker(commands: Commands) -> None:
     does = "Deliver the rows of the outbox until told to stop."
-    command = _command(commands, "worker", does, "_worker.worker", _WORKER)
+    command = _command(commands, "worker", does, "_worker.worker", WORKER)
     add_working(command)
     command.add_argument(
         "--outbox", metavar="URL", type=store_argument, help="else SAFEKLAVIYO_OUTBOX, else the map's database"
@@ -255,17 +242,11 @@ def _add_worker(commands: Commands) -> None:
     _add_map(command)
 
 
-def add_working(command: ArgumentParser) -> None:
-    """Add the arguments of a worker, but for those that say where the outbox is."""
-    command.add_argument("--threads", type=_positive, default=4, metavar="N", help="lanes drained at once (4)")
-    command.add_argument(
-        "--grace", type=_positive, default=40, metavar="SECONDS",
-        help="how long the runs in hand may take after the first signal (40)",
-    )  # fmt: skip
-    command.add_argument("--health", metavar="FILE", help="a file to write every 5 seconds; see --check")
-    command.add_argument(
-        "--check", metavar="FILE", help="run nothing: 0 if the worker that writes this file is well, else 1"
-    )
+def _add_auditing(commands: Commands) -> None:
+    does = "Find the customers who are in Klaviyo twice already."
+    add_audit(_command(commands, "audit", does, "_auditing.look", AUDIT), _add_map)
+    does = "Merge the profiles that a plan of `audit` names."
+    add_repair(_command(commands, "repair", does, "_auditing.mend", REPAIR), _add_map)
 
 
 def _add_doctor(commands: Commands) -> None:
@@ -298,13 +279,6 @@ def _add_map(command: ArgumentParser) -> None:
     command.add_argument(
         "--base-url", metavar="URL", help="a host in place of Klaviyo's; else KLAVIYO_BASE_URL, else Klaviyo's"
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ArgumentTypeError("1 or more")
-    return number
 
 
 def _port(text: str) -> int:

@@ -8,6 +8,7 @@ row is in the same transaction as allauth's own change where there is one: with 
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -16,6 +17,8 @@ from safeklaviyo.django._settings import configuration
 from safeklaviyo.errors import ConfigurationError, IdentityError
 
 if TYPE_CHECKING:
+    from django.dispatch import Signal
+
     from safeklaviyo._client.klaviyo import Klaviyo
 
 logger = logging.getLogger("safeklaviyo.django")
@@ -28,8 +31,8 @@ def connect() -> None:
     except ConfigurationError:
         return  # which the system check says
     if is_wanted and apps.is_installed("allauth.account"):
-        from allauth.account.signals import email_changed  # noqa: PLC0415 - the shop's
-
+        # By name, because allauth is the shop's own and has no types.
+        email_changed: Signal = import_module("allauth.account.signals").email_changed
         email_changed.connect(queue_change, dispatch_uid="safeklaviyo")
 
 

@@ -176,8 +176,7 @@ class _AsyncOnDjango(AsyncOutbox):
         """See `Outbox.perform`."""
         if self._own is not None and not isinstance(call, calls.Insert | calls.ReadAbout):
             return await self._own.perform(call)
-        done: T = await sync_to_async(self._blocking.perform, thread_sensitive=True)(call)
-        return done
+        return cast("T", await sync_to_async(self._blocking.perform, thread_sensitive=True)(call))
 
     async def aclose(self) -> None:
         """See `Outbox.close`."""

@@ -18,7 +18,7 @@ import os
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote
 
 from django.conf import settings
@@ -68,6 +68,7 @@ def problems(given: object) -> list[str]:
         return ["settings.SAFEKLAVIYO is missing: set it to a dict, which may be empty"]
     if not isinstance(given, dict):
         return ["settings.SAFEKLAVIYO has to be a dict"]
+    given = cast("Mapping[str, Any]", given)
     unknown = sorted(str(name) for name in given if name not in ARGUMENTS | OWN)
     found = [f"settings.SAFEKLAVIYO has no key {name!r}" for name in unknown]
     if "outbox" in given:
@@ -89,7 +90,7 @@ def configuration() -> Configuration:
     given = getattr(settings, "SAFEKLAVIYO", None)
     for each in problems(given):
         raise ConfigurationError(each)
-    assert isinstance(given, dict)
+    given = cast("Mapping[str, Any]", given)
     arguments = {name: value for name, value in given.items() if name not in OWN}
     alias = given.get("database", DEFAULT_DB_ALIAS)
     return Configuration(alias, arguments, given.get("allauth_user_id"), given.get("async_http_client"))

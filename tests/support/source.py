@@ -8,9 +8,10 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 """The folder of the package that is tested: the checkout's, or the installed one."""
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
-    "__init__.py", "__main__.py", "audit/__init__.py", "batches.py", "cli/__init__.py",
-    "consent.py", "demo/__init__.py", "errors.py", "identity.py", "lists.py", "models.py", "outboxes.py", "policy.py",
-    "raw.py",
+    "__init__.py", "__main__.py", "audit/__init__.py", "batches.py", "celery.py",
+    "cli/__init__.py", "consent.py", "demo/__init__.py", "django/__init__.py", "django/apps.py",
+    "django/migrations/0001_initial.py", "errors.py", "guard/__init__.py", "identity.py", "lists.py", "models.py",
+    "outboxes.py", "policy.py", "procrastinate.py", "raw.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
     "testing/contract.py", "testing/plugin.py",
@@ -20,6 +21,9 @@ PUBLIC = {
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
 ADDING = "_flows/verbs/add_bindings.py"
+ADDING_TO_SQLITE = "stores/sqlite/_adding.py"
+POSTGRES_VALUES = "stores/postgres/_values.py"
+POSTGRES_CONNECTIONS = "stores/postgres/_connections.py"
 LEARN = "_flows/verbs/learn.py"
 LEARNING = "_rules/learning.py"
 FILE_ROWS = "_files/rows.py"
@@ -27,7 +31,10 @@ ABSENCE = "_flows/identity/absence.py"
 BINDING = "_flows/binding.py"
 CALL = "_flows/call.py"
 MANY = "_flows/many/rows.py"
+TOGETHER = "_flows/many/together.py"
 TRACK_MANY = "_flows/many/track.py"
+CONSENT_MANY = "_flows/many/consent.py"
+CONTRADICTIONS = "_rules/contradictions.py"
 IDENTIFY_MANY = "_flows/many/identify.py"
 BULK = "_api/bulk.py"
 IN_MANY = "_client/many.py"
@@ -83,6 +90,7 @@ SECRETS = "_secrets.py"
 TOKENS = "_runtime/senders/tokens.py"
 HELD = "_runtime/held_leases.py"
 SENDERS = "_runtime/senders/"
+HOOKS = "guard/_hooks/"
 SOCKETS = "_runtime/senders/sockets.py"
 ASYNC_SOCKETS = "_runtime/senders/async_sockets.py"
 PATIENCE = "stores/patience.py"
@@ -106,9 +114,22 @@ REQUESTS = {
 NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
 
+AGENDA = "_worker/agenda.py"
+CELERY = "celery.py"
+CHORES = "_worker/chores.py"
+DJANGO_CLIENTS = "django/_clients.py"
+DRAIN = "_flows/outbox/drain.py"
+HEALTH = "_worker/health.py"
+PROCRASTINATE = "procrastinate.py"
+SYSTEMD = "_worker/systemd.py"
+TEST_DATABASES = "django/_test_databases.py"
+WORKING = "_worker/working.py"
+
 ROOMS = (
+    ("django",),
     ("cli",),
     ("audit", "demo", "testing"),
+    ("_worker", "celery", "guard", "procrastinate"),
     ("_client",),
     ("_runtime",),
     ("_flows",),
@@ -123,7 +144,10 @@ ROOMS = (
 )
 """The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
 side do not know each other, but for the demo and the audit's diagnosis, which play on the simulator."""
-WITHOUT_IO = ("_flows/", "_rules/", "_sending/", "_api/", "_input/")
+WITHOUT_IO = (
+    "_flows/", "_rules/", "_sending/", "_api/", "_input/",
+    "guard/_parse/", "guard/_decide/", "guard/_write/", "guard/_carry/",
+)  # fmt: skip
 CORE = [
     name
     for name in MODULES

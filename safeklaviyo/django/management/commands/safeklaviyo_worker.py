@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """See `BaseCommand.add_arguments`."""
-        from safeklaviyo.cli._arguments import add_working  # noqa: PLC0415 - only where the command is run
+        from safeklaviyo.cli._working_arguments import add_working  # noqa: PLC0415 - only where the command is run
 
         add_working(parser)
 
