@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, cast
 
 from safeklaviyo._files.cells import csv_line, ended, guarded, has_apostrophe, own_columns, unguarded
-from safeklaviyo._files.columns import FIELDS, fields_of
+from safeklaviyo._files.columns import FIELDS, NAMES, fields_of
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ def read_csv(lines: Lines, form: Form) -> Table:
     Raises:
         ConfigurationError: The first line is no header, or leaves it open which columns are meant.
     """
-    line, text = _first_line(lines)
-    fields, cells, delimiter = _understood(text, form.chosen, line)
+    line, text = first_line(lines)
+    fields, cells, delimiter = understood(text, form.chosen, line)
     # Columns at the end that have no name are those of delimiters at the end of lines.
     width = max(number for number, cell in enumerate(cells, start=1) if cell)
     rows = _csv_rows(lines, delimiter, _Cells(fields, width, form))
@@ -209,7 +209,7 @@ def jsonl_writer(file: IO[str]) -> Callable[[Binding], object]:
     return write
 
 
-def _first_line(lines: Lines) -> tuple[int, str]:
+def first_line(lines: Lines) -> tuple[int, str]:
     """Return the header's line, after empty ones and Excel's."""
     for content in lines:
         line, text = lines.take()
@@ -218,7 +218,9 @@ def _first_line(lines: Lines) -> tuple[int, str]:
     raise ConfigurationError("the file is empty; its first line has to be a header that names the columns")
 
 
-def _understood(text: str, chosen: Mapping[str, str], line: int) -> tuple[dict[str, int], list[str], str]:
+def understood(
+    text: str, chosen: Mapping[str, str], line: int, known: Mapping[str, tuple[str, ...]] = NAMES
+) -> tuple[dict[str, int], list[str], str]:
     """Return the fields' columns, the names of all columns, and the delimiter.
 
     Raises:
@@ -232,7 +234,7 @@ def _understood(text: str, chosen: Mapping[str, str], line: int) -> tuple[dict[s
         except csv.Error:
             continue
         try:
-            fields = fields_of(cells, chosen)
+            fields = fields_of(cells, chosen, known)
         except ConfigurationError as error:
             # A name that is missing with one delimiter may be there with another. Of several complaints the one with
             # the delimiter that divides the line is about the file.
