@@ -7,13 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from safeklaviyo.audit._diagnosis.diagnoses import Diagnosis, diagnose
     from safeklaviyo.audit._finding import RULES, Finding, Shown, ShownBinding
 
-__all__ = ["RULES", "Finding", "Shown", "ShownBinding"]
+__all__ = ["RULES", "Diagnosis", "Finding", "Shown", "ShownBinding", "diagnose"]
 
 _HOMES = {
     name: home
     for home, names in {
+        "_diagnosis.diagnoses": ("Diagnosis", "diagnose"),
         "_finding": ("Finding", "RULES", "Shown", "ShownBinding"),
     }.items()
     for name in names
