@@ -154,6 +154,8 @@ def room(name: str) -> str:
     return "" if first in {"__init__", "__main__"} else first
 
 
+DIAGNOSIS = "audit/_diagnosis/"
+"""The folder of the modules that replay logs into the simulator."""
 SIMULATOR = "safeklaviyo.testing.simulator"
 SIMULATOR_CLIENTS = "safeklaviyo.testing.clients"
 SIMULATOR_SERVER = "safeklaviyo.testing.server"
