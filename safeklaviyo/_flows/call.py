@@ -77,6 +77,8 @@ class Setup:
         deadline: Seconds that a call about one person may take in all; None for no limit.
         base: The scheme and the host to which requests go.
         is_observed: Decisions and outcomes are told to a callback or to telemetry.
+        has_outbox: There may be an outbox, which direct calls have to ask in passing.
+        row: The row of the outbox that is being carried out; None for a direct call.
     """
 
     dialect: Dialect
@@ -89,6 +91,8 @@ class Setup:
     deadline: float | None = None
     base: str = ""
     is_observed: bool = False
+    has_outbox: bool = False
+    row: int | None = None
 
     @property
     def in_flight(self) -> InFlight:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo._effects import Flow, Now
 from safeklaviyo._flows.call import Call, Setup, logger, run
-from safeklaviyo._flows.outbox.carry import BehindError, FencedError, Lane, carry_out
+from safeklaviyo._flows.outbox.carry import BehindError, FencedError, Lane, carry_out, kinds_of
 from safeklaviyo.errors import (
     APIConnectionError,
     AuthenticationError,
@@ -41,7 +41,6 @@ from safeklaviyo.stores.outbox.calls import (
     Take,
     Wait,
 )
-from safeklaviyo.stores.outbox.steps import FIXED_BY_TIME
 
 if TYPE_CHECKING:
     from safeklaviyo.stores.outbox.records import Row
@@ -158,10 +157,16 @@ def _one(setup: Setup, lane: Lane, row: Row, tally: _Tally) -> Flow[bool]:
     except SafeKlaviyoError as error:
         yield from _refused(setup, lane, row, error, tally)
         return False
-    changed = row.names if row.verb in FIXED_BY_TIME else ()
-    repeated = row.names if row.unsure else ()
+    kinds = kinds_of(row)
     done = yield from Delete(
-        lane.account, lane.number, lane.token, (row.id,), changed=changed, at=row.at, repeated=repeated
+        lane.account,
+        lane.number,
+        lane.token,
+        (row.id,),
+        changed=row.names if kinds else (),
+        kinds=kinds,
+        at=row.at,
+        repeated=row.names if row.unsure else (),
     )
     tally.delivered += done
     return done
