@@ -111,8 +111,11 @@ class Ready(OutboxCall["tuple[records.Row, ...]"]):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark(_OfLane[bool]):
-    """Count rows as tried, before they are resolved and sent; False if another drain has the lane."""
+class Mark(_OfLane["frozenset[int]"]):
+    """Count rows as tried, before they are resolved and sent; return those that are there still.
+
+    None are if another drain has the lane.
+    """
 
     ids: Sequence[int]
 

@@ -131,7 +131,9 @@ class SqliteOutbox(Outbox):
     def perform(self, call: OutboxCall[T]) -> T:
         """See `Outbox.perform`."""
         if self._process != os.getpid():
-            self._file.write(_make)
+            # Read first: the caller may have written in a transaction of their own, over which this one would wait.
+            if not self._file.scan(_is_made):
+                self._file.write(_make)
             self._process = os.getpid()
         asked: Any = call
         if isinstance(asked, calls.Insert):
