@@ -2,9 +2,9 @@
 
 An operation is a flow, so it can be driven one effect at a time. `explore` drives several operations over one simulator
 and one store. It tries every order of their visible effects, and calls a check at each end, when no operation can go
-on. A state that was reached before is not explored again. That loses nothing: a flow's future depends only on the
-results that it was sent, and these are part of the state. Where two schedules part, the world is copied, and the copies
-share the tree of each operation (`points`).
+on. A state that was reached before is not explored again. That loses nothing: a flow's future depends only on what its
+frames hold (`frames`), and on the results that it is sent. Where two schedules part, the world is copied, and the
+copies share the tree of each operation (`points`).
 """
 
 from __future__ import annotations
@@ -68,15 +68,18 @@ class Actor:
     Attributes:
         name: For reports.
         point: How far it has come.
+        has_begun: Whether it has had a visible effect.
         has_crashed: Whether its process has died.
         wake: Until when it sleeps, if it does.
-        past: A digest of all results that it was sent.
+        past: A digest of what its future depends on: what it remembered when it last slept or asked the map, and the
+            results since; or how it ended.
         ids: How many unique ids it was given.
         slept_at: `World.changes` when it fell asleep.
     """
 
     name: str
     point: Point
+    has_begun: bool = False
     has_crashed: bool = False
     wake: float | None = None
     past: bytes = b""
@@ -133,6 +136,7 @@ class World:
         changes: How often the map may have changed, or a lease expired: a sleeping operation may see something new.
         late: Requests that were given up and have not landed yet.
         digest: The digest of the pretend Klaviyo; empty if it may have changed since.
+        merges: Operations that remember the same count as one, whatever they were sent before.
     """
 
     simulator: KlaviyoSimulator
@@ -143,6 +147,7 @@ class World:
     changes: int = 0
     late: list[Request] = field(default_factory=list[Request])
     digest: bytes = b""
+    merges: bool = True
 
     def add(self, name: str, begin: Callable[[], Flow[Any]]) -> None:
         """Let an operation take part, in a process of its own.
@@ -206,7 +211,7 @@ class World:
             if spent["delay"] < limits.delays and actor.effect.request.repeat is not Repeat.READ:
                 yield "delay", index
         # A process that dies before its first visible effect has changed nothing.
-        if spent["crash"] < limits.crashes and actor.past:
+        if spent["crash"] < limits.crashes and actor.has_begun:
             yield "crash", index
 
     def move(self, move: Move) -> None:
@@ -224,6 +229,8 @@ class World:
         elif kind == "crash":
             self.actors[index].point.die()
             self.actors[index].has_crashed = True
+            if self.merges:
+                self.actors[index].past = b""
         else:
             self._carry_out(self.actors[index], kind)
 
@@ -255,6 +262,7 @@ class World:
     def _carry_out(self, actor: Actor, kind: Kind = "step") -> None:
         effect = actor.effect
         assert effect is not None
+        actor.has_begun = True
         if isinstance(effect, Sleep):
             # An operation that a change wakes goes on at once. Otherwise every operation sleeps, and time passes.
             if actor.slept_at == self.changes:
@@ -318,6 +326,8 @@ class World:
             actor.point = actor.point.after(answer)
         if isinstance(actor.effect, Sleep):
             actor.wake, actor.slept_at = self.clock.now + actor.effect.seconds, self.changes
+        if self.merges and actor.point.remembers is not None:
+            actor.past = actor.point.remembers
 
     def _private(self, actor: Actor) -> object:
         """Return the result of an effect that no other operation can see; None for any other effect."""
