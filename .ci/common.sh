@@ -77,7 +77,7 @@ find_pythons() {
 # The programs that only some tests need, from Debian's archive if that is allowed here.
 find_programs() {
     local tool missing=()
-    for tool in pgbouncer openssl; do
+    for tool in pgbouncer openssl chromium; do
         if ! command -v "$tool" >/dev/null; then missing+=("$tool"); fi
     done
     if [[ ${#missing[@]} -gt 0 && $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
@@ -85,7 +85,7 @@ find_programs() {
         (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}") \
             >"$work/apt.log" 2>&1 </dev/null || tail -n 3 "$work/apt.log"
     fi
-    for tool in pgbouncer openssl; do
+    for tool in pgbouncer openssl chromium; do
         if ! command -v "$tool" >/dev/null; then not_run+=("the tests that need $tool: it is not installed"); fi
     done
 }
