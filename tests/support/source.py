@@ -23,6 +23,7 @@ ADDING = "_flows/verbs/add_bindings.py"
 ADDING_TO_SQLITE = "stores/sqlite/_adding.py"
 POSTGRES_VALUES = "stores/postgres/_values.py"
 POSTGRES_CONNECTIONS = "stores/postgres/_connections.py"
+CLAIMS = "cli/_claims.py"
 LEARN = "_flows/verbs/learn.py"
 LEARNING = "_rules/learning.py"
 FILE_ROWS = "_files/rows.py"
@@ -153,6 +154,8 @@ def room(name: str) -> str:
     return "" if first in {"__init__", "__main__"} else first
 
 
+DIAGNOSIS = "audit/_diagnosis/"
+"""The folder of the modules that replay logs into the simulator."""
 SIMULATOR = "safeklaviyo.testing.simulator"
 SIMULATOR_CLIENTS = "safeklaviyo.testing.clients"
 SIMULATOR_SERVER = "safeklaviyo.testing.server"
