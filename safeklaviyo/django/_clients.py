@@ -23,7 +23,7 @@ from django.db import connections, transaction
 from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
 from safeklaviyo._client.klaviyo import Klaviyo
 from safeklaviyo.django._settings import configuration, database_url, is_in_memory, keeps_map_in_database
-from safeklaviyo.django._tables import read_about
+from safeklaviyo.django._tables import has_outbox, read_about
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.stores import default_url
 from safeklaviyo.stores.outbox import calls
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo.django._settings import Configuration
     from safeklaviyo.stores.outbox.calls import OutboxCall
+    from safeklaviyo.stores.outbox.records import About
 
 T = TypeVar("T")
 
@@ -149,15 +150,20 @@ class _OnDjango(Outbox):
     def __init__(self, own: Outbox, alias: str) -> None:
         self._own = own
         self._alias = alias
+        self._about: About | None = None
         self.listening = own.listening
+
+    def is_there(self) -> bool:
+        """See `Outbox.is_there`."""
+        return self._about is not None or has_outbox(connections[self._alias])
 
     def perform(self, call: OutboxCall[T]) -> T:
         """See `Outbox.perform`."""
-        if isinstance(call, calls.ReadAbout):
+        if isinstance(call, calls.ReadAbout | calls.LookAbout):
             # Not over the client's own connection: in SQLite that would wait for Django's transaction.
-            if self.about is None:
-                self.about = read_about(connections[self._alias])
-            return cast("T", self.about)
+            if self._about is None:
+                self._about = read_about(connections[self._alias])
+            return cast("T", self._about)
         return self._own.perform(_over_django(call, self._alias))
 
     def close(self) -> None:
@@ -172,9 +178,13 @@ class _AsyncOnDjango(AsyncOutbox):
         self._own = own
         self._blocking = blocking
 
+    async def is_there(self) -> bool:
+        """See `Outbox.is_there`."""
+        return await sync_to_async(self._blocking.is_there, thread_sensitive=True)()
+
     async def perform(self, call: OutboxCall[T]) -> T:
         """See `Outbox.perform`."""
-        if self._own is not None and not isinstance(call, calls.Insert | calls.ReadAbout):
+        if self._own is not None and not isinstance(call, calls.Insert | calls.ReadAbout | calls.LookAbout):
             return await self._own.perform(call)
         return cast("T", await sync_to_async(self._blocking.perform, thread_sensitive=True)(call))
 
@@ -207,6 +217,14 @@ class _InMemory:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
+
+    def is_there(self) -> bool:
+        """See `File.is_there`."""
+        return True
+
+    def scan(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """See `File.scan`."""
+        return self.write(work)
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do several things as one transaction, or as a part of the transaction that is open."""
