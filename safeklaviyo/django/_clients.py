@@ -119,6 +119,8 @@ def _arguments(configured: Configuration) -> dict[str, Any]:
     arguments = dict(configured.arguments)
     if arguments.get("store") is None:
         arguments["store"] = map_url(configured)
+    # Also where the map is elsewhere: direct calls look whether a queued change has reserved an address.
+    arguments["outbox"] = database_url(configured.connection)
     return arguments
 
 
