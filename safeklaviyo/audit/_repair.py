@@ -7,7 +7,6 @@ could cost a consent, is passed over and reported; the next audit sees it anew.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +18,7 @@ from safeklaviyo.audit._compared import row_of_profile
 from safeklaviyo.audit._journal import FINAL, Journal
 from safeklaviyo.audit._judgement import consent_cost
 from safeklaviyo.audit._plan import RepairPlan, plan_from
-from safeklaviyo.errors import ConfigurationError, IdentityError, LeaseHeldError, NotFoundError, SafeKlaviyoError
+from safeklaviyo.errors import ConfigurationError, IdentityError, LeaseHeldError, NotFoundError, ProfileNotVisibleError, SafeKlaviyoError
 from safeklaviyo.identity import comparable_email
 from safeklaviyo.models import Binding, Progress
 
@@ -217,8 +216,12 @@ class _Run:
         if before != "begun" or self._journal is None:
             return "skipped", "the profile that was to end is no longer there"
         # The map may not know of it yet: the call finishes what the killed run has begun, and sends nothing.
-        with suppress(NotFoundError):
+        try:
             self._k.profiles.merge(source_id, into_id)
+        except ProfileNotVisibleError:
+            return "requested", "Klaviyo does not show the source now; run the repair again to finish the map"
+        except NotFoundError:
+            pass  # the map has nothing left to do
         self._journal.end(source_id, into_id, "merged")
         return "merged", "an earlier run has done it"
 
