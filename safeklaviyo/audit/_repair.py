@@ -18,7 +18,14 @@ from safeklaviyo.audit._compared import row_of_profile
 from safeklaviyo.audit._journal import FINAL, Journal
 from safeklaviyo.audit._judgement import consent_cost
 from safeklaviyo.audit._plan import RepairPlan, plan_from
-from safeklaviyo.errors import ConfigurationError, IdentityError, LeaseHeldError, NotFoundError, ProfileNotVisibleError, SafeKlaviyoError
+from safeklaviyo.errors import (
+    ConfigurationError,
+    IdentityError,
+    LeaseHeldError,
+    NotFoundError,
+    ProfileNotVisibleError,
+    SafeKlaviyoError,
+)
 from safeklaviyo.identity import comparable_email
 from safeklaviyo.models import Binding, Progress
 
@@ -183,19 +190,19 @@ class _Run:
         if source is None or source.id == into_id:
             return self._gone(before, source_id, into_id)
         reason = _changed(planned, source, into) or self._against(planned, source, into)
+        if not reason and self._journal is not None:
+            # Step 3: of two halves the map has to know that they are one customer's, or the merge is refused.
+            reason = self._teach(planned)
         if reason:
             return self._skip(before, source_id, into_id, reason)
-        if self._journal is None:
-            return "would_merge", ""
-        # Step 3: of two halves the map has to know that they are one customer's, or the merge is refused.
-        reason = self._teach(planned)
-        if reason:
-            return self._skip(before, source_id, into_id, reason)
-        # Step 4: both are on the disk before anything is sent.
-        self._journal.begin(source, into)
-        return self._send(self._journal, source_id, into_id)
+        return self._send(source, into)
 
-    def _send(self, journal: Journal, source_id: str, into_id: str) -> tuple[Status, str]:
+    def _send(self, source: Profile, into: Profile) -> tuple[Status, str]:
+        journal, source_id, into_id = self._journal, source.id, into.id
+        if journal is None:
+            return "would_merge", ""
+        # Step 4: both are on the disk before anything is sent.
+        journal.begin(source, into)
         try:
             done = self._k.profiles.merge(source_id, into_id)
         except IdentityError as error:
