@@ -195,6 +195,10 @@ def _add_import(verbs: Commands) -> None:
         "--strip-apostrophes", action="store_true",
         help="take a ' off the beginning of each cell, as Shopify's export has it before ids",
     )  # fmt: skip
+    command.add_argument(
+        "--phone-region", metavar="CODE",
+        help="the country of phone numbers without a country code, such as DE; needs the extra phone",
+    )  # fmt: skip
     checked = command.add_mutually_exclusive_group()
     checked.add_argument(
         "--verify", action="store_true",
