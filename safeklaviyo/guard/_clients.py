@@ -22,6 +22,7 @@ class Guarded:
     """One client whose account's calls are guarded.
 
     Attributes:
+        is_async: The client's calls are awaited.
         authorization: The header's value of its calls; None where a token is asked for each request, or there is no
             key.
         account: The namespace of the map; None until it is known.
@@ -29,6 +30,7 @@ class Guarded:
 
     def __init__(self, client: Klaviyo | AsyncKlaviyo) -> None:
         self.client = client
+        self.is_async = hasattr(client, "aclose")
         self.wiring: Wiring = client._wiring  # noqa: SLF001 - the guard is a part of the package
         if not self.wiring.dialect.has_profile_ids:
             raise ConfigurationError("the guard needs clients of the current dialect")

@@ -18,10 +18,12 @@ from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreError
 from safeklaviyo.guard._background import LateError, Later, Looks
 from safeklaviyo.guard._carry.case import Case
 from safeklaviyo.guard._carry.finishing import answered, finish, needs_finishing
+from safeklaviyo.guard._carry.learning import learn_from
 from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle
 from safeklaviyo.guard._clients import Clients
 from safeklaviyo.guard._decide.by_map import Rulings, away, names_of, people_of, rule_on
 from safeklaviyo.guard._decide.verdicts import Verdict, modes_from
+from safeklaviyo.guard._lessons import Lessons
 from safeklaviyo.guard._log.records import Log
 from safeklaviyo.guard._parse.asked import read
 from safeklaviyo.guard._parse.operations import operation_of, split_url
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
 
     from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
     from safeklaviyo._client.klaviyo import Klaviyo
+    from safeklaviyo.guard._carry.learning import Learnt
     from safeklaviyo.guard._clients import Guarded
     from safeklaviyo.guard._decide.verdicts import Modes
     from safeklaviyo.identity import Identifier
+    from safeklaviyo.models import Profile
     from safeklaviyo.stores.base import Found
 
 OnStoreFailure: TypeAlias = Literal["refuse", "forward"]
@@ -78,7 +82,8 @@ class Common:
         self._counted: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self._lock = Lock()
         self._looks = Looks()
-        self._later = Later(_WAITING, _HEAVIEST, lambda: self.count("log_dropped"))
+        self.lessons = Lessons()
+        self.later = Later(_WAITING, _HEAVIEST, lambda: self.count("log_dropped"))
         self._log = None if decision_log is None else Log(decision_log, lambda: self.count("log_failed"))
 
     @property
@@ -99,7 +104,7 @@ class Common:
 
     def flush(self, seconds: float = 2.0) -> bool:
         """Wait until the log is written; return whether that came about in time."""
-        return self._later.flush(seconds)
+        return self.later.flush(seconds)
 
     def close(self) -> None:
         """Write what waits for the log, for two seconds at most."""
@@ -189,7 +194,16 @@ class Common:
         plan.case.land()
         self._account_from(plan, reply)
         self._record(plan, final, from_klaviyo=True)
+        client = plan.client
+        if client is not None and not client.is_async and self.learns(plan, reply):
+            profile = self.lessons.of(plan, reply)
+            if profile is not None:
+                self.later.add(lambda: self.learnt(client, profile))
         return final
+
+    def learns(self, plan: Plan, reply: Reply) -> bool:
+        """Tell whether an answer may have something to learn."""
+        return self._learns and plan.mode == "observe" and reply.status in {200, 201}
 
     def _replace(self, plan: Plan, case: Case) -> None:
         if case.faults:
@@ -249,11 +263,25 @@ class Common:
             return
         log, client, took = self._log, plan.client, time.monotonic() - plan.started
         weight = len(plan.case.asked.text) + (0 if reply is None else len(reply.body))
-        self._later.add(lambda: log.record(plan, reply, took, client, from_klaviyo=from_klaviyo), weight)
+        self.later.add(lambda: log.record(plan, reply, took, client, from_klaviyo=from_klaviyo), weight)
 
     def _account_from(self, plan: Plan, reply: Reply) -> None:
         if plan.client is not None and plan.client.account is None:
             plan.client.note_account(next((value for name, value in reply.headers if name.lower() == "cid"), None))
+
+    def learnt(self, client: Guarded, profile: Profile) -> None:
+        """Take what a profile shows into the map, in the guard's own thread."""
+        if client.account is None:
+            return
+        try:
+            self.count_lesson(shell_of(client).run(learn_from, client.account, profile))
+        except Exception as error:  # noqa: BLE001 - a map that is away learns nothing
+            self.report(error)
+
+    def count_lesson(self, result: Learnt) -> None:
+        """Count what became of a lesson."""
+        if result != "nothing":
+            self.count(result)
 
 
 class Core(Common):
