@@ -55,11 +55,17 @@ class Guarded:
 
 
 class Clients:
-    """The clients of all accounts that are guarded."""
+    """The clients of all accounts that are guarded.
+
+    Attributes:
+        hosts: The hosts to which calls are guarded, with a port where there is one.
+        names: The same without ports.
+    """
 
     def __init__(self, clients: Sequence[Klaviyo | AsyncKlaviyo]) -> None:
         self.all = tuple(Guarded(client) for client in clients)
         self.hosts = frozenset({KLAVIYO, *(each.host for each in self.all)})
+        self.names = frozenset(host.partition(":")[0] for host in self.hosts)
         self._by_key = {each.authorization: each for each in self.all if each.authorization is not None}
         asking = [each for each in self.all if each.asks_for_tokens]
         # Tokens that are asked for change all the time: they can be known only where they can be nobody else's.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from threading import Lock
@@ -33,7 +34,7 @@ from safeklaviyo.guard._write.replies import Fault, Reply, fault_of, klaviyos_re
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
     from safeklaviyo._client.klaviyo import Klaviyo
@@ -63,7 +64,12 @@ is_busy: ContextVar[bool] = ContextVar("safeklaviyo_guard_is_busy", default=Fals
 
 
 class Common:
-    """What the guards of both kinds of client share."""
+    """What the guards of both kinds of client share.
+
+    Attributes:
+        under_way: How many requests are being sent. A client whose calls are awaited may send at any time, so it counts
+            as one.
+    """
 
     def __init__(
         self,
@@ -82,6 +88,7 @@ class Common:
         self._counted: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self._lock = Lock()
         self._looks = Looks()
+        self.under_way = sum(client.is_async for client in self.clients.all)
         self.lessons = Lessons()
         self.later = Later(_WAITING, _HEAVIEST, lambda: self.count("log_dropped"))
         self._log = None if decision_log is None else Log(decision_log, lambda: self.count("log_failed"))
@@ -250,6 +257,22 @@ class Common:
         reason = "the guard has failed; see the log of safeklaviyo"
         case.faults, case.answer = [Fault(503, reason, None, "/data")], None
         case.say("refuse", None, reason)
+
+    @contextmanager
+    def sending(self, plan: Plan) -> Generator[None]:
+        """Let what a plan says be sent within: other hooks leave it alone, and a failure is taken in."""
+        busy = is_busy.set(True)
+        with self._lock:
+            self.under_way += 1
+        try:
+            yield
+        except BaseException as error:
+            self.failed(plan, error)
+            raise
+        finally:
+            with self._lock:
+                self.under_way -= 1
+            is_busy.reset(busy)
 
     def failed(self, plan: Plan, _error: BaseException | None = None) -> None:
         """Take in that a request was sent, and no answer came back."""
