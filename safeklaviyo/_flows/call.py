@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from safeklaviyo._api.accounts import get_account
@@ -17,10 +16,11 @@ from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_accoun
 from safeklaviyo._effects import Monotonic, StartDeadline
 from safeklaviyo._flows.account import notice_account
 from safeklaviyo._flows.in_flight import InFlight
+from safeklaviyo._flows.joining import Join, may_join
 from safeklaviyo._flows.telling import conclude
 from safeklaviyo._flows.writes import Writes
 from safeklaviyo._sending.deadline import Deadline
-from safeklaviyo._sending.retry import Exchange, Line, transmit
+from safeklaviyo._sending.retry import Before, Exchange, Line, transmit
 from safeklaviyo.errors import (
     APIConnectionError,
     APIStatusError,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._api.dialects import Dialect
     from safeklaviyo._effects import Flow
+    from safeklaviyo._flows.joining import Joins
     from safeklaviyo._input.findings import Findings
     from safeklaviyo.notices import NoticeCode
     from safeklaviyo.policy import Policy
@@ -77,6 +78,9 @@ class Setup:
         deadline: Seconds that a call about one person may take in all; None for no limit.
         base: The scheme and the host to which requests go.
         is_observed: Decisions and outcomes are told to a callback or to telemetry.
+        has_outbox: There may be an outbox, which direct calls have to ask in passing.
+        row: The row of the outbox that is being carried out; None for a direct call.
+        joins: The batch whose calls these are, where their requests travel together.
     """
 
     dialect: Dialect
@@ -89,6 +93,9 @@ class Setup:
     deadline: float | None = None
     base: str = ""
     is_observed: bool = False
+    has_outbox: bool = False
+    row: int | None = None
+    joins: Joins | None = None
 
     @property
     def in_flight(self) -> InFlight:
@@ -180,6 +187,7 @@ def send(
     accept: frozenset[int] = NOTHING_ELSE,
     again: Callable[[], Flow[Request]] | None = None,
     lease: Lease | None = None,
+    before: Before | None = None,
     writes_on: str | None = None,
 ) -> Flow[Response]:
     """Send a request, with retries, and keep what is known about the call's writes up to date.
@@ -189,6 +197,7 @@ def send(
         accept: Statuses to return rather than raise.
         again: Builds the request again before each repeat.
         lease: The lease under which it is sent: renewed, and so checked, before each attempt.
+        before: Done before each attempt and each wait, where it is sent under several leases; see `transmit`.
         writes_on: The profile that it changes under the lease.
 
     Raises:
@@ -199,9 +208,16 @@ def send(
     # Step 1: note the profile before anything leaves. If the lease is lost later, that profile has to be checked.
     if writes_on is not None:
         call.writes.begin(writes_on)
-    before = None
     if lease is not None:
-        before = partial(_renew_for, call, lease)
+        # A batch may send it together with the requests of others; what one answer does not settle, each settles here.
+        if again is not None and may_join(call, request, main=main):
+            joined = yield from Join(call, request, again, lease)
+            if joined is not None:
+                return joined
+            request = yield from again()
+        held = lease
+        # It has to outlive what comes next by a margin.
+        before = lambda seconds: renew(call, held, ttl=seconds + call.policy.lease)  # noqa: E731
     # Step 2: send. The error tells of its own attempts; `writes` keeps what is known of all writes of the call.
     try:
         exchange = yield from transmit(
@@ -217,11 +233,6 @@ def send(
         _judge(call, exchange, main=main)
     notice_account(call, exchange.response)
     return exchange.response
-
-
-def _renew_for(call: Call, lease: Lease, seconds: float) -> Flow[None]:
-    """Renew a lease so that it outlives what comes next by a margin."""
-    yield from renew(call, lease, ttl=seconds + call.policy.lease)
 
 
 def _judge(call: Call, exchange: Exchange, *, main: bool) -> None:

@@ -20,6 +20,10 @@ PUBLIC = {
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
 ADDING = "_flows/verbs/add_bindings.py"
+ADDING_TO_SQLITE = "stores/sqlite/_adding.py"
+POSTGRES_VALUES = "stores/postgres/_values.py"
+POSTGRES_CONNECTIONS = "stores/postgres/_connections.py"
+CLAIMS = "cli/_claims.py"
 LEARN = "_flows/verbs/learn.py"
 LEARNING = "_rules/learning.py"
 FILE_ROWS = "_files/rows.py"
@@ -27,7 +31,10 @@ ABSENCE = "_flows/identity/absence.py"
 BINDING = "_flows/binding.py"
 CALL = "_flows/call.py"
 MANY = "_flows/many/rows.py"
+TOGETHER = "_flows/many/together.py"
 TRACK_MANY = "_flows/many/track.py"
+CONSENT_MANY = "_flows/many/consent.py"
+CONTRADICTIONS = "_rules/contradictions.py"
 IDENTIFY_MANY = "_flows/many/identify.py"
 BULK = "_api/bulk.py"
 IN_MANY = "_client/many.py"
@@ -147,6 +154,8 @@ def room(name: str) -> str:
     return "" if first in {"__init__", "__main__"} else first
 
 
+DIAGNOSIS = "audit/_diagnosis/"
+"""The folder of the modules that replay logs into the simulator."""
 SIMULATOR = "safeklaviyo.testing.simulator"
 SIMULATOR_CLIENTS = "safeklaviyo.testing.clients"
 SIMULATOR_SERVER = "safeklaviyo.testing.server"

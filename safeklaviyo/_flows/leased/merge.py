@@ -18,6 +18,7 @@ from safeklaviyo._flows.call import MISSING, Call, release, renew, send
 from safeklaviyo._flows.identity.absence import confirm_gone
 from safeklaviyo._flows.identity.reads import not_visible, read_profile
 from safeklaviyo._flows.leased.kept_open import keep_open
+from safeklaviyo._flows.outbox.passing import check_none_in_hand
 from safeklaviyo._flows.waiting import poll
 from safeklaviyo._rules.conflicts import drift_error
 from safeklaviyo._rules.merge_plan import merge_refusal, planned_merge
@@ -157,6 +158,7 @@ def request_merge(
     Raises:
         ProfileNotVisibleError: Klaviyo answered 404, and not because the source is surely gone.
     """
+    yield from check_none_in_hand(call, source_id, source_email)
     request = merge_profiles(source_id, into_id)
     response = yield from send(call, request, main=main, accept=MISSING, lease=lease, writes_on=into_id)
     if response.status in MISSING:
