@@ -92,9 +92,7 @@ class Guard:
                 return
             kind = getattr(import_module(module), owner)
             if library == "aiohttp" and not hasattr(import_module("aiohttp.payload").Payload, "as_bytes"):
-                logger.warning(
-                    "this aiohttp is too old to be guarded: its calls pass unseen; 3.12.4 or later is needed"
-                )
+                logger.warning("this aiohttp is too old, so its calls pass unguarded: 3.12.4 or later is needed")
                 return
             original = kind.__dict__[method]
             patched = wrapt.FunctionWrapper(original, wrapper, enabled=lambda: self._is_on)

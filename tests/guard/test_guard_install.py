@@ -206,7 +206,7 @@ class TestBypasses:
             socket.getaddrinfo("localhost" if host != "localhost" else "127.0.0.1", 80)
             assert 2 == installed.counters["bypassed"]
         told = [each.getMessage() for each in caplog.records if "bypasses" in each.getMessage()]
-        assert [True] == ["test_install.py" in each for each in told]
+        assert [True] == ["test_guard_install.py" in each for each in told]
         socket.getaddrinfo(host, 80)
         assert 2 == installed.counters["bypassed"]
 
