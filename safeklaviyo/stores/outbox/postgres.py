@@ -171,6 +171,7 @@ class PostgresOutbox(Outbox):
         self.queries = _Queries(schema or own)
         self._to = _Connections(server, cast("Any", self.queries), SIZE, timeout)
         self._callers = Recognising("postgres", self.queries.tables["about"], self.queries.filled)
+        self.listening = (server, self.queries.schema)
         self._about: About | None = None
         self._missing = _Missing()
 
