@@ -100,6 +100,10 @@ class Database:
         """Where the file is, or will be."""
         return self._path
 
+    def is_there(self) -> bool:
+        """Tell whether there is a file."""
+        return self._path.exists()
+
     def read(self, work: Callable[[sqlite3.Connection], T], *, patient: bool = True) -> T:
         """Do one short read.
 
