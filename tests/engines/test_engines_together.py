@@ -11,7 +11,7 @@ from support.examples import examples
 from support.programs import SHOPS, importable, running, until
 from support.redis_servers import shared_prefix, url_or_skip
 
-WORKER = ("-m", "safeklaviyo", "worker", "--account", "shop")
+WORKER = (str(SHOPS / "shop_worker.py"),)
 CELERY = (
     "-m",
     "celery",
@@ -49,7 +49,7 @@ def shop():
 
 @pytest.mark.slow
 def test_engines_that_are_killed_lose_double_and_disorder_nothing(shop, tmp_path):
-    """Two workers, procrastinate and Celery; every second one of them is killed with its children, and started again."""
+    """Two workers, procrastinate and Celery; each second one of them is killed with its children, and run again."""
     events = examples(8000)
     chosen = random.Random(7)
     kinds = [WORKER, WORKER, PROCRASTINATE, CELERY]
