@@ -993,6 +993,21 @@ GUARDS = [
         "consent/test_open_intents.py::TestBeside::test_h27_one_after_a_consent_is_asked_for_anew",
     ),
     _guard(
+        "R18", source.GIVING,
+        "if main and (intent.awaited or was_subscribed", "if main and (was_subscribed",
+        "consent/test_subscribe.py::TestOne::test_a_second_consent_within_half_an_hour",
+    ),
+    _guard(
+        "R18", source.CONSENT_RULES,
+        "(_stamp(each.changed_at) or 0.0) > since", "False",
+        "consent/test_subscribe.py::TestOne::test_a_second_consent_within_half_an_hour",
+    ),
+    _guard(
+        "H30", source.GIVING,
+        "        return withdrawn_in(read_event_names(response), channels)", "        return ()",
+        "consent/test_consent_events.py::test_h30_who_leaves_before_klaviyo_carries_it_out",
+    ),
+    _guard(
         "R18, H30", source.INTENTS,
         "return self.asked_at if self.written_at is None else self.written_at", "return self.asked_at",
         "consent/test_withdrawn.py::TestWrittenDown::test_h30_a_withdrawal_since_stays",

@@ -428,7 +428,7 @@ class TestPeople:
 
     @pytest.mark.parametrize("recorded", [True, False])
     def test_the_events_of_a_consent(self, recorded):
-        """Each change is an event of Klaviyo's own, and what changes nothing is none; whether it is one is a reading."""
+        """Each change is an event of Klaviyo's own, in one reading, and what changes nothing is none."""
         simulator = KlaviyoSimulator(Readings(consent_events=recorded))
         simulator.add_profile(email=ANN, phone_number=PHONE)
         simulator.submit_form(email=ANN, phone_number=PHONE)
