@@ -172,6 +172,12 @@ class TestDoubt:
         with exported(*rows, bindings=["7,eve@shop.test,,ada@shop.test"]) as found:
             assert set() == merges(found)
 
+    def test_a_profile_for_which_two_could_stay(self, exported):
+        """Where two profiles of a customer cannot become one, a third one goes into neither of them."""
+        rows = (ADA | {"consent": "SUBSCRIBED"}, ADA | {"email": "Ada@shop.test", "consent": "UNSUBSCRIBED"}, SAME)
+        with exported(*rows) as found:
+            assert (set(), 1) == (merges(found), found.plan().left_out["two findings lead it to different customers"])
+
     def test_three_of_one_customer_become_one(self, exported):
         """Two more profiles of one address both go into the one with the id, and none into one that ends."""
         with exported(ADA, SAME, {"email": "Ada@shop.test"}) as found:
