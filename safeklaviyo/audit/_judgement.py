@@ -170,6 +170,8 @@ def _against(table: Table, source: Row, into: Row) -> Iterator[str]:
     )  # fmt: skip
     yield from plan.obstacles
     yield from _against_map(table, source, into)
+    if source.bound and not into.bound:
+        yield "the identity map has this customer on the profile that would end"
     yield from filter(None, (consent_cost(source, into),))
     if plan.suppresses is None:
         yield "the data do not say whether the consent of either would be lost"
@@ -220,8 +222,8 @@ def _binding(customer: Customer | None) -> Binding | None:
 def _worth(row: Row) -> tuple[object, ...]:
     """Order two profiles: the one that stays is the customer's own, then the one with a consent, then the livelier."""
     return (
-        row.key is not None, row.mail is not None, _RANK[row.consent] + _RANK[row.sms], row.last_event or "",
-        row.created or "", row.content,
+        row.key is not None, row.mail is not None, bool(row.bound), _RANK[row.consent] + _RANK[row.sms],
+        row.last_event or "", row.created or "", row.content,
     )  # fmt: skip
 
 
