@@ -228,12 +228,21 @@ def _write_down(call: Call, lease: Lease | None, intent: MergeIntent) -> Flow[Bi
     owner = yield from _survivor(call, survivor)
     source_owner = yield from owner_of(call, intent.source_id, None, intent.source_email)
     change = _change_after(intent, survivor, owner, source_owner)
+    if lease is not None and _has_lost_its_id(intent, survivor, owner):
+        # Klaviyo says nowhere that the source's id goes with it. The next call makes first contact, and writes it.
+        change = replace(change, binding=replace(change.binding, profile_id=None), verified=False)
 
     # Step 3: bind, and with that release the lease.
     def refuse(in_the_way: Binding) -> None:
         raise drift_error(in_the_way, survivor, "the identity map gives the survivor to another customer")
 
     return (yield from bind(call, change, lease=lease, on_conflict=refuse))
+
+
+def _has_lost_its_id(intent: MergeIntent, into: Profile, owner: Binding | None) -> bool:
+    """Tell whether the survivor of two halves lacks the id that the source had."""
+    is_expected = owner is not None and owner.external_id is not None and owner.external_id == intent.external_id
+    return is_expected and into.external_id is None
 
 
 def _change_after(intent: MergeIntent, into: Profile, owner: Binding | None, source_owner: Binding | None) -> Change:

@@ -186,6 +186,7 @@ class PostgresOutbox(Outbox):
         self._has_map = has_map
         self._to = _Connections(server, cast("Any", self.queries), SIZE, timeout)
         self._callers = Recognising("postgres", _expected(self.queries, has_map=has_map), self.queries.filled)
+        self.listening = (server, self.queries.schema)
         self._about: About | None = None
         self._missing = _Missing()
 
