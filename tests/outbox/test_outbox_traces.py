@@ -166,11 +166,10 @@ class TestH17:
         outbox.perform(calls.Wait(ACCOUNT, 0, token, [first], 60.0, unsure=False))
         assert [other] == ready(outbox, limit=2)
 
-    def test_more_rows_than_are_read_at_once(self, outbox, monkeypatch):
+    def test_more_rows_than_are_read_at_once(self, outbox):
         """So it is where they do not fit into one part of what is read."""
-        monkeypatch.setattr("safeklaviyo.stores.outbox.going.PAGE", 2)
         first = put(outbox, "a")
-        for _ in range(5):
+        for _ in range(1001):
             put(outbox, "a")
         other = put(outbox, "b")
         token = outbox.perform(calls.Take(ACCOUNT, 0, 10.0))
