@@ -277,3 +277,17 @@ class HasRows(OutboxCall[bool]):
     tried: bool = False
     lately: float = 0.0
     but: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeTurn(OutboxCall[float]):
+    """Reserve a turn at an endpoint among all workers, and return the seconds until then.
+
+    Attributes:
+        limits: How many requests fit into a window of so many seconds.
+        latest: The most seconds that the request can wait; a later turn is not reserved.
+    """
+
+    endpoint: str
+    limits: tuple[tuple[int, int], ...]
+    latest: float

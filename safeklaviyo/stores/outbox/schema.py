@@ -45,6 +45,11 @@ _TABLES = (
     CREATE TABLE IF NOT EXISTS {mark}(
         name {text} NOT NULL, kind {text} NOT NULL, at {real} NOT NULL, PRIMARY KEY(name, kind)){keyed}
     """,
+    """
+    CREATE TABLE IF NOT EXISTS {pace}(
+        account {text} NOT NULL, endpoint {text} NOT NULL, used {text} NOT NULL,
+        PRIMARY KEY(account, endpoint)){keyed}
+    """,
 )
 _SQLITE = (
     # The caller's own connection inserts a row with one statement, which so writes the names too.
@@ -63,7 +68,7 @@ _POSTGRES = (
     f"INSERT INTO {{about}}(id, key, version) VALUES ({_RANDOM}, {_RANDOM}, {{version}}) ON CONFLICT DO NOTHING",  # noqa: S608 - own
     PUT,
 )
-_NAMES = ("about", "name", "lane", "mark")
+_NAMES = ("about", "name", "lane", "mark", "pace")
 _TYPES_OF_SQLITE: Final = {
     "text": "TEXT", "small": "INTEGER", "big": "INTEGER", "real": "REAL", "json": "TEXT",
     "identity": "INTEGER PRIMARY KEY AUTOINCREMENT", "keyed": " WITHOUT ROWID", "index": "safeklaviyo_outbox",

@@ -21,6 +21,7 @@ from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.stores.outbox import calls
 from safeklaviyo.stores.outbox.going import fix_rows, is_held, mark, ready
 from safeklaviyo.stores.outbox.records import About, Counted, Row
+from safeklaviyo.stores.outbox.turns import take_turn
 from safeklaviyo.stores.outbox.words import COLUMNS, OTHER, as_json, holding_of, row_of
 
 if TYPE_CHECKING:
@@ -311,4 +312,5 @@ _STEPS: Final[dict[type, Callable[[Any], Steps[Any]]]] = {
     calls.Drop: _drop,
     calls.Forget: _forget,
     calls.HasRows: _has_rows,
+    calls.TakeTurn: take_turn,
 }
