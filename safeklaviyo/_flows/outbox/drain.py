@@ -44,6 +44,8 @@ from safeklaviyo.stores.outbox.calls import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from safeklaviyo.stores.outbox.records import Row
 
 RUN = 1000
@@ -65,10 +67,12 @@ class _Tally:
 
     Attributes:
         left: How many rows it may still deliver; None for no limit.
+        is_stopped: Asked before each row whether to stop.
         is_over: Klaviyo does not answer, so that the other rows wait too.
     """
 
     left: int | None
+    is_stopped: Callable[[], bool]
     delivered: int = 0
     dead: int = 0
     dropped: int = 0
@@ -82,16 +86,18 @@ class _Tally:
     @property
     def may_go_on(self) -> bool:
         """Whether further rows may be sent."""
-        return not self.is_over and (self.left is None or self.delivered < self.left)
+        has_room = self.left is None or self.delivered < self.left
+        return not self.is_over and has_room and not self.is_stopped()
 
 
-def drain(setup: Setup, *, limit: int | None, lane: int | None) -> Flow[DrainReport]:
-    """See `Outbox.drain`."""
-    return run(setup, "outbox.drain", lambda call: _drain(call, limit, lane))
+def drain(
+    setup: Setup, *, limit: int | None, lane: int | None, is_stopped: Callable[[], bool] = lambda: False
+) -> Flow[DrainReport]:
+    """See `Outbox.drain`. The worker asks it to stop when it is told to stop itself."""
+    return run(setup, "outbox.drain", lambda call: _drain(call, _Tally(limit, is_stopped), lane))
 
 
-def _drain(call: Call, limit: int | None, lane: int | None) -> Flow[DrainReport]:
-    tally = _Tally(limit)
+def _drain(call: Call, tally: _Tally, lane: int | None) -> Flow[DrainReport]:
     # Round after round: a row may have waited for one of another lane that has gone since.
     while tally.may_go_on:
         before = tally.delivered + tally.dead + tally.dropped

@@ -15,7 +15,13 @@ T = TypeVar("T")
 
 
 class Outbox(ABC):
-    """An outbox, synchronous."""
+    """An outbox, synchronous.
+
+    Attributes:
+        listening: The URL and the schema of a database that tells of rows when they are committed; None if none does.
+    """
+
+    listening: tuple[str, str] | None = None
 
     @abstractmethod
     def is_there(self) -> bool:
