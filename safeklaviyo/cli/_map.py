@@ -82,6 +82,7 @@ def open_client(arguments: Namespace, store: IdentityStore | None = None) -> Kla
         account=arguments.account,
         base_url=arguments.base_url,
         policy=policy_of(arguments),
+        outbox=getattr(arguments, "outbox", None),
     )
 
 
