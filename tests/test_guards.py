@@ -693,8 +693,20 @@ GUARDS = [
         "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
     ),
     _guard(
-        "surplus answers", source.CONNECTIONS, "return not beyond", "return True",
-        "senders/test_own_senders.py::TestKeeping::test_a_surplus_answer_ends_the_connection",
+        "surplus answers", source.ANSWER_BYTES, "iter((None,)).__next__", "lambda: None",
+        "senders/test_answers.py::test_nothing_behind_an_answer_is_believed",
+    ),
+    _guard(
+        "surplus answers through proxies", source.CONNECTIONS, "return not beyond", "return True",
+        "senders/test_own_senders.py::TestThroughProxies::test_a_surplus_answer_ends_the_tunnel",
+    ),
+    _guard(
+        "trailers", source.ANSWER_BYTES, "self.on_header = read.__setitem__", "self.on_header = answer.headers.__setitem__",
+        "senders/test_answers.py::test_a_trailer_is_no_header",
+    ),
+    _guard(
+        "closing connections", source.ANSWER_BYTES, 'closes = "close" in', 'closes = "clos" ==',
+        "senders/test_answers.py::test_a_connection_is_kept_if_the_server_keeps_it",
     ),
     _guard(
         "size of answers", source.ANSWER_BODIES, "if self._size > LIMIT:", "if False:",
