@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         TrackResult,
     )
     from safeklaviyo.notices import Notice, NoticeCode
+    from safeklaviyo.outboxes import DeadRow, DrainReport, OutboxCounts, Queued
     from safeklaviyo.policy import Policy, RetryPolicy
     from safeklaviyo.raw import RawResponse
     from safeklaviyo.stores.base import AsyncIdentityStore, IdentityStore
@@ -97,8 +98,10 @@ __all__ = [
     "ConsentChange",
     "ConsentStatus",
     "ConsentWithdrawnError",
+    "DeadRow",
     "DeadlineExceededError",
     "Decision",
+    "DrainReport",
     "EmailChange",
     "EmailMismatchError",
     "EmailTakenError",
@@ -126,6 +129,7 @@ __all__ = [
     "NotSentError",
     "Notice",
     "NoticeCode",
+    "OutboxCounts",
     "PayloadTooLargeError",
     "PermissionDeniedError",
     "PhoneChange",
@@ -135,6 +139,7 @@ __all__ = [
     "ProfileConflictError",
     "ProfileNotVisibleError",
     "Progress",
+    "Queued",
     "RateLimitError",
     "RawResponse",
     "Recovery",
@@ -214,6 +219,7 @@ _HOMES = {
             "TrackResult",
         ),
         "notices": ("Notice", "NoticeCode"),
+        "outboxes": ("DeadRow", "DrainReport", "OutboxCounts", "Queued"),
         "policy": ("Policy", "RetryPolicy"),
         "raw": ("RawResponse",),
         "stores.base": ("AsyncIdentityStore", "IdentityStore"),

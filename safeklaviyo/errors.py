@@ -141,18 +141,16 @@ class EmailMismatchError(IdentityError):
         current_email: The email that the external id is bound to.
         orphan_profile_id: A profile with the email given and without an external id, where Klaviyo shows one. If
             `outcome` is ``"applied"``, this call has left it behind: Klaviyo had created it without the external id.
+        profile_id: The profile of the external id, where it is known.
     """
 
     def __init__(
-        self,
-        message: str = "",
-        *,
-        current_email: str | None = None,
-        orphan_profile_id: str | None = None,
-        **common: Any,
-    ) -> None:
+        self, message: str = "", *, current_email: str | None = None, orphan_profile_id: str | None = None,
+        profile_id: str | None = None, **common: Any,
+    ) -> None:  # fmt: skip
         super().__init__(message, **common)
         self.current_email = current_email
+        self.profile_id = profile_id
         self.orphan_profile_id = orphan_profile_id
 
 

@@ -87,6 +87,9 @@ class Policy(_Settings):
             show it, this long apart.
         consent_wait: How long Klaviyo may take to carry out a request about consent that it has accepted. So long the
             customer's identifiers cannot be changed, unless Klaviyo shows sooner that it is done.
+        outbox_wait: How long a row of the outbox may wait after refusals that may pass by themselves, such as an order
+            by an id before its sign-up. All later rows of that customer wait with it; then it is parked.
+        outbox_keep: How long a row that was parked is kept.
         visible_wait: How long `change_email` waits until Klaviyo's search shows the new address.
     """
 
@@ -108,6 +111,8 @@ class Policy(_Settings):
     wait: Seconds = 20.0
     lag: Seconds = 60.0
     consent_wait: Seconds = 300.0
+    outbox_wait: Seconds = DAY
+    outbox_keep: Seconds = 90 * DAY
     merge_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)] = 10.0
     visible_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)] = 3.0
 

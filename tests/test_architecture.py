@@ -149,7 +149,8 @@ class TestImports:
     def test_one_room_knows_httpx(self) -> None:
         """Another HTTP library stays a change of the senders."""
         libraries = {"h11", "httpx", "httpx_aiohttp", "httpcore"}
-        others = [name for name in MODULES if not name.startswith((source.SENDERS, "testing/", "demo/"))]
+        rooms = (source.SENDERS, source.HOOKS, "testing/", "demo/")
+        others = [name for name in MODULES if not name.startswith(rooms)]
         assert {} == offences(others, lambda name: [each for each in imports(name) if is_part(each, libraries)])
 
     def test_every_module_has_a_room(self) -> None:
@@ -164,7 +165,8 @@ class TestImports:
             room = source.room(name)
             known = {each.split(".")[1] for each in imports(name) if each.startswith("safeklaviyo.")}
             # The command line shows the simulator; the demo and the diagnosis play on it.
-            allowed = {room, *BELOW[room], *({"testing"} if room in {"audit", "demo"} else ())}
+            plays = name.startswith(("demo/", source.DIAGNOSIS))
+            allowed = {room, *BELOW[room], *({"testing"} if plays else ())}
             return {each for each in known if each in BELOW} - allowed
 
         assert {} == offences(filter(source.room, MODULES), upwards)
@@ -180,6 +182,12 @@ class TestImports:
         )
         done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
         assert "" == done.stdout.strip()
+
+    def test_auditing_loads_no_simulator(self) -> None:
+        """The diagnosis is the third that imports `testing`, and the audit has it only where it is asked for."""
+        program = "import sys, safeklaviyo.audit as audit; audit.Finding; print('safeklaviyo.testing' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+        assert "False" == done.stdout.strip()
 
 
 def dotted(node: ast.expr) -> str:

@@ -49,6 +49,26 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P3", source.ADDING_TO_SQLITE, "known |= (Counter(given)", "known &= (Counter(given)",
+        "stores/test_store_contract.py::TestSqlite::test_rows_are_judged_in_their_order",
+    ),
+    _guard(
+        "P4", source.ADDING_TO_SQLITE, "(*self._owners, *self._tokens)", "self._owners",
+        "stores/test_store_contract.py::TestSqlite::test_a_new_row_under_a_lease_is_a_conflict",
+    ),
+    _guard(
+        "P3", source.POSTGRES_VALUES, 'row["again"] = first[name, value]["again"] = True', "pass",
+        "stores/test_store_postgres.py::TestPostgres::test_rows_are_judged_in_their_order",
+    ),
+    _guard(
+        "P3", source.POSTGRES_CONNECTIONS, "        cursor.execute(*query.turn, prepare=False)\n", "",
+        "stores/test_store_adding.py::TestTurns::test_rows_wait_for_the_writer_before_and_see_what_it_wrote",
+    ),
+    _guard(
+        "P6", source.POSTGRES_CONNECTIONS, "                cursor.connection.rollback()", "                pass",
+        "stores/test_store_adding.py::TestTurns::test_a_failure_leaves_nothing_behind[True]",
+    ),
+    _guard(
         "P8", source.TRACEBACKS, '"email_validator", ', "",
         "test_tracebacks.py::TestInterrupted::test_a_library_that_is_called_shows_nobody",
     ),
@@ -71,6 +91,30 @@ GUARDS = [
     _guard(
         "R13", source.MANY, "and binding is not None and is_free:", "and binding is not None:",
         "bulk/test_track_many.py::TestAllTogether::test_a_customer_under_a_lease_waits_for_it_and_others_do_not",
+    ),
+    _guard(
+        "P4", source.TOGETHER, "            if not is_kept:\n", "            if False:\n",
+        "bulk/test_consent_many.py::TestAnswers::test_p4_whose_lease_is_lost_is_left_out_and_decided_again",
+    ),
+    _guard(
+        "R18", source.TOGETHER, "yield from member.wish.again()", "member.wish.request if True else (yield)",
+        "bulk/test_consent_many.py::TestSubscribe::test_h30_a_withdrawal_before_a_repeat_leaves_the_others",
+    ),
+    _guard(
+        "P7", source.TOGETHER, '            if error.outcome == "unknown":\n', "            if False:\n",
+        "bulk/test_consent_many.py::TestAnswers::test_a_klaviyo_that_stays_silent",
+    ),
+    _guard(
+        "R19", source.CONSENT_MANY, "if given[0][0] == 0 and are_too_many", "if False and are_too_many",
+        "bulk/test_consent_many.py::TestUnsubscribe::test_r19_a_file_whose_columns_have_slipped_sends_nothing",
+    ),
+    _guard(
+        "R19", source.CONTRADICTIONS, 'if decision.action == "refuse" else None', "if False else None",
+        "bulk/test_consent_many.py::TestUnsubscribe::test_r19_rows_that_contradict_the_map_are_refused",
+    ),
+    _guard(
+        "R13", source.TOGETHER, 'effect.reason == "lease" or', "False or",
+        "bulk/test_consent_many.py::TestSubscribe::test_rows_of_one_person_follow_each_other",
     ),
     _guard(
         "P2", source.BULK, '{"id": binding.profile_id}', '{"id": None, "attributes": {"email": binding.email}}',
@@ -701,7 +745,8 @@ GUARDS = [
         "senders/test_own_senders.py::TestThroughProxies::test_a_surplus_answer_ends_the_tunnel",
     ),
     _guard(
-        "trailers", source.ANSWER_BYTES, "self.on_header = read.__setitem__", "self.on_header = answer.headers.__setitem__",
+        "trailers", source.ANSWER_BYTES,
+        "self.on_header = read.__setitem__", "self.on_header = answer.headers.__setitem__",
         "senders/test_answers.py::test_a_trailer_is_no_header",
     ),
     _guard(

@@ -15,7 +15,16 @@ import pytest
 
 import safeklaviyo
 from safeklaviyo import AsyncIdentityStore, AsyncKlaviyo, IdentityStore, Klaviyo, errors
-from support.clients import AsyncBindings, AsyncLists, AsyncProfiles, Bindings, Lists, Profiles
+from support.clients import (
+    AsyncBindings,
+    AsyncLists,
+    AsyncOutbox,
+    AsyncProfiles,
+    Bindings,
+    Lists,
+    Outbox,
+    Profiles,
+)
 from support.source import PACKAGE, VERSION
 
 TWINS = [
@@ -23,12 +32,13 @@ TWINS = [
     (Profiles, AsyncProfiles),
     (Bindings, AsyncBindings),
     (Lists, AsyncLists),
+    (Outbox, AsyncOutbox),
     (IdentityStore, AsyncIdentityStore),
 ]
 RENAMED = {
     "close": "aclose", "__enter__": "__aenter__", "__exit__": "__aexit__", "__iter__": "__aiter__",
 }  # fmt: skip
-NOT_AWAITED = {"iterate", "members", "__aiter__"}
+NOT_AWAITED = {"iterate", "members", "dead", "__aiter__"}
 INHERITED = set(dir(object)) | {"__dict__", "__weakref__", "__module__", "__annotations__", "__abstractmethods__"}
 
 

@@ -6,7 +6,8 @@ Klaviyo accepts each such request (202), and carries it out minutes later.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from safeklaviyo._input.consents import Agreement
     from safeklaviyo.consent import Channel
 
+MOST_GIVEN: Final = 1000
+"""Rows of one request that subscribes."""
 MOST_WITHDRAWN: Final = 100
 """Rows of one request that withdraws or suppresses."""
 
@@ -113,6 +116,24 @@ def suppress_profiles(emails: Iterable[str], *, lift: bool = False) -> Request:
     rows = [{"type": "profile", "attributes": {"email": email}} for email in emails]
     kind = f"profile-suppression-bulk-{'delete' if lift else 'create'}-job"
     return _job(kind, {"profiles": {"data": rows}}, None, UNSUPPRESSING_PATH if lift else SUPPRESSING_PATH)
+
+
+def taken_apart(request: Request) -> tuple[str, list[dict[str, Any]]]:
+    """Return what a request says of all its rows, and the rows.
+
+    The texts are equal for requests that may be joined: about one list, with one source, all imports or none.
+    """
+    document = cast("dict[str, Any]", json.loads(request.body or b""))
+    profiles = document["data"]["attributes"]["profiles"]
+    rows = cast("list[dict[str, Any]]", profiles.pop("data"))
+    return request.path + encoded_text(document), rows
+
+
+def put_together(request: Request, rows: list[dict[str, Any]]) -> Request:
+    """Return a request with the rows of many, and all else as in this one."""
+    document = cast("dict[str, Any]", json.loads(request.body or b""))
+    document["data"]["attributes"]["profiles"] = {"data": rows}
+    return replace(request, body=encoded(document))
 
 
 _ENDPOINTS: Final = {

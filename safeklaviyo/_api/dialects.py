@@ -26,6 +26,8 @@ from safeklaviyo._api.responses import read_next_path, read_profile, read_profil
 from safeklaviyo._input.properties import NOTHING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._input.events import Event
     from safeklaviyo._input.properties import Person
@@ -190,6 +192,33 @@ class CurrentDialect:
             person=person,
             form=self._form,
         )
+
+
+class CallersCreate(CurrentDialect):
+    """The current dialect, with a create in the caller's own words.
+
+    Args:
+        revision: As the caller's.
+        create: Returns the request that creates the profile of a pair.
+
+    Attributes:
+        created: Klaviyo's answer to the create, if it was made.
+    """
+
+    def __init__(self, revision: str, create: Callable[[Identity], Request]) -> None:
+        super().__init__(revision)
+        self._create = create
+        self.created: Response | None = None
+
+    def create(self, identity: Identity, person: Person) -> Request:  # noqa: ARG002 - the request has its own words
+        """Create a profile unless an identifier is taken: 201 or 409."""
+        return self._create(identity)
+
+    def read(self, response: Response) -> Profile:
+        """Return the profile in an answer, and keep the answer to the create, which alone is 201."""
+        if response.status == 201:
+            self.created = response
+        return super().read(response)
 
 
 class LegacyDialect:

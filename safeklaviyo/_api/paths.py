@@ -18,6 +18,9 @@ DELETIONS_PATH: Final = "/api/data-privacy-deletion-jobs"
 EVENTS_PATH: Final = "/api/events"
 LISTS_PATH: Final = "/api/lists"
 MERGES_PATH: Final = "/api/profile-merge"
+PROFILE_IMPORT_PATH: Final = "/api/profile-import"
+BACK_IN_STOCK_PATH: Final = "/api/back-in-stock-subscriptions"
+PUSH_TOKENS_PATH: Final = "/api/push-tokens"
 SUBSCRIBING_PATH: Final = "/api/profile-subscription-bulk-create-jobs"
 SUPPRESSING_PATH: Final = "/api/profile-suppression-bulk-create-jobs"
 UNSUBSCRIBING_PATH: Final = "/api/profile-subscription-bulk-delete-jobs"
@@ -57,7 +60,7 @@ VERBS: Final = {
     BULK_EVENTS_PATH: "track_many",
     EVENTS_PATH: "track",
     BULK_IMPORTS_PATH: "identify_many",
-    "/api/profile-import": "identify",
+    PROFILE_IMPORT_PATH: "identify",
     MERGES_PATH: "profiles.merge",
     PROFILES_PATH: "identify",
     f"{PROFILES_PATH}/{{}}": "profiles.update",
@@ -68,8 +71,25 @@ VERBS: Final = {
 }
 """The paths below which a write identifies a person, each with the verb that keeps one profile for each customer."""
 
-ABOUT_A_PERSON: Final = frozenset({"/api/back-in-stock-subscriptions", "/api/push-tokens"})
+ABOUT_A_PERSON: Final = frozenset({BACK_IN_STOCK_PATH, PUSH_TOKENS_PATH})
 """The paths that take a person in the body of a POST, and have no verb."""
+
+NAMING: Final = {
+    ("POST", EVENTS_PATH): CREATE_EVENT.name,
+    ("POST", BULK_EVENTS_PATH): BULK_EVENTS.name,
+    ("POST", PROFILE_IMPORT_PATH): "create_or_update_profile",
+    ("POST", PROFILES_PATH): CREATE_PROFILE.name,
+    ("PATCH", f"{PROFILES_PATH}/{{}}"): UPDATE_PROFILE.name,
+    ("POST", BULK_IMPORTS_PATH): BULK_IMPORT.name,
+    ("POST", MERGES_PATH): MERGE_PROFILES.name,
+    ("POST", SUBSCRIBING_PATH): SUBSCRIBE_PROFILES.name,
+    ("POST", UNSUBSCRIBING_PATH): UNSUBSCRIBE_PROFILES.name,
+    ("POST", SUPPRESSING_PATH): SUPPRESS_PROFILES.name,
+    ("POST", UNSUPPRESSING_PATH): UNSUPPRESS_PROFILES.name,
+    ("POST", BACK_IN_STOCK_PATH): "create_back_in_stock_subscription",
+    ("POST", PUSH_TOKENS_PATH): "create_push_token",
+}  # fmt: skip
+"""The operations whose requests name people by what the shop knows them by, by method and path."""
 
 RETIRED: Final = {
     "/api/identify": "identify", "/api/track": "track", "/api/v1": "profiles.get", "/api/v2": "profiles.search",

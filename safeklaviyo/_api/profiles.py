@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from safeklaviyo._api.bodies import encoded, encoded_text, profile_body, profile_data, repeat_of
+from safeklaviyo._api.bodies import (
+    MAX_PROFILE_BYTES,
+    encoded,
+    encoded_text,
+    profile_body,
+    profile_data,
+    repeat_of,
+)
 from safeklaviyo._api.messages import Repeat, Request
 from safeklaviyo._api.paths import (
     CREATE_PROFILE,
@@ -23,6 +30,7 @@ from safeklaviyo._api.paths import (
     UPDATE_PROFILE,
 )
 from safeklaviyo._api.responses import next_path
+from safeklaviyo._input.findings import refused
 from safeklaviyo.identity import Identity, Kind, normalise_profile_id
 from safeklaviyo.models import CLEAR, Clear
 
@@ -123,6 +131,18 @@ def create_profile(identity: Identity, person: Person) -> Request:
     body = profile_body({"data": {"type": "profile", "attributes": attributes}})
     # Safe to repeat: after a create that succeeded, the repeat answers 409 and names the profile that was made.
     return Request("POST", PROFILES_PATH, CREATE_PROFILE, Repeat.IDEMPOTENT, body)
+
+
+def create_as_written(body: bytes, revision: str | None) -> Request:
+    """Create a profile with a document that the caller has written, in the caller's revision. Else as `create_profile`.
+
+    Raises:
+        InvalidPropertyError: The body is larger than 100 KB.
+    """
+    headers = () if revision is None else (("revision", revision),)
+    if len(body) > MAX_PROFILE_BYTES:
+        raise refused("properties", "are larger than the 100 KB that Klaviyo accepts for a profile")
+    return Request("POST", PROFILES_PATH, CREATE_PROFILE, Repeat.IDEMPOTENT, body, headers=headers)
 
 
 def update_profile(

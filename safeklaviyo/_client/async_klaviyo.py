@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from safeklaviyo._client.async_outbox import AsyncOutbox
 from safeklaviyo._client.bindings import AsyncBindings
 from safeklaviyo._client.bulk_verbs import AsyncBulkVerbs
 from safeklaviyo._client.consent_verbs import AsyncConsentVerbs
@@ -69,6 +70,7 @@ class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, AsyncBulkVerbs, AsyncO
         dialect: DialectName = "current",
         access_token: str | Callable[[], str | Awaitable[str]] | None = None,
         http_client: AsyncClient | None = None,
+        outbox: str | None = None,
         on_decision: Callable[[Decision], None] | None = None,
     ) -> None:
         self._wiring = wiring(
@@ -84,6 +86,7 @@ class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, AsyncBulkVerbs, AsyncO
             revision=revision,
             dialect=dialect,
             on_decision=on_decision,
+            outbox=outbox,
         )
         self._owns_store = not isinstance(store, AsyncIdentityStore)
         opened = store if isinstance(store, AsyncIdentityStore) else open_async_store(store_url(store))
@@ -112,6 +115,11 @@ class AsyncKlaviyo(AsyncIdentityVerbs, AsyncConsentVerbs, AsyncBulkVerbs, AsyncO
     def lists(self) -> AsyncLists:
         """Same as `Klaviyo.lists`."""
         return AsyncLists(self._shell)
+
+    @property
+    def outbox(self) -> AsyncOutbox:
+        """Same as `Klaviyo.outbox`."""
+        return AsyncOutbox(self._shell)
 
     @property
     def bindings(self) -> AsyncBindings:

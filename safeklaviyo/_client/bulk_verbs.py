@@ -5,6 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._client.many import Many, carry_out, carry_out_async
+from safeklaviyo._flows.many.consent import (
+    subscribe_batch,
+    subscribe_row,
+    suppress_batch,
+    suppress_row,
+    unsubscribe_batch,
+    unsubscribe_row,
+)
 from safeklaviyo._flows.many.identify import identify_batch, identify_row, import_errors
 from safeklaviyo._flows.many.track import track_batch, track_row
 from safeklaviyo._tracebacks import discreet
@@ -19,6 +27,9 @@ if TYPE_CHECKING:
 
 _TRACK = Many(track_batch, track_row)
 _IDENTIFY = Many(identify_batch, identify_row, import_errors)
+_SUBSCRIBE = Many(subscribe_batch, subscribe_row)
+_UNSUBSCRIBE = Many(unsubscribe_batch, unsubscribe_row)
+_SUPPRESS = Many(suppress_batch, suppress_row)
 
 
 @discreet
@@ -74,6 +85,71 @@ class BulkVerbs:
         """
         return carry_out(self._shell, _IDENTIFY, rows, on_progress, on_refused)
 
+    def subscribe_many(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_refused: OnRefused | None = None,
+    ) -> BatchReport:
+        """Record the consent of many customers, each as `subscribe` does (R18), in jobs of up to 1,000.
+
+        Whom the map knows is read one by one, under a lease each, and their requests travel together. All others go one
+        by one. Of a row, either all channels are given or none.
+
+        Args:
+            rows: Mappings with the arguments of `subscribe`, with `channels`.
+            on_progress: As for `track_many`.
+            on_refused: As for `track_many`; a withdrawal that stands in the way is a `ConsentWithdrawnError` here.
+
+        Raises:
+            SafeKlaviyoError: As for `track_many`.
+        """
+        return carry_out(self._shell, _SUBSCRIBE, rows, on_progress, on_refused)
+
+    def unsubscribe_many(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_refused: OnRefused | None = None,
+    ) -> BatchReport:
+        """Withdraw the consent of many customers, each as `unsubscribe` does (R19): jobs of up to 100.
+
+        A row whose external id and email are different customers' is refused here, where `unsubscribe` acts on both. If
+        more than 1 % of the first 1,000 rows are so, and more than one, nothing is sent.
+
+        Args:
+            rows: Mappings with the arguments of `unsubscribe`, with `channels`.
+            on_progress: As for `track_many`.
+            on_refused: As for `track_many`.
+
+        Raises:
+            IdentityError: Too many rows contradict the map; nothing was sent.
+            SafeKlaviyoError: As for `track_many`.
+        """
+        return carry_out(self._shell, _UNSUBSCRIBE, rows, on_progress, on_refused)
+
+    def suppress_many(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_refused: OnRefused | None = None,
+    ) -> BatchReport:
+        """Suppress many customers, such as a do-not-mail list, each as `suppress` does: jobs of up to 100.
+
+        Args:
+            rows: Mappings with the arguments of `suppress`.
+            on_progress: As for `track_many`.
+            on_refused: As for `track_many`.
+
+        Raises:
+            IdentityError: As for `unsubscribe_many`.
+            SafeKlaviyoError: As for `track_many`.
+        """
+        return carry_out(self._shell, _SUPPRESS, rows, on_progress, on_refused)
+
 
 @discreet
 class AsyncBulkVerbs:
@@ -100,3 +176,33 @@ class AsyncBulkVerbs:
     ) -> BatchReport:
         """Same as `Klaviyo.identify_many`."""
         return await carry_out_async(self._shell, _IDENTIFY, rows, on_progress, on_refused)
+
+    async def subscribe_many(
+        self,
+        rows: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_refused: OnRefused | None = None,
+    ) -> BatchReport:
+        """Same as `Klaviyo.subscribe_many`."""
+        return await carry_out_async(self._shell, _SUBSCRIBE, rows, on_progress, on_refused)
+
+    async def unsubscribe_many(
+        self,
+        rows: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_refused: OnRefused | None = None,
+    ) -> BatchReport:
+        """Same as `Klaviyo.unsubscribe_many`."""
+        return await carry_out_async(self._shell, _UNSUBSCRIBE, rows, on_progress, on_refused)
+
+    async def suppress_many(
+        self,
+        rows: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_refused: OnRefused | None = None,
+    ) -> BatchReport:
+        """Same as `Klaviyo.suppress_many`."""
+        return await carry_out_async(self._shell, _SUPPRESS, rows, on_progress, on_refused)

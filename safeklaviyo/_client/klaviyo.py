@@ -15,6 +15,7 @@ from safeklaviyo._client.description import Described
 from safeklaviyo._client.identity_verbs import IdentityVerbs
 from safeklaviyo._client.lists import Lists
 from safeklaviyo._client.other_calls import OtherCalls
+from safeklaviyo._client.outbox import Outbox
 from safeklaviyo._client.profiles import Profiles
 from safeklaviyo._flows.verbs.identify import identify
 from safeklaviyo._flows.verbs.track import track
@@ -81,7 +82,9 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, BulkVerbs, OtherCalls, Described):
         http_client: Send through this client of httpx or httpx2, so that its hooks, auth, headers and proxies are
             honoured; redirects are never followed, and it is never closed here. httpx then logs URLs at INFO, and some
             hold addresses.
-
+        outbox: The URL of the database that holds the outbox (``sqlite:///path`` or ``postgresql://``); else the
+            environment's ``SAFEKLAVIYO_OUTBOX``; else the map's own database. Of a map in Redis there is none: the
+            first use of `outbox` raises. A map in memory has an outbox in memory, for tests: it ends with the map.
         on_decision: Called with each decision of the rules that a call has made, once that call is over and holds no
             lease. What it raises is logged and dropped; what it takes, the call waits for.
 
@@ -105,6 +108,7 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, BulkVerbs, OtherCalls, Described):
         dialect: DialectName = "current",
         access_token: str | Callable[[], str] | None = None,
         http_client: SyncClient | None = None,
+        outbox: str | None = None,
         on_decision: Callable[[Decision], None] | None = None,
     ) -> None:
         self._wiring = wiring(
@@ -120,6 +124,7 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, BulkVerbs, OtherCalls, Described):
             revision=revision,
             dialect=dialect,
             on_decision=on_decision,
+            outbox=outbox,
         )
         self._owns_store = not isinstance(store, IdentityStore)
         opened = store if isinstance(store, IdentityStore) else open_store(store_url(store))
@@ -155,6 +160,11 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, BulkVerbs, OtherCalls, Described):
     def lists(self) -> Lists:
         """Klaviyo's mailing lists, and who is in them."""
         return Lists(self._shell)
+
+    @property
+    def outbox(self) -> Outbox:
+        """The outbox: calls that are committed with the shop's own rows, and carried out afterwards."""
+        return Outbox(self._shell)
 
     @property
     def bindings(self) -> Bindings:

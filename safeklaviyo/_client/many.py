@@ -70,11 +70,17 @@ class Tally:
             self.on_refused(number, row, error)
 
     def take(self, batch: Batch[Any]) -> None:
-        """Count what a batch has concluded by itself."""
+        """Count what a batch has concluded by itself.
+
+        Raises:
+            SafeKlaviyoError: The batch says that the whole call ends here.
+        """
         self.accepted += batch.accepted
         self.job_ids += [job for job, _ in batch.jobs]
         for each in batch.refused:
             self.refuse(each.number, each.row, each.error)
+        if batch.stops is not None:
+            raise batch.stops
 
     def fail(self, rows: list[Refused]) -> None:
         """Count rows of a job that were accepted, and have failed since."""
@@ -246,16 +252,21 @@ def _by_person(rows: list[R]) -> list[list[R]]:
     """Group rows that share an identifier, in their order: they may be about one person."""
     group_of: dict[object, list[R]] = {}
     for row in rows:
-        names = row.claim.identifiers()
+        names = _names(row)
         joined: list[R] = []
         for group in {id(group_of[name]): group_of[name] for name in names if name in group_of}.values():
             joined += group
         joined.append(row)
         joined.sort(key=lambda each: each.number)
         for each in joined:
-            for name in each.claim.identifiers():
+            for name in _names(each):
                 group_of[name] = joined
     return list({id(group): group for group in group_of.values()}.values())
+
+
+def _names(row: Checked) -> Iterable[object]:
+    # Whom a phone number alone names is not known here: such a row is a group of its own.
+    return row.claim.identifiers() or (row.number,)
 
 
 def _length(rows: object) -> int | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 # The field's own name first; then those of Klaviyo's legacy API, Shopify, WooCommerce's exporters, PrestaShop, Klaviyo.
-_NAMES: Final[dict[str, tuple[str, ...]]] = {
+NAMES: Final[dict[str, tuple[str, ...]]] = {
     "external_id": ("external_id", "$id", "customer_id", "id_customer"),
     "email": ("email", "$email", "email_address", "user_email", "customer_email"),
     "profile_id": ("profile_id", "klaviyo_id", "klaviyo_profile_id"),
@@ -26,25 +26,28 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "former_emails": ("former_emails",),
     "former_external_ids": ("former_external_ids",),
 }
-FIELDS: Final = tuple(_NAMES)
+FIELDS: Final = tuple(NAMES)
 _DOUBTFUL: Final = frozenset({"id", "userid", "entityid"})
 _BETWEEN: Final = re.compile(r"[\s_.-]+")
 
 
-def fields_of(names: Sequence[str], chosen: Mapping[str, str]) -> dict[str, int]:
+def fields_of(
+    names: Sequence[str], chosen: Mapping[str, str], known: Mapping[str, tuple[str, ...]] = NAMES
+) -> dict[str, int]:
     """Return the number of each field's column, from 0; fields without one are left out.
 
     Args:
         names: The names of the columns.
         chosen: The names that the caller gave for some fields; an empty one is for no column.
+        known: The fields, each with the names that files give it.
 
     Raises:
         ConfigurationError: A column that the caller named is missing, or it is not certain which one is meant.
     """
     folded = [_folded(name) for name in names]
     found: dict[str, int] = {}
-    for field, known in _NAMES.items():
-        number = _chosen(field, chosen[field], names, folded) if field in chosen else _known(field, known, folded)
+    for field, usual in known.items():
+        number = _chosen(field, chosen[field], names, folded) if field in chosen else _known(field, usual, folded)
         if number is not None:
             found[field] = number
     if "email" in found and "external_id" not in found and "external_id" not in chosen:

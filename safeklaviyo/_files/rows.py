@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, cast
 
-from safeklaviyo._files.columns import FIELDS, fields_of
+from safeklaviyo._files.columns import FIELDS, NAMES, fields_of
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -153,8 +153,8 @@ def read_csv(lines: Lines, form: Form) -> Table:
     Raises:
         ConfigurationError: The first line is no header, or leaves it open which columns are meant.
     """
-    line, text = _first_line(lines)
-    fields, cells, delimiter = _understood(text, form.chosen, line)
+    line, text = first_line(lines)
+    fields, cells, delimiter = understood(text, form.chosen, line)
     # Columns at the end that have no name are those of delimiters at the end of lines.
     width = max(number for number, cell in enumerate(cells, start=1) if cell)
     rows = _csv_rows(lines, delimiter, _Cells(fields, width, form))
@@ -197,7 +197,7 @@ def jsonl_writer(file: IO[str]) -> Callable[[Binding], object]:
     return write
 
 
-def _first_line(lines: Lines) -> tuple[int, str]:
+def first_line(lines: Lines) -> tuple[int, str]:
     """Return the header's line, after empty ones and Excel's."""
     for content in lines:
         line, text = lines.take()
@@ -206,7 +206,9 @@ def _first_line(lines: Lines) -> tuple[int, str]:
     raise ConfigurationError("the file is empty; its first line has to be a header that names the columns")
 
 
-def _understood(text: str, chosen: Mapping[str, str], line: int) -> tuple[dict[str, int], list[str], str]:
+def understood(
+    text: str, chosen: Mapping[str, str], line: int, known: Mapping[str, tuple[str, ...]] = NAMES
+) -> tuple[dict[str, int], list[str], str]:
     """Return the fields' columns, the names of all columns, and the delimiter.
 
     Raises:
@@ -220,7 +222,7 @@ def _understood(text: str, chosen: Mapping[str, str], line: int) -> tuple[dict[s
         except csv.Error:
             continue
         try:
-            fields = fields_of(cells, chosen)
+            fields = fields_of(cells, chosen, known)
         except ConfigurationError as error:
             # A name that is missing with one delimiter may be there with another. Of several complaints the one with
             # the delimiter that divides the line is about the file.
@@ -261,7 +263,7 @@ class _Cells:
             # Not for an address, which may begin so, nor for a phone number, which costs no row.
             if field == "external_id" and not self.form.strips and _has_apostrophe(cell):
                 return Row(line, text, None, _APOSTROPHE)
-            values[field] = _unguarded(cell, strips=self.form.strips)
+            values[field] = unguarded(cell, strips=self.form.strips)
         return _readable(line, text, values, self.form)
 
 
@@ -376,6 +378,6 @@ def _has_apostrophe(cell: str) -> bool:
     return cell.startswith(_GUARD) and not cell[1:].startswith(_GUARDED)
 
 
-def _unguarded(cell: str, *, strips: bool = False) -> str:
+def unguarded(cell: str, *, strips: bool = False) -> str:
     """Return the cell that `_guarded` was given, or that a spreadsheet was told to take for text."""
     return cell[1:] if cell.startswith(_GUARD) and (strips or not _has_apostrophe(cell)) else cell

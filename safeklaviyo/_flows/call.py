@@ -17,10 +17,11 @@ from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_accoun
 from safeklaviyo._effects import Monotonic, StartDeadline
 from safeklaviyo._flows.account import notice_account
 from safeklaviyo._flows.in_flight import InFlight
+from safeklaviyo._flows.joining import Join, may_join
 from safeklaviyo._flows.telling import conclude
 from safeklaviyo._flows.writes import Writes
 from safeklaviyo._sending.deadline import Deadline
-from safeklaviyo._sending.retry import Exchange, Line, transmit
+from safeklaviyo._sending.retry import Before, Exchange, Line, transmit
 from safeklaviyo.errors import (
     APIConnectionError,
     APIStatusError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._api.dialects import Dialect
     from safeklaviyo._effects import Flow
+    from safeklaviyo._flows.joining import Joins
     from safeklaviyo._input.findings import Findings
     from safeklaviyo.notices import NoticeCode
     from safeklaviyo.policy import Policy
@@ -77,6 +79,7 @@ class Setup:
         deadline: Seconds that a call about one person may take in all; None for no limit.
         base: The scheme and the host to which requests go.
         is_observed: Decisions and outcomes are told to a callback or to telemetry.
+        joins: The batch whose calls these are, where their requests travel together.
     """
 
     dialect: Dialect
@@ -89,6 +92,7 @@ class Setup:
     deadline: float | None = None
     base: str = ""
     is_observed: bool = False
+    joins: Joins | None = None
 
     @property
     def in_flight(self) -> InFlight:
@@ -180,6 +184,7 @@ def send(
     accept: frozenset[int] = NOTHING_ELSE,
     again: Callable[[], Flow[Request]] | None = None,
     lease: Lease | None = None,
+    before: Before | None = None,
     writes_on: str | None = None,
 ) -> Flow[Response]:
     """Send a request, with retries, and keep what is known about the call's writes up to date.
@@ -189,6 +194,7 @@ def send(
         accept: Statuses to return rather than raise.
         again: Builds the request again before each repeat.
         lease: The lease under which it is sent: renewed, and so checked, before each attempt.
+        before: Done before each attempt and each wait, where it is sent under several leases; see `transmit`.
         writes_on: The profile that it changes under the lease.
 
     Raises:
@@ -199,8 +205,13 @@ def send(
     # Step 1: note the profile before anything leaves. If the lease is lost later, that profile has to be checked.
     if writes_on is not None:
         call.writes.begin(writes_on)
-    before = None
     if lease is not None:
+        # A batch may send it together with the requests of others; what one answer does not settle, each settles here.
+        if again is not None and may_join(call, request, main=main):
+            joined = yield from Join(call, request, again, lease)
+            if joined is not None:
+                return joined
+            request = yield from again()
         before = partial(_renew_for, call, lease)
     # Step 2: send. The error tells of its own attempts; `writes` keeps what is known of all writes of the call.
     try:

@@ -20,7 +20,7 @@ _LONGEST_PAUSE = 0.5
 _IN_FLIGHT_PAUSE = 0.01
 _KLAVIYOS_TIME = 30.0
 """Seconds after which it is worth a try to look again whether Klaviyo has done what it accepted."""
-_LONGEST_TURN = 60.0
+LONGEST_TURN = 60.0
 """Seconds of Klaviyo's longest window."""
 
 
@@ -92,7 +92,7 @@ def _held(call: Call, lease: Lease | None) -> LeaseHeldError:
 
 def wait_for_turn(seconds: float | None) -> Flow[None]:
     """Wait until Klaviyo takes a request about many people again: as long as it says, and a minute at most."""
-    yield from Sleep(min(_LONGEST_TURN, 1.0 if seconds is None else seconds), "pacing")
+    yield from Sleep(min(LONGEST_TURN, 1.0 if seconds is None else seconds), "pacing")
 
 
 def wait_for_calls_in_flight(call: Call, key: str) -> Flow[None]:

@@ -61,13 +61,17 @@ def shop_row_from(given_row: object, policy: Policy) -> ShopRow:
     email = _identifier(Kind.EMAIL, given["email"], policy).value
     profile_id = normalise_profile_id(given["profile_id"]) if "profile_id" in given else None
     phone_number, left_out = _phone_number(given.get("phone_number"), policy)
+    binding = Binding(external_id, email, profile_id, phone_number)
+    names = given.keys() & FORMER.keys()
+    if not names:
+        return ShopRow(binding, (), left_out)
     former = dict.fromkeys(
-        each for name, kind in FORMER.items() if name in given for each in _former(name, kind, given[name], policy)
+        each for name, kind in FORMER.items() if name in names for each in _former(name, kind, given[name], policy)
     )
     # An address to which the customer has come back is a current one.
     for current in (Identifier(Kind.EXTERNAL_ID, external_id or ""), Identifier(Kind.EMAIL, email)):
         former.pop(current, None)
-    return ShopRow(Binding(external_id, email, profile_id, phone_number), tuple(former), left_out)
+    return ShopRow(binding, tuple(former), left_out)
 
 
 def claims_of(given_row: object, policy: Policy) -> Iterator[Identifier]:

@@ -126,8 +126,9 @@ def refusal(decision: Decision) -> IdentityError:
     has_id = binding.external_id == asked.external_id
     if decision.rule in {"R6", "R11"} or (decision.rule == "R5" and has_id):
         return errors.EmailMismatchError(
-            decision.reason, current_email=binding.email, orphan_profile_id=decision.orphan_profile_id, **common
-        )
+            decision.reason, current_email=binding.email, orphan_profile_id=decision.orphan_profile_id,
+            profile_id=binding.profile_id, **common,
+        )  # fmt: skip
     return errors.ExternalIdMismatchError(decision.reason, current_external_id=binding.external_id, **common)
 
 

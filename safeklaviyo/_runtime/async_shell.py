@@ -21,6 +21,7 @@ from safeklaviyo._runtime.shell import ambient, check_open, check_process
 from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.stores import patience
 from safeklaviyo.stores.calls import Call as StoreEffect
+from safeklaviyo.stores.outbox.calls import OutboxCall
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from safeklaviyo._runtime.observing import Observer
     from safeklaviyo._runtime.senders.contract import AsyncSender
     from safeklaviyo.stores.base import AsyncIdentityStore
+    from safeklaviyo.stores.outbox.base import AsyncOutbox
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,7 +98,19 @@ class AsyncShell:
         self._leaving: set[asyncio.Task[None]] = set()
         self.is_closed: bool = False
         self._root = root or self
+        self._outbox: AsyncOutbox | None = None
         self.store = store
+
+    @property
+    def outbox(self) -> AsyncOutbox:
+        """Same as `Shell.outbox`."""
+        if self._root is not self:
+            return self._root.outbox
+        if self._outbox is None:
+            from safeklaviyo.stores.outbox.opening import open_async_outbox  # noqa: PLC0415 - most clients use none
+
+            self._outbox = open_async_outbox(self._wiring.outbox, self.store)
+        return self._outbox
 
     def view(self, wiring: Wiring) -> AsyncShell:
         """Same as `Shell.view`."""
@@ -192,6 +206,8 @@ class AsyncShell:
             return await sender.send(effect.request, self._wiring.timeouts.within(effect.within))
         if isinstance(effect, StoreEffect):
             return await effect.on(self.store)
+        if isinstance(effect, OutboxCall):
+            return await self.outbox.perform(effect)
         if isinstance(effect, Sleep):
             return await asyncio.sleep(effect.seconds)
         return ambient(effect)
@@ -201,6 +217,8 @@ class AsyncShell:
         if self._root is not self:
             return
         self.is_closed = True
+        if self._outbox is not None:
+            await self._outbox.aclose()
         home, self._home = self._home, None
         # Connections of another loop are closed by that loop, once the keeper has no reference left.
         if home is not None and home.loop is asyncio.get_running_loop() and home.pid == getpid():

@@ -22,6 +22,7 @@ from safeklaviyo._version import VERSION
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores import default_url
+from safeklaviyo.stores.opening import is_postgres, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,7 @@ class Wiring:
         deadline: Seconds that a call about one person may take; None for no limit.
         account: The namespace of the map; None if Klaviyo has to be asked.
         on_decision: The caller's function that is told of each decision.
+        outbox: The URL of the outbox; None for the map's own database.
     """
 
     target: Target
@@ -81,6 +83,7 @@ class Wiring:
     account: str | None
     credentials: Credentials
     on_decision: Callable[[Decision], None] | None = None
+    outbox: str | None = None
 
     def setup(self, *, is_observed: bool = False) -> Setup:
         """Return a new state for the calls of one client in one process."""
@@ -132,6 +135,7 @@ class Wiring:
             self.account,
             self.credentials,
             self.on_decision,
+            self.outbox,
         )
 
 
@@ -149,6 +153,7 @@ def wiring(
     revision: object,
     dialect: object,
     on_decision: object = None,
+    outbox: object = None,
 ) -> Wiring:
     """Work out what a client's arguments mean. See `Klaviyo`.
 
@@ -165,7 +170,8 @@ def wiring(
     decided, tried = _checked(policy, Policy), _checked(retry, RetryPolicy)
     spoken = _dialect(dialect, token, shown, asked, is_klaviyo=target.is_klaviyo)
     own = namespace or token
-    return Wiring(target, limits, spoken, decided, tried, _deadline(deadline), own, shown, _callback(on_decision))
+    told = _callback(on_decision)
+    return Wiring(target, limits, spoken, decided, tried, _deadline(deadline), own, shown, told, outbox_url(outbox))
 
 
 def _checked(given: object, kind: type[T]) -> T:
@@ -252,6 +258,21 @@ def store_url(store: object) -> str:
             "store has to be a URL, or an IdentityStore for Klaviyo and an AsyncIdentityStore for AsyncKlaviyo"
         )
     return store
+
+
+def outbox_url(outbox: object) -> str | None:
+    """Return the URL of the outbox; None for the map's own database.
+
+    Raises:
+        ConfigurationError: It names no database that can hold an outbox.
+    """
+    if outbox is None:
+        outbox = os.environ.get("SAFEKLAVIYO_OUTBOX") or None
+    if outbox is None:
+        return None
+    if not isinstance(outbox, str) or not (is_postgres(outbox) or sqlite_path(outbox) is not None):
+        raise ConfigurationError("outbox has to be a URL such as sqlite:///shop.db or postgresql://host/database")
+    return outbox
 
 
 @cache

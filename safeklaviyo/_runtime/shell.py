@@ -22,6 +22,7 @@ from safeklaviyo._runtime.senders.tokens import Unsent, authorized
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 from safeklaviyo.stores import patience
 from safeklaviyo.stores.calls import Call as StoreEffect
+from safeklaviyo.stores.outbox.calls import OutboxCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from safeklaviyo._runtime.observing import Observer
     from safeklaviyo._runtime.senders.contract import Sender
     from safeklaviyo.stores.base import IdentityStore
+    from safeklaviyo.stores.outbox.base import Outbox
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,7 +65,23 @@ class Shell:
         self._locks: dict[int, Lock] = {}
         self.is_closed: bool = False
         self._root = root or self
+        self._outbox: Outbox | None = None
         self.store = store
+
+    @property
+    def outbox(self) -> Outbox:
+        """The outbox, which the first use opens.
+
+        Raises:
+            ConfigurationError: There can be none.
+        """
+        if self._root is not self:
+            return self._root.outbox
+        if self._outbox is None:
+            from safeklaviyo.stores.outbox.opening import open_outbox  # noqa: PLC0415 - most clients use none
+
+            self._outbox = open_outbox(self._wiring.outbox, self.store)
+        return self._outbox
 
     def view(self, wiring: Wiring) -> Shell:
         """Return a shell that shares everything with this one, but for what the wiring says otherwise."""
@@ -168,6 +186,8 @@ class Shell:
             return sender.send(effect.request, self._wiring.timeouts.within(effect.within))
         if isinstance(effect, StoreEffect):
             return effect.on(self.store)
+        if isinstance(effect, OutboxCall):
+            return self.outbox.perform(effect)
         if isinstance(effect, Sleep):
             return time.sleep(effect.seconds)
         return ambient(effect)
@@ -177,6 +197,8 @@ class Shell:
         if self._root is not self:
             return
         self.is_closed = True
+        if self._outbox is not None:
+            self._outbox.close()
         process, self._process = self._process, None
         # After a fork the connections are the parent's, and closing them takes locks that it may have held.
         if process is not None and process.pid == getpid():

@@ -7,14 +7,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from safeklaviyo.audit._audit import audit
+    from safeklaviyo.audit._diagnosis.diagnoses import Diagnosis, diagnose
+    from safeklaviyo.audit._exports import Export
     from safeklaviyo.audit._finding import RULES, Finding, Shown, ShownBinding
+    from safeklaviyo.audit._found import Audit
+    from safeklaviyo.audit._plan import PlannedMerge, RepairPlan
+    from safeklaviyo.audit._repair import RepairReport, RepairResult, repair
 
-__all__ = ["RULES", "Finding", "Shown", "ShownBinding"]
+__all__ = [
+    "RULES",
+    "Audit",
+    "Diagnosis",
+    "Export",
+    "Finding",
+    "PlannedMerge",
+    "RepairPlan",
+    "RepairReport",
+    "RepairResult",
+    "Shown",
+    "ShownBinding",
+    "audit",
+    "diagnose",
+    "repair",
+]
 
 _HOMES = {
     name: home
     for home, names in {
+        "_diagnosis.diagnoses": ("Diagnosis", "diagnose"),
+        "_audit": ("audit",),
+        "_exports": ("Export",),
         "_finding": ("Finding", "RULES", "Shown", "ShownBinding"),
+        "_found": ("Audit",),
+        "_plan": ("PlannedMerge", "RepairPlan"),
+        "_repair": ("RepairReport", "RepairResult", "repair"),
     }.items()
     for name in names
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._files.columns import FIELDS
 from safeklaviyo._version import VERSION
+from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_repair
 from safeklaviyo.cli._help import Paragraphs
 from safeklaviyo.cli._places import store_argument
 
@@ -109,6 +110,7 @@ def parser() -> ArgumentParser:
     _add_explain(commands)
     _add_bindings(commands)
     _add_store(commands)
+    _add_auditing(commands)
     _add_doctor(commands)
     return root
 
@@ -226,6 +228,13 @@ def _add_store(commands: Commands) -> None:
         copy.add_argument(name, metavar=metavar, type=store_argument, help=f"the URL of the store that {does}")
     copy.add_argument("--account", metavar="ID", required=True, help="the map's account: the six-character public key")
     copy.add_argument("--resume", action="store_true", help="go on where an earlier copy from the same FROM stopped")
+
+
+def _add_auditing(commands: Commands) -> None:
+    does = "Find the customers who are in Klaviyo twice already."
+    add_audit(_command(commands, "audit", does, "_auditing.look", AUDIT), _add_map)
+    does = "Merge the profiles that a plan of `audit` names."
+    add_repair(_command(commands, "repair", does, "_auditing.mend", REPAIR), _add_map)
 
 
 def _add_doctor(commands: Commands) -> None:

@@ -28,19 +28,25 @@ def migrate(arguments: Namespace) -> int:
     url = store_url(arguments)
     if arguments.sql:
         require("psycopg", extra="postgres")
+        from safeklaviyo.stores.outbox.schema import postgres_sql  # noqa: PLC0415 - not at every start
         from safeklaviyo.stores.postgres._schema import migration_sql, named  # noqa: PLC0415 - an extra
 
-        say(migration_sql(arguments.schema or named(url)[1]))
+        schema = arguments.schema or named(url)[1]
+        say(migration_sql(schema))
+        say("\n".join(f"{statement};" for statement in postgres_sql(schema)))
         return 0
     # Opened for any kind of store, because that refuses a URL that names none.
     with closing(opening.open_store(url)):
         if not opening.is_postgres(url):
             say("there is nothing to do: only PostgreSQL has to be told to make the tables")
             return 0
+    from safeklaviyo.stores.outbox.postgres import PostgresOutbox  # noqa: PLC0415 - an extra
     from safeklaviyo.stores.postgres import PostgresStore  # noqa: PLC0415 - an extra
 
     with PostgresStore(url, schema=arguments.schema) as store:
         store.migrate()
+    with closing(PostgresOutbox(url, schema=arguments.schema)) as outbox:
+        outbox.migrate()
     say("the tables are there, and of this version")
     return 0
 

@@ -29,6 +29,11 @@ class AsyncAdapter(AsyncIdentityStore):
     def __init__(self, store: IdentityStore) -> None:
         self._store = store
 
+    @property
+    def inner(self) -> IdentityStore:
+        """The synchronous store."""
+        return self._store
+
     async def perform(self, call: Call[T]) -> T:
         """Same as `IdentityStore.perform`."""
         # Through the store's public method, because a subclass of the synchronous store may have overridden it.

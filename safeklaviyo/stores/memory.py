@@ -240,6 +240,11 @@ class MemoryStore(IdentityStore):
         self._last = _Last()
         self._accounts: dict[str, _Account] = {}
 
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The store's clock."""
+        return self._clock
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # By hand, because a lock cannot be copied.
         snapshot = type(self)(clock=copy.deepcopy(self._clock, memo))

@@ -19,13 +19,20 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Binding
     from safeklaviyo.stores.records import JournalRow, Notes, Page
 
-_OWNED = (Kind.EXTERNAL_ID, Kind.EMAIL, Kind.PROFILE_ID)
+_X, _E, _P = OWNED = (Kind.EXTERNAL_ID, Kind.EMAIL, Kind.PROFILE_ID)
+"""The kinds of the identifiers that a binding owns."""
 
 
 def owned(binding: Binding) -> tuple[Identifier, ...]:
     """Return the identifiers that are current on a binding. The phone number is none: people share phone numbers."""
-    values = (binding.external_id, binding.email, binding.profile_id)
-    return tuple([Identifier(kind, value) for kind, value in zip(_OWNED, values, strict=True) if value is not None])
+    names: list[Identifier] = []
+    if binding.external_id is not None:
+        names.append(Identifier(_X, binding.external_id))
+    if binding.email is not None:
+        names.append(Identifier(_E, binding.email))
+    if binding.profile_id is not None:
+        names.append(Identifier(_P, binding.profile_id))
+    return tuple(names)
 
 
 @dataclass(frozen=True, slots=True)

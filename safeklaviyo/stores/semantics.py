@@ -131,22 +131,27 @@ def _add(rows: Rows, call: calls.Add) -> tuple[AddStatus, ...]:
 
 
 def _add_one(rows: Rows, binding: Binding) -> AddStatus:
-    owners = [owner for each in owned(binding) if (owner := rows.owner(each)) is not None and owner.retired_at is None]
-    keys = {owner.key for owner in owners}
+    names = owned(binding)
+    keys = {owner.key for each in names if (owner := rows.owner(each)) is not None and owner.retired_at is None}
     if len(keys) > 1:
         return "conflict"
     # The key and version of a row are ignored: they are those of another map, or of an export.
     current = rows.binding(keys.pop()) if keys else None
-    whole = replace(binding, key="", version=0) if current is None else _completed(current, binding)
+    whole = binding if current is None else _completed(current, binding)
     if whole is None:
         return "conflict"
     # Before the leases: a row that changes nothing disturbs no call, so an import can be repeated while calls run.
-    if whole == current:
+    if whole is current:
         return "unchanged"
     # A lease means that a call is writing about this customer; an import must not change what that call relies on.
-    if any(rows.token(each) is not None for each in owned(whole)):
+    if any(rows.token(each) is not None for each in (names if current is None else owned(whole))):
         return "conflict"
-    _save_current(rows, replace(whole, version=whole.version + 1, verified_at=binding.verified_at))
+    key, version = ("", 0) if current is None else (current.key, current.version)
+    phone_number, verified_at = whole.phone_number, binding.verified_at
+    _save_current(
+        rows,
+        Binding(whole.external_id, whole.email, whole.profile_id, phone_number, verified_at, version + 1, key),
+    )
     return "added"
 
 
@@ -302,7 +307,13 @@ def _all(identifiers: Iterable[Identifier], at: float) -> dict[Identifier, float
 
 def _completed(current: Binding, row: Binding) -> Binding | None:
     """Return the binding, its missing values filled in from the row; None if the row contradicts the binding."""
-    given = {name: value for name in _ENTRIES if (value := getattr(row, name)) is not None}
-    if any(getattr(current, name) not in {None, value} for name, value in given.items()):
-        return None
-    return replace(current, **given)
+    missing: dict[str, Any] = {}
+    for name in _ENTRIES:
+        value, stands = getattr(row, name), getattr(current, name)
+        if value is None or value == stands:
+            continue
+        if stands is not None:
+            return None
+        missing[name] = value
+    # The very same one if the row says nothing new.
+    return replace(current, **missing) if missing else current

@@ -9,8 +9,10 @@ from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from safeklaviyo import AsyncKlaviyo, Klaviyo
+from safeklaviyo._client.async_outbox import AsyncOutbox
 from safeklaviyo._client.bindings import AsyncBindings, Bindings
 from safeklaviyo._client.lists import AsyncLists, Lists
+from safeklaviyo._client.outbox import Outbox
 from safeklaviyo._client.profiles import AsyncProfiles, Profiles
 from safeklaviyo._effects import Monotonic, Now, Sleep, StartDeadline
 from safeklaviyo._runtime.async_shell import AsyncShell
@@ -35,12 +37,14 @@ __all__ = [
     "VERSION",
     "AsyncBindings",
     "AsyncLists",
+    "AsyncOutbox",
     "AsyncProfiles",
     "Awaited",
     "Bindings",
     "Lists",
     "NewClient",
     "OpenClient",
+    "Outbox",
     "Profiles",
     "QuickAsyncShell",
     "QuickShell",
@@ -90,7 +94,7 @@ class Awaited:
             return lambda **options: Awaited(value(**options), self._runner)
         if isasyncgenfunction(value):
             return lambda *args, **named: self._pulled(value(*args, **named))
-        return Awaited(value, self._runner) if name in {"profiles", "bindings", "lists", "_shell"} else value
+        return Awaited(value, self._runner) if name in {"profiles", "bindings", "lists", "outbox", "_shell"} else value
 
     def __iter__(self) -> Iterator[Any]:
         return self._pulled(aiter(self._subject))

@@ -9,7 +9,8 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
     "__init__.py", "__main__.py", "audit/__init__.py", "batches.py", "cli/__init__.py",
-    "consent.py", "demo/__init__.py", "errors.py", "identity.py", "lists.py", "models.py", "policy.py", "raw.py",
+    "consent.py", "demo/__init__.py", "errors.py", "guard/__init__.py", "identity.py", "lists.py", "models.py",
+    "outboxes.py", "policy.py", "raw.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
     "testing/contract.py", "testing/plugin.py",
@@ -19,6 +20,9 @@ PUBLIC = {
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
 ADDING = "_flows/verbs/add_bindings.py"
+ADDING_TO_SQLITE = "stores/sqlite/_adding.py"
+POSTGRES_VALUES = "stores/postgres/_values.py"
+POSTGRES_CONNECTIONS = "stores/postgres/_connections.py"
 LEARN = "_flows/verbs/learn.py"
 LEARNING = "_rules/learning.py"
 FILE_ROWS = "_files/rows.py"
@@ -26,7 +30,10 @@ ABSENCE = "_flows/identity/absence.py"
 BINDING = "_flows/binding.py"
 CALL = "_flows/call.py"
 MANY = "_flows/many/rows.py"
+TOGETHER = "_flows/many/together.py"
 TRACK_MANY = "_flows/many/track.py"
+CONSENT_MANY = "_flows/many/consent.py"
+CONTRADICTIONS = "_rules/contradictions.py"
 IDENTIFY_MANY = "_flows/many/identify.py"
 BULK = "_api/bulk.py"
 IN_MANY = "_client/many.py"
@@ -83,6 +90,7 @@ SECRETS = "_secrets.py"
 TOKENS = "_runtime/senders/tokens.py"
 HELD = "_runtime/held_leases.py"
 SENDERS = "_runtime/senders/"
+HOOKS = "guard/_hooks/"
 SOCKETS = "_runtime/senders/sockets.py"
 ASYNC_SOCKETS = "_runtime/senders/async_sockets.py"
 PATIENCE = "stores/patience.py"
@@ -109,6 +117,7 @@ NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"
 ROOMS = (
     ("cli",),
     ("audit", "demo", "testing"),
+    ("guard",),
     ("_client",),
     ("_runtime",),
     ("_flows",),
@@ -117,13 +126,16 @@ ROOMS = (
     ("_effects",),
     ("_api",),
     ("_files", "_input"),
-    ("batches", "consent", "lists", "models", "raw"),
+    ("batches", "consent", "lists", "models", "outboxes", "raw"),
     ("identity", "policy"),
     ("errors", "notices", "_addresses", "_interruption", "_placeholders", "_secrets", "_tracebacks", "_version"),
 )
 """The rooms of the package, from the top. Each imports from rooms below it, and from itself. Those that stand side by
 side do not know each other, but for the demo and the audit's diagnosis, which play on the simulator."""
-WITHOUT_IO = ("_flows/", "_rules/", "_sending/", "_api/", "_input/")
+WITHOUT_IO = (
+    "_flows/", "_rules/", "_sending/", "_api/", "_input/",
+    "guard/_parse/", "guard/_decide/", "guard/_write/", "guard/_carry/",
+)  # fmt: skip
 CORE = [
     name
     for name in MODULES
@@ -142,6 +154,8 @@ def room(name: str) -> str:
     return "" if first in {"__init__", "__main__"} else first
 
 
+DIAGNOSIS = "audit/_diagnosis/"
+"""The folder of the modules that replay logs into the simulator."""
 SIMULATOR = "safeklaviyo.testing.simulator"
 SIMULATOR_CLIENTS = "safeklaviyo.testing.clients"
 SIMULATOR_SERVER = "safeklaviyo.testing.server"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from safeklaviyo._flows.call import logger, send, start_deadline
-from safeklaviyo._flows.waiting import wait_for_turn
+from safeklaviyo._flows.waiting import LONGEST_TURN, wait_for_turn
 from safeklaviyo._input.findings import refused
 from safeklaviyo._rules.claims import decide
 from safeklaviyo.errors import (
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Call
     from safeklaviyo._input.findings import Findings
+    from safeklaviyo._sending.retry import Before
     from safeklaviyo.models import Binding
     from safeklaviyo.stores.base import Match
 
@@ -88,6 +89,7 @@ class Batch(Generic[R]):
             does.
         singly: The rows that have to be sent one by one, because an answer did not speak for each of them.
         jobs: The jobs that carry rows out, with these rows.
+        stops: Why the whole call ends here.
     """
 
     accepted: int = 0
@@ -95,6 +97,7 @@ class Batch(Generic[R]):
     cold: list[R] = field(default_factory=list[R])
     singly: list[R] = field(default_factory=list[R])
     jobs: list[tuple[str, list[R]]] = field(default_factory=list[tuple[str, list[R]]])
+    stops: SafeKlaviyoError | None = None
 
 
 def shown_row(row: object) -> Mapping[str, Any]:
@@ -144,7 +147,7 @@ def sorted_by_map(call: Call, rows: list[R]) -> Flow[tuple[list[tuple[R, Binding
     Returns:
         The warm rows with their bindings; and the rows to be sent singly, which the rules also refuse there.
     """
-    matches, leased, now = yield from _known(call, rows)
+    matches, leased, now = yield from known_to_map(call, rows)
     warm: list[tuple[R, Binding]] = []
     singly: list[R] = []
     for row in rows:
@@ -160,7 +163,7 @@ def sorted_by_map(call: Call, rows: list[R]) -> Flow[tuple[list[tuple[R, Binding
     return warm, singly
 
 
-def _known(call: Call, rows: Iterable[Checked]) -> Flow[tuple[dict[Identifier, Match], set[Identifier], float]]:
+def known_to_map(call: Call, rows: Iterable[Checked]) -> Flow[tuple[dict[Identifier, Match], set[Identifier], float]]:
     """Return what the map knows of all rows, and which of their identifiers are under a lease."""
     names = dict.fromkeys(name for row in rows for name in row.claim.identifiers())
     matches: dict[Identifier, Match] = {}
@@ -197,18 +200,30 @@ def goes_singly(error: SafeKlaviyoError) -> bool:
     return isinstance(error, NoResponseError | APIStatusError) and not isinstance(error, (*ENDING, RateLimitError))
 
 
-def send_patiently(call: Call, request: Request, *, again: Callable[[], Flow[Request]] | None = None) -> Flow[Response]:
+def send_patiently(
+    call: Call,
+    request: Request,
+    *,
+    again: Callable[[], Flow[Request]] | None = None,
+    before: Before | None = None,
+) -> Flow[Response]:
     """Send a request about many, and wait for its turn beyond the deadline of one person, which then begins again.
+
+    Args:
+        again: As for `send`.
+        before: As for `send`; it also keeps the leases while this waits.
 
     Raises:
         RateLimitError: Klaviyo has said 429 again and again.
     """
     for left in reversed(range(_PATIENCE)):
         try:
-            return (yield from send(call, request, main=True, again=again))
+            return (yield from send(call, request, main=True, again=again, before=before))
         except RateLimitError as error:
             if not left:
                 raise
+            if before is not None:
+                yield from before(LONGEST_TURN)
             yield from wait_for_turn(error.retry_after)
         yield from start_deadline(call)
         if again is not None:

@@ -163,8 +163,10 @@ def _added(
     call: Call, entries: Sequence[_Entry], report: _Report, *, verified_at: float | None, trusted: bool
 ) -> Flow[list[_Entry]]:
     """Add rows to the map, and return those that are in it."""
+    # A row has none of its own (`shop_row_from`).
     bindings = [
-        replace(entry.binding, verified_at=verified_at if trusted or entry.is_tied else None) for entry in entries
+        replace(entry.binding, verified_at=verified_at) if trusted or entry.is_tied else entry.binding
+        for entry in entries
     ]
     statuses = list((yield from Add(call.account, tuple(bindings))))
     # A phone number decides nothing (R14): where the map has another one, the row counts without it.

@@ -10,6 +10,7 @@ from safeklaviyo._flows.identity.drift import check_drift, forget_profile
 from safeklaviyo._flows.identity.phones import attach_phone
 from safeklaviyo._flows.identity.reads import read_answer
 from safeklaviyo._flows.verbs.person import claim_of, person_of, unread
+from safeklaviyo._flows.verbs.track import NOT_FIXED, Fixed, check_fixed
 from safeklaviyo._input.findings import Findings
 from safeklaviyo._input.properties import combine, person_from
 from safeklaviyo.errors import NotFoundError
@@ -51,12 +52,13 @@ def identify(
     return run(setup, "identify", body)
 
 
-def identified(call: Call, claim: Claim, person: Person) -> Flow[IdentifyResult]:
+def identified(call: Call, claim: Claim, person: Person, fixed: Fixed = NOT_FIXED) -> Flow[IdentifyResult]:
     """Write properties onto the profile of the person meant, making first contact if need be."""
     for _ in range(_TRIES):
         resolved = yield from person_of(
             call, claim, person, main=True, fits=lambda pair: call.dialect.update(unread(pair), person)
         )
+        check_fixed(resolved.binding, fixed)
         contact = resolved.contact
         # The properties went with the create: a second write would repeat what is appended (F-19).
         if contact is not None and contact.written:

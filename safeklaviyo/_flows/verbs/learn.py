@@ -137,6 +137,11 @@ def _learn_page(call: Call, course: Course) -> Flow[Course]:
     )  # fmt: skip
 
 
+def learn_profiles(call: Call, profiles: Iterable[Profile]) -> Flow[None]:
+    """Let the map learn of profiles that another call has read for itself."""
+    yield from _learn_all(call, profiles, _Learnt())
+
+
 def _page(call: Call, course: Course) -> Flow[tuple[str, Page]]:
     """Read the next page, and return its path too: the one where an interrupted run stopped, if this run begins.
 

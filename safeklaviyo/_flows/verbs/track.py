@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from safeklaviyo._effects import Flow, NewId, Now
 from safeklaviyo._flows.call import MISSING, Call, Setup, run, send
@@ -14,7 +15,7 @@ from safeklaviyo._flows.verbs.person import claim_of, person_of, unread
 from safeklaviyo._input.events import event_from
 from safeklaviyo._input.findings import Findings
 from safeklaviyo._input.properties import NOTHING, combine, person_from
-from safeklaviyo.errors import InvalidIdentifierError, SafeKlaviyoError
+from safeklaviyo.errors import InvalidIdentifierError, LeaseHeldError, SafeKlaviyoError
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.models import TrackResult
 from safeklaviyo.stores.calls import Find
@@ -28,6 +29,32 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Binding
 
 _DROPPED = ("@example.com", "@test.com")
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What was decided about a call before it is made.
+
+    Attributes:
+        profile_id: The profile that is meant, whoever has the identifiers by now; None if that is to be found out.
+        alone: Name the profile by its id alone, because a change of email waits (H22).
+    """
+
+    profile_id: str | None = None
+    alone: bool = False
+
+
+NOT_FIXED: Final = Fixed()
+
+
+def check_fixed(binding: Binding, fixed: Fixed) -> None:
+    """Refuse to write about another profile than the one that was decided upon.
+
+    Raises:
+        LeaseHeldError: Another call has changed who has the identifiers, a moment ago.
+    """
+    if fixed.profile_id not in (None, binding.profile_id):
+        raise LeaseHeldError("another call has just changed which profile is the customer's", rule="R13")
 
 
 def track(
@@ -69,26 +96,29 @@ def track(
     return run(setup, "track", body)
 
 
-def tracked(call: Call, claim: Claim, event: Event, person: Person = NOTHING) -> Flow[TrackResult]:
+def tracked(
+    call: Call, claim: Claim, event: Event, person: Person = NOTHING, fixed: Fixed = NOT_FIXED
+) -> Flow[TrackResult]:
     """Record an event about the person meant, making first contact if need be."""
     try:
-        return (yield from _track(call, claim, event, person))
+        return (yield from _track(call, claim, event, person, fixed))
     except SafeKlaviyoError as error:
         error.unique_id, error.time = event.unique_id, event.time
         raise
 
 
-def _track(call: Call, claim: Claim, event: Event, person: Person) -> Flow[TrackResult]:
+def _track(call: Call, claim: Claim, event: Event, person: Person, fixed: Fixed) -> Flow[TrackResult]:
     # Step 1: find the customer. The address that will be sent is checked too, because it may be another one.
     refuse_dropped(call, claim.email)
 
     def request_for(latest: Binding) -> Request:
-        alone = call.policy.event_naming == "profile_id"
+        alone = fixed.alone or call.policy.event_naming == "profile_id"
         return call.dialect.event(event, latest, person, by_profile_id_alone=alone)
 
     # An event that is too large must not leave a new profile behind.
     resolved = yield from person_of(call, claim, fits=lambda pair: request_for(unread(pair)))
     binding = resolved.binding
+    check_fixed(binding, fixed)
     _note_unique_id(call, event, claim, binding)
     refuse_dropped(call, binding.email)
 

@@ -87,6 +87,8 @@ class PostgresStore(IdentityStore):
     ) -> None:
         server, own_schema = _server(url, connection)
         self._ask = ask = Queries(own_schema if schema is None else schema)
+        self.address = server
+        self.schema = own_schema if schema is None else schema
         self._to: Connections | Joined
         if server is None:
             self._to = Joined(connection, ask)
@@ -141,6 +143,8 @@ class AsyncPostgresStore(AsyncIdentityStore):
     ) -> None:
         server, own_schema = _server(url, connection)
         self._ask = ask = Queries(own_schema if schema is None else schema)
+        self.address = server
+        self.schema = own_schema if schema is None else schema
         self._to: AsyncConnections | AsyncJoined
         if server is None:
             self._to = AsyncJoined(connection, ask)

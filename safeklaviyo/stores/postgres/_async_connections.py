@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
@@ -20,12 +21,15 @@ from safeklaviyo.errors import SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.stores.patience import in_time_async
 from safeklaviyo.stores.postgres import _failures as failures
 from safeklaviyo.stores.postgres._connections import (
+    BEGIN,
+    COMMIT,
     PATIENCE,
     SETTINGS,
     SlowError,
     bounded,
     conninfo,
     inherited,
+    is_open,
     is_quiet,
 )
 
@@ -65,6 +69,25 @@ class AsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
 
 async def async_fetched(cursor: psycopg.AsyncCursor[tuple[Any, ...]], query: Query[Any]) -> Rows:
     """Same as `connections.fetched`."""
+    if query.turn is None:
+        return await _fetched(cursor, query)
+    is_own = cursor.connection.info.transaction_status == TransactionStatus.IDLE
+    try:
+        if is_own:
+            await cursor.execute(BEGIN, prepare=False)
+        await cursor.execute(*query.turn, prepare=False)
+        rows = await _fetched(cursor, query)
+        if is_own:
+            await cursor.execute(COMMIT, prepare=False)
+    except BaseException:
+        if is_own and is_open(cursor.connection):
+            with suppress(psycopg.Error):
+                await cursor.connection.rollback()
+        raise
+    return rows
+
+
+async def _fetched(cursor: psycopg.AsyncCursor[tuple[Any, ...]], query: Query[Any]) -> Rows:
     await cursor.execute(query.statement, query.parameters, prepare=False, binary=query.parameters is not None)
     return await cursor.fetchall() if query.has_rows else []
 

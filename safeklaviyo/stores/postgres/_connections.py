@@ -8,8 +8,8 @@ Decided here:
 - A connection that has bytes to read before a statement was sent has been ended by the server. It is never used, so a
   restarted server costs no failed call. After any loss the whole pool is closed, because the other connections were
   lost in the same way.
-- Each statement is a transaction of its own, in autocommit. A session keeps no state: no prepared statements, no
-  settings, no locks. So the map works behind PgBouncer in transaction mode.
+- Each statement is a transaction of its own, in autocommit; an `add` is a transaction of two. A session keeps no state:
+  no prepared statements, no settings, no locks. So the map works behind PgBouncer in transaction mode.
 - The store waits for an answer no longer than its timeout, even if the server or the network is silent.
 - After a fork the child does not touch its parent's pool. psycopg closes no connection of another process.
 """
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed
 
@@ -46,6 +47,9 @@ T = TypeVar("T")
 SETTINGS: Final[dict[str, Any]] = {"autocommit": True, "prepare_threshold": None}
 PATIENCE: Final = 5.0
 """Seconds to wait for a connection, and for an answer, until the store raises `StoreUnavailableError`."""
+# A client that stops in between must not keep the account's other writers waiting for long.
+BEGIN: Final = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '3s'"
+COMMIT: Final = "COMMIT"
 _HASTE: Final = 0.1
 """Seconds to wait for a pool's thread after a signal handler has raised: the handler's program is in a hurry."""
 
@@ -129,6 +133,31 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
 def fetched(cursor: psycopg.Cursor[tuple[Any, ...]], query: Query[Any]) -> Rows:
     """Execute a query with a cursor, and return the rows of its answer."""
+    if query.turn is None:
+        return _fetched(cursor, query)
+    # In the transaction that is open, else in one of its own.
+    is_own = cursor.connection.info.transaction_status == TransactionStatus.IDLE
+    try:
+        if is_own:
+            cursor.execute(BEGIN, prepare=False)
+        cursor.execute(*query.turn, prepare=False)
+        rows = _fetched(cursor, query)
+        if is_own:
+            cursor.execute(COMMIT, prepare=False)
+    except BaseException:
+        if is_own and is_open(cursor.connection):
+            with suppress(psycopg.Error):
+                cursor.connection.rollback()
+        raise
+    return rows
+
+
+def is_open(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Tell whether a connection has a transaction that can be rolled back now."""
+    return connection.info.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}
+
+
+def _fetched(cursor: psycopg.Cursor[tuple[Any, ...]], query: Query[Any]) -> Rows:
     # Binary, because floats as text would depend on the server's settings. Without parameters it is a text of several
     # statements, for which PostgreSQL allows no binary answer.
     cursor.execute(query.statement, query.parameters, prepare=False, binary=query.parameters is not None)

@@ -1,22 +1,24 @@
 """For each call of the identity map its statement in PostgreSQL, its parameters, and how its answer is read.
 
-Decided here: each call is one statement, and so one transaction. The functions that the statements call are in
-``version_1.sql``, the conversion of values is in `_values`. `_connections` and `_joined` execute the queries.
+Decided here: each call is one statement, and so one transaction; an `add` is one after the statement that takes the
+account's lock. The functions that the statements call are in ``version_1.sql``, the statement of `add` in ``add.sql``,
+the conversion of values in `_values`. `_connections` and `_joined` execute the queries.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from functools import cache, partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from safeklaviyo.errors import StoreIncompatibleError
 from safeklaviyo.stores import calls
 from safeklaviyo.stores.postgres import _schema as schema
 from safeklaviyo.stores.postgres._values import (
+    added_rows,
     as_json,
     change_of,
-    columns_of,
     journal_columns_of,
     name_of,
     names_of,
@@ -38,10 +40,12 @@ from safeklaviyo.stores.postgres._values import (
 from safeklaviyo.stores.rows import owned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from safeklaviyo.stores.calls import Call
     from safeklaviyo.stores.postgres._values import Rows
+
+    Parameters: TypeAlias = tuple[object, ...] | Mapping[str, object] | None
 
 T = TypeVar("T")
 
@@ -50,6 +54,8 @@ SCAN: Final = 60.0
 PER_ROW: Final = 0.005
 """Further seconds for each row that a statement writes."""
 
+_TURN: Final = "SELECT {0}.release(%s, 0)"
+"""Takes the account's lock, within the time that a writer may wait: no lease has the token 0."""
 _SETTING: Final = "SELECT max(number), current_setting('transaction_read_only') = 'on' FROM {0}.version"
 _BINDING: Final = "id, external_id, email, profile_id, phone_number, verified_at, version"
 _LEASES: Final = (
@@ -66,13 +72,16 @@ class Query(Generic[T]):
         read: Turns the rows into the result.
         patience: Seconds that the statement may take beyond the store's timeout.
         has_rows: The statement returns rows.
+        turn: A statement before this one in the same transaction, and its parameters: it waits until other writers have
+            committed, and this one then sees what they wrote. None: this one is a transaction of its own.
     """
 
     statement: bytes
-    parameters: tuple[object, ...] | None
+    parameters: Parameters
     read: Callable[[Rows], T]
     patience: float = 0.0
     has_rows: bool = True
+    turn: tuple[bytes, tuple[object, ...]] | None = None
 
 
 class Queries:
@@ -86,7 +95,8 @@ class Queries:
     def query(self, call: Call[T]) -> Query[T]:
         """Return the query that carries out a call."""
         asked = _ASKING[type(call)](written(call.account), call)
-        return Query(self._own(asked.statement), asked.parameters, asked.read, asked.patience)
+        turn = None if asked.turn is None else (self._own(_TURN), asked.turn)
+        return Query(self._own(asked.statement), asked.parameters, asked.read, asked.patience, turn=turn)
 
     def each(self, several: Sequence[Call[T]]) -> Query[tuple[T, ...]] | None:
         """Return the query that carries out calls of one kind, one after the other, in one transaction; else None."""
@@ -102,7 +112,7 @@ class Queries:
                 answers[at].append(tuple(row))
             return tuple([each.read(answer) for each, answer in zip(asked, answers, strict=True)])
 
-        parameters = tuple(parameter for each in asked for parameter in each.parameters)
+        parameters = tuple(parameter for each in asked for parameter in each.parameters or ())
         statement = self._filled(" UNION ALL ".join(parts))
         return Query(statement, parameters, read, PER_ROW * len(asked) + sum(each.patience for each in asked))
 
@@ -137,7 +147,8 @@ class Queries:
 
     def _filled(self, statement: str) -> bytes:
         # A per cent sign in the schema's name must not be read as a parameter.
-        return statement.format(self._schema.replace("%", "%%")).encode()
+        names = (self._schema, schema.numbers(self._name))
+        return statement.format(*[name.replace("%", "%%") for name in names]).encode()
 
 
 def _checked(rows: Rows) -> bool:
@@ -150,9 +161,24 @@ class _Asked(NamedTuple):
     """A query without its schema, for which the statement has ``{0}``."""
 
     statement: str
-    parameters: tuple[object, ...]
+    parameters: Parameters
     read: Callable[[Rows], Any]
     patience: float = 0.0
+    turn: tuple[object, ...] | None = None
+
+
+@cache
+def _adding() -> str:
+    """Return the statement of ``add.sql``, without its comments, with ``{0}`` and ``{1}`` for names of the schema's."""
+    text = files(__package__ or "").joinpath("add.sql").read_text("utf-8")
+    lines = [line.strip() for line in text.splitlines() if not line.lstrip().startswith("--")]
+    return " ".join(lines).replace("{schema}", "{0}").replace("{numbers}", "{1}")
+
+
+def _add(account: str, call: calls.Add) -> _Asked:
+    rows = added_rows(call.bindings)
+    parameters = {"account": account, "rows": as_json(rows)}
+    return _Asked(_adding(), parameters, read_statuses, PER_ROW * len(rows), turn=(account,))
 
 
 def _acquire(account: str, call: calls.Acquire) -> _Asked:
@@ -282,12 +308,7 @@ _ASKING: Final[dict[type, Callable[[str, Any], _Asked]]] = {
     calls.Bind: lambda account, call: _Asked(
         "SELECT * FROM {0}.bind(%s, %s)", (account, as_json(change_of(call.change))), read_outcome
     ),
-    calls.Add: lambda account, call: _Asked(
-        "SELECT * FROM {0}.add(%s, %s)",
-        (account, as_json([columns_of(each) for each in call.bindings])),
-        read_statuses,
-        PER_ROW * len(call.bindings),
-    ),
+    calls.Add: _add,
     calls.Remove: _remove,
     calls.ReleaseIdentifier: lambda account, call: _Asked(
         "SELECT {0}.release_identifier(%s, %s, %s)", (account, *name_of(call.identifier)), read_one

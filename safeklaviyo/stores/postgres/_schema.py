@@ -51,6 +51,11 @@ def quoted(schema: str) -> str:
     return sql.Identifier(schema).as_string(None)
 
 
+def numbers(schema: str) -> str:
+    """Return the name of the sequence that gives the numbers, as a text for a statement."""
+    return sql.Literal(f"{quoted(schema)}.numbers").as_string(None)
+
+
 def migration_sql(schema: str = SCHEMA) -> str:
     """Return the SQL that creates the identity map in an empty schema, for shops that run their own migrations.
 
@@ -67,7 +72,7 @@ def migration_sql(schema: str = SCHEMA) -> str:
     names = {
         "schema": quoted(schema),
         "schema_text": sql.Literal(schema).as_string(None),
-        "numbers_text": sql.Literal(f"{quoted(schema)}.numbers").as_string(None),
+        "numbers_text": numbers(schema),
     }
     names |= {"planning": _PLANNING, "waiting": _WAITING, "paging": _PAGING}
     # All at once, so that a name which looks like one of these words stays as it is. `str.format` would trip over the

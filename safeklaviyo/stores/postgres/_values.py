@@ -67,6 +67,18 @@ def columns_of(binding: Binding) -> dict[str, object]:
     return _written(texts) | {"verified_at": binding.verified_at}
 
 
+def added_rows(bindings: Sequence[Binding]) -> list[dict[str, object]]:
+    """Return the columns of rows that are added at once, with ``again`` for those that share an identifier."""
+    rows = [columns_of(each) for each in bindings]
+    first: dict[tuple[str, object], dict[str, object]] = {}
+    for row in rows:
+        for name in ("external_id", "email", "profile_id"):
+            value = row.get(name)
+            if value is not None and first.setdefault((name, value), row) is not row:
+                row["again"] = first[name, value]["again"] = True
+    return rows
+
+
 def journal_columns_of(row: JournalRow) -> dict[str, object]:
     """Return the columns of a journal's row, without its number and its binding."""
     texts = {

@@ -275,32 +275,112 @@ local function completed(current, row)
   return result, is_new
 end
 
+-- What rows that are added find in the map, read for all of them at once, and what they change in it, written at once:
+-- most of the time of a script is that of its commands. `owners` and `tokens` have an entry for each identifier that was
+-- asked for; what a row changes, later rows see there. `next` is the number for the next new binding.
+local adding
+
+-- The values of fields that begin with a letter, by what comes after it.
+local function read_all(letter, names)
+  local values = {}
+  for first = 1, #names, 500 do
+    local fields, last = {}, math.min(first + 499, #names)
+    for each = first, last do fields[#fields + 1] = letter .. names[each] end
+    for at, value in ipairs(redis.call('HMGET', map, unpack(fields))) do values[names[first + at - 1]] = value end
+  end
+  return values
+end
+
+local function begin_adding(rows)
+  local names = {}
+  for _, row in ipairs(rows) do
+    for _, identifier in ipairs(owned(row)) do names[#names + 1] = identifier end
+  end
+  adding = {
+    owners = read_all('i', names), bindings = {}, fields = {}, keys = {},
+    -- Without a lease in the account there is none to look for.
+    tokens = redis.call('EXISTS', expiries) == 1 and read_all('c', names) or nil,
+    next = math.max(tonumber(get('@serial') or '0') + 1, now),
+  }
+end
+
+-- The binding on which an identifier is current: as `owner_of`.
+local function added_owner_of(identifier)
+  local packed = adding.owners[identifier]
+  if not packed then return nil end
+  local key, retired_at = parse_owner(packed)
+  return retired_at == '' and key or nil
+end
+
+-- Whether a lease covers an identifier. A binding that is filled in may have some that no row names.
+local function is_covered(identifier)
+  if not adding.tokens then return false end
+  local token = adding.tokens[identifier]
+  if token == nil then token = get('c' .. identifier) end
+  return token
+end
+
+-- Write what the rows so far have changed; first the number given last, which must never be given again.
+local function flush()
+  if #adding.keys > 0 then
+    begin()
+    set('@serial', whole(adding.next - 1))
+    redis.call('ZADD', order, unpack(adding.keys))
+  end
+  if #adding.fields > 0 then set(unpack(adding.fields)) end
+  adding.keys, adding.fields = {}, {}
+end
+
+local function save_added(key, binding)
+  local fields, keys = adding.fields, adding.keys
+  if not key then
+    key = whole(adding.next)
+    adding.next = adding.next + 1
+    keys[#keys + 1], keys[#keys + 2] = key, key
+  end
+  adding.bindings[key] = binding
+  fields[#fields + 1] = 'b' .. key
+  fields[#fields + 1] = table.concat(binding, FIELD)
+  for _, identifier in ipairs(owned(binding)) do
+    adding.owners[identifier] = key
+    fields[#fields + 1] = 'i' .. identifier
+    fields[#fields + 1] = key
+  end
+  -- Whole rows only, so that a binding is never there without its identifiers.
+  if #fields > 1000 then flush() end
+end
+
 local function add(row)
   local key = nil
-  for _, identifier in ipairs(owned(row)) do
-    local owner = owner_of(identifier)
+  local identifiers = owned(row)
+  for _, identifier in ipairs(identifiers) do
+    local owner = added_owner_of(identifier)
     if owner and key and owner ~= key then return 'c' end
     key = key or owner
   end
   local result, is_new = row, true
   if key then
-    result, is_new = completed(binding_of(key), row)
+    result, is_new = completed(adding.bindings[key] or binding_of(key), row)
     if not result then return 'c' end
     if not is_new then return 'u' end
+    identifiers = owned(result)
   end
   -- A lease means that a call is writing about this customer; an import must not change what that call relies on.
-  for _, identifier in ipairs(owned(result)) do
-    if get('c' .. identifier) then return 'c' end
+  for _, identifier in ipairs(identifiers) do
+    if is_covered(identifier) then return 'c' end
   end
   result[VERIFIED_AT] = row[VERIFIED_AT]
   result[VERSION] = whole(tonumber(result[VERSION] or '0') + 1)
-  save_current(key or '', result)
+  save_added(key, result)
   return 'a'
 end
 
 function operations.add()
-  local statuses = {}
-  for each = 3, #ARGV do statuses[each - 2] = add(split(ARGV[each])) end
+  local rows, statuses = {}, {}
+  for each = 3, #ARGV do rows[each - 2] = split(ARGV[each]) end
+  begin_adding(rows)
+  for each, row in ipairs(rows) do statuses[each] = add(row) end
+  flush()
   return table.concat(statuses)
 end
 

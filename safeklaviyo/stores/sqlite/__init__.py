@@ -17,9 +17,10 @@ from safeklaviyo.errors import StoreUnavailableError
 from safeklaviyo.stores import semantics
 from safeklaviyo.stores.adapter import AsyncAdapter
 from safeklaviyo.stores.base import IdentityStore
-from safeklaviyo.stores.calls import Find, Recall
+from safeklaviyo.stores.calls import Add, Find, Recall
 from safeklaviyo.stores.patience import SLOW, in_time, time_left
 from safeklaviyo.stores.sqlite import _tables as tables
+from safeklaviyo.stores.sqlite._adding import add
 from safeklaviyo.stores.sqlite._database import Database, WouldWaitError
 from safeklaviyo.stores.sqlite._tables import SqlRows
 
@@ -51,6 +52,16 @@ class SqliteStore(IdentityStore):
         self._database = Database(path, timeout)
         self._clock = clock
         self._slowest = 3 * timeout
+
+    @property
+    def database(self) -> Database:
+        """The file, in which an outbox may stand beside the map."""
+        return self._database
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The store's clock."""
+        return self._clock
 
     def perform(self, call: Call[T]) -> T:
         """See `IdentityStore.perform`."""
@@ -89,6 +100,9 @@ class SqliteStore(IdentityStore):
         self._database.close()
 
     def _carry_out(self, db: Connection, call: Call[T]) -> T:
+        asked: Call[Any] = call
+        if isinstance(asked, Add):
+            return cast("T", add(db, asked.account, self._clock(), asked.bindings))
         return semantics.perform(SqlRows(db, call.account, self._clock()), call)
 
 

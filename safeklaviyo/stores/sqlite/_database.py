@@ -94,6 +94,11 @@ class Database:
         with _registry:
             _databases.add(self)
 
+    @property
+    def path(self) -> Path:
+        """Where the file is, or will be."""
+        return self._path
+
     def read(self, work: Callable[[sqlite3.Connection], T], *, patient: bool = True) -> T:
         """Do one short read.
 

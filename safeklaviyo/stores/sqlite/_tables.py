@@ -68,7 +68,7 @@ SCHEMA = (
 )
 """Makes the tables of an empty file, inside one transaction."""
 
-_BINDING = "b.id, b.external_id, b.email, b.profile_id, b.phone_number, b.verified_at, b.version"
+BINDING = "b.id, b.external_id, b.email, b.profile_id, b.phone_number, b.verified_at, b.version"
 _LEASE = "l.token, l.identifiers, l.intent, l.expires"
 _LEASED = "SELECT token FROM leased WHERE account = ? AND "
 _LEASED_BINDING = " UNION ALL ".join(
@@ -76,7 +76,7 @@ _LEASED_BINDING = " UNION ALL ".join(
 )
 
 _FIND_ONE = f"""
-    SELECT {_BINDING} FROM place AS p JOIN binding AS b ON b.id = p.binding
+    SELECT {BINDING} FROM place AS p JOIN binding AS b ON b.id = p.binding
     WHERE p.account = ? AND p.kind = ? AND p.value = ? AND p.retired_at IS NULL
         AND NOT EXISTS({_LEASED_BINDING})
 """  # noqa: S608 - names of this module's own
@@ -87,7 +87,7 @@ def _find_all(asked: int) -> str:
     values = ", ".join(f"({n}, ?, ?)" for n in range(asked))
     return f"""
         WITH asked(number, kind, value) AS (VALUES {values})
-        SELECT a.number, p.retired_at, {_BINDING}, {_LEASE} FROM asked AS a
+        SELECT a.number, p.retired_at, {BINDING}, {_LEASE} FROM asked AS a
         LEFT JOIN place AS p ON p.account = ? AND p.kind = a.kind AND p.value = a.value
         LEFT JOIN binding AS b ON b.id = p.binding
         LEFT JOIN lease AS l ON l.token = (SELECT min(token) FROM (
@@ -106,7 +106,7 @@ def find(connection: Connection, account: str, identifiers: Sequence[Identifier]
     kind, value = identifiers[0]
     row = connection.execute(_FIND_ONE, (account, kind.value, value, account, account, account)).fetchone()
     if row is not None:
-        binding = _binding(row)
+        binding = binding_of(row)
         # A phone number is never found (contract), so it must not count as found by its value here.
         for kind, value in identifiers[1:]:
             if kind is Kind.PHONE_NUMBER or getattr(binding, kind) != value:
@@ -123,7 +123,7 @@ def _found(connection: Connection, account: str, identifiers: Sequence[Identifie
     ).fetchall()
     # Sorted by number: the matches come in the order in which the identifiers were asked for.
     matches = [
-        Match(identifiers[int(row[0])], _binding(row[2:9]), row[1]) for row in sorted(rows) if row[2] is not None
+        Match(identifiers[int(row[0])], binding_of(row[2:9]), row[1]) for row in sorted(rows) if row[2] is not None
     ]
     leases = [_lease(row[9:]) for row in rows if row[9] is not None]
     lease = min(leases, key=lambda each: each.token).seen_at(now) if leases else None
@@ -146,7 +146,7 @@ class SqlRows(Rows):
 
     def put(self, identifier: Identifier, owner: Owner) -> None:
         """See `Rows.put`."""
-        values = (*self._name(identifier), _number(owner.key), owner.retired_at)
+        values = (*self._name(identifier), number_of(owner.key), owner.retired_at)
         self._run("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?)", values)
 
     def forget(self, identifier: Identifier) -> None:
@@ -155,7 +155,7 @@ class SqlRows(Rows):
 
     def retired(self, keys: Iterable[str]) -> Iterable[tuple[str, Identifier, float]]:
         """See `Rows.retired`."""
-        asked = {_number(key): key for key in keys}
+        asked = {number_of(key): key for key in keys}
         sql = """
             SELECT binding, kind, value, retired_at FROM place
             WHERE binding IN (SELECT value FROM json_each(?)) AND +account = ? AND retired_at IS NOT NULL
@@ -165,23 +165,25 @@ class SqlRows(Rows):
 
     def binding(self, key: str) -> Binding | None:
         """See `Rows.binding`."""
-        sql = f"SELECT {_BINDING} FROM binding AS b WHERE id = ? AND account = ?"  # noqa: S608 - own names
-        row = self._one(sql, _number(key), self._account)
-        return None if row is None else _binding(row)
+        sql = f"SELECT {BINDING} FROM binding AS b WHERE id = ? AND account = ?"  # noqa: S608 - own names
+        row = self._one(sql, number_of(key), self._account)
+        return None if row is None else binding_of(row)
 
     def bindings(self, keys: Sequence[str]) -> tuple[Binding, ...]:
         """See `Rows.bindings`."""
         sql = f"""
-            SELECT {_BINDING} FROM binding AS b WHERE id IN (SELECT value FROM json_each(?)) AND +account = ?
+            SELECT {BINDING} FROM binding AS b WHERE id IN (SELECT value FROM json_each(?)) AND +account = ?
         """  # noqa: S608 - own names
-        return tuple([_binding(row) for row in self._run(sql, (json.dumps(list(map(_number, keys))), self._account))])
+        return tuple(
+            [binding_of(row) for row in self._run(sql, (json.dumps(list(map(number_of, keys))), self._account))]
+        )
 
     def page(self, after: str | None, limit: int) -> Page:
         """See `Rows.page`."""
-        sql = f"SELECT {_BINDING} FROM binding AS b WHERE account = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - own
-        start = 0 if after is None else _number(after)
+        sql = f"SELECT {BINDING} FROM binding AS b WHERE account = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - own
+        start = 0 if after is None else number_of(after)
         rows = self._run(sql, (self._account, start, limit + 1)).fetchall()
-        part = tuple([_binding(row) for row in rows[:limit]])
+        part = tuple([binding_of(row) for row in rows[:limit]])
         return Page(part, part[-1].key if len(rows) > limit else None)
 
     def count(self) -> int:
@@ -190,15 +192,15 @@ class SqlRows(Rows):
 
     def save(self, binding: Binding) -> Binding:
         """See `Rows.save`."""
-        number = _number(binding.key) if binding.key else None
+        number = number_of(binding.key) if binding.key else None
         values = (binding.external_id, binding.email, binding.profile_id, binding.phone_number)
         sql = "INSERT OR REPLACE INTO binding VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         cursor = self._run(sql, (number, self._account, *values, binding.verified_at, binding.version))
-        return _binding((cursor.lastrowid, *values, binding.verified_at, binding.version))
+        return binding_of((cursor.lastrowid, *values, binding.verified_at, binding.version))
 
     def drop(self, key: str) -> None:
         """See `Rows.drop`."""
-        self._run("DELETE FROM binding WHERE id = ?", (_number(key),))
+        self._run("DELETE FROM binding WHERE id = ?", (number_of(key),))
 
     def token(self, identifier: Identifier) -> int | None:
         """See `Rows.token`."""
@@ -264,12 +266,12 @@ class SqlRows(Rows):
     def inherit(self, key: str, heir: str) -> None:
         """See `Rows.inherit`."""
         sql = "UPDATE journal SET binding = ? WHERE +account = ? AND binding = ?"
-        self._run(sql, (_number(heir), self._account, _number(key)))
+        self._run(sql, (number_of(heir), self._account, number_of(key)))
 
     def forget_journal(self, key: str) -> int:
         """See `Rows.forget_journal`."""
         sql = "DELETE FROM journal WHERE +account = ? AND binding = ?"
-        return self._run(sql, (self._account, _number(key))).rowcount
+        return self._run(sql, (self._account, number_of(key))).rowcount
 
     def recall(self, name: str) -> str | None:
         """See `Rows.recall`."""
@@ -291,7 +293,7 @@ class SqlRows(Rows):
         return Notes(part, part[-1][0] if len(rows) > limit else None)
 
     def _written(self, row: JournalRow) -> tuple[Any, ...]:
-        about = (_number(row.key), row.profile_id, row.external_id)
+        about = (number_of(row.key), row.profile_id, row.external_id)
         return self._account, row.at, *about, row.entry.verb, row.entry.old, row.entry.new
 
     def _name(self, identifier: Identifier) -> tuple[str, str, str]:
@@ -302,7 +304,7 @@ class SqlRows(Rows):
         return row
 
 
-def _binding(row: Sequence[Any]) -> Binding:
+def binding_of(row: Sequence[Any]) -> Binding:
     number, external_id, email, profile_id, phone_number, verified_at, version = row
     return Binding(external_id, email, profile_id, phone_number, verified_at, version, str(number))
 
@@ -318,6 +320,6 @@ def _lease(row: Sequence[Any]) -> LeaseRow:
     return LeaseRow(token, names, intent, expires)
 
 
-def _number(key: str) -> int:
+def number_of(key: str) -> int:
     """Return the row number that a key stands for; 0, which no row has, if the key is not one of this store's."""
     return int(key) if key.isascii() and key.isdigit() and len(key) <= 18 else 0

@@ -1,0 +1,1 @@
+"""The outbox: what is written into it, and how it is carried out."""

@@ -1,0 +1,185 @@
+"""One row of the outbox, carried out as the direct verb would be.
+
+Decided here: whom a row means. The profile that was fixed decides, whoever has the row's identifiers by now (H13, H14).
+A row without one finds its customer as the verb does; the profile is then written into the row before the first request
+that it may be recorded by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from safeklaviyo._flows.call import Call, run
+from safeklaviyo._flows.outbox import names
+from safeklaviyo._flows.outbox.payload import (
+    claim_from_payload,
+    decode,
+    event_from_payload,
+    person_from_payload,
+)
+from safeklaviyo._flows.verbs.change_email import make_email_change
+from safeklaviyo._flows.verbs.identify import identified
+from safeklaviyo._flows.verbs.person import person_of
+from safeklaviyo._flows.verbs.subscribe import subscribe
+from safeklaviyo._flows.verbs.track import Fixed, tracked
+from safeklaviyo._flows.verbs.unsubscribe import unsubscribe
+from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.stores.calls import Find, Former
+from safeklaviyo.stores.outbox.calls import FixRows
+from safeklaviyo.stores.outbox.records import Fix
+
+if TYPE_CHECKING:
+    from safeklaviyo._effects import Flow
+    from safeklaviyo._flows.call import Setup
+    from safeklaviyo.identity import Claim
+    from safeklaviyo.models import Binding
+    from safeklaviyo.stores.outbox.records import About, Row
+
+
+@dataclass(slots=True)
+class Lane:
+    """A lane that this drain holds."""
+
+    account: str
+    about: About
+    number: int
+    token: int
+
+
+class BehindError(Exception):
+    """An earlier row of the same person has to go first. Never leaves this package."""
+
+
+class FencedError(Exception):
+    """Another drain has the lane. Never leaves this package."""
+
+
+def carry_out(setup: Setup, lane: Lane, row: Row) -> Flow[object]:
+    """Carry one row out.
+
+    Raises:
+        BehindError: An earlier row of the same person has to go first; nothing was sent.
+        FencedError: Another drain has the lane; nothing was sent.
+        SafeKlaviyoError: As the direct verb.
+    """
+    payload = decode(row)
+    flow: Flow[object] = run(setup, f"outbox.{row.verb}", lambda call: _VERBS[row.verb](call, lane, row, payload))
+    return (yield from flow)
+
+
+def _track(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[object]:
+    claim, fixed = yield from _whom(call, lane, row, payload)
+    return (yield from tracked(call, claim, event_from_payload(payload), person_from_payload(payload), fixed))
+
+
+def _identify(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[object]:
+    claim, fixed = yield from _whom(call, lane, row, payload)
+    return (yield from identified(call, claim, person_from_payload(payload), fixed))
+
+
+def _whom(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[tuple[Claim, Fixed]]:
+    """Return the customer as the map names them now, after the row says which profile that is."""
+    claim = claim_from_payload(payload)
+    binding = yield from _of_profile(call, row)
+    if binding is None:
+        binding = (yield from person_of(call, claim)).binding
+    alone = yield from fix(call, lane, row, binding)
+    claim = replace(claim, external_id=binding.external_id, email=binding.email)
+    return claim, Fixed(binding.profile_id, alone)
+
+
+def _of_profile(call: Call, row: Row) -> Flow[Binding | None]:
+    """Return the customer whose profile was fixed; None without one, or if the map has it no more."""
+    if row.profile is None:
+        return None
+    found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, row.profile),))
+    return found.current(Kind.PROFILE_ID)
+
+
+def fix(call: Call, lane: Lane, row: Row, binding: Binding) -> Flow[bool]:
+    """Write down whom a row means, and make sure that it may go.
+
+    Returns:
+        Whether a change of email waits of the person.
+    """
+    former = yield from Former(call.account, (binding,))
+    named = (*names.of_binding(binding), *(match.identifier for match in former))
+    hashes = names.hashed(lane.about, call.account, named)
+    profile = binding.profile_id or row.profile
+    fixed = yield from FixRows(call.account, lane.number, lane.token, (Fix(row.id, profile, hashes),))
+    if fixed is None:
+        raise FencedError
+    if row.id in fixed.behind:
+        raise BehindError
+    return row.id in fixed.changing
+
+
+def _change_email(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[object]:
+    claim = claim_from_payload(payload)
+    binding = yield from _known(call, row, claim)
+    if binding is not None:
+        yield from fix(call, lane, row, binding)
+        if row.profile is not None:
+            claim = replace(claim, external_id=binding.external_id, email=binding.email)
+    return (yield from make_email_change(call, payload["new_email"], claim, merges=payload["merges"]))
+
+
+def _known(call: Call, row: Row, claim: Claim) -> Flow[Binding | None]:
+    """Return the customer whom the map knows; None if it is not certain."""
+    binding = yield from _of_profile(call, row)
+    if binding is not None:
+        return binding
+    found = yield from Find(call.account, claim.identifiers())
+    owners = {match.binding.key: match.binding for match in found.matches}
+    return next(iter(owners.values())) if len(owners) == 1 else None
+
+
+def _subscribe(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[object]:
+    claim = claim_from_payload(payload)
+    if claim.identifiers():
+        claim, _ = yield from _whom(call, lane, row, payload)
+    given = payload["agreement"]
+    at = given["consented_at"]
+    return (
+        yield from subscribe(
+            call.setup,
+            payload["channels"],
+            external_id=claim.external_id,
+            email=claim.email,
+            phone_number=claim.phone_number,
+            list_id=payload["list_id"],
+            consented_at=None if at is None else datetime.fromtimestamp(at, UTC),
+            historical=given["historical"],
+            source=given["source"],
+            resubscribe=given["resubscribe"],
+            date_of_birth=given["date_of_birth"],
+        )
+    )
+
+
+def _unsubscribe(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[object]:
+    claim = claim_from_payload(payload)
+    binding = yield from _known(call, row, claim)
+    if binding is not None:
+        yield from fix(call, lane, row, binding)
+    return (
+        yield from unsubscribe(
+            call.setup,
+            payload["channels"],
+            external_id=claim.external_id,
+            email=claim.email,
+            phone_number=claim.phone_number,
+            list_id=payload["list_id"],
+        )
+    )
+
+
+_VERBS = {
+    "track": _track,
+    "identify": _identify,
+    "change_email": _change_email,
+    "subscribe": _subscribe,
+    "unsubscribe": _unsubscribe,
+}

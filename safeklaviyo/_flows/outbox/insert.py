@@ -1,0 +1,253 @@
+"""What is written into the outbox. Whatever a call cannot be made with is refused here, before anything is written.
+
+Decided here: the checks are those of the direct verbs; the profile is fixed where the map knows whom the call means
+(H13). The rules that need Klaviyo or a lease are asked when the row is carried out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from safeklaviyo._effects import NewId, Now
+from safeklaviyo._flows.call import Call, Setup, run
+from safeklaviyo._flows.outbox import names
+from safeklaviyo._flows.outbox.payload import encode, event_parts
+from safeklaviyo._flows.verbs.person import claim_of, unread
+from safeklaviyo._flows.verbs.subscribe import require_consent
+from safeklaviyo._flows.verbs.track import refuse_dropped
+from safeklaviyo._input.consents import BY_PHONE, agreement_from, channels_from, list_id_from
+from safeklaviyo._input.events import event_from
+from safeklaviyo._input.findings import Findings
+from safeklaviyo._input.phones import phone_number_from
+from safeklaviyo._input.properties import combine, person_from
+from safeklaviyo._rules.claims import claim_from, decide
+from safeklaviyo.errors import ConfigurationError
+from safeklaviyo.identity import Claim, Identifier, Identity, Kind, normalise_email
+from safeklaviyo.outboxes import Queued
+from safeklaviyo.stores.calls import Find
+from safeklaviyo.stores.outbox.calls import Insert, ReadAbout
+from safeklaviyo.stores.outbox.records import NewRow
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from safeklaviyo._effects import Flow
+    from safeklaviyo.models import Binding
+    from safeklaviyo.stores.outbox.records import Verb
+
+
+def queue_track(
+    setup: Setup,
+    event: object,
+    *,
+    external_id: object,
+    email: object,
+    phone_number: object,
+    customer_properties: Mapping[str, Any] | None,
+    properties: Mapping[str, Any] | None,
+    value: object,
+    value_currency: object,
+    time: object,
+    unique_id: object,
+    backfill: bool,
+    connection: object,
+) -> Flow[Queued]:
+    """See `Outbox.track`."""
+
+    def body(call: Call) -> Flow[Queued]:
+        findings = Findings()
+        person, given = person_from(customer_properties, findings, where="customer_properties")
+        who = combine(given, findings, external_id=external_id, email=email, phone_number=phone_number)
+        now = yield from Now()
+        checked = event_from(
+            event,
+            properties,
+            findings,
+            value=value,
+            value_currency=value_currency,
+            time=time,
+            unique_id=unique_id,
+            backfill=backfill,
+            now=now,
+            new_id=(yield from NewId()),
+        )
+        call.take_in(findings)
+        claim = claim_of(call, who)
+        refuse_dropped(call, claim.email)
+        call.dialect.event(checked, _longest(claim), person, by_profile_id_alone=False)
+        payload = encode(claim, event=event_parts(checked), person=asdict(person))
+        row_id = yield from _insert(
+            call, "track", claim, payload, connection, time=checked.time.timestamp(), unique_id=checked.unique_id
+        )
+        return Queued(row_id, checked.unique_id, checked.time, tuple(call.notices))
+
+    return run(setup, "outbox.track", body)
+
+
+def queue_identify(
+    setup: Setup,
+    properties: Mapping[str, Any] | None,
+    *,
+    external_id: object,
+    email: object,
+    phone_number: object,
+    append: Mapping[str, Any] | None,
+    unappend: Mapping[str, Any] | None,
+    unset: str | Collection[str] | None,
+    connection: object,
+) -> Flow[Queued]:
+    """See `Outbox.identify`."""
+
+    def body(call: Call) -> Flow[Queued]:
+        findings = Findings()
+        person, given = person_from(properties, findings, append=append, unappend=unappend, unset=unset)
+        who = combine(given, findings, external_id=external_id, email=email, phone_number=phone_number)
+        call.take_in(findings)
+        claim = claim_of(call, who)
+        call.dialect.update(_longest(claim), person)
+        return (yield from _queued(call, "identify", claim, encode(claim, person=asdict(person)), connection))
+
+    return run(setup, "outbox.identify", body)
+
+
+def queue_change_email(
+    setup: Setup, new_email: object, *, external_id: object, old_email: object, on_taken: str, connection: object
+) -> Flow[Queued]:
+    """See `Outbox.change_email`."""
+
+    def body(call: Call) -> Flow[Queued]:
+        if on_taken not in ("refuse", "merge"):
+            raise ConfigurationError('on_taken has to be "refuse" or "merge"')
+        wanted = normalise_email(new_email, blocked=call.policy.blocked_values)
+        claim = claim_from(external_id, old_email, None, call.policy)
+        payload = encode(claim, new_email=wanted, merges=on_taken == "merge")
+        return (yield from _queued(call, "change_email", claim, payload, connection, new_email=wanted))
+
+    return run(setup, "outbox.change_email", body)
+
+
+def queue_subscribe(
+    setup: Setup,
+    channels: object,
+    *,
+    external_id: object,
+    email: object,
+    phone_number: object,
+    list_id: object,
+    consented_at: object,
+    historical: object,
+    source: object,
+    resubscribe: object,
+    date_of_birth: object,
+    connection: object,
+) -> Flow[Queued]:
+    """See `Outbox.subscribe`."""
+
+    def body(call: Call) -> Flow[Queued]:
+        require_consent(call)
+        agreement = agreement_from(
+            consented_at=consented_at,
+            historical=historical,
+            source=source,
+            resubscribe=resubscribe,
+            date_of_birth=date_of_birth,
+            now=(yield from Now()),
+        )
+        wanted, from_list = channels_from(channels), list_id_from(list_id)
+        by_phone = not BY_PHONE.isdisjoint(wanted)
+        claim = _consent_claim(call, external_id, email, phone_number, alone=by_phone)
+        payload = encode(claim, channels=wanted, list_id=from_list, agreement=asdict(agreement))
+        return (yield from _queued(call, "subscribe", claim, payload, connection))
+
+    return run(setup, "outbox.subscribe", body)
+
+
+def queue_unsubscribe(
+    setup: Setup,
+    channels: object,
+    *,
+    external_id: object,
+    email: object,
+    phone_number: object,
+    list_id: object,
+    connection: object,
+) -> Flow[Queued]:
+    """See `Outbox.unsubscribe`."""
+
+    def body(call: Call) -> Flow[Queued]:
+        require_consent(call)
+        wanted, from_list = channels_from(channels), list_id_from(list_id)
+        claim = _consent_claim(call, external_id, email, phone_number, alone=True)
+        payload = encode(claim, channels=wanted, list_id=from_list)
+        return (yield from _queued(call, "unsubscribe", claim, payload, connection))
+
+    return run(setup, "outbox.unsubscribe", body)
+
+
+def _consent_claim(call: Call, external_id: object, email: object, phone_number: object, *, alone: bool) -> Claim:
+    """Return whom a row about consent names: a number alone is enough where a channel is one of the number's."""
+    if phone_number is not None and alone and external_id is None and email is None:
+        return Claim(phone_number=phone_number_from(phone_number, call.policy.phone_region))
+    return claim_from(external_id, email, phone_number, call.policy)
+
+
+def _longest(claim: Claim) -> Binding:
+    """Return a binding with which a request about a claim is as large as it can be."""
+    return unread(Identity(claim.external_id, claim.email or 254 * "e"))
+
+
+def _queued(
+    call: Call, verb: Verb, claim: Claim, payload: str, connection: object, *, new_email: str | None = None
+) -> Flow[Queued]:
+    now = yield from Now()
+    row_id = yield from _insert(call, verb, claim, payload, connection, time=now, new_email=new_email)
+    return Queued(row_id, None, datetime.fromtimestamp(now, UTC), tuple(call.notices))
+
+
+def _insert(
+    call: Call,
+    verb: Verb,
+    claim: Claim,
+    payload: str,
+    connection: object,
+    *,
+    time: float,
+    unique_id: str | None = None,
+    new_email: str | None = None,
+) -> Flow[int]:
+    about = yield from ReadAbout(call.account)
+    # Step 1: whom the map knows now is meant, also if an identifier is another customer's by the time of the sending.
+    known = yield from _known(call, claim)
+    named = names.hashed(about, call.account, names.of_claim(claim))
+    if known is not None:
+        named += names.hashed(about, call.account, names.of_binding(known))
+    # Step 2: rows of the new address come after the change, and direct calls with it wait for it.
+    marks: tuple[str, ...] = ()
+    if new_email is not None:
+        taken = names.hashed(about, call.account, (Identifier(Kind.EMAIL, new_email),))
+        marks = names.changing(named) + names.reserved(taken)
+        named += taken
+    key = known.key if known is not None else next(value for _, value in names.of_claim(claim))
+    row = NewRow(
+        lane=names.lane_of(key),
+        names=tuple(dict.fromkeys(named)),
+        marks=tuple(dict.fromkeys(marks)),
+        profile=None if known is None else known.profile_id,
+        verb=verb,
+        payload=payload,
+        unique_id=unique_id,
+        time=time,
+    )
+    return (yield from Insert(call.account, row, about.id, connection))
+
+
+def _known(call: Call, claim: Claim) -> Flow[Binding | None]:
+    """Return the customer, if the map knows who is meant."""
+    if not claim.identifiers():
+        return None
+    found = yield from Find(call.account, claim.identifiers())
+    decision = decide(claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
+    is_known = decision.action == "send" or decision.rule == "R16"
+    return decision.binding if is_known else None

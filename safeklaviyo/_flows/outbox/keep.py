@@ -1,0 +1,85 @@
+"""What else can be done with rows: counting, showing, trying again, dropping."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from safeklaviyo._flows.call import Call, Setup, run
+from safeklaviyo.errors import ConfigurationError
+from safeklaviyo.outboxes import DeadRow, OutboxCounts
+from safeklaviyo.stores.outbox.calls import CountRows, DeadRows, Drop, Lanes, Retry
+
+if TYPE_CHECKING:
+    from safeklaviyo._effects import Flow
+    from safeklaviyo.stores.outbox.records import Row
+
+PART = 100
+
+
+def due_lanes(setup: Setup) -> Flow[tuple[int, ...]]:
+    """See `Outbox.lanes`."""
+    return run(setup, "outbox.lanes", lambda call: Lanes(call.account).__iter__())
+
+
+def counts(setup: Setup) -> Flow[OutboxCounts]:
+    """See `Outbox.counts`."""
+
+    def body(call: Call) -> Flow[OutboxCounts]:
+        counted = yield from CountRows(call.account)
+        return OutboxCounts(counted.waiting, counted.dead, _moment(counted.oldest))
+
+    return run(setup, "outbox.counts", body)
+
+
+def dead_rows(setup: Setup, after: int) -> Flow[tuple[DeadRow, ...]]:
+    """Return a part of the rows that were parked. See `Outbox.dead`."""
+
+    def body(call: Call) -> Flow[tuple[DeadRow, ...]]:
+        rows = yield from DeadRows(call.account, after, PART)
+        return tuple(_shown(row) for row in rows)
+
+    return run(setup, "outbox.dead", body)
+
+
+def retry(setup: Setup, ids: tuple[object, ...], rule: object) -> Flow[int]:
+    """See `Outbox.retry`."""
+    if rule is not None and not isinstance(rule, str):
+        raise ConfigurationError("rule has to be a rule's name, such as R6")
+    checked = _checked(ids)
+    return run(setup, "outbox.retry", lambda call: Retry(call.account, checked or None, rule).__iter__())
+
+
+def drop(setup: Setup, ids: tuple[object, ...]) -> Flow[int]:
+    """See `Outbox.drop`."""
+    checked = _checked(ids)
+    if not checked:
+        raise ConfigurationError("name the rows that are to be dropped, by their ids")
+    return run(setup, "outbox.drop", lambda call: Drop(call.account, checked).__iter__())
+
+
+def _checked(ids: tuple[object, ...]) -> tuple[int, ...]:
+    numbers = tuple(each for each in ids if isinstance(each, int) and not isinstance(each, bool))
+    if len(numbers) != len(ids):
+        raise ConfigurationError("a row's id has to be a number")
+    return numbers
+
+
+def _moment(at: float | None) -> datetime | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC)
+
+
+def _shown(row: Row) -> DeadRow:
+    told = json.loads(row.error or "{}")
+    return DeadRow(
+        id=row.id,
+        verb=row.verb,
+        time=datetime.fromtimestamp(row.time, UTC),
+        unique_id=row.unique_id,
+        error=told.get("error", ""),
+        message=told.get("message", ""),
+        rule=row.rule,
+        attempts=row.attempts,
+        payload=json.loads(row.payload),
+    )

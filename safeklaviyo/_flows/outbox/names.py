@@ -1,0 +1,61 @@
+"""The names of a row: keyed hashes of all that names its person. They decide which rows are carried out in order.
+
+A change of email has marks besides, which hold nothing back: that it waits, under each name of the person; and that its
+new address is reserved.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from safeklaviyo.identity import Claim, Identifier, Kind
+from safeklaviyo.stores.outbox.records import LANES
+from safeklaviyo.stores.outbox.words import CHANGING, RESERVED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from safeklaviyo.models import Binding
+    from safeklaviyo.stores.outbox.records import About
+
+
+def hashed(about: About, account: str, identifiers: Iterable[Identifier]) -> tuple[str, ...]:
+    """Return the names of identifiers."""
+    key = about.key.encode()
+    names: dict[str, None] = {}
+    for kind, value in identifiers:
+        text = f"{account}\0{kind.value}\0{value}".encode(errors="surrogatepass")
+        names[b64encode(blake2b(text, digest_size=15, key=key).digest()).decode()] = None
+    return tuple(names)
+
+
+def of_claim(claim: Claim) -> tuple[Identifier, ...]:
+    """Return all identifiers of a claim, the phone number too."""
+    if claim.phone_number is None:
+        return claim.identifiers()
+    return (*claim.identifiers(), Identifier(Kind.PHONE_NUMBER, claim.phone_number))
+
+
+def of_binding(binding: Binding) -> tuple[Identifier, ...]:
+    """Return what names the customer of a binding now."""
+    names = Claim(binding.external_id, binding.email).identifiers()
+    if binding.profile_id is None:
+        return names
+    return (*names, Identifier(Kind.PROFILE_ID, binding.profile_id))
+
+
+def changing(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the marks of a change of email that waits."""
+    return tuple(CHANGING + name for name in names)
+
+
+def reserved(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the marks of addresses that are reserved."""
+    return tuple(RESERVED + name for name in names)
+
+
+def lane_of(text: str) -> int:
+    """Return the lane of a customer's key, or of an identifier."""
+    return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()) % LANES

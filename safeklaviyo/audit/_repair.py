@@ -1,0 +1,273 @@
+"""`repair`: the merges of a plan, one after the other, each looked at again before it is sent.
+
+Decided here: what of a plan is still so. A merge cannot be undone, so that whatever has changed since the audit, or
+could cost a consent, is passed over and reported; the next audit sees it anew.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from safeklaviyo.audit._account import surveyor
+from safeklaviyo.audit._compared import row_of_profile
+from safeklaviyo.audit._journal import FINAL, Journal
+from safeklaviyo.audit._judgement import consent_cost
+from safeklaviyo.audit._plan import RepairPlan, plan_from
+from safeklaviyo.errors import ConfigurationError, IdentityError, LeaseHeldError, NotFoundError, SafeKlaviyoError
+from safeklaviyo.identity import comparable_email
+from safeklaviyo.models import Progress
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from safeklaviyo import Klaviyo
+    from safeklaviyo.audit._finding import Shown
+    from safeklaviyo.audit._plan import PlannedMerge
+    from safeklaviyo.models import Profile
+
+Status: TypeAlias = Literal["would_merge", "merged", "requested", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class RepairResult:
+    """What became of one merge of a plan.
+
+    Attributes:
+        status: One of
+            ``"would_merge"``: nothing speaks against it (a dry run);
+            ``"merged"``: the source is gone;
+            ``"requested"``: Klaviyo has accepted the merge, and not done it yet;
+            ``"skipped"``: something speaks against it now, and nothing was sent.
+        reason: Why it was passed over, or that an earlier run has done it. Holds no personal data.
+    """
+
+    source_id: str
+    into_id: str
+    rule: str
+    status: Status
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What became of a plan.
+
+    Attributes:
+        results: Of each merge, in the order of the plan.
+        dry_run: Nothing was written.
+        journal: The file with what each profile was before; None in a dry run.
+    """
+
+    results: tuple[RepairResult, ...]
+    dry_run: bool
+    journal: Path | None = None
+
+    def count(self, status: Status) -> int:
+        """Return how many merges have this status."""
+        return sum(each.status == status for each in self.results)
+
+    @property
+    def merged(self) -> int:
+        """How many merges are done."""
+        return self.count("merged")
+
+    @property
+    def requested(self) -> int:
+        """How many merges Klaviyo has accepted, and not done yet."""
+        return self.count("requested")
+
+    @property
+    def skipped(self) -> int:
+        """How many merges were passed over."""
+        return self.count("skipped")
+
+
+def repair(
+    k: Klaviyo, plan: RepairPlan | str | os.PathLike[str], *, dry_run: bool = True,
+    journal: str | os.PathLike[str] | None = None, on_progress: Callable[[Progress], object] | None = None,
+) -> RepairReport:  # fmt: skip
+    """Merge what a plan says, if it is still so. Writes nothing unless ``dry_run=False``: a merge cannot be undone.
+
+    Both profiles are read before each merge. One that has changed since the audit, that the rules of merges forbid, or
+    that may cost a consent is passed over and reported. An interrupted run is gone on with by the same call: the
+    journal says what is done. The client's pace and its deadline hold for each merge.
+
+    Args:
+        plan: The plan, or the path of its file.
+        journal: The file for what both profiles were before, and for what became of each merge; it is on the disk
+            before the merge is sent. Else beside the plan's file with ``.journal`` after its name, or in the user's
+            state folder.
+        on_progress: Called after each merge.
+
+    Raises:
+        ConfigurationError: The plan makes no sense, or is of another account; the message names the entry.
+        OSError: The plan or the journal cannot be read or written.
+        StoreError: The identity map cannot answer; `repair` can be called again.
+        APIConnectionError: Klaviyo cannot be reached; `repair` can be called again.
+        APIStatusError: Klaviyo refused; `repair` can be called again.
+    """
+    wanted = plan_from(plan)
+    account = surveyor(k).account
+    if wanted.account is not None and wanted.account != account:
+        raise ConfigurationError("the plan is of another account than the client; nothing was written")
+    if dry_run:
+        report = _Run(k, None, on_progress, len(wanted.merges))
+        return RepairReport(tuple(map(report.merge, wanted.merges)), dry_run=True)
+    path = Path(journal) if journal is not None else _journal_of(plan, wanted, account)
+    with Journal(path, account) as kept:
+        report = _Run(k, kept, on_progress, len(wanted.merges))
+        return RepairReport(tuple(map(report.merge, wanted.merges)), dry_run=False, journal=path)
+
+
+def _journal_of(plan: RepairPlan | str | os.PathLike[str], wanted: RepairPlan, account: str) -> Path:
+    if not isinstance(plan, RepairPlan):
+        return Path(f"{Path(plan)}.journal")
+    from platformdirs import user_state_path  # noqa: PLC0415 - as for the default map
+
+    merges = "\n".join(f"{each.source.profile_id} {each.into.profile_id}" for each in wanted.merges)
+    name = sha256(f"{account}\n{wanted.made_at}\n{merges}".encode()).hexdigest()[:16]
+    return user_state_path("safeklaviyo", ensure_exists=True) / f"repair-{name}.journal"
+
+
+class _Run:
+    """One run over a plan.
+
+    Args:
+        journal: None for a dry run.
+    """
+
+    def __init__(
+        self, k: Klaviyo, journal: Journal | None, on_progress: Callable[[Progress], object] | None, total: int
+    ) -> None:
+        self._k = k
+        self._journal = journal
+        self._on_progress = on_progress
+        self._total = total
+        self._done = 0
+        self._skipped = 0
+        self._began_at = time.monotonic()
+
+    def merge(self, planned: PlannedMerge) -> RepairResult:
+        """Carry out one merge, or say why not."""
+        source_id, into_id = planned.source.profile_id or "", planned.into.profile_id or ""
+        try:
+            status, reason = self._merge(planned, source_id, into_id)
+        except LeaseHeldError as error:
+            if error.outcome != "not_applied":
+                raise
+            status, reason = "skipped", "another call is writing about one of the two; run the repair again"
+        result = RepairResult(source_id, into_id, planned.rule, status, reason)
+        self._done += 1
+        self._skipped += status == "skipped"
+        if self._on_progress is not None:
+            pace = self._done / max(time.monotonic() - self._began_at, 1e-9)
+            left = (self._total - self._done) / pace
+            self._on_progress(Progress(self._done, self._total, self._skipped, pace, left))
+        return result
+
+    def _merge(self, planned: PlannedMerge, source_id: str, into_id: str) -> tuple[Status, str]:
+        before = None if self._journal is None else self._journal.state(source_id, into_id)
+        # Step 1: what an earlier run has done is done.
+        if before in FINAL:
+            return ("merged" if before == "merged" else "requested"), "an earlier run has done it"
+        # Step 2: look at both again.
+        source, into = self._read(source_id), self._read(into_id)
+        if into is None:
+            return self._skip(before, source_id, into_id, "the profile that was to stay is no longer there")
+        if source is None or source.id == into_id:
+            return self._gone(before, source_id, into_id)
+        reason = _changed(planned, source, into) or self._against(source, into)
+        if reason:
+            return self._skip(before, source_id, into_id, reason)
+        if self._journal is None:
+            return "would_merge", ""
+        # Step 3: both are on the disk before anything is sent.
+        self._journal.begin(source, into)
+        return self._send(self._journal, source_id, into_id)
+
+    def _send(self, journal: Journal, source_id: str, into_id: str) -> tuple[Status, str]:
+        try:
+            done = self._k.profiles.merge(source_id, into_id)
+        except IdentityError as error:
+            # Nothing was sent: the rules of merges, or another call, came in between.
+            journal.end(source_id, into_id, "skipped", str(error))
+            return "skipped", str(error)
+        except SafeKlaviyoError as error:
+            # The merge may be on its way: the next run reads both again before it concludes anything.
+            if error.outcome == "not_applied":
+                journal.end(source_id, into_id, "failed", type(error).__name__)
+            raise
+        status: Literal["merged", "requested"] = "merged" if done.status == "completed" else "requested"
+        journal.end(source_id, into_id, status)
+        return status, ""
+
+    def _gone(self, before: str | None, source_id: str, into_id: str) -> tuple[Status, str]:
+        """Conclude from a source that is gone: it was merged by a run that could not write that down, or by others."""
+        if before != "begun" or self._journal is None:
+            return "skipped", "the profile that was to end is no longer there"
+        # The map may not know of it yet: the call finishes what the killed run has begun, and sends nothing.
+        with suppress(NotFoundError):
+            self._k.profiles.merge(source_id, into_id)
+        self._journal.end(source_id, into_id, "merged")
+        return "merged", "an earlier run has done it"
+
+    def _skip(self, before: str | None, source_id: str, into_id: str, reason: str) -> tuple[Status, str]:
+        if self._journal is not None and before != "skipped":
+            self._journal.end(source_id, into_id, "skipped", reason)
+        return "skipped", reason
+
+    def _read(self, profile_id: str) -> Profile | None:
+        try:
+            return self._k.profiles.get(profile_id, subscriptions=True)
+        except NotFoundError:
+            return None
+
+    def _against(self, source: Profile, into: Profile) -> str:
+        """Return what speaks against a merge of the two as they are now."""
+        cost = consent_cost(row_of_profile(source), row_of_profile(into))
+        if cost:
+            return cost
+        try:
+            plan = self._k.profiles.plan_merge(source.id, into.id)
+        except NotFoundError:
+            return "one of the two is no longer there"
+        if plan.obstacles:
+            return plan.obstacles[0]
+        return "" if plan.is_allowed else "the destination would become suppressed, as the source is"
+
+
+def _changed(planned: PlannedMerge, source: Profile, into: Profile) -> str:
+    """Return what has changed since the audit; empty if nothing has."""
+    for name, shown, now in (("source", planned.source, source), ("destination", planned.into, into)):
+        field = _difference(shown, now)
+        if field:
+            return f"the {field} of the {name} is another one than the audit saw"
+    return ""
+
+
+def _difference(shown: Shown, now: Profile) -> str:
+    row = row_of_profile(now)
+    if _text(shown.external_id) != row.external_id:
+        return "external id"
+    if _mail(shown.email) != _mail(row.email):
+        return "email"
+    if _text(shown.phone_number) != row.phone_number:
+        return "phone number"
+    for name, was, word in (("email consent", shown.consent, row.consent), ("SMS consent", shown.sms, row.sms)):
+        if was not in {"unknown", word}:
+            return name
+    return ""
+
+
+def _text(value: str | None) -> str | None:
+    return value.strip() or None if value else None
+
+
+def _mail(email: str | None) -> str | None:
+    return None if _text(email) is None else comparable_email(email or "")

@@ -1,0 +1,149 @@
+"""The findings A1 to A9, looked for in what was read: single profiles, and pairs that share something.
+
+    A1  An external id without an email: no call by email reaches it, and the next one makes a second profile.
+    A2  One email in two spellings.
+    A3  One external id on two profiles.
+    A4  One phone number on two profiles. Families share one, so it is shown and never planned.
+    A5  A live profile on an address that was a customer's before.
+    A6  The map and Klaviyo disagree about a customer.
+    A7  An email-only profile beside the profile of the customer to whom the map gives that email.
+    A8  Addresses that differ by a plus or by dots. They may be two people, so they are shown and never planned.
+    A9  A placeholder in place of an identifier.
+
+Pairs only: that A goes with B and B with C says nothing about A and C. What may be merged is decided in `_judgement`;
+A5 to A7 are looked for in `_map_findings`.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Final
+
+from safeklaviyo.audit._judgement import Verdict, finding_of, judge
+from safeklaviyo.audit._map_findings import ghosts, of_customers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from safeklaviyo.audit._finding import Finding
+    from safeklaviyo.audit._table import Row, Table
+
+_ALL_PAIRS: Final = 8
+"""Profiles with one identifier of which every two are a pair; of more, each is a pair with the first."""
+_CONSTANT: Final = 3
+"""Different addresses with one external id, from which on it may be a constant of the shop's code."""
+
+_FAMILIES: Final = "families, twins and colleagues share a number, so the two may be two people"
+_VARIANTS: Final = (
+    "to Klaviyo these are two addresses, and they may be two people's: not every mail service unites them"
+)
+_SEVERAL_IDS: Final = "profiles with this email have different external ids, so it is not certain whose this one is"
+_MAY_BE_CONSTANT: Final = "several profiles with other emails have this external id, so it may be nobody's own"
+_OTHERS_EMAIL: Final = "the email of one of them is on a profile with another external id"
+
+
+def search(table: Table, checked: Collection[str], *, since: float | None) -> Iterator[Finding]:
+    """Yield the findings of the rules that the data can show.
+
+    Args:
+        since: When an address has to have been given up at the earliest to speak for its former owner; unix seconds,
+            None for ever.
+    """
+    found: dict[str, Callable[[Table], Iterator[Finding]]] = {
+        "A1": _without_email, "A2": _same_mail, "A3": _same_key, "A4": _same_number,
+        "A5": lambda of: ghosts(of, since), "A8": _variants, "A9": _placeholders,
+    }  # fmt: skip
+    for rule, look in found.items():
+        if rule in checked:
+            yield from look(table)
+    yield from (each for each in of_customers(table) if each.rule in checked)
+
+
+def _without_email(table: Table) -> Iterator[Finding]:
+    why = "it has an external id and no email, so a call with the email makes a second profile"
+    why_not = "no other profile is known to be the same customer's"
+    for row in table.select("key IS NOT NULL AND email IS NULL"):
+        yield finding_of("A1", (row,), why, Verdict(why_not))
+
+
+def _same_mail(table: Table) -> Iterator[Finding]:
+    query = (
+        "SELECT mail, count(DISTINCT external_id) FROM profile WHERE mail IS NOT NULL GROUP BY mail HAVING count(*) > 1"
+    )
+    for mail, ids in table.ask(query):
+        for one, two in _pairs(table, "mail", mail):
+            # A profile without an id is the customer's only where all the others are one customer's.
+            doubt = _SEVERAL_IDS if number_of(ids) > 1 and None in {one.external_id, two.external_id} else ""
+            spelling = "one email, written in two ways" if one.email != two.email else "the same email"
+            yield finding_of("A2", (one, two), f"both have {spelling}", judge(table, one, two, doubt))
+
+
+def _same_key(table: Table) -> Iterator[Finding]:
+    query = "SELECT key, count(DISTINCT mail) FROM profile WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1"
+    for key, mails in table.ask(query):
+        for one, two in _pairs(table, "key", key):
+            doubt = _MAY_BE_CONSTANT if number_of(mails) >= _CONSTANT else _others_email(table, one, two)
+            yield finding_of("A3", (one, two), "both have the same external id", judge(table, one, two, doubt))
+
+
+def _same_number(table: Table) -> Iterator[Finding]:
+    query = "SELECT number FROM profile WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1"
+    for (number,) in table.ask(query):
+        for pair in _pairs(table, "number", number):
+            yield finding_of("A4", pair, "both have the same phone number", Verdict(_FAMILIES))
+
+
+def _variants(table: Table) -> Iterator[Finding]:
+    why = "their addresses differ only by a plus or by dots"
+    query = """
+        SELECT variant FROM profile WHERE variant IS NOT NULL GROUP BY variant HAVING count(DISTINCT mail) > 1
+        UNION SELECT one.variant FROM profile one JOIN profile two ON two.mail = one.variant
+    """
+    for (variant,) in table.ask(query):
+        # One profile of each address: that two profiles share an address is A2's.
+        rows: dict[str | None, Row] = {}
+        for row in sorted(table.select("variant = ? OR mail = ?", variant, variant), key=lambda each: each.content):
+            rows.setdefault(row.mail, row)
+        for pair in _each_pair(list(rows.values())):
+            yield finding_of("A8", pair, why, Verdict(_VARIANTS))
+
+
+def _placeholders(table: Table) -> Iterator[Finding]:
+    for row in table.select("spoilt <> ''"):
+        names = " and the ".join(row.spoilt.split())
+        why = f"the {names} is a placeholder, or spoilt by an export, and no customer's own"
+        yield finding_of("A9", (row,), why, Verdict("a placeholder says nothing about who somebody is"))
+
+
+def _others_email(table: Table, one: Row, two: Row) -> str:
+    """Return what speaks against two profiles of one id whose emails differ: another customer has one of these."""
+    for mail in {one.mail, two.mail} - {None} if one.mail != two.mail else ():
+        if next(table.select("mail = ? AND external_id IS NOT NULL AND external_id <> ?", mail, one.external_id), None):
+            return _OTHERS_EMAIL
+    return ""
+
+
+def _pairs(table: Table, column: str, value: object) -> Iterator[tuple[Row, Row]]:
+    """Yield the pairs of profiles that share a value, in an order that depends on nothing but what they are."""
+    (number,) = next(table.ask(f"SELECT count(*) FROM profile WHERE {column} = ?", value))  # noqa: S608 - our columns
+    if number_of(number) <= _ALL_PAIRS:
+        yield from _each_pair(sorted(table.select(f"{column} = ?", value), key=lambda each: each.content))
+        return
+    # Thousands may share one: the first of them is compared with each, and they are read one after the other.
+    order = "profile_id, external_id, email, phone_number, first_name, last_name, created, last_event"
+    rows = table.select(f"{column} = ? ORDER BY {order}", value)
+    first = next(rows)
+    yield from ((first, row) for row in rows)
+
+
+def _each_pair(rows: list[Row]) -> Iterator[tuple[Row, Row]]:
+    if len(rows) > _ALL_PAIRS:
+        yield from ((rows[0], row) for row in rows[1:])
+        return
+    yield from combinations(rows, 2)
+
+
+def number_of(count: object) -> int:
+    """Return a count that SQLite has answered."""
+    assert isinstance(count, int)
+    return count

@@ -1,0 +1,38 @@
+"""The calls that a shop already makes, made safe where they stand: identifiers are put right, everything else stays.
+
+A hook of this module stands between the shop's own HTTP code and Klaviyo. In *observe*, the mode of the first run, it
+changes nothing, and writes into a log what it would have done. In *enforce* it names each customer by their profile,
+makes first contact where there is none, and refuses what would give one customer's profile to another.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from safeklaviyo.guard._decide.verdicts import Mode, Modes, Verdict
+    from safeklaviyo.guard._hooks.making import async_transport, transport
+
+__all__ = ["Mode", "Modes", "Verdict", "async_transport", "transport"]
+
+_HOMES = {
+    "Mode": "_decide.verdicts",
+    "Modes": "_decide.verdicts",
+    "Verdict": "_decide.verdicts",
+    "async_transport": "_hooks.making",
+    "transport": "_hooks.making",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,143 @@
+"""The guard over a client with awaited calls, and over one with blocking calls that is used from an event loop.
+
+Read `_core` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
+from safeklaviyo.errors import SafeKlaviyoError
+from safeklaviyo.guard._carry.finishing import answered, finish, needs_finishing
+from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle
+from safeklaviyo.guard._core import OBSERVED, Core, is_busy, shell_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from safeklaviyo.guard._carry.case import Case
+    from safeklaviyo.guard._clients import Guarded
+    from safeklaviyo.guard._plans import Incoming, Plan
+    from safeklaviyo.guard._write.replies import Reply
+    from safeklaviyo.identity import Identifier
+    from safeklaviyo.stores.base import Found
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncCore:
+    """Same as `Core`, awaited.
+
+    Args:
+        core: What counts and logs. Its clients may be of both kinds; those with blocking calls work in threads.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+
+    def wants(self, method: str, url: str) -> bool:
+        """Same as `Core.wants`."""
+        return self.core.wants(method, url)
+
+    async def begin(self, incoming: Incoming) -> Plan:
+        """Same as `Core.begin`."""
+        core = self.core
+        plan = core.opened_safely(incoming)
+        if plan.case is None or plan.client is None:
+            return plan
+        if not isinstance(plan.client.client, AsyncKlaviyo):
+            await _in_thread(core.decide, plan)
+        elif plan.mode == "enforce":
+            await self._settle(plan, plan.case, plan.client)
+        else:
+            await self._observe(plan.case, plan.client)
+        return core.concluded(plan)
+
+    async def end(self, plan: Plan, reply: Reply) -> Reply:
+        """Same as `Core.end`."""
+        core, case = self.core, plan.case
+        if case is None or plan.client is None:
+            return reply
+        if not isinstance(plan.client.client, AsyncKlaviyo):
+            final: Reply = reply
+            if plan.mode == "enforce" and needs_finishing(case, reply):
+                final = await _in_thread(core.finished, plan, reply)
+            elif plan.mode == "enforce":
+                final = answered(case, reply)
+            return core.ended(plan, reply, final)
+        final = reply
+        if plan.mode == "enforce":
+            try:
+                final = await self._finish(plan.client, case, reply)
+            except Exception as error:  # noqa: BLE001 - the request is done
+                core.report(error)
+                final = answered(case, reply)
+        return core.ended(plan, reply, final)
+
+    def failed(self, plan: Plan, error: BaseException | None = None) -> None:
+        """Same as `Core.failed`."""
+        self.core.failed(plan, error)
+
+    def close(self) -> None:
+        """Same as `Core.close`."""
+        self.core.close()
+
+    async def _observe(self, case: Case, client: Guarded) -> None:
+        core = self.core
+        found: Found | None = None
+        try:
+            names = core.names(case, client)
+            found = NOTHING_FOUND
+            if names:
+                async with asyncio.timeout(OBSERVED):
+                    found = await _look(client, names)
+        except (TimeoutError, SafeKlaviyoError):
+            found = None
+        except Exception as error:  # noqa: BLE001 - in observe nothing reaches the caller
+            core.report(error)
+            found = None
+        core.judge(case, client, found)
+
+    async def _settle(self, plan: Plan, case: Case, client: Guarded) -> None:
+        busy = is_busy.set(True)
+        try:
+            await shell_of(client).run(settle, case)
+        except SafeKlaviyoError as error:
+            self.core.not_settled(plan, error)
+        except Exception as error:  # noqa: BLE001 - `broken` logs it
+            self.core.broken(plan, error)
+        except BaseException:
+            case.land()
+            raise
+        finally:
+            is_busy.reset(busy)
+
+    async def _finish(self, client: Guarded, case: Case, reply: Reply) -> Reply:
+        if not needs_finishing(case, reply):
+            return answered(case, reply)
+        busy = is_busy.set(True)
+        try:
+            final: Reply = await shell_of(client).run(finish, case, reply)
+        finally:
+            is_busy.reset(busy)
+        return final
+
+
+async def _in_thread(work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """Do blocking work beside the event loop, in this context."""
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(None, lambda: context.run(work, *given, **named))
+
+
+async def _look(client: Guarded, names: tuple[Identifier, ...]) -> Found | None:
+    store = shell_of(client).store
+    if client.account is None and client.remembered_under is not None:
+        client.note_account(await store.recall("", client.remembered_under))
+    if client.account is None:
+        return None
+    found: Found = await store.find(client.account, names)
+    return found

@@ -1,0 +1,1 @@
+"""What has to be settled with Klaviyo before a caller's request can go: flows."""

@@ -1,0 +1,1 @@
+"""What the rules say about a caller's request, given the map."""

@@ -1,0 +1,263 @@
+"""What the rules say about a caller's request, given what the map has found: pure, the same in every mode.
+
+In observe this is all that is done. In enforce the flows of `_carry` begin with it, and settle with Klaviyo what the
+map alone cannot decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from safeklaviyo._rules.claims import claim_from, decide, refusal
+from safeklaviyo.errors import EmailMismatchError, IdentityError, InvalidIdentifierError, SafeKlaviyoError
+from safeklaviyo.identity import Claim, Identifier, Kind, normalise_profile_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from safeklaviyo.guard._decide.verdicts import Action
+    from safeklaviyo.guard._parse.asked import Asked, Named
+    from safeklaviyo.models import Binding, Decision
+    from safeklaviyo.policy import Policy
+    from safeklaviyo.stores.base import Found
+
+GIVING: Final = frozenset({"bulk_subscribe_profiles", "bulk_unsuppress_profiles"})
+WITHDRAWING: Final = frozenset({"bulk_unsubscribe_profiles", "bulk_suppress_profiles"})
+CARRIED_OUT: Final = frozenset({"create_profile", "merge_profiles"}) | GIVING | WITHDRAWING
+"""The operations that the guard carries out by itself, and answers."""
+
+_SEVERITY: Final[tuple[Action, ...]] = (
+    "pass", "rewrite", "answer", "change", "contact", "lookup", "wait", "refuse",
+)  # fmt: skip
+_IDENTIFIERS: Final = ("external_id", "email", "phone_number")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Person:
+    """One person whom a request names, after R1 and R2.
+
+    Attributes:
+        claim: What the request says about who this is; None where it names nobody by the shop's own identifiers.
+        error: Why the request cannot be sent about this person.
+        targets: The profile that the request changes by its id, where it does.
+    """
+
+    named: Named
+    claim: Claim | None = None
+    error: IdentityError | None = None
+    targets: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Ruling:
+    """What the map says about one person.
+
+    Attributes:
+        binding: The customer, where the map knows them.
+        error: The refusal, where it is one.
+    """
+
+    person: Person
+    action: Action
+    rule: str | None
+    reason: str
+    binding: Binding | None = None
+    error: SafeKlaviyoError | None = None
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Rulings:
+    """What the map says about a request: about its people, and about all of it."""
+
+    action: Action
+    rule: str | None
+    reason: str
+    each: tuple[Ruling, ...] = ()
+
+
+def people_of(asked: Asked, policy: Policy) -> tuple[Person, ...]:
+    """Return the people of a request, each with their claim or with what is wrong with it (R1, R2)."""
+    return tuple(_person(asked, named, policy) for named in asked.people)
+
+
+def names_of(people: Iterable[Person]) -> tuple[Identifier, ...]:
+    """Return what the map is asked for."""
+    names: dict[Identifier, None] = {}
+    for person in people:
+        if person.targets is not None:
+            names[Identifier(Kind.PROFILE_ID, person.targets)] = None
+        if person.claim is not None:
+            names.update(dict.fromkeys(person.claim.identifiers()))
+    return tuple(names)
+
+
+def rule_on(asked: Asked, people: Iterable[Person], found: Found, policy: Policy) -> Rulings:
+    """Return what the map says about a request."""
+    if asked.problem is not None:
+        return Rulings("refuse", None, asked.problem.reason)
+    if asked.name == "merge_profiles":
+        return Rulings("lookup", None, "both profiles are read before a merge")
+    each = tuple(_ruling(asked, person, _part(person, found), policy) for person in people)
+    if not each:
+        return Rulings("pass", None, "the request names no people")
+    first = max(each, key=lambda ruling: _SEVERITY.index(ruling.action))
+    return Rulings(first.action, first.rule, first.reason, each)
+
+
+def away(asked: Asked, people: Iterable[Person]) -> Rulings | None:
+    """Return what can be said without the map: what is refused or passes whatever the map says; else None."""
+    if asked.problem is not None:
+        return Rulings("refuse", None, asked.problem.reason)
+    for person in people:
+        if person.error is not None:
+            return Rulings("refuse", person.error.rule, str(person.error))
+    if asked.name != "merge_profiles" and all(each.claim is None and each.targets is None for each in people):
+        return Rulings("pass", None, "the request names no one by the shop's own identifiers")
+    return None
+
+
+def _person(asked: Asked, named: Named, policy: Policy) -> Person:
+    try:
+        targets = _targets(asked, named)
+        if named.names_nobody:
+            return _unnamed(asked, named, targets)
+        external_id, email, phone_number = (named.given(name) for name in _IDENTIFIERS)
+        if external_id is email is None and (asked.name in GIVING | WITHDRAWING or targets is not None):
+            # A number alone: for consent the verbs find its one owner; a profile that is named by its id just has it.
+            return Person(named, Claim(), targets=targets)
+        return Person(named, claim_from(external_id, email, phone_number, policy), targets=targets)
+    except IdentityError as error:
+        return Person(named, error=error)
+
+
+def _targets(asked: Asked, named: Named) -> str | None:
+    """Return the profile that the request names by its id."""
+    given = named.profile_id
+    if asked.operation is not None and asked.operation.profile_id is not None:
+        path_id = normalise_profile_id(asked.operation.profile_id)
+        if given not in {None, path_id} if isinstance(given, str | None) else True:
+            raise InvalidIdentifierError("the profile's id in the body is another than that in the path")
+        return path_id
+    return None if given is None else normalise_profile_id(given)
+
+
+def _unnamed(asked: Asked, named: Named, targets: str | None) -> Person:
+    if targets is not None or (named.is_of_browser and asked.name not in CARRIED_OUT):
+        return Person(named, targets=targets)
+    raise InvalidIdentifierError("no customer is named: give an email, an external_id, or both", rule="R2")
+
+
+def _part(person: Person, found: Found) -> Found:
+    """Return the part of what was found that is about one person."""
+    names = set(names_of((person,)))
+    matches = tuple(match for match in found.matches if match.identifier in names)
+    lease = found.lease
+    if lease is not None:
+        for match in matches:
+            binding = match.binding
+            names.update(Claim(binding.external_id, binding.email).identifiers())
+            if binding.profile_id is not None:
+                names.add(Identifier(Kind.PROFILE_ID, binding.profile_id))
+        lease = None if lease.identifiers.isdisjoint(names) else lease
+    return replace(found, matches=matches, lease=lease)
+
+
+def _ruling(asked: Asked, person: Person, found: Found, policy: Policy) -> Ruling:
+    if person.error is not None:
+        return Ruling(person, "refuse", person.error.rule, str(person.error), error=person.error)
+    if asked.name in WITHDRAWING:
+        return Ruling(person, "answer", "R19", "what is withdrawn is withdrawn for every profile of the customer")
+    if person.targets is not None and (asked.name in {"update_profile", "create_or_update_profile"} | GIVING):
+        return _by_profile(asked, person, found)
+    if person.claim is None:
+        return Ruling(person, "pass", None, "the profile is named by Klaviyo's id, or by a browser's mark, alone")
+    if not person.claim.identifiers():
+        return Ruling(person, "lookup", "R18", "Klaviyo has to be asked who has the phone number")
+    decision = decide(person.claim, found, policy)
+    return _decided(asked, person, decision)
+
+
+def _decided(asked: Asked, person: Person, decision: Decision) -> Ruling:
+    binding = decision.binding
+    if decision.action == "refuse":
+        # What was learnt or imported is a hint until it was checked, and a hint refuses no one (H34).
+        if is_hint(decision):
+            reason = "what stands in the way was never checked"
+            return Ruling(person, "lookup", "R16", reason, binding, decision=decision)
+        return Ruling(person, "refuse", decision.rule, decision.reason, binding, refusal(decision), decision)
+    if decision.action != "send" or binding is None:
+        action: Action = "lookup" if decision.action == "send" else decision.action
+        return Ruling(person, action, decision.rule, decision.reason, binding, decision=decision)
+    if person.targets not in {None, binding.profile_id}:
+        error = different_people()
+        return Ruling(person, "refuse", None, str(error), binding, error, decision)
+    sent: Action = "answer" if asked.name in CARRIED_OUT else "rewrite"
+    return Ruling(person, sent, decision.rule, decision.reason, binding, decision=decision)
+
+
+def is_hint(decision: Decision) -> bool:
+    """Tell whether a refusal rests on a binding that was never checked with Klaviyo."""
+    binding = decision.binding
+    in_the_way = binding is not None and binding.verified_at is None and binding.profile_id is not None
+    return in_the_way and decision.rule in {"R6", "R7"}
+
+
+def different_people() -> InvalidIdentifierError:
+    """Return the refusal of a person named by a profile's id and by another customer's identifiers."""
+    return InvalidIdentifierError("the profile's id and the identifiers beside it are different people's")
+
+
+def _by_profile(asked: Asked, person: Person, found: Found) -> Ruling:
+    """Rule on a change of one profile that is named by its id, or on consent for it."""
+    is_giving, claim = asked.name in GIVING, person.claim
+    if not is_giving and (claim is None or not claim.identifiers()) and not _clears(person.named):
+        return Ruling(person, "pass", None, "the profile is named by Klaviyo's id, and no identifier is written")
+    if found.lease is not None:
+        return Ruling(person, "wait", "R13", "another call is writing about this customer")
+    binding = found.current(Kind.PROFILE_ID)
+    if binding is None:
+        return Ruling(person, "lookup", "R16", "the map does not know the profile, which has to be read first")
+    if is_giving:
+        return Ruling(person, "answer", "R18", "consent is given for the profile that is named", binding)
+    return _change(person, found, binding)
+
+
+def _change(person: Person, found: Found, binding: Binding) -> Ruling:
+    claim = person.claim
+    taken = _taken(claim, found, binding)
+    if taken is not None:
+        return taken_by(person, taken)
+    if claim is None or _differs(claim, binding) or _clears(person.named):
+        return Ruling(person, "change", "R6", "the request changes an identifier, which is done first", binding)
+    return Ruling(person, "rewrite", "R3", "the profile has these identifiers already", binding)
+
+
+def taken_by(person: Person, owner: Binding) -> Ruling:
+    """Return the ruling on an identifier that another customer has (R7)."""
+    reason = "the identifier is another customer's"
+    if owner.verified_at is None and owner.profile_id is not None:
+        return Ruling(person, "lookup", "R16", "what stands in the way was never checked", owner)
+    error = EmailMismatchError(reason, rule="R7")
+    return Ruling(person, "refuse", "R7", reason, owner, error)
+
+
+def _taken(claim: Claim | None, found: Found, binding: Binding) -> Binding | None:
+    owners = [found.current(each.kind) for each in (() if claim is None else claim.identifiers())]
+    return next((owner for owner in owners if owner is not None and owner.key != binding.key), None)
+
+
+def _differs(claim: Claim, binding: Binding) -> bool:
+    return any(
+        given is not None and given != own
+        for given, own in ((claim.email, binding.email), (claim.external_id, binding.external_id))
+    )
+
+
+def _clears(named: Named) -> bool:
+    """Tell whether the request takes an identifier away: by null."""
+    attributes = named.attributes
+    if attributes is None:
+        return False
+    return any(name in attributes.members and attributes.get(name) is None for name in ("email", "external_id"))

@@ -1,0 +1,1 @@
+"""Where requests are caught: the transports of HTTP libraries."""

@@ -1,0 +1,147 @@
+"""Transports of httpx, and of httpx2, whose names and meanings are the same: the guard around another transport."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from safeklaviyo.guard._core import is_busy
+from safeklaviyo.guard._plans import Incoming
+from safeklaviyo.guard._write.replies import Reply
+
+if TYPE_CHECKING:
+    from safeklaviyo.guard._async_core import AsyncCore
+    from safeklaviyo.guard._core import Core
+    from safeklaviyo.guard._plans import Plan
+
+
+class GuardTransport(httpx.BaseTransport):
+    """A transport that guards what goes through another one. Closing it closes the other one.
+
+    Attributes:
+        guard: The guard, with its counters.
+    """
+
+    def __init__(self, guard: Core, inner: httpx.BaseTransport) -> None:
+        self.guard = guard
+        self._inner = inner
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, guarded."""
+        guard = self.guard
+        is_read = guard.wants(request.method, str(request.url))
+        if is_read:
+            request.read()
+        plan = guard.begin(incoming_from(request, is_read=is_read))
+        if plan.answer is not None:
+            answer: httpx.Response = response_from(request, plan.answer)
+            return answer
+        busy = is_busy.set(True)
+        try:
+            answer = self._inner.handle_request(outgoing(request, plan))
+            if plan.case is None:
+                return answer
+            body = b"".join(answer.stream)  # type: ignore[arg-type]  # a blocking transport's can be iterated
+            answer.close()
+        except BaseException as error:
+            guard.failed(plan, error)
+            raise
+        finally:
+            is_busy.reset(busy)
+        reply = reply_from(answer, body)
+        final: httpx.Response = passed_on(request, answer, body, reply, guard.end(plan, reply))
+        return final
+
+    def close(self) -> None:
+        """Close the other transport, and write what waits for the log."""
+        self._inner.close()
+        self.guard.close()
+
+
+class AsyncGuardTransport(httpx.AsyncBaseTransport):
+    """Same as `GuardTransport`, awaited."""
+
+    def __init__(self, guard: AsyncCore, inner: httpx.AsyncBaseTransport) -> None:
+        self.guard = guard
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, guarded."""
+        guard = self.guard
+        is_read = guard.wants(request.method, str(request.url))
+        if is_read:
+            await request.aread()
+        plan = await guard.begin(incoming_from(request, is_read=is_read))
+        if plan.answer is not None:
+            answer: httpx.Response = response_from(request, plan.answer)
+            return answer
+        busy = is_busy.set(True)
+        try:
+            answer = await self._inner.handle_async_request(outgoing(request, plan))
+            if plan.case is None:
+                return answer
+            body = b"".join([part async for part in answer.stream])  # type: ignore[union-attr]  # as above
+            await answer.aclose()
+        except BaseException as error:
+            guard.failed(plan, error)
+            raise
+        finally:
+            is_busy.reset(busy)
+        reply = reply_from(answer, body)
+        final: httpx.Response = passed_on(request, answer, body, reply, await guard.end(plan, reply))
+        return final
+
+    async def aclose(self) -> None:
+        """Close the other transport, and write what waits for the log."""
+        await self._inner.aclose()
+        self.guard.close()
+
+
+def library_of(thing: object) -> Any:
+    """Return the library that a request comes from: httpx, or httpx2."""
+    return sys.modules[type(thing).__module__.partition(".")[0]]
+
+
+def incoming_from(request: Any, *, is_read: bool) -> Incoming:
+    """Return a request as the guard takes it."""
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+    return Incoming(request.method, str(request.url), headers, request.content if is_read else None)
+
+
+def outgoing(request: Any, plan: Plan) -> Any:
+    """Return the request that is sent: the caller's own, if nothing was changed."""
+    if not plan.is_changed:
+        return request
+    return library_of(request).Request(
+        plan.method, plan.url, headers=list(plan.headers), content=plan.body, extensions=request.extensions
+    )
+
+
+def reply_from(answer: Any, body: bytes) -> Reply:
+    """Return an answer as the guard takes it: unpacked."""
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers.raw]
+    if "content-encoding" in answer.headers:
+        # The library unpacks it, as it does for the caller.
+        try:
+            body = library_of(answer).Response(200, headers=answer.headers, content=body).content
+        except Exception:  # noqa: BLE001 - an answer that cannot be unpacked shows nothing
+            body = b""
+    return Reply(answer.status_code, headers, body)
+
+
+def passed_on(request: Any, answer: Any, body: bytes, reply: Reply, final: Reply) -> Any:
+    """Return the answer that the caller gets: Klaviyo's own bytes, if nothing was changed."""
+    if final.body is not reply.body:
+        return response_from(request, final)
+    library = library_of(request)
+    return library.Response(
+        final.status, headers=answer.headers, stream=library.ByteStream(body), extensions=answer.extensions
+    )
+
+
+def response_from(request: Any, reply: Reply) -> Any:
+    """Return a reply of the guard's as the library's response."""
+    library = library_of(request)
+    return library.Response(reply.status, headers=list(reply.headers), stream=library.ByteStream(reply.body))

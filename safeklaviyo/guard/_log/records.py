@@ -1,0 +1,63 @@
+"""The decision log of one guard: from a call to a line in the file."""
+
+from __future__ import annotations
+
+import logging
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from safeklaviyo.guard._log.entries import entry
+from safeklaviyo.guard._log.files import LogFile
+from safeklaviyo.guard._log.hashes import Hashes
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from safeklaviyo.guard._clients import Guarded
+    from safeklaviyo.guard._plans import Plan
+    from safeklaviyo.guard._write.replies import Reply
+
+logger = logging.getLogger("safeklaviyo")
+
+KEY_NOTE: Final = "guard-log-key"
+"""The map's note with the key of the hashes: all processes of a shop hash with the same one."""
+
+
+class Log:
+    """Writes a line for each call. It runs in the guard's own thread, and never raises."""
+
+    def __init__(self, path: str | os.PathLike[str], failed: Callable[[], None]) -> None:
+        self._file = LogFile(path, failed)
+        self._failed = failed
+        self._hashes: dict[str | None, Hashes] = {}
+
+    def record(self, plan: Plan, reply: Reply | None, took: float, client: Guarded, *, from_klaviyo: bool) -> None:
+        """Write the line of one call."""
+        try:
+            line = entry(plan, reply, took, self._hashes_of(client), from_klaviyo=from_klaviyo)
+        except Exception:
+            logger.exception("a line of the decision log could not be made")
+            self._failed()
+            return
+        self._file.write(line)
+
+    def _hashes_of(self, client: Guarded) -> Hashes:
+        known = self._hashes.get(client.account)
+        if known is None:
+            key = client.log_key or _key_from_map(client)
+            # Without the map, and so without its key, hashes compare within this process alone.
+            known = self._hashes[client.account] = Hashes(bytes.fromhex(key or token_hex(32)))
+        return known
+
+
+def _key_from_map(client: Guarded) -> str | None:
+    store = cast("Any", client.client)._shell.store  # noqa: SLF001 - as in `_clients`
+    if client.account is None or not hasattr(store, "perform"):
+        return None
+    try:
+        store.remember(client.account, KEY_NOTE, token_hex(32), new=True)
+        found: str | None = store.recall(client.account, KEY_NOTE)
+    except Exception:  # noqa: BLE001 - the map is away, or is one of an asynchronous client
+        return None
+    return found

@@ -1,0 +1,1 @@
+"""The caller's own request, read: which operation it is, and whom it names."""

@@ -1,0 +1,68 @@
+"""Which operation a request is, by the one table of paths (`_api.paths`)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from posixpath import normpath
+from typing import Final
+from urllib.parse import unquote
+
+from safeklaviyo._api.paths import NAMING, PROFILES_PATH
+
+_PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-]+)+/?", re.ASCII)
+_OF_ONE: Final = f"{PROFILES_PATH}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation that names people.
+
+    Attributes:
+        name: Klaviyo's id of the operation.
+        profile_id: The id of the profile in the path, where the operation is about one.
+        is_disguised: The path is written in a way that servers may read differently.
+    """
+
+    name: str
+    profile_id: str | None = None
+    is_disguised: bool = False
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Return the host with its port, in lower case, and the path without the query. A URL without host has none."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        rest, host = scheme, ""
+    else:
+        end = next((at for at, letter in enumerate(rest) if letter in "/?#"), len(rest))
+        host, rest = rest[:end].rpartition("@")[2].lower(), rest[end:]
+    return host, re.split(r"[?#]", rest, maxsplit=1)[0]
+
+
+def operation_of(method: str, path: str) -> Operation | None:
+    """Return the operation that a request is; None for one that names no people, or is a read."""
+    # Step 1: as Klaviyo's reference writes it, which is how nearly all requests come.
+    found = _found(method, path)
+    if found is not None or method.upper() == "GET":
+        return found
+    # Step 2: as a server may read it. Letters, dots and codes must not lead past the table (F-7).
+    if _PLAIN.fullmatch(path) and path == path.lower():
+        return None
+    read = normpath(unquote(path).replace("\\", "/")).lower()
+    found = _found(
+        method.upper(), read if read.startswith("/") and not read.startswith("//") else f"/{read.lstrip('/')}"
+    )
+    return None if found is None else Operation(found.name, found.profile_id, is_disguised=True)
+
+
+def _found(method: str, path: str) -> Operation | None:
+    path = path.removesuffix("/")
+    name = NAMING.get((method, path))
+    if name is not None:
+        return Operation(name)
+    if path.startswith(_OF_ONE):
+        profile_id = path[len(_OF_ONE) :]
+        name = None if "/" in profile_id else NAMING.get((method, f"{_OF_ONE}{{}}"))
+        return None if name is None else Operation(name, profile_id)
+    return None

@@ -1,0 +1,65 @@
+"""Changing a few values of a JSON text in place: every other byte of the text stays as it was sent."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from safeklaviyo.guard._parse.spans import Object
+
+
+class Edits:
+    """Changes of one text, which are made all at once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._changes: list[tuple[int, int, str]] = []
+
+    def change(self, opened: Object, *, put: Mapping[str, Any] = {}, drop: Collection[str] = ()) -> None:
+        """Change one object of the text. It may be named once.
+
+        Args:
+            put: Names and their new values. One whose value is the same already is left as it was written.
+            drop: Names that are taken out, where they are there.
+        """
+        members = opened.members
+        added = [f"{dumps(name)}:{dumps(value)}" for name, value in put.items() if name not in members]
+        for name, value in put.items():
+            member = members.get(name)
+            if member is not None and (type(member.value) is not type(value) or member.value != value):
+                self._changes.append((member.start, member.end, dumps(value)))
+        kept = [name for name in members if name not in drop]
+        if len(kept) < len(members):
+            self._drop(opened, set(kept))
+        if added:
+            # At the front: what is behind may have been taken out.
+            self._changes.append((opened.start + 1, opened.start + 1, ",".join(added) + ("," if kept else "")))
+
+    def _drop(self, opened: Object, kept: set[str]) -> None:
+        """Take out all members but those kept, each with one comma."""
+        listed = sorted(opened.members.items(), key=lambda each: each[1].at)
+        last = max((number for number, (name, _) in enumerate(listed) if name in kept), default=-1)
+        for number, (name, member) in enumerate(listed[: last + 1]):
+            if name not in kept:
+                self._changes.append((member.at, listed[number + 1][1].at, ""))
+        if last + 1 < len(listed):
+            # What follows the last one kept goes with the comma before it.
+            begin = listed[last][1].end if last >= 0 else listed[0][1].at
+            self._changes.append((begin, listed[-1][1].end, ""))
+
+    def text(self) -> str:
+        """Return the text with all changes."""
+        parts: list[str] = []
+        at = 0
+        for start, end, new in sorted(self._changes, key=lambda change: change[:2]):
+            parts += self._text[at:start], new
+            at = end
+        return "".join((*parts, self._text[at:]))
+
+    @property
+    def are_none(self) -> bool:
+        """Whether nothing was changed."""
+        return not self._changes

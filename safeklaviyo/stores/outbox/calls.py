@@ -1,0 +1,218 @@
+"""Each operation of the outbox once, as data: what is asked, and the type of the answer. What each means is in `steps`.
+
+A flow yields them as effects. Those about a lane carry the lane's token, which the statement itself compares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from safeklaviyo._effects import Effect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from safeklaviyo.stores.outbox import records
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxCall(Effect[R_co]):
+    """One call of the outbox. Raises `StoreError`, or `ConfigurationError` where there can be no outbox.
+
+    Attributes:
+        account: The account whose rows are meant.
+    """
+
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAbout(OutboxCall["records.About"]):
+    """Return what the table says about itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Insert(OutboxCall[int]):
+    """Insert a row, and return its id.
+
+    Attributes:
+        about: The id of the table that is meant.
+        connection: The caller's, in whose transaction the row is inserted; None for one of the outbox's own.
+    """
+
+    row: records.NewRow
+    about: str
+    connection: object = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes(OutboxCall["tuple[int, ...]"]):
+    """Return the lanes with rows that are due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take(OutboxCall["int | None"]):
+    """Take a lane, and return its token; None while another drain holds it."""
+
+    lane: int
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class _OfLane(OutboxCall[R_co]):
+    lane: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(_OfLane[bool]):
+    """Hold a lane for longer; False if another drain has it."""
+
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Leave(_OfLane[bool]):
+    """Give a lane back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready(OutboxCall["tuple[records.Row, ...]"]):
+    """Return rows of a lane that may go, in order, each counted as tried from now on; none if the token is not valid.
+
+    Attributes:
+        limit: How many at most.
+    """
+
+    lane: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark(_OfLane[bool]):
+    """Count rows as tried, before they are resolved and sent; False if another drain has the lane."""
+
+    ids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class FixRows(_OfLane["records.Fixed | None"]):
+    """Write down whom rows mean, and ask again whether they may go; None if another drain has the lane."""
+
+    rows: Sequence[records.Fix]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(_OfLane[bool]):
+    """Delete rows that are done; False if another drain has the lane.
+
+    Attributes:
+        changed: Names of people of whom an identifier or a consent was changed.
+        at: When the call was made that changed it.
+        repeated: Names of people of whom a row was sent more than once.
+    """
+
+    ids: Sequence[int]
+    changed: Sequence[str] = ()
+    at: float = 0.0
+    repeated: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Park(_OfLane[bool]):
+    """Park rows: they are dead until somebody tries them again."""
+
+    ids: Sequence[int]
+    error: str = field(repr=False)
+    rule: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait(_OfLane[bool]):
+    """Let rows wait for some seconds.
+
+    Attributes:
+        unsure: A request of them may have been carried out.
+    """
+
+    ids: Sequence[int]
+    seconds: float
+    unsure: bool
+    error: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LastChange(OutboxCall["float | None"]):
+    """Return when the last change of an identifier or a consent was asked for that is done, of people with a name."""
+
+    names: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteChange(OutboxCall[None]):
+    """Note that a direct call has changed an identifier or a consent of the people with these names."""
+
+    names: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CountRows(OutboxCall["records.Counted"]):
+    """Count the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRows(OutboxCall["tuple[records.Row, ...]"]):
+    """Return rows that were parked, lowest id first, with an id above `after`."""
+
+    after: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(OutboxCall[int]):
+    """Put rows that were parked at the end, under new ids; return how many.
+
+    Attributes:
+        ids: Which; None for all.
+        rule: Only those that this rule refused.
+    """
+
+    ids: Sequence[int] | None
+    rule: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drop(OutboxCall[int]):
+    """Delete rows, waiting or parked; return how many.
+
+    Attributes:
+        ids: Which; None for all that were parked.
+        before: Only those that were inserted before.
+    """
+
+    ids: Sequence[int] | None
+    before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forget(OutboxCall[int]):
+    """Delete all rows with one of these names, waiting or parked; return how many."""
+
+    names: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class HasRows(OutboxCall[bool]):
+    """Tell whether a row waits that has one of these names or marks.
+
+    Attributes:
+        tried: Only one that was tried, or that was done lately after it was sent more than once.
+        lately: How many seconds ago counts as lately.
+    """
+
+    names: Sequence[str]
+    tried: bool = False
+    lately: float = 0.0

@@ -1,0 +1,158 @@
+"""Which rows of a lane may go: no undone row with a lower id, in any lane, shares a name with one that goes.
+
+It is asked twice: when rows are read, and once it is known whom they mean (H16 to H18).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from safeklaviyo.stores.outbox.records import Fixed, Row
+from safeklaviyo.stores.outbox.words import CHANGING, COLUMNS, as_json, holding_of, row_of, texts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from safeklaviyo.stores.outbox import calls
+    from safeklaviyo.stores.outbox.records import Fix
+    from safeklaviyo.stores.outbox.words import Steps
+
+PAGE: Final = 1000
+
+
+def is_held(call: Any) -> Steps[bool]:
+    """Tell whether a drain still has its lane; in PostgreSQL it cannot lose it until the transaction ends."""
+    rows = yield (
+        ("SELECT token FROM {lane} WHERE account = ? AND lane = ? AND token = ?{lock}"),
+        (call.account, call.lane, call.token),
+    )
+    return bool(rows)
+
+
+def ready(call: calls.Ready) -> Steps[tuple[Row, ...]]:
+    """See `calls.Ready`."""
+    # Step 1: rows of this lane that are not due yet hold back what comes after them.
+    later = yield (
+        ("SELECT id, names FROM {outbox} WHERE account = ? AND lane = ? AND state = 'waiting' AND due > {now}"),
+        (call.account, call.lane),
+    )
+    holding: dict[str, int] = {}
+    for number, names in later:
+        _hold(holding, texts_of(names), number)
+    # Step 2: the rows that are due, in order, part by part until enough of them may go (H17).
+    found: list[Row] = []
+    after = 0
+    while len(found) < call.limit:
+        rows = yield (
+            (
+                f"SELECT {COLUMNS} FROM {{outbox}} WHERE account = ? AND lane = ? AND state = 'waiting'"  # noqa: S608 - own
+                " AND due <= {now} AND id > ? ORDER BY id LIMIT ?"
+            ),
+            (call.account, call.lane, after, max(PAGE, call.limit)),
+        )
+        part = [row_of(row) for row in rows]
+        # Step 3: what waits in other lanes holds back what comes after it, too (H18).
+        names = sorted({name for row in part for name in row.names})
+        yield from _hold_by_others(holding, names, call.lane)
+        for row in part:
+            # A row that has to wait holds back every later one that shares a name with it (H16).
+            if any(holding.get(name, row.id) < row.id for name in row.names):
+                _hold(holding, row.names, row.id)
+            elif len(found) < call.limit:
+                found.append(row)
+        if len(part) < max(PAGE, call.limit):
+            break
+        after = part[-1].id
+    return tuple(found)
+
+
+def _hold(holding: dict[str, int], names: Sequence[str], number: int) -> None:
+    for name in names:
+        holding[name] = min(holding.get(name, number), number)
+
+
+def _hold_by_others(holding: dict[str, int], names: Sequence[str], lane: int) -> Steps[None]:
+    if not names:
+        return
+    # Two ranges of the primary key for each name, which are empty in the usual case.
+    sql = "SELECT name, min(id) FROM {name} WHERE name IN ({texts}) AND lane {which} GROUP BY name"
+    for which, bounds in (("BETWEEN 0 AND ?", lane - 1), ("BETWEEN ? AND 1000", lane + 1)):
+        rows = yield sql.replace("{which}", which), (as_json(names), bounds)
+        for name, number in rows:
+            _hold(holding, (name,), number)
+
+
+def mark(call: calls.Mark) -> Steps[bool]:
+    """See `calls.Mark`."""
+    yield from is_held(call)
+    rows = yield (
+        (
+            "UPDATE {outbox} SET attempts = attempts + 1, unsure = 1 WHERE id IN ({numbers}) AND account = ?"
+            " AND state = 'waiting'{held} RETURNING id"
+        ),
+        (as_json(call.ids), call.account, *holding_of(call)),
+    )
+    return len(rows) == len(call.ids)
+
+
+def fix_rows(call: calls.FixRows) -> Steps[Fixed | None]:
+    """See `calls.FixRows`."""
+    if not (yield from is_held(call)):
+        return None
+    ids = [row.id for row in call.rows]
+    stored = yield "SELECT id, names, profile FROM {outbox} WHERE id IN ({numbers})", (as_json(ids),)
+    known = {int(number): (texts_of(names), profile) for number, names, profile in stored}
+    # Step 1: names that a row has not had so far, such as those of the binding that it has turned out to mean.
+    added: dict[int, list[str]] = {}
+    for row in call.rows:
+        names, profile = known.get(row.id, (row.names, row.profile))
+        new = [name for name in row.names if name not in names]
+        if new or profile != row.profile:
+            added[row.id] = new
+            yield from _write_fix(call, row, (*names, *new), new)
+    # Step 2: an earlier row may have one of them, in any lane. It goes first (H18).
+    behind = yield from _behind(call, added, frozenset(ids))
+    return Fixed(behind, (yield from _changing(call.rows)))
+
+
+def _write_fix(call: calls.FixRows, row: Fix, names: Sequence[str], new: Sequence[str]) -> Steps[None]:
+    yield (
+        ("UPDATE {outbox} SET profile = ?, names = {json} WHERE id = ?{held}"),
+        (row.profile, as_json(names), row.id, *holding_of(call)),
+    )
+    if new:
+        yield (
+            (
+                "INSERT INTO {name}(name, lane, id) SELECT e.value, o.lane, o.id FROM {outbox} AS o, {names}"
+                " WHERE o.id = ? ON CONFLICT DO NOTHING"
+            ),
+            (row.id,),
+        )
+
+
+def _behind(call: calls.FixRows, added: dict[int, list[str]], ids: frozenset[int]) -> Steps[frozenset[int]]:
+    names = sorted({name for new in added.values() for name in new})
+    if not names:
+        return frozenset()
+    rows = yield (
+        (
+            "SELECT name, min(id) FROM {name}"
+            " WHERE name IN ({texts}) AND lane >= 0 AND id NOT IN ({numbers}) GROUP BY name"
+        ),
+        (as_json(names), as_json(sorted(ids))),
+    )
+    holding: dict[str, int] = {str(name): int(number) for name, number in rows}
+    behind: set[int] = set()
+    # In order: a row that waits holds back the later ones of this run.
+    for row in sorted(call.rows, key=lambda each: each.id):
+        if any(holding.get(name, row.id) < row.id for name in row.names):
+            behind.add(row.id)
+            _hold(holding, row.names, row.id)
+    return frozenset(behind)
+
+
+def _changing(rows: Sequence[Fix]) -> Steps[frozenset[int]]:
+    marks = sorted({CHANGING + name for row in rows for name in row.names})
+    found = yield "SELECT DISTINCT name FROM {name} WHERE name IN ({texts}) AND lane >= 0", (as_json(marks),)
+    changing = {name for (name,) in found}
+    return frozenset(row.id for row in rows if any(CHANGING + name in changing for name in row.names))

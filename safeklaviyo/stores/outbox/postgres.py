@@ -1,0 +1,199 @@
+"""The outbox in PostgreSQL: for all processes of all hosts that share a database.
+
+Decided here: each operation is one transaction over a connection of the outbox's own; a row is inserted with one
+statement, also over a connection of the caller's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import psycopg
+
+from safeklaviyo.errors import StoreIncompatibleError
+from safeklaviyo.stores.outbox import calls
+from safeklaviyo.stores.outbox.base import AsyncOutbox, Outbox
+from safeklaviyo.stores.outbox.callers import Recognising
+from safeklaviyo.stores.outbox.schema import VERSION, postgres_sql, postgres_tables
+from safeklaviyo.stores.outbox.steps import insert_into_postgres, steps_of
+from safeklaviyo.stores.outbox.words import POSTGRES
+from safeklaviyo.stores.patience import in_time, in_time_async
+from safeklaviyo.stores.postgres import _failures as failures
+from safeklaviyo.stores.postgres._async_connections import AsyncConnection, AsyncConnections
+from safeklaviyo.stores.postgres._connections import PATIENCE, Connection, Connections
+from safeklaviyo.stores.postgres._queries import SCAN, Query
+from safeklaviyo.stores.postgres._schema import MIGRATE, named, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from safeklaviyo.stores.outbox.calls import OutboxCall
+    from safeklaviyo.stores.outbox.words import Rows, Statement, Steps
+
+T = TypeVar("T")
+
+SIZE = 4
+
+
+class _Queries:
+    """What the connections ask of the tables themselves."""
+
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
+        self.tables = postgres_tables(quoted(schema))
+
+    def check(self) -> Query[bool]:
+        """See `Queries.check`."""
+        sql = "SELECT max(version), current_setting('transaction_read_only') = 'on' FROM {about}"
+        return Query(sql.format(**self._escaped()).encode(), (), _checked)
+
+    def migration(self) -> Generator[Query[Any], Any, None]:
+        """See `Queries.migration`."""
+        for statement in postgres_sql(self.schema):
+            yield Query(statement.encode(), None, bool, SCAN, has_rows=False)
+
+    def filled(self, statement: Statement) -> Statement:
+        """Return a statement as PostgreSQL takes it, with ``?`` for a parameter."""
+        return POSTGRES.filled(statement[0], self._escaped()), statement[1]
+
+    def query(self, statement: Statement) -> Query[Rows]:
+        """Return a query over a connection of the outbox's own."""
+        sql, parameters = self.filled(statement)
+        has_rows = sql.startswith(("SELECT", "WITH")) or " RETURNING " in sql
+        return Query(sql.replace("?", "%s").encode(), parameters, list, SCAN, has_rows=has_rows)
+
+    def _escaped(self) -> dict[str, str]:
+        # A per cent sign in the schema's name must not be read as a parameter.
+        return {name: table.replace("%", "%%") for name, table in self.tables.items()}
+
+
+def _checked(rows: Rows) -> bool:
+    version, is_read_only = rows[0]
+    if version != VERSION:
+        raise StoreIncompatibleError(f"the outbox's tables are not those of this version of safeklaviyo; {MIGRATE}")
+    return bool(is_read_only)
+
+
+_BEGIN = Query(b"BEGIN ISOLATION LEVEL READ COMMITTED", None, bool, has_rows=False)
+_COMMIT = Query(b"COMMIT", None, bool, has_rows=False)
+
+
+class _Connections(Connections):
+    def transact(self, steps: Steps[T], queries: _Queries) -> T:
+        """Carry out steps in one transaction."""
+        return in_time(lambda: self._transact(steps, queries), 3 * self._timeout + SCAN)
+
+    def _transact(self, steps: Steps[T], queries: _Queries) -> T:
+        pool, connection = self._take()
+        try:
+            connection.fetch(_BEGIN, self._timeout)
+            result = self._steps(connection, steps, queries)
+            connection.fetch(_COMMIT, self._timeout)
+        except psycopg.Error as exc:
+            if connection.closed or isinstance(exc, psycopg.errors.ReadOnlySqlTransaction):
+                self._discard(pool)
+            # Not chained: PostgreSQL quotes the values that it was given.
+            raise failures.store_error(exc) from None
+        finally:
+            # The pool rolls a transaction back that was not committed.
+            pool.putconn(connection)
+        return result
+
+    def _steps(self, connection: Connection, steps: Steps[T], queries: _Queries) -> T:
+        try:
+            statement = next(steps)
+            while True:
+                statement = steps.send(connection.fetch(queries.query(statement), self._timeout))
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+
+
+class _AsyncConnections(AsyncConnections):
+    async def transact(self, steps: Steps[T], queries: _Queries) -> T:
+        """Carry out steps in one transaction."""
+        return await in_time_async(self._transact(steps, queries), 3 * self._timeout + SCAN)
+
+    async def _transact(self, steps: Steps[T], queries: _Queries) -> T:
+        _, pool, connection = await self._take()
+        try:
+            await connection.fetch(_BEGIN, self._timeout)
+            result = await self._steps(connection, steps, queries)
+            await connection.fetch(_COMMIT, self._timeout)
+        except psycopg.Error as exc:
+            # Not chained, as above.
+            raise failures.store_error(exc) from None
+        finally:
+            await pool.putconn(connection)
+        return result
+
+    async def _steps(self, connection: AsyncConnection, steps: Steps[T], queries: _Queries) -> T:
+        try:
+            statement = next(steps)
+            while True:
+                statement = steps.send(await connection.fetch(queries.query(statement), self._timeout))
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+
+
+class PostgresOutbox(Outbox):
+    """An outbox in PostgreSQL. `migrate` creates its tables.
+
+    Args:
+        url: A PostgreSQL URL; its parameter ``schema`` names the schema.
+        schema: In place of the URL's.
+        timeout: Seconds to wait for a connection, and for an answer.
+    """
+
+    def __init__(self, url: str, *, schema: str | None = None, timeout: float = PATIENCE) -> None:
+        server, own = named(url)
+        self.queries = _Queries(schema or own)
+        self._to = _Connections(server, cast("Any", self.queries), SIZE, timeout)
+        self._callers = Recognising("postgres", self.queries.tables["about"], self.queries.filled)
+
+    def migrate(self) -> None:
+        """Create the tables that are missing."""
+        self._to.migrate()
+
+    def perform(self, call: OutboxCall[T]) -> T:
+        """See `Outbox.perform`."""
+        asked: Any = call
+        if not isinstance(asked, calls.Insert):
+            return self._to.transact(steps_of(call), self.queries)
+        steps: Any = insert_into_postgres(asked)
+        if asked.connection is not None:
+            return cast("T", self._callers.insert(asked.connection, steps))
+        return cast("T", self._to.transact(steps, self.queries))
+
+    def close(self) -> None:
+        """See `Outbox.close`."""
+        self._to.close()
+
+
+class AsyncPostgresOutbox(AsyncOutbox):
+    """Same as `PostgresOutbox`, awaited."""
+
+    def __init__(self, url: str, *, schema: str | None = None, timeout: float = PATIENCE) -> None:
+        server, own = named(url)
+        self.queries = _Queries(schema or own)
+        self._to = _AsyncConnections(server, cast("Any", self.queries), SIZE, timeout)
+        self._callers = Recognising("postgres", self.queries.tables["about"], self.queries.filled)
+
+    async def migrate(self) -> None:
+        """Same as `PostgresOutbox.migrate`."""
+        await self._to.migrate()
+
+    async def perform(self, call: OutboxCall[T]) -> T:
+        """See `Outbox.perform`."""
+        asked: Any = call
+        if not isinstance(asked, calls.Insert):
+            return await self._to.transact(steps_of(call), self.queries)
+        steps: Any = insert_into_postgres(asked)
+        if asked.connection is not None:
+            return cast("T", await self._callers.insert_async(asked.connection, steps))
+        return cast("T", await self._to.transact(steps, self.queries))
+
+    async def aclose(self) -> None:
+        """See `Outbox.close`."""
+        await self._to.aclose()

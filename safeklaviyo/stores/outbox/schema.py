@@ -1,0 +1,103 @@
+"""The tables of the outbox, in SQLite and in PostgreSQL. Each statement may be run again.
+
+- ``outbox`` has the rows. Ids are never given twice, also after the newest row was deleted.
+- ``outbox_name`` has one row for each name of each row: rows that share a name are found by it. Its lane is that of
+  the row, or -1 of a row that was parked.
+- ``outbox_lane`` has the lanes: who holds each, and until when.
+- ``outbox_mark`` remembers of people with a name when something was done.
+- ``outbox_about`` has one row: the random id of these tables, and the key of the names.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+VERSION: Final = 1
+
+_ROW = """
+    account {text} NOT NULL, lane {small} NOT NULL, names {json} NOT NULL, profile {text}, verb {text} NOT NULL,
+    payload {text} NOT NULL, unique_id {text}, time {real} NOT NULL, at {real} NOT NULL, due {real} NOT NULL,
+    born {big}, attempts {small} NOT NULL DEFAULT 0, unsure {small} NOT NULL DEFAULT 0,
+    state {text} NOT NULL DEFAULT 'waiting', rule {text}, error {text}
+"""
+_TABLES = (
+    """
+    CREATE TABLE IF NOT EXISTS {about}(
+        id {text} NOT NULL, key {text} NOT NULL, version {small} NOT NULL, one {small} PRIMARY KEY DEFAULT 1,
+        CHECK(one = 1))
+    """,
+    f"CREATE TABLE IF NOT EXISTS {{outbox}}(id {{identity}}, {_ROW})",
+    "CREATE INDEX IF NOT EXISTS {index}_waiting ON {outbox}(account, lane, id) WHERE state = 'waiting'",
+    "CREATE INDEX IF NOT EXISTS {index}_due ON {outbox}(account, lane, due) WHERE state = 'waiting'",
+    "CREATE INDEX IF NOT EXISTS {index}_dead ON {outbox}(account, id) WHERE state = 'dead'",
+    """
+    CREATE TABLE IF NOT EXISTS {name}(
+        name {text} NOT NULL, lane {small} NOT NULL, id {big} NOT NULL, PRIMARY KEY(name, lane, id)){keyed}
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS {lane}(
+        account {text} NOT NULL, lane {small} NOT NULL, token {big} NOT NULL, expires {real} NOT NULL,
+        PRIMARY KEY(account, lane)){keyed}
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS {mark}(
+        name {text} NOT NULL, kind {text} NOT NULL, at {real} NOT NULL, PRIMARY KEY(name, kind)){keyed}
+    """,
+)
+_SQLITE = (
+    # The caller's own connection inserts a row with one statement, which so writes the names too.
+    """
+    CREATE TRIGGER IF NOT EXISTS {index}_names AFTER INSERT ON {outbox} BEGIN
+        INSERT OR IGNORE INTO {name} SELECT value, NEW.lane, NEW.id FROM json_each(NEW.names);
+    END
+    """,
+    """
+    INSERT OR IGNORE INTO {about}(id, key, version)
+    VALUES (lower(hex(randomblob(16))), lower(hex(randomblob(16))), {version})
+    """,
+)
+_RANDOM = "md5(random()::text || clock_timestamp()::text || pg_backend_pid()::text)"
+_POSTGRES = (
+    f"INSERT INTO {{about}}(id, key, version) VALUES ({_RANDOM}, {_RANDOM}, {{version}}) ON CONFLICT DO NOTHING",  # noqa: S608 - own
+)
+_NAMES = ("about", "name", "lane", "mark")
+_TYPES_OF_SQLITE: Final = {
+    "text": "TEXT", "small": "INTEGER", "big": "INTEGER", "real": "REAL", "json": "TEXT",
+    "identity": "INTEGER PRIMARY KEY AUTOINCREMENT", "keyed": " WITHOUT ROWID", "index": "safeklaviyo_outbox",
+    "version": str(VERSION),
+}  # fmt: skip
+_TYPES_OF_POSTGRES: Final = {
+    "text": 'text COLLATE "C"', "small": "integer", "big": "bigint", "real": "double precision", "json": "jsonb",
+    "identity": "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "keyed": "", "index": "outbox",
+    "version": str(VERSION),
+}  # fmt: skip
+
+SQLITE_TABLES: Final = {"outbox": "safeklaviyo_outbox"} | {each: f"safeklaviyo_outbox_{each}" for each in _NAMES}
+
+
+def postgres_tables(schema: str) -> dict[str, str]:
+    """Return the names of the tables in a schema, whose name is quoted."""
+    return {"outbox": f"{schema}.outbox"} | {each: f"{schema}.outbox_{each}" for each in _NAMES}
+
+
+def sqlite_sql() -> list[str]:
+    """Return the statements that create the outbox in an SQLite file, for shops that run their own migrations."""
+    return [each.format(**SQLITE_TABLES, **_TYPES_OF_SQLITE) for each in (*_TABLES, *_SQLITE)]
+
+
+def postgres_sql(schema: str = "safeklaviyo") -> list[str]:
+    """Return the statements that create the outbox in a schema of PostgreSQL, for shops that run their own migrations.
+
+    Args:
+        schema: As for the identity map; the statement that creates it comes first.
+    """
+    quoted = '"' + schema.replace('"', '""') + '"'
+    tables = postgres_tables(quoted)
+    statements = [each.format(**tables, **_TYPES_OF_POSTGRES) for each in (*_TABLES, *_POSTGRES)]
+    literal = "'" + schema.replace("'", "''") + "'"
+    # Not CREATE SCHEMA IF NOT EXISTS: a role that may not create schemas can then use one that exists.
+    make = (
+        f"DO $body_of_safeklaviyo$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {literal})"
+        f" THEN CREATE SCHEMA {quoted}; END IF; END $body_of_safeklaviyo$"
+    )
+    return [make, *statements]

@@ -1,0 +1,109 @@
+"""An SQLite file of the shop's own, in which the outbox has its tables.
+
+Decided here: one connection for each process, opened by the first use; the file's settings are left as they are. It is
+closed before a fork, because SQLite keeps the list of a process's locks in that process's memory.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
+
+from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
+from safeklaviyo.stores.sqlite import _failures as failures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+TIMEOUT = 5.0
+_open: WeakSet[ShopFile] = WeakSet()
+
+
+class ShopFile:
+    """A file. See `sqlite.File`.
+
+    Args:
+        path: Where it is.
+        timeout: Seconds to wait for others who write.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], timeout: float = TIMEOUT) -> None:
+        self._path = Path(path).absolute()
+        self._timeout = timeout
+        self._connection: sqlite3.Connection | None = None
+        self.lock = RLock()
+        self._is_closed = False
+        _open.add(self)
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do several things as one transaction."""
+        if not self.lock.acquire(timeout=self._timeout):
+            raise StoreUnavailableError("other threads kept the outbox busy for longer than is waited; try again")
+        try:
+            return self._transact(self._connected(), work)
+        except sqlite3.Error as exc:
+            if failures.primary_code(exc) != sqlite3.SQLITE_BUSY:
+                self.disconnect()
+            raise failures.store_error(exc) from exc
+        finally:
+            self.lock.release()
+
+    def _transact(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(connection)
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.rollback()
+        return result
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._is_closed:
+            raise StoreUnavailableError("the outbox has been closed; open it again")
+        if self._connection is None:
+            if not self._path.parent.is_dir():
+                raise ConfigurationError("the outbox's folder is missing; make it, or name another path in outbox=")
+            if not self._path.exists():
+                # For its owner alone: rows say who the shop's customers are.
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._connection = sqlite3.connect(
+                self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+            )
+        return self._connection
+
+    def disconnect(self) -> None:
+        """Close the connection, if there is one. The caller holds the lock."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def close(self) -> None:
+        """Close the connection, for good."""
+        with self.lock:
+            self._is_closed = True
+            self.disconnect()
+
+
+_locked: list[ShopFile] = []
+
+
+def _before_fork() -> None:
+    for file in list(_open):
+        file.lock.acquire()
+        file.disconnect()
+        _locked.append(file)
+
+
+def _after_fork() -> None:
+    while _locked:
+        _locked.pop().lock.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -1,0 +1,184 @@
+"""The outbox in an SQLite file, or in memory.
+
+Decided here: an outbox in the map's own file uses the map's connections, so that the two never wait for each other. A
+file of the shop's own is left as it is, but for the tables of the outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
+
+from safeklaviyo.stores.outbox import calls
+from safeklaviyo.stores.outbox.base import AsyncOutbox, Outbox
+from safeklaviyo.stores.outbox.callers import Recognising
+from safeklaviyo.stores.outbox.schema import SQLITE_TABLES, sqlite_sql
+from safeklaviyo.stores.outbox.steps import insert_into_sqlite, steps_of
+from safeklaviyo.stores.outbox.words import sqlite_dialect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from safeklaviyo.stores.outbox.calls import OutboxCall
+    from safeklaviyo.stores.outbox.words import Rows, Statement, Steps
+
+T = TypeVar("T")
+
+
+class File(Protocol):
+    """What carries out work in one transaction of an SQLite file."""
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do several things as one transaction."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class MemoryFile:
+    """An SQLite database in memory, for tests."""
+
+    def __init__(self, content: bytes | None = None) -> None:
+        self._lock = RLock()
+        self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        if content:
+            self.connection.deserialize(content)
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """See `File.write`."""
+        with self._lock:
+            self.connection.execute("BEGIN")
+            try:
+                result = work(self.connection)
+                self.connection.execute("COMMIT")
+            finally:
+                if self.connection.in_transaction:
+                    self.connection.rollback()
+            return result
+
+    def close(self) -> None:
+        """Forget nothing: another client may use the same outbox."""
+
+    def content(self) -> bytes:
+        """Return all that is in it."""
+        return self.connection.serialize()
+
+
+class SqliteOutbox(Outbox):
+    """An outbox in a file.
+
+    Args:
+        file: Carries transactions out.
+        path: The file's path; None in memory.
+        clock: The outbox's clock, in unix seconds.
+        owns_file: The file is closed with the outbox.
+    """
+
+    def __init__(
+        self,
+        file: File,
+        path: str | os.PathLike[str] | None,
+        *,
+        clock: Callable[[], float] = time.time,
+        owns_file: bool = True,
+    ) -> None:
+        self._file = file
+        self.path = path
+        self._clock = clock
+        self._owns_file = owns_file
+        self._process = 0
+        self._callers = Recognising("sqlite", SQLITE_TABLES["about"], self._filled)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Only an outbox in memory is copied, by the schedules of `safeklaviyo.testing`.
+        from copy import deepcopy  # noqa: PLC0415 - nobody else needs it
+
+        file = MemoryFile(cast("MemoryFile", self._file).content())
+        copied = type(self)(file, None, clock=deepcopy(self._clock, memo))
+        copied._process = self._process  # noqa: SLF001 - a copy's own
+        memo[id(self)] = copied
+        return copied
+
+    def perform(self, call: OutboxCall[T]) -> T:
+        """See `Outbox.perform`."""
+        if self._process != os.getpid():
+            self._file.write(_make)
+            self._process = os.getpid()
+        asked: Any = call
+        if isinstance(asked, calls.Insert):
+            return cast("T", self._insert(asked))
+        return self._file.write(lambda db: self._carry_out(db, steps_of(call)))
+
+    def _insert(self, call: calls.Insert) -> int:
+        steps = insert_into_sqlite(call)
+        if call.connection is not None:
+            return self._callers.insert(call.connection, steps)
+        return self._file.write(lambda db: self._carry_out(db, steps))
+
+    async def insert_async(self, call: calls.Insert) -> int:
+        """Insert over an asynchronous connection of the caller's."""
+        return await self._callers.insert_async(call.connection, insert_into_sqlite(call))
+
+    def _filled(self, statement: Statement) -> Statement:
+        return sqlite_dialect(self._clock()).filled(statement[0], SQLITE_TABLES), statement[1]
+
+    def _carry_out(self, db: sqlite3.Connection, steps: Steps[T]) -> T:
+        try:
+            statement = next(steps)
+            while True:
+                sql, parameters = self._filled(statement)
+                rows: Rows = db.execute(sql, parameters).fetchall()
+                statement = steps.send(rows)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+
+    def close(self) -> None:
+        """See `Outbox.close`."""
+        if self._owns_file:
+            self._file.close()
+
+
+class AsyncSqliteOutbox(AsyncOutbox):
+    """Same as `SqliteOutbox`, awaited: all is done in one thread of the outbox's own."""
+
+    def __init__(self, outbox: SqliteOutbox) -> None:
+        self._outbox = outbox
+        self._worker: ThreadPoolExecutor | None = None
+        self._process = 0
+
+    async def perform(self, call: OutboxCall[T]) -> T:
+        """See `Outbox.perform`."""
+        asked: Any = call
+        if isinstance(asked, calls.Insert) and asked.connection is not None:
+            return cast("T", await self._outbox.insert_async(asked))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread(), self._outbox.perform, call)
+
+    async def aclose(self) -> None:
+        """See `Outbox.close`."""
+        await asyncio.get_running_loop().run_in_executor(self._thread(), self._outbox.close)
+        self._thread().shutdown(wait=False)
+        self._worker = None
+
+    def _thread(self) -> ThreadPoolExecutor:
+        if self._worker is None or self._process != os.getpid():  # a fork does not copy threads
+            self._worker = ThreadPoolExecutor(1, thread_name_prefix="safeklaviyo-outbox")
+            self._process = os.getpid()
+        return self._worker
+
+
+def _make(db: sqlite3.Connection) -> None:
+    is_there = db.execute(
+        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (SQLITE_TABLES["about"],)
+    ).fetchone()
+    if is_there is None:
+        for statement in sqlite_sql():
+            db.execute(statement)

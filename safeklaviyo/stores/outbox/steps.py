@@ -1,0 +1,341 @@
+"""What each operation of the outbox does: its SQL statements, once for SQLite and PostgreSQL.
+
+An operation is a generator. It yields statements and is sent their rows; a driver runs all of them in one transaction.
+
+The rules that are kept here:
+
+1. A row goes only if no undone row with a lower id, in any lane, shares a name with it (`going`). Lanes only spread the
+   work.
+2. What deletes, parks or marks rows compares the lane's token in the very statement, so that a drain whose lane was
+   taken over changes nothing (H12). In PostgreSQL the lane's row is locked first, so that it cannot be taken over in
+   between.
+3. Names are those of undone rows. A parked row holds nobody back: its names stand in lane -1, where `Forget` finds
+   them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from safeklaviyo.errors import ConfigurationError
+from safeklaviyo.stores.outbox import calls
+from safeklaviyo.stores.outbox.going import fix_rows, is_held, mark, ready
+from safeklaviyo.stores.outbox.records import About, Counted, Row
+from safeklaviyo.stores.outbox.words import COLUMNS, OTHER, as_json, holding_of, row_of, texts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from safeklaviyo.stores.outbox.calls import OutboxCall
+    from safeklaviyo.stores.outbox.words import Rows, Steps
+
+T = TypeVar("T")
+
+
+def steps_of(call: OutboxCall[T]) -> Steps[T]:
+    """Return the steps of a call."""
+    making: Any = _STEPS[type(call)]
+    steps: Steps[T] = making(call)
+    return steps
+
+
+def _read_about(_: calls.ReadAbout) -> Steps[About]:
+    rows = yield "SELECT id, key FROM {about}", ()
+    return About(str(rows[0][0]), str(rows[0][1]))
+
+
+def _lanes(call: calls.Lanes) -> Steps[tuple[int, ...]]:
+    # One look into the index for each lane, however many rows there are.
+    rows = yield (
+        (
+            "SELECT l.value FROM {lanes} WHERE EXISTS(SELECT 1 FROM {outbox} AS o"
+            " WHERE o.account = ? AND o.lane = l.value AND o.state = 'waiting' AND o.due <= {now}) ORDER BY 1"
+        ),
+        (call.account,),
+    )
+    return tuple(int(row[0]) for row in rows)
+
+
+def _take(call: calls.Take) -> Steps[int | None]:
+    # Tokens of a lane only rise. A lane that was never taken has none yet.
+    rows = yield (
+        (
+            "INSERT INTO {lane} AS held(account, lane, token, expires) VALUES (?, ?, 1, {now} + ?)"
+            " ON CONFLICT(account, lane) DO UPDATE SET token = held.token + 1, expires = excluded.expires"
+            " WHERE held.expires <= {now} RETURNING token"
+        ),
+        (call.account, call.lane, call.ttl),
+    )
+    return int(rows[0][0]) if rows else None
+
+
+def _keep(call: calls.Keep) -> Steps[bool]:
+    rows = yield (
+        ("UPDATE {lane} SET expires = {now} + ? WHERE account = ? AND lane = ? AND token = ? RETURNING token"),
+        (call.ttl, call.account, call.lane, call.token),
+    )
+    return bool(rows)
+
+
+def _leave(call: calls.Leave) -> Steps[bool]:
+    rows = yield (
+        ("UPDATE {lane} SET expires = 0 WHERE account = ? AND lane = ? AND token = ? RETURNING token"),
+        (call.account, call.lane, call.token),
+    )
+    return bool(rows)
+
+
+def _delete(call: calls.Delete) -> Steps[bool]:
+    if not (yield from is_held(call)):
+        return False
+    for kind, names, at in (("changed", call.changed, call.at), ("repeated", call.repeated, None)):
+        yield from _remember(kind, names, at)
+    yield from _forget_names(call.ids)
+    yield (
+        ("DELETE FROM {outbox} WHERE id IN ({numbers}) AND account = ?{held}"),
+        (as_json(call.ids), call.account, *holding_of(call)),
+    )
+    return True
+
+
+def _remember(kind: str, names: Sequence[str], at: float | None) -> Steps[None]:
+    for name in names:
+        yield (
+            (
+                "INSERT INTO {mark} AS known(name, kind, at) VALUES (?, ?, {at}) ON CONFLICT(name, kind)"
+                " DO UPDATE SET at = CASE WHEN known.at < excluded.at THEN excluded.at ELSE known.at END"
+            ).replace("{at}", "{now}" if at is None else "?"),
+            (name, kind, *(() if at is None else (at,))),
+        )
+
+
+def _forget_names(ids: Sequence[int]) -> Steps[None]:
+    yield (
+        (
+            "DELETE FROM {name} WHERE (name, lane, id) IN (SELECT e.value,"
+            " CASE WHEN o.state = 'dead' THEN -1 ELSE o.lane END, o.id FROM {outbox} AS o, {names}"
+            " WHERE o.id IN ({numbers}))"
+        ),
+        (as_json(ids),),
+    )
+
+
+def _park(call: calls.Park) -> Steps[bool]:
+    if not (yield from is_held(call)):
+        return False
+    yield from _forget_names(call.ids)
+    yield (
+        (
+            "UPDATE {outbox} SET state = 'dead', error = ?, rule = ? WHERE id IN ({numbers}) AND account = ?"
+            " AND state = 'waiting'{held}"
+        ),
+        (call.error, call.rule, as_json(call.ids), call.account, *holding_of(call)),
+    )
+    yield (
+        (
+            "INSERT INTO {name}(name, lane, id) SELECT e.value, -1, o.id FROM {outbox} AS o, {names}"
+            " WHERE o.id IN ({numbers}) AND o.state = 'dead' ON CONFLICT DO NOTHING"
+        ),
+        (as_json(call.ids),),
+    )
+    return True
+
+
+def _wait(call: calls.Wait) -> Steps[bool]:
+    yield from is_held(call)
+    rows = yield (
+        (
+            "UPDATE {outbox} SET due = {now} + ?, unsure = ?, error = coalesce(?, error) WHERE id IN ({numbers})"
+            " AND account = ? AND state = 'waiting'{held} RETURNING id"
+        ),
+        (call.seconds, int(call.unsure), call.error, as_json(call.ids), call.account, *holding_of(call)),
+    )
+    return bool(rows)
+
+
+def _last_change(call: calls.LastChange) -> Steps[float | None]:
+    rows = yield "SELECT max(at) FROM {mark} WHERE kind = 'changed' AND name IN ({texts})", (as_json(call.names),)
+    return None if rows[0][0] is None else float(rows[0][0])
+
+
+def _note_change(call: calls.NoteChange) -> Steps[None]:
+    yield from _remember("changed", call.names, None)
+
+
+def _count_rows(call: calls.CountRows) -> Steps[Counted]:
+    rows = yield (
+        ("SELECT count(*), min(at), min(due) FROM {outbox} WHERE account = ? AND state = 'waiting'"),
+        (call.account,),
+    )
+    waiting, oldest, due = rows[0]
+    dead = yield "SELECT count(*) FROM {outbox} WHERE account = ? AND state = 'dead'", (call.account,)
+    return Counted(int(waiting), int(dead[0][0]), oldest, due)
+
+
+def _dead_rows(call: calls.DeadRows) -> Steps[tuple[Row, ...]]:
+    rows = yield (
+        (
+            f"SELECT {COLUMNS} FROM {{outbox}} WHERE account = ? AND state = 'dead' AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - own
+        ),
+        (call.account, call.after, call.limit),
+    )
+    return tuple(row_of(row) for row in rows)
+
+
+def _retry(call: calls.Retry) -> Steps[int]:
+    which = ""
+    given: tuple[Any, ...] = (call.account,)
+    if call.ids is not None:
+        which, given = " AND id IN ({numbers})", (*given, as_json(call.ids))
+    if call.rule is not None:
+        which, given = which + " AND rule = ?", (*given, call.rule)
+    rows = yield (
+        (
+            f"SELECT id FROM {{outbox}} WHERE account = ? AND state = 'dead'{which} ORDER BY id{{lock}}"  # noqa: S608 - own
+        ),
+        given,
+    )
+    again = 0
+    for (number,) in rows:
+        again += yield from _again(number)
+    return again
+
+
+def _again(number: int) -> Steps[int]:
+    """Put one row at the end, under a new id, unless it was overtaken by a later change (H21)."""
+    rows = yield "SELECT names, verb, at FROM {outbox} WHERE id = ?", (number,)
+    names, verb, at = rows[0]
+    if verb in FIXED_BY_TIME:
+        last = yield from _last_change(calls.LastChange("", texts_of(names)))
+        if last is not None and last > at:
+            return 0
+    yield from _forget_names((number,))
+    columns = "account, lane, names, profile, verb, payload, unique_id, time, at, unsure, attempts"
+    rows = yield (
+        (
+            f"INSERT INTO {{outbox}}({columns}, due, born) SELECT {columns}, {{now}}, coalesce(born, id)"  # noqa: S608 - own
+            " FROM {outbox} WHERE id = ? RETURNING id"
+        ),
+        (number,),
+    )
+    # SQLite's trigger has written the names already.
+    yield (
+        (
+            "INSERT INTO {name}(name, lane, id) SELECT e.value, o.lane, o.id FROM {outbox} AS o, {names}"
+            " WHERE o.id = ? ON CONFLICT DO NOTHING"
+        ),
+        (rows[0][0],),
+    )
+    yield "DELETE FROM {outbox} WHERE id = ?", (number,)
+    return 1
+
+
+FIXED_BY_TIME: Final = frozenset({"change_email", "subscribe", "unsubscribe"})
+"""The verbs of which a later one must not be undone by an earlier one."""
+
+
+def _drop(call: calls.Drop) -> Steps[int]:
+    which = " AND state = 'dead'"
+    given: tuple[Any, ...] = (call.account,)
+    if call.ids is not None:
+        which, given = " AND id IN ({numbers})", (*given, as_json(call.ids))
+    if call.before is not None:
+        which, given = which + " AND at < ?", (*given, call.before)
+    rows = yield f"SELECT id FROM {{outbox}} WHERE account = ?{which}{{lock}}", given  # noqa: S608 - own names
+    return (yield from _remove([int(number) for (number,) in rows]))
+
+
+def _remove(ids: Sequence[int]) -> Steps[int]:
+    yield from _forget_names(ids)
+    gone = yield "DELETE FROM {outbox} WHERE id IN ({numbers}) RETURNING id", (as_json(ids),)
+    return len(gone)
+
+
+def _forget(call: calls.Forget) -> Steps[int]:
+    rows = yield "SELECT DISTINCT id FROM {name} WHERE name IN ({texts})", (as_json(call.names),)
+    return (yield from _remove([int(number) for (number,) in rows]))
+
+
+def _has_rows(call: calls.HasRows) -> Steps[bool]:
+    if not call.tried:
+        rows = yield "SELECT 1 FROM {name} WHERE name IN ({texts}) AND lane >= 0 LIMIT 1", (as_json(call.names),)
+        return bool(rows)
+    rows = yield (
+        (
+            "SELECT 1 FROM {outbox} WHERE id IN (SELECT id FROM {name} WHERE name IN ({texts}) AND lane >= 0)"
+            " AND unsure = 1 LIMIT 1"
+        ),
+        (as_json(call.names),),
+    )
+    lately = yield (
+        ("SELECT 1 FROM {mark} WHERE kind = 'repeated' AND name IN ({texts}) AND at > {now} - ? LIMIT 1"),
+        (as_json(call.names), call.lately),
+    )
+    return bool(rows or lately)
+
+
+def insert_into_sqlite(call: calls.Insert) -> Steps[int]:
+    """Insert a row, with one statement; a trigger writes its names."""
+    row = call.row
+    rows = yield (
+        (
+            "INSERT INTO {outbox}(account, lane, names, profile, verb, payload, unique_id, time, at, due)"
+            " SELECT ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now} FROM {about} WHERE id = ? RETURNING id"
+        ),
+        (*_inserted(call), row.time, call.about),
+    )
+    return _id_of(rows)
+
+
+def insert_into_postgres(call: calls.Insert) -> Steps[int]:
+    """Insert a row and its names, and wake whoever listens once the transaction is committed, with one statement."""
+    row = call.row
+    rows = yield (
+        (
+            "WITH made AS (INSERT INTO {outbox}(account, lane, names, profile, verb, payload, unique_id, time, at, due)"
+            " SELECT CAST(? AS text), CAST(? AS integer), CAST(? AS jsonb), CAST(? AS text), CAST(? AS text),"
+            " CAST(? AS text), CAST(? AS text), CAST(? AS double precision), {now}, {now} FROM {about} WHERE id = ?"
+            " RETURNING id, lane, names),"
+            " named AS (INSERT INTO {name}(name, lane, id) SELECT e.value, o.lane, o.id"
+            " FROM made AS o, {names} ON CONFLICT DO NOTHING)"
+            " SELECT id, pg_notify('safeklaviyo_outbox', account_lane) FROM made,"
+            " (SELECT CAST(? AS text) AS account_lane) AS wake"
+        ),
+        (*_inserted(call), row.time, call.about, f"{call.account}:{row.lane}"),
+    )
+    return _id_of(rows)
+
+
+def _inserted(call: calls.Insert) -> tuple[Any, ...]:
+    row = call.row
+    unique_id = None if row.unique_id is None else row.unique_id.replace("\0", "\\0")
+    return call.account, row.lane, as_json((*row.names, *row.marks)), row.profile, row.verb, row.payload, unique_id
+
+
+def _id_of(rows: Rows) -> int:
+    if not rows:
+        raise ConfigurationError(OTHER)
+    return int(rows[0][0])
+
+
+_STEPS: Final[dict[type, Callable[[Any], Steps[Any]]]] = {
+    calls.ReadAbout: _read_about,
+    calls.Lanes: _lanes,
+    calls.Take: _take,
+    calls.Keep: _keep,
+    calls.Leave: _leave,
+    calls.Ready: ready,
+    calls.Mark: mark,
+    calls.FixRows: fix_rows,
+    calls.Delete: _delete,
+    calls.Park: _park,
+    calls.Wait: _wait,
+    calls.LastChange: _last_change,
+    calls.NoteChange: _note_change,
+    calls.CountRows: _count_rows,
+    calls.DeadRows: _dead_rows,
+    calls.Retry: _retry,
+    calls.Drop: _drop,
+    calls.Forget: _forget,
+    calls.HasRows: _has_rows,
+}

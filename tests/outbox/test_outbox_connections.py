@@ -1,0 +1,279 @@
+"""A row over the caller's own connection is committed or rolled back with the caller's transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing, contextmanager
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+
+from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, StoreIncompatibleError
+from support.outbox import PostgresOutbox
+from support.postgres_servers import migrated, own_database
+
+ADA = {"external_id": "c-1", "email": "ada@shop.test"}
+
+
+def url_of(conninfo):
+    """Return a connection string as a URL."""
+    parts = psycopg.conninfo.conninfo_to_dict(conninfo)
+    user = f"{parts['user']}@" if parts.get("user") else ""
+    return f"postgresql://{user}{parts['host']}:{parts['port']}/{parts['dbname']}"
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The URL of a database with a map and an outbox."""
+    with own_database() as conninfo:
+        url = migrated(url_of(conninfo))
+        with closing(PostgresOutbox(url)) as outbox:
+            outbox.migrate()
+        yield url
+
+
+@pytest.fixture
+def file(tmp_path):
+    """The URL of a file of a shop's own, which is the outbox's, too."""
+    path = tmp_path / "shop.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE customer_order(number INTEGER)")
+    return f"sqlite:///{path}"
+
+
+def path_of(url):
+    """Return the path of an SQLite URL."""
+    return url.removeprefix("sqlite:///")
+
+
+def alchemy(url):
+    """Return a URL as SQLAlchemy names its driver."""
+    return url.replace("postgresql://", "postgresql+psycopg://")
+
+
+@contextmanager
+def django_connection(url):
+    """Open a connection of Django's."""
+    import django
+    from django.conf import settings
+    from django.db.utils import ConnectionHandler
+
+    if not settings.configured:
+        settings.configure()
+        django.setup()
+    parts = sa.make_url(url)
+    config = {"ENGINE": "django.db.backends.sqlite3", "NAME": parts.database}
+    if parts.drivername == "postgresql":
+        config = {
+            "ENGINE": "django.db.backends.postgresql", "NAME": parts.database, "HOST": parts.host or "",
+            "PORT": parts.port or "", "USER": parts.username or "",
+        }  # fmt: skip
+    connection = ConnectionHandler({"default": config})["default"]
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def over_psycopg(url, work, *, commit):
+    """Work over such a connection, and end its transaction."""
+    with psycopg.connect(url) as connection:
+        work(connection)
+        connection.commit() if commit else connection.rollback()
+
+
+def over_psycopg_cursor(url, work, *, commit):
+    """Work over such a connection, and end its transaction."""
+    with psycopg.connect(url, row_factory=psycopg.rows.dict_row) as connection, connection.cursor() as cursor:
+        work(cursor)
+        connection.commit() if commit else connection.rollback()
+
+
+def over_sqlite3(url, work, *, commit):
+    """Work over such a connection, and end its transaction."""
+    with closing(sqlite3.connect(path_of(url))) as connection:
+        connection.row_factory = sqlite3.Row
+        work(connection)
+        connection.commit() if commit else connection.rollback()
+
+
+def over_sqlite3_cursor(url, work, *, commit):
+    """Work over such a connection, and end its transaction."""
+    with closing(sqlite3.connect(path_of(url))) as connection:
+        work(connection.cursor())
+        connection.commit() if commit else connection.rollback()
+
+
+def over_sqlalchemy(url, work, *, commit):
+    """Work over such a connection, and end its transaction."""
+    engine = sa.create_engine(alchemy(url))
+    with engine.connect() as connection:
+        work(connection)
+        connection.commit() if commit else connection.rollback()
+    engine.dispose()
+
+
+def over_session(url, work, *, commit):
+    """Work over such a connection, and end its transaction."""
+    engine = sa.create_engine(alchemy(url))
+    with Session(engine) as session:
+        work(session)
+        session.commit() if commit else session.rollback()
+    engine.dispose()
+
+
+def over_django(url, work, *, commit):
+    """Work over such a connection, and end its transaction."""
+    with django_connection(url) as connection:
+        connection.set_autocommit(False)
+        work(connection)
+        connection.commit() if commit else connection.rollback()
+
+
+def over_django_cursor(url, work, *, commit):
+    """Work over such a connection, and end its transaction."""
+    with django_connection(url) as connection:
+        connection.set_autocommit(False)
+        with connection.cursor() as cursor:
+            work(cursor)
+        connection.commit() if commit else connection.rollback()
+
+
+ON_POSTGRES = [over_psycopg, over_psycopg_cursor, over_sqlalchemy, over_session, over_django, over_django_cursor]
+ON_SQLITE = [over_sqlite3, over_sqlite3_cursor, over_sqlalchemy, over_session, over_django, over_django_cursor]
+
+
+def check_blocking(over, url, store, simulator):
+    """A rollback leaves nothing, and what is committed is delivered."""
+    with simulator.client(store=store, outbox=url, account="SiMuLa") as k:
+        for commit in (False, True):
+            over(url, lambda connection: k.outbox.track("E", **ADA, connection=connection), commit=commit)
+            assert int(commit) == k.outbox.counts().waiting
+        assert 1 == k.outbox.drain().delivered
+        simulator.drain()
+        assert 1 == len(simulator.events)
+
+
+@pytest.mark.parametrize("over", ON_SQLITE)
+def test_sqlite(over, file, simulator):
+    """Over each kind of connection to SQLite a row belongs to the caller's transaction."""
+    check_blocking(over, file, "memory://", simulator)
+
+
+@pytest.mark.parametrize("over", ON_POSTGRES)
+def test_postgres(over, server, simulator):
+    """Over each kind of connection to PostgreSQL a row belongs to the caller's transaction."""
+    check_blocking(over, server, server, simulator)
+
+
+async def over_psycopg_async(url, work, *, commit):
+    """Work over such a connection, and end its transaction."""
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await work(connection)
+        await (connection.commit() if commit else connection.rollback())
+
+
+async def over_psycopg_async_cursor(url, work, *, commit):
+    """Work over such a connection, and end its transaction."""
+    async with await psycopg.AsyncConnection.connect(url) as connection, connection.cursor() as cursor:
+        await work(cursor)
+        await (connection.commit() if commit else connection.rollback())
+
+
+async def over_sqlalchemy_async(url, work, *, commit):
+    """Work over such a connection, and end its transaction."""
+    engine = create_async_engine(alchemy(url).replace("sqlite://", "sqlite+aiosqlite://"))
+    async with engine.connect() as connection:
+        await work(connection)
+        await (connection.commit() if commit else connection.rollback())
+    await engine.dispose()
+
+
+async def over_async_session(url, work, *, commit):
+    """Work over such a connection, and end its transaction."""
+    engine = create_async_engine(alchemy(url).replace("sqlite://", "sqlite+aiosqlite://"))
+    async with AsyncSession(engine) as session:
+        await work(session)
+        await (session.commit() if commit else session.rollback())
+    await engine.dispose()
+
+
+async def check_async(over, url, store, simulator):
+    """Same as `check_blocking`, awaited."""
+    import httpx
+
+    async with (
+        httpx.AsyncClient(transport=simulator.transport) as http,
+        AsyncKlaviyo("pk_x", store=store, outbox=url, account="SiMuLa", http_client=http) as k,
+    ):
+        for commit in (False, True):
+            await over(url, lambda connection: k.outbox.track("E", **ADA, connection=connection), commit=commit)
+            assert int(commit) == (await k.outbox.counts()).waiting
+        assert 1 == (await k.outbox.drain()).delivered
+        simulator.drain()
+        assert 1 == len(simulator.events)
+
+
+@pytest.mark.parametrize("over", [over_sqlalchemy_async, over_async_session])
+def test_sqlite_async(over, file, simulator):
+    """Over each kind of asynchronous connection to SQLite a row belongs to the caller's transaction."""
+    asyncio.run(check_async(over, file, "memory://", simulator))
+
+
+@pytest.mark.parametrize(
+    "over", [over_psycopg_async, over_psycopg_async_cursor, over_sqlalchemy_async, over_async_session]
+)
+def test_postgres_async(over, server, simulator):
+    """Over each kind of asynchronous connection to PostgreSQL a row belongs to the caller's transaction."""
+    asyncio.run(check_async(over, server, server, simulator))
+
+
+def test_other_database_sqlite(file, tmp_path, simulator):
+    """A connection to another database is refused before anything is written, with a table of rows or without one."""
+    other = f"sqlite:///{tmp_path}/other.db"
+    with simulator.client(outbox=other) as k:
+        k.outbox.counts()
+    with simulator.client(outbox=file) as k:
+        k.outbox.counts()
+        for path in (path_of(other), tmp_path / "empty.db"):
+            with closing(sqlite3.connect(path)) as connection:
+                with pytest.raises(ConfigurationError, match="another database"):
+                    k.outbox.track("E", **ADA, connection=connection)
+                connection.commit()
+        with pytest.raises(ConfigurationError, match="has to be a connection"):
+            k.outbox.track("E", **ADA, connection=object())
+        assert 0 == k.outbox.counts().waiting
+
+
+def test_other_database_postgres(server, file, simulator):
+    """A connection to another database of PostgreSQL is refused, and the caller's transaction goes on."""
+    with own_database() as other, simulator.client(store=server, account="SiMuLa") as k:
+        with psycopg.connect(other) as connection:
+            connection.execute("CREATE TABLE customer_order(number integer)")
+            for _ in range(2):
+                with pytest.raises(ConfigurationError, match="another database"):
+                    k.outbox.track("E", **ADA, connection=connection)
+            connection.execute("INSERT INTO customer_order VALUES (1)")
+        with psycopg.connect(other) as connection:
+            assert [(1,)] == connection.execute("SELECT * FROM customer_order").fetchall()
+        with closing(PostgresOutbox(other)) as outbox:
+            outbox.migrate()
+        with psycopg.connect(other) as connection, pytest.raises(ConfigurationError, match="another database"):
+            k.outbox.track("E", **ADA, connection=connection)
+        with closing(sqlite3.connect(path_of(file))) as connection, pytest.raises(ConfigurationError):
+            k.outbox.track("E", **ADA, connection=connection)
+        assert 0 == k.outbox.counts().waiting
+
+
+def test_missing_tables(simulator):
+    """Without its tables the outbox names the command that makes them."""
+    with (
+        own_database() as conninfo,
+        Klaviyo("pk_x", store="memory://", outbox=url_of(conninfo), account="SiMuLa") as k,
+        pytest.raises(StoreIncompatibleError, match="store migrate"),
+    ):
+        k.outbox.counts()
