@@ -16,9 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from safeklaviyo._files.cells import unguarded
 from safeklaviyo._files.columns import NAMES, fields_of
 from safeklaviyo._files.encodings import opened
-from safeklaviyo._files.rows import Form, Lines, first_line, read_csv, read_jsonl, understood, unguarded
+from safeklaviyo._files.rows import Form, Lines, first_line, read_csv, read_jsonl, understood
 from safeklaviyo._input.shop_rows import shop_row_from
 from safeklaviyo.audit._compared import row_of, storable
 from safeklaviyo.audit._table import Customer
@@ -185,13 +186,15 @@ class _Reader:
                 yield self._passed_over()
                 continue
             line, text = lines.take()
+            if not any(read):
+                continue
             if len(read) >= width:
                 # Most rows are plain: their cells need no second look.
                 plain = [unguarded(cell) for cell in read] if "'" in text else read
                 values = [cell.strip() for cell in plain]
                 given = {name: values[at] for name, at in fields.items()}
                 yield self._row(given, line) if text.isascii() else self._odd_row(given, line)
-            elif any(read):
+            else:
                 yield self._passed_over()
 
     def jsonl(self, lines: Lines, chosen: Mapping[str, str]) -> Iterator[Row | None]:
