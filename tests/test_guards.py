@@ -49,6 +49,14 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P5", source.TRANSFER, "            file.truncate(whole)\n", "            pass\n",
+        "cli/test_cli_transfer.py::test_what_a_killed_import_half_wrote_is_written_again",
+    ),
+    _guard(
+        "P5", source.REPORT, "            self.kept.flush()\n", "            pass\n",
+        "cli/test_cli_killed_imports.py::test_a_killed_import_is_resumed",
+    ),
+    _guard(
         "P6", source.SQLITE_TURNS, '    connection.execute("PRAGMA busy_timeout = 0")\n', "",
         "stores/test_store_sqlite.py::TestTurns::test_who_waits_for_a_writer_looks_often",
     ),
