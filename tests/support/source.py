@@ -20,6 +20,14 @@ PUBLIC = {
 
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
+AUDIT = "audit/_audit.py"
+AUDIT_JOURNAL = "audit/_journal.py"
+AUDIT_JUDGEMENT = "audit/_judgement.py"
+AUDIT_PLAN = "audit/_plan.py"
+AUDIT_REPAIR = "audit/_repair.py"
+AUDIT_TABLE = "audit/_table.py"
+MERGE_PLAN = "_rules/merge_plan.py"
+MERGE_VERB = "_flows/verbs/merge.py"
 ADDING = "_flows/verbs/add_bindings.py"
 ADDING_TO_SQLITE = "stores/sqlite/_adding.py"
 POSTGRES_VALUES = "stores/postgres/_values.py"
@@ -118,6 +126,8 @@ NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
 
 AGENDA = "_worker/agenda.py"
+TURNS = "stores/outbox/turns.py"
+SHARED_PACING = "_sending/shared_pacing.py"
 CELERY = "celery.py"
 CHORES = "_worker/chores.py"
 DJANGO_CLIENTS = "django/_clients.py"
