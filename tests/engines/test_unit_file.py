@@ -17,7 +17,7 @@ NEEDED = {"Type=notify", "Restart=on-failure", "RuntimeDirectory=safeklaviyo"}
 def test_the_unit_file_is_understood(tmp_path):
     """By systemd itself where it is installed; its command is one of ours, and it waits longer than the worker does."""
     arguments = parser().parse_args(shlex.split(COMMAND)[1:])
-    assert ("_worker", "/run/safeklaviyo/health") == (arguments.module, arguments.health)
+    assert ("/run/safeklaviyo/health", None) == (arguments.health, arguments.check)
     assert NEEDED <= set(UNIT.splitlines())
     assert int(re.search(r"^TimeoutStopSec=(\d+)$", UNIT, re.MULTILINE)[1]) > arguments.grace
     if which("systemd-analyze"):
