@@ -50,7 +50,7 @@ def import_file(arguments: Namespace) -> int:
         klaviyo = opened.enter_context((rehearsal if is_rehearsal else open_client)(arguments))
         checkpoint = Checkpoint.beside(arguments) if arguments.resume else None
         done = checkpoint.rows() if checkpoint else 0
-        kept = opened.enter_context(_keeping(arguments.refused, table.header, encoding, goes_on=done > 0))
+        kept = opened.enter_context(keeping(arguments.refused, table.header, encoding, goes_on=done > 0))
         report = _Report(table, kept)
         total = None if arguments.file == _STANDARD else Path(arguments.file).stat().st_size
         show = opened.enter_context(progress("importing", total))
@@ -80,7 +80,7 @@ def export_file(arguments: Namespace) -> int:
         _destination(arguments.file) as file,
         progress("exporting", None) as show,
     ):
-        write = (jsonl_writer if _is_jsonl(arguments) else csv_writer)(file)
+        write = (jsonl_writer if is_jsonl(arguments) else csv_writer)(file)
         number = 0
         for number, binding in enumerate(klaviyo.bindings, start=1):
             write(binding)
@@ -131,14 +131,15 @@ class _Report:
 def _table(arguments: Namespace, lines: Lines, encoding: Encoding) -> Table:
     """Read how the file is made, and say so on stderr where that is not plain."""
     form = Form(dict(arguments.map), is_guess=encoding.is_guess, strips=arguments.strip_apostrophes)
-    table = (read_jsonl if _is_jsonl(arguments) else read_csv)(lines, form)
+    table = (read_jsonl if is_jsonl(arguments) else read_csv)(lines, form)
     written = [f"read as {encoding.codec}"] if encoding.is_guess or not encoding.codec.startswith("utf-8") else []
     if found := "; ".join([*written, table.found] if table.found else written):
         complain(found)
     return table
 
 
-def _is_jsonl(arguments: Namespace) -> bool:
+def is_jsonl(arguments: Namespace) -> bool:
+    """Tell whether a file is one of JSON lines, by what the caller says or by its name."""
     by_name = "jsonl" if arguments.file.lower().endswith((".jsonl", ".ndjson")) else "csv"
     return (arguments.format or by_name) == "jsonl"
 
@@ -160,7 +161,7 @@ def _source(name: str, encoding: str | None) -> Generator[tuple[TextIOWrapper, E
 
 
 @contextmanager
-def _keeping(name: str | None, header: str, encoding: Encoding, *, goes_on: bool) -> Generator[IO[str] | None]:
+def keeping(name: str | None, header: str, encoding: Encoding, *, goes_on: bool) -> Generator[IO[str] | None]:
     """Open the file for refused rows, in the encoding of the rows: a new file, or the end of it in a resumed import."""
     if name is None:
         yield None

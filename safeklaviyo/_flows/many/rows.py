@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from safeklaviyo._flows.call import logger, send, start_deadline
 from safeklaviyo._flows.waiting import LONGEST_TURN, wait_for_turn
 from safeklaviyo._input.findings import refused
-from safeklaviyo._rules.claims import decide
+from safeklaviyo._rules.claims import decide, refusal
 from safeklaviyo.errors import (
     APIStatusError,
     AuthenticationError,
@@ -189,6 +189,18 @@ def _names(binding: Binding) -> Iterator[Identifier]:
     yield from Claim(binding.external_id, binding.email).identifiers()
     if binding.profile_id is not None:
         yield Identifier(Kind.PROFILE_ID, binding.profile_id)
+
+
+def rehearsed(call: Call, rows: list[R], batch: Batch[R]) -> Flow[None]:
+    """Count what would become of checked rows, and refuse what the rules refuse by the map alone. Writes nothing."""
+    matches, _, now = yield from known_to_map(call, rows)
+    for row in rows:
+        found = Found(tuple(matches[name] for name in row.claim.identifiers() if name in matches), None, now)
+        decision = decide(row.claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
+        if decision.action == "refuse":
+            batch.refused.append(Refused(row.number, row.row, refusal(decision)))
+        else:
+            batch.accepted += 1
 
 
 def goes_singly(error: SafeKlaviyoError) -> bool:
