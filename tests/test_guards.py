@@ -89,7 +89,7 @@ GUARDS = [
         "bulk/test_track_many.py::TestOnce::test_an_address_that_changes_while_a_request_waits_is_not_put_back",
     ),
     _guard(
-        "R13", source.MANY, "and binding is not None and is_free:", "and binding is not None:",
+        "R13", source.MANY, "and (not leased or _is_free(leased, names, binding)):", ":",
         "bulk/test_track_many.py::TestAllTogether::test_a_customer_under_a_lease_waits_for_it_and_others_do_not",
     ),
     _guard(

@@ -155,8 +155,7 @@ def sorted_by_map(call: Call, rows: list[R]) -> Flow[tuple[list[tuple[R, Binding
         found = Found(tuple(matches[name] for name in names if name in matches), None, now)
         decision = decide(row.claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
         binding = decision.binding
-        is_free = leased.isdisjoint(names) and (binding is None or leased.isdisjoint(_names(binding)))
-        if decision.action == "send" and binding is not None and is_free:
+        if decision.action == "send" and binding is not None and (not leased or _is_free(leased, names, binding)):
             warm.append((row, binding))
         else:
             singly.append(row)
@@ -183,6 +182,10 @@ def known_to_map(call: Call, rows: Iterable[Checked]) -> Flow[tuple[dict[Identif
         if len(left) == len(names):
             return matches, {*leased, *names}, found.now
         names = left
+
+
+def _is_free(leased: set[Identifier], names: tuple[Identifier, ...], binding: Binding) -> bool:
+    return leased.isdisjoint(names) and leased.isdisjoint(_names(binding))
 
 
 def _names(binding: Binding) -> Iterator[Identifier]:
