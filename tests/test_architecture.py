@@ -35,9 +35,9 @@ IO = {
     "time", "urllib.request", "urllib3",
 }  # fmt: skip
 HEAVY = [
-    "aiohttp", "anyio", "asyncio", "click", "email_validator", "httpx_aiohttp", "hypothesis", "multiprocessing",
-    "opentelemetry", "platformdirs", "pytest", "redis", "respx", "rich", "safeklaviyo.cli", "safeklaviyo.stores.sqlite",
-    "safeklaviyo.testing", "sqlite3", "uvicorn",
+    "aiohttp", "anyio", "asyncio", "celery", "click", "django", "email_validator", "httpx_aiohttp", "hypothesis",
+    "multiprocessing", "opentelemetry", "platformdirs", "procrastinate", "pytest", "redis", "respx", "rich",
+    "safeklaviyo.cli", "safeklaviyo.stores.sqlite", "safeklaviyo.testing", "sqlite3", "uvicorn",
 ]  # fmt: skip
 
 BELOW = {
@@ -165,7 +165,8 @@ class TestImports:
             room = source.room(name)
             known = {each.split(".")[1] for each in imports(name) if each.startswith("safeklaviyo.")}
             # The command line shows the simulator; the demo and the diagnosis play on it.
-            allowed = {room, *BELOW[room], *({"testing"} if room in {"audit", "demo"} else ())}
+            plays = name.startswith(("demo/", source.DIAGNOSIS))
+            allowed = {room, *BELOW[room], *({"testing"} if plays else ())}
             return {each for each in known if each in BELOW} - allowed
 
         assert {} == offences(filter(source.room, MODULES), upwards)
@@ -181,6 +182,12 @@ class TestImports:
         )
         done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
         assert "" == done.stdout.strip()
+
+    def test_auditing_loads_no_simulator(self) -> None:
+        """The diagnosis is the third that imports `testing`, and the audit has it only where it is asked for."""
+        program = "import sys, safeklaviyo.audit as audit; audit.Finding; print('safeklaviyo.testing' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+        assert "False" == done.stdout.strip()
 
 
 def dotted(node: ast.expr) -> str:

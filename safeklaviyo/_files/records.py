@@ -13,8 +13,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from safeklaviyo._files.cells import unguarded
 from safeklaviyo._files.columns import NAMES, fields_of
-from safeklaviyo._files.rows import DELIMITERS, Lines, Row, first_line, unguarded
+from safeklaviyo._files.rows import DELIMITERS, Lines, Row, first_line
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from safeklaviyo.audit._audit import audit
+    from safeklaviyo.audit._diagnosis.diagnoses import Diagnosis, diagnose
     from safeklaviyo.audit._exports import Export
     from safeklaviyo.audit._finding import RULES, Finding, Shown, ShownBinding
     from safeklaviyo.audit._found import Audit
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RULES",
     "Audit",
+    "Diagnosis",
     "Export",
     "Finding",
     "PlannedMerge",
@@ -26,12 +28,14 @@ __all__ = [
     "Shown",
     "ShownBinding",
     "audit",
+    "diagnose",
     "repair",
 ]
 
 _HOMES = {
     name: home
     for home, names in {
+        "_diagnosis.diagnoses": ("Diagnosis", "diagnose"),
         "_audit": ("audit",),
         "_exports": ("Export",),
         "_finding": ("Finding", "RULES", "Shown", "ShownBinding"),

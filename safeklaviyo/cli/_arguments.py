@@ -11,6 +11,7 @@ from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_re
 from safeklaviyo.cli._bulk_arguments import IDENTIFY, TRACK, add_sending
 from safeklaviyo.cli._help import Paragraphs
 from safeklaviyo.cli._places import store_argument
+from safeklaviyo.cli._working_arguments import WORKER, add_working
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction  # what add_subparsers returns has no public name
@@ -112,6 +113,7 @@ def parser() -> ArgumentParser:
     _add_bindings(commands)
     _add_store(commands)
     _add_sending(commands)
+    _add_worker(commands)
     _add_auditing(commands)
     _add_doctor(commands)
     return root
@@ -197,6 +199,10 @@ def _add_import(verbs: Commands) -> None:
         "--strip-apostrophes", action="store_true",
         help="take a ' off the beginning of each cell, as Shopify's export has it before ids",
     )  # fmt: skip
+    command.add_argument(
+        "--phone-region", metavar="CODE",
+        help="the country of phone numbers without a country code, such as DE; needs the extra phone",
+    )  # fmt: skip
     checked = command.add_mutually_exclusive_group()
     checked.add_argument(
         "--verify", action="store_true",
@@ -241,6 +247,16 @@ def _add_sending(commands: Commands) -> None:
     add_sending(identify, of_events=False, add_file=_add_file)
     for command in (track, identify):
         _add_map(command)
+
+
+def _add_worker(commands: Commands) -> None:
+    does = "Deliver the rows of the outbox until told to stop."
+    command = _command(commands, "worker", does, "_worker.worker", WORKER)
+    add_working(command)
+    command.add_argument(
+        "--outbox", metavar="URL", type=store_argument, help="else SAFEKLAVIYO_OUTBOX, else the map's database"
+    )
+    _add_map(command)
 
 
 def _add_auditing(commands: Commands) -> None:

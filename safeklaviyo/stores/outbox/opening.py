@@ -26,6 +26,14 @@ _NONE: Final = (
 _in_memory: WeakKeyDictionary[MemoryStore, SqliteOutbox] = WeakKeyDictionary()
 
 
+def is_possible(url: str | None, store: Any) -> bool:
+    """Tell whether direct calls have to ask an outbox: there is a database for one. One in memory has to be made."""
+    inner: Any = store.inner if isinstance(store, AsyncAdapter) else store
+    if url is not None or _url_of(store) is not None:
+        return True
+    return inner in _in_memory if isinstance(inner, MemoryStore) else hasattr(inner, "database")
+
+
 def open_outbox(url: str | None, store: AnyStore) -> Outbox:
     """Return the outbox that a URL names, or the one in the database of a map.
 
@@ -61,8 +69,10 @@ def _postgres(name: str, url: str, store: Any) -> Any:
         from safeklaviyo.stores.outbox import postgres  # noqa: PLC0415 - an extra
     except ImportError as exc:
         raise ConfigurationError('that outbox needs its driver: pip install "safeklaviyo[postgres]"') from exc
-    schema = getattr(store, "schema", None) if url == _url_of(store) else None
-    return getattr(postgres, name)(url, schema=schema)
+    address = _url_of(store)
+    if address is None or url not in {address, f"{address}?schema={store.schema}"}:
+        return getattr(postgres, name)(url)
+    return getattr(postgres, name)(url, schema=store.schema, has_map=True)
 
 
 def _sqlite(url: str | None, store: Any) -> SqliteOutbox:

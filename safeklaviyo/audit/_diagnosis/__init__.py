@@ -1,0 +1,1 @@
+"""Why a customer has two profiles: logs of calls, replayed into the simulator. Start at `diagnoses`."""

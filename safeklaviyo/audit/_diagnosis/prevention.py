@@ -1,0 +1,204 @@
+"""What the calls of a cause would have done through this library, shown by sending them through it.
+
+Each call of the log becomes the verb that a shop would use for it, sent by a client of its own to a simulator, in the
+order of the cause. Decided here: which verb that is, and how its outcome is told.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from safeklaviyo.audit._diagnosis.bodies import CLIENT
+from safeklaviyo.errors import LeaseHeldError, SafeKlaviyoError
+from safeklaviyo.policy import Policy
+from safeklaviyo.testing.simulator import KlaviyoSimulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from safeklaviyo import Klaviyo
+    from safeklaviyo.audit._diagnosis.calls import Call, Named
+    from safeklaviyo.audit._diagnosis.causes import Cause
+    from safeklaviyo.audit._diagnosis.people import Part, Who
+
+_EVENT: Final = "Event of the log"
+_KINDS: Final = ("external_id", "email", "phone_number")
+_METRIC: Final[dict[str, Any]] = {
+    "properties": {}, "metric": {"data": {"type": "metric", "attributes": {"name": _EVENT}}}
+}  # fmt: skip
+_HEADERS: Final = {"authorization": "Klaviyo-API-Key pk_browser"}
+_POLICY: Final = Policy(merge_wait=0.0, visible_wait=0.0, wait=0.001)
+"""The simulator does nothing while the client waits."""
+
+
+def prevented(cause: Cause) -> tuple[str, ...]:
+    """Return, for each call of a cause in the log's order, what it would have done through this library."""
+    return replayed(cause)[0]
+
+
+def replayed(cause: Cause) -> tuple[tuple[str, ...], KlaviyoSimulator]:
+    """Same as `prevented`, with the account as it is afterwards."""
+    simulator = KlaviyoSimulator(cause.reading.readings)
+    for each in (*cause.stage.before, *(each for each in cause.before if each not in cause.stage.before)):
+        simulator.add_profile(external_id=each.external_id, email=each.email, phone_number=each.phone_number)
+    # What Klaviyo has accepted is done at once, but for a call that is late: then it waits for the call after which it
+    # was applied.
+    change = cause.change
+    late = change.one if change is not None and change.operator == "delayed" else None
+    told: list[str] = []
+    with simulator.client(account="SiMuLa", policy=_POLICY) as klaviyo:
+        shop = _Shop(klaviyo, simulator)
+        for number in cause.in_log_order:
+            told.append(shop.told(cause.stage.parts[number]))
+            if late is None or change is None or number == change.other:
+                simulator.drain()
+        simulator.drain()
+        if late is not None:
+            told[cause.in_log_order.index(late)] += shop.repaired()
+        if change is not None and change.operator == "racing":
+            told[-1] += "; of two calls at the same moment the second one waits for the first (R13)"
+    return tuple(told), simulator
+
+
+@dataclass(slots=True)
+class _Shop:
+    """A shop that makes the calls of a log by the verbs of this library."""
+
+    klaviyo: Klaviyo
+    simulator: KlaviyoSimulator
+    pairs: dict[Who, Named] = field(default_factory=dict["Who", "Named"])
+    """Under what each person was last known."""
+    profiles: dict[str, str] = field(default_factory=dict[str, str])
+    """The profile's id here, by the log's."""
+
+    def repaired(self) -> str:
+        """Let the shop's schedule look after a late event, and tell what it finds."""
+        found = sorted({each.finding for each in self.klaviyo.recheck_changes(repair=True)})
+        return f"; what it brings back late (`{'`, `'.join(found)}`) is put right by `recheck_changes`" if found else ""
+
+    def told(self, part: Part) -> str:
+        """Make one call, and tell what came of it."""
+        call = part.call
+        begin = f"call {call.index}"
+        if call.operation in CLIENT.values():
+            return f"{begin}: {self._browser(part)}"
+        if call.merged is not None:
+            return f"{begin}: {self._merge(call)}"
+        told = [self._row(call, row, who) for row, who in part.rows]
+        return f"{begin}: {'; '.join(dict.fromkeys(told)) or 'it names nobody'}"
+
+    def _row(self, call: Call, row: Named, who: Who | None) -> str:
+        carry_out = _VERBS.get(call.operation, _Shop.track)
+        try:
+            verb, result = carry_out(self, row, who)
+        except LeaseHeldError:
+            return "waits until Klaviyo has done what was asked before about this customer (R13)"
+        except SafeKlaviyoError as error:
+            by = f" ({error.rule})" if error.rule else ""
+            return f"refused by {type(error).__name__}{by}, so that nothing is written"
+        if who is not None and (row.external_id or row.email):
+            self.pairs[who] = row
+        found: str | None = getattr(result, "profile_id", None)
+        profile_id = found or next(iter(getattr(result, "profile_ids", ())), None)
+        shown = next((each.profile_id for each in self._shown(call)), None)
+        if shown is not None and profile_id is not None:
+            self.profiles.setdefault(shown, profile_id)
+        rule = getattr(result, "rule", None)
+        return (
+            f"`{verb}` writes to the customer's one profile{f' ({rule})' if rule else ''}{self._differs(row, result)}"
+        )
+
+    def _shown(self, call: Call) -> tuple[Named, ...]:
+        return call.shown if len(call.people) == 1 else ()
+
+    def _differs(self, row: Named, result: Any) -> str:
+        identity = getattr(result, "identity", None)
+        if identity is None or row.address is None or identity.email in {None, row.address}:
+            return ""
+        return ", by the address that it has now"
+
+    # The verbs. Each returns its name and its result.
+
+    def track(self, row: Named, _who: Who | None) -> tuple[str, Any]:
+        return "track", self.klaviyo.track(_EVENT, **self._named(row))
+
+    def identify(self, row: Named, _who: Who | None) -> tuple[str, Any]:
+        return "identify", self.klaviyo.identify(**self._named(row))
+
+    def subscribe(self, row: Named, _who: Who | None) -> tuple[str, Any]:
+        channel: Any = "email" if row.email is not None else "sms"
+        return "subscribe", self.klaviyo.subscribe((channel,), **self._named(row))
+
+    def unsubscribe(self, row: Named, _who: Who | None) -> tuple[str, Any]:
+        channel: Any = "email" if row.email is not None else "sms"
+        return "unsubscribe", self.klaviyo.unsubscribe((channel,), **self._named(row))
+
+    def suppress(self, row: Named, _who: Who | None) -> tuple[str, Any]:
+        return "suppress", self.klaviyo.suppress(email=row.email)
+
+    def change(self, row: Named, who: Who | None) -> tuple[str, Any]:
+        """Give a profile other identifiers, as an update by its id does."""
+        known = None if who is None else self.pairs.get(who)
+        if known is None:
+            return self.identify(row, who)
+        if row.email is not None and row.address != known.address:
+            given: dict[str, Any] = (
+                {"external_id": known.external_id} if known.external_id else {"old_email": known.email}
+            )
+            return "change_email", self.klaviyo.change_email(row.email, **given)
+        if row.external_id is not None and known.external_id not in {None, row.external_id}:
+            return "change_external_id", self.klaviyo.change_external_id(
+                row.external_id, old_external_id=known.external_id
+            )
+        return self.identify(row if row.external_id or row.email else known, who)
+
+    def erase(self, row: Named, who: Who | None) -> tuple[str, Any]:
+        known = row if row.email or row.external_id or who is None else self.pairs.get(who, row)
+        given = {name: value for name, value in self._named(known).items() if name != "phone_number"}
+        return "erase", self.klaviyo.erase(**given)
+
+    def _named(self, row: Named) -> dict[str, Any]:
+        external_id: Any = row.external_id
+        if row.is_number and external_id is not None:
+            # As the shop has it: a number of Python's, whole or not.
+            external_id = int(external_id) if external_id.lstrip("-").isdigit() else float(external_id)
+        given = {"external_id": external_id, "email": row.email, "phone_number": row.phone_number}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _merge(self, call: Call) -> str:
+        source, destination = (self.profiles.get(each, each) for each in call.merged or ("", ""))
+        try:
+            self.klaviyo.profiles.merge(source, into=destination, allow_suppressed=True)
+        except SafeKlaviyoError as error:
+            return f"refused by {type(error).__name__}, so that nothing is written"
+        self.simulator.drain()
+        return "`profiles.merge` remembers that the source's address is the customer's"
+
+    def _browser(self, part: Part) -> str:
+        """Let a browser call Klaviyo itself, past the client, and look what `recheck_changes` finds."""
+        for row, _ in part.rows:
+            given = {kind: value for kind in _KINDS if (value := getattr(row, kind)) is not None}
+            body = {"data": {"type": "event", "attributes": {**_METRIC, "profile": {"data": _profile(given)}}}}
+            self.simulator.handle("POST", "/api/events", _HEADERS, json.dumps(body).encode())
+        self.simulator.drain()
+        found = sorted({each.finding for each in self.klaviyo.recheck_changes()})
+        if not found:
+            return "a browser's own call, which no backend can prevent; it does no harm here"
+        return f"a browser's own call, which no backend can prevent; `recheck_changes` reports it as {', '.join(found)}"
+
+
+def _profile(given: dict[str, str]) -> dict[str, Any]:
+    return {"type": "profile", "attributes": given}
+
+
+_VERBS: Final[Mapping[str, Callable[[_Shop, Named, Who | None], tuple[str, Any]]]] = {
+    **dict.fromkeys(("create_profile", "create_or_update_profile", "bulk_import_profiles", "identify"), _Shop.identify),
+    "update_profile": _Shop.change,
+    "update_person": _Shop.change,
+    "bulk_subscribe_profiles": _Shop.subscribe,
+    "bulk_unsubscribe_profiles": _Shop.unsubscribe,
+    "bulk_suppress_profiles": _Shop.suppress,
+    "request_profile_deletion": _Shop.erase,
+}
