@@ -87,7 +87,8 @@ def _send_file(arguments: Namespace, verb: Verb, at_once: int, opened: ExitStack
     done = checkpoint.rows() if checkpoint else 0
     if done:
         complain(f"going on after {done} rows")
-    kept = opened.enter_context(keeping(arguments.refused, records.header, encoding, goes_on=done > 0))
+    whole = checkpoint.kept(arguments.refused) if checkpoint and arguments.refused else None
+    kept = opened.enter_context(keeping(arguments.refused, records.header, encoding, goes_on=done > 0, whole=whole))
     run = _Run(klaviyo, verb, records, kept, digest, is_rehearsal=arguments.dry_run, backfill=_backfill(arguments))
     total = None if arguments.file == _STANDARD else Path(arguments.file).stat().st_size
     show = opened.enter_context(progress(f"{verb}ing", total, unit="rows"))
@@ -99,7 +100,7 @@ def _send_file(arguments: Namespace, verb: Verb, at_once: int, opened: ExitStack
             if kept is not None:
                 kept.flush()  # before the progress, so that no refused row is only in memory when a process is killed
             if checkpoint:
-                checkpoint.save(done)
+                checkpoint.save(done, kept)
             show(lines.size, done)
     except (KeyboardInterrupt, Terminated, SafeKlaviyoError, OSError):
         complain(_how_to_go_on(arguments, done))
