@@ -49,6 +49,14 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P5", source.TRANSFER, "            file.truncate(whole)\n", "            pass\n",
+        "cli/test_cli_transfer.py::test_what_a_killed_import_half_wrote_is_written_again",
+    ),
+    _guard(
+        "P5", source.REPORT, "            self.kept.flush()\n", "            pass\n",
+        "cli/test_cli_killed_imports.py::test_a_killed_import_is_resumed",
+    ),
+    _guard(
         "lanes", source.AGENDA, "self._not_before.get(lane, now) <= now", "True",
         "worker/test_worker.py::TestAgenda::test_a_lane_that_failed_waits_longer_each_time",
     ),
@@ -815,8 +823,21 @@ GUARDS = [
         "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
     ),
     _guard(
-        "surplus answers", source.CONNECTIONS, "return not beyond", "return True",
-        "senders/test_own_senders.py::TestKeeping::test_a_surplus_answer_ends_the_connection",
+        "surplus answers", source.ANSWER_BYTES, "iter((None,)).__next__", "lambda: None",
+        "senders/test_answers.py::test_nothing_behind_an_answer_is_believed",
+    ),
+    _guard(
+        "surplus answers through proxies", source.CONNECTIONS, "return not beyond", "return True",
+        "senders/test_own_senders.py::TestThroughProxies::test_a_surplus_answer_ends_the_tunnel",
+    ),
+    _guard(
+        "trailers", source.ANSWER_BYTES,
+        "self.on_header = read.__setitem__", "self.on_header = answer.headers.__setitem__",
+        "senders/test_answers.py::test_a_trailer_is_no_header",
+    ),
+    _guard(
+        "closing connections", source.ANSWER_BYTES, 'closes = "close" in', 'closes = "clos" ==',
+        "senders/test_answers.py::test_a_connection_is_kept_if_the_server_keeps_it",
     ),
     _guard(
         "size of answers", source.ANSWER_BODIES, "if self._size > LIMIT:", "if False:",
@@ -1061,6 +1082,21 @@ GUARDS = [
         "R19, H27", source.INTENTS,
         "if joined.forced and not pending.forced:", "if False:",
         "consent/test_open_intents.py::TestBeside::test_h27_one_after_a_consent_is_asked_for_anew",
+    ),
+    _guard(
+        "R18", source.GIVING,
+        "if main and (intent.awaited or was_subscribed", "if main and (was_subscribed",
+        "consent/test_subscribe.py::TestOne::test_a_second_consent_within_half_an_hour",
+    ),
+    _guard(
+        "R18", source.CONSENT_RULES,
+        "(_stamp(each.changed_at) or 0.0) > since", "False",
+        "consent/test_subscribe.py::TestOne::test_a_second_consent_within_half_an_hour",
+    ),
+    _guard(
+        "H30", source.GIVING,
+        "        return withdrawn_in(read_event_names(response), channels)", "        return ()",
+        "consent/test_consent_events.py::test_h30_who_leaves_before_klaviyo_carries_it_out",
     ),
     _guard(
         "R18, H30", source.INTENTS,

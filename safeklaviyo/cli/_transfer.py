@@ -54,7 +54,10 @@ def import_file(arguments: Namespace) -> int:
         check_spelling(arguments)
         checkpoint = Checkpoint.beside(arguments) if arguments.resume else None
         done = checkpoint.rows() if checkpoint else 0
-        kept = opened.enter_context(_keeping(arguments.refused, given.table.header, given.encoding, goes_on=done > 0))
+        whole = checkpoint.kept(arguments.refused) if checkpoint and arguments.refused else None
+        kept = opened.enter_context(
+            _keeping(arguments.refused, given.table.header, given.encoding, goes_on=done > 0, whole=whole)
+        )
         report = Report(given.table, given.claims, kept)
         show = opened.enter_context(progress("importing", _size(arguments)))
         try:
@@ -62,7 +65,7 @@ def import_file(arguments: Namespace) -> int:
                 report.add(klaviyo, part, trusted=arguments.trusted, verify=arguments.verify)
                 done += len(part)
                 if checkpoint:
-                    checkpoint.save(done)
+                    checkpoint.save(done, kept)
                 show(given.lines.size)
         except (KeyboardInterrupt, SafeKlaviyoError, OSError):
             complain(f"stopped after {done} rows; run it again: rows that are there count as unchanged")
@@ -166,13 +169,21 @@ def _parts(rows: Iterator[Row], *, skip: int) -> Iterator[list[Row]]:
 
 
 @contextmanager
-def _keeping(name: str | None, header: str, encoding: Encoding, *, goes_on: bool) -> Generator[IO[str] | None]:
-    """Open the file for refused rows, in the encoding of the rows: a new file, or the end of it in a resumed import."""
+def _keeping(
+    name: str | None, header: str, encoding: Encoding, *, goes_on: bool, whole: int | None
+) -> Generator[IO[str] | None]:
+    """Open the file for refused rows, in the encoding of the rows: a new file, or the end of it in a resumed import.
+
+    Args:
+        whole: What is beyond this was written by a run that was killed then, perhaps in the middle of a row.
+    """
     if name is None:
         yield None
         return
     mode = "a" if goes_on else "w"
     with open(name, mode, encoding=encoding.codec, errors=encoding.errors, newline="", opener=_private) as file:
+        if goes_on and whole is not None and whole < file.tell():
+            file.truncate(whole)
         if file.tell() == 0:
             file.write(_MARK + header if encoding.mark else header)
         yield file
