@@ -123,6 +123,8 @@ GUARDS = [
     _guard(
         "lanes", source.PROCRASTINATE, "if time.time() - timestamp > TOO_LATE:", "if False:",
         "worker/test_procrastinate_tasks.py::test_a_look_that_comes_too_late_is_left_to_a_newer_one",
+    ),
+    _guard(
         "P6", source.SQLITE_TURNS, '    connection.execute("PRAGMA busy_timeout = 0")\n', "",
         "stores/test_store_sqlite.py::TestTurns::test_who_waits_for_a_writer_looks_often",
     ),
