@@ -123,6 +123,8 @@ GUARDS = [
     _guard(
         "lanes", source.PROCRASTINATE, "if time.time() - timestamp > TOO_LATE:", "if False:",
         "worker/test_procrastinate_tasks.py::test_a_look_that_comes_too_late_is_left_to_a_newer_one",
+    ),
+    _guard(
         "P6", source.SQLITE_TURNS, '    connection.execute("PRAGMA busy_timeout = 0")\n', "",
         "stores/test_store_sqlite.py::TestTurns::test_who_waits_for_a_writer_looks_often",
     ),
@@ -175,7 +177,7 @@ GUARDS = [
         "bulk/test_track_many.py::TestOnce::test_an_address_that_changes_while_a_request_waits_is_not_put_back",
     ),
     _guard(
-        "R13", source.MANY, "and binding is not None and is_free:", "and binding is not None:",
+        "R13", source.MANY, "and (not leased or _is_free(leased, names, binding)):", ":",
         "bulk/test_track_many.py::TestAllTogether::test_a_customer_under_a_lease_waits_for_it_and_others_do_not",
     ),
     _guard(
