@@ -1,4 +1,4 @@
-"""The guard's hook beside plain httpx: ``python -m tests.benchmarks.guarding``. CPU of one event, as a ratio in one run.
+"""The guard's hook beside plain httpx: ``python -m tests.benchmarks.guarding``. CPU of one event, as a ratio.
 
 The hook's own share is what a guarded call takes beyond a plain one. It is to be at most 0.30 of the plain call.
 """
@@ -18,6 +18,7 @@ from tests.benchmarks.__main__ import served
 from tests.benchmarks.measuring import ACCOUNT, BODY, HEADERS, KEY, ROW, cpu, show
 
 NUMBER, ROUNDS = 300, 15
+MODES = {"plain httpx": None, "observed": "observe", "observed, with a log": "observe", "enforced": "enforce"}
 
 
 def main() -> None:
@@ -28,7 +29,12 @@ def main() -> None:
         for store in ("memory://", f"sqlite:///{folder}/identity.db"):
             k = stack.enter_context(Klaviyo(KEY, account=ACCOUNT, store=store, base_url=url))
             k._shell.store.bind(ACCOUNT, Change(ROW))
-            modes = {"plain httpx": None, "observed": "observe", "observed, with a log": "observe", "enforced": "enforce"}
+            modes = {
+                "plain httpx": None,
+                "observed": "observe",
+                "observed, with a log": "observe",
+                "enforced": "enforce",
+            }
             calls = {}
             for name, mode in modes.items():
                 hook = None

@@ -164,7 +164,7 @@ def without_owner(reply: Reply, *, own: frozenset[str]) -> Reply:
     """
     try:
         text = reply.body.decode()
-        root = scan(text, _ERRORS)
+        root, _ = scan(text, _ERRORS)
     except (ValueError, RecursionError):
         return reply
     listed = root.get("errors") if isinstance(root, Object) else None
