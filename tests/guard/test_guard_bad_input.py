@@ -135,6 +135,15 @@ def test_an_identifier_is_not_taken_away_by_null(shop: Shop, k: Klaviyo) -> None
     assert [] == shop.sent
 
 
+def test_a_ghosts_profile_id_changes_nobodys_address(shop: Shop, k: Klaviyo, simulator: KlaviyoSimulator) -> None:
+    """P3: a profile on a former address is not the customer's own, so a change by its id is refused."""
+    k.identify(**ANN)
+    k.change_email(NEW, external_id=ANN["external_id"])
+    ghost = simulator.add_profile(email=ANN["email"])
+    assert 400 == shop.patch(ghost.id, email="third@shop.test").status_code
+    assert {ANN["email"], NEW} == {each.email for each in simulator.profiles}
+
+
 def test_a_null_in_an_upsert_of_a_known_customer_changes_no_identifier(shop: Shop, k: Klaviyo) -> None:
     """The customer is named by the id; the null goes no further."""
     k.identify(**ANN)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from safeklaviyo import SafeKlaviyoError
+from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
 from support.clients import ACCOUNT, OpenClient
@@ -81,6 +82,21 @@ def test_both_modes_judge_alike_and_observing_changes_nothing(number: int, open_
 
     judge()
     assert len(judged) >= (200 if number < 100 else 10_000)
+
+
+def test_a_lease_is_seen_in_both_modes(open_client: OpenClient) -> None:
+    """R13: observing says that the call would wait for another one that is writing about the customer."""
+    simulator = KlaviyoSimulator(account=ACCOUNT)
+    store = MemoryStore(clock=simulator.now)
+    with open_client(simulator, store, api_key=KEY) as k:
+        k.identify(external_id="ann-1", email="ann@shop.test")
+        assert store.acquire(ACCOUNT, frozenset({Identifier(Kind.EMAIL, "ann@shop.test")}), intent="{}", ttl=60.0)
+        observing = Core(k)
+        observing.patience = 10.0
+        headers = [("Authorization", f"Klaviyo-API-Key {KEY}")]
+        body = json.dumps({"data": _event(_person([], -1, {"external_id": "ann-1"}))}).encode()
+        plan = observing.begin(Incoming("POST", "https://a.klaviyo.com/api/events", headers, body))
+        assert ("wait", "R13") == (plan.verdict and (plan.verdict.action, plan.verdict.rule))
 
 
 class _World:
