@@ -21,6 +21,7 @@ SHOWS = {
     "weekly_audit.py": "new in each week: 1, 0, 1",
     "consent_at_checkout.py": "email: False, messages about orders: True",
     "unsubscribe_link.py": "2 profiles, 0 subscribed",
+    "guarded_calls.py": "1 profile, 1 event",
     "task_queue_retry.py": "1 event, 1 repetition that Klaviyo recognised",
 }
 TESTS = ("testing_with_the_simulator.py", "testing_consent.py")
