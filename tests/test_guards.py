@@ -119,6 +119,84 @@ GUARDS = [
         "both modes alike", "guard/_decide/by_map.py",
         "lease = None if lease.identifiers.isdisjoint(names) else lease", "lease = None",
         "guard/test_guard_modes.py::test_a_lease_is_seen_in_both_modes",
+        "P5", source.TRANSFER, "            file.truncate(whole)\n", "            pass\n",
+        "cli/test_cli_transfer.py::test_what_a_killed_import_half_wrote_is_written_again",
+    ),
+    _guard(
+        "P5", source.REPORT, "            self.kept.flush()\n", "            pass\n",
+        "cli/test_cli_transfer.py::test_what_a_killed_import_half_wrote_is_written_again",
+    ),
+    _guard(
+        "lanes", source.AGENDA, "self._not_before.get(lane, now) <= now", "True",
+        "worker/test_worker.py::TestAgenda::test_a_lane_that_failed_waits_longer_each_time",
+    ),
+    _guard(
+        "H20", source.AGENDA, "if has_more or lane in self._woken_in_hand:", "if has_more:",
+        "worker/test_worker.py::TestAgenda::test_a_lane_is_in_one_hand",
+    ),
+    _guard(
+        "stopping", source.WORKING, "        return self._stopping.is_set()\n", "        return False\n",
+        "worker/test_worker.py::TestRunning::test_it_ends_the_run_in_hand_and_begins_no_other",
+    ),
+    _guard(
+        "P8", source.WORKING, "if isinstance(error, SafeKlaviyoError) else type(error).__name__", "",
+        "worker/test_worker.py::TestRunning::test_no_failure_ends_it",
+    ),
+    _guard(
+        "watchdog", source.WORKING, "if now - at > self._limits.stuck]", "if False]",
+        "worker/test_worker.py::TestSystemd::test_a_stuck_worker_is_not_alive",
+    ),
+    _guard(
+        "dead rows", source.CHORES, "now - self._warned_at < WARN_EVERY", "False",
+        "worker/test_worker.py::TestChores::test_dead_rows_are_told_once_an_hour",
+    ),
+    _guard(
+        "health", source.HEALTH, "if age > TOO_OLD:", "if False:",
+        "worker/test_worker.py::TestHealth::test_a_file_tells_what_is_wrong",
+    ),
+    _guard(
+        "systemd", source.SYSTEMD, 'environment.pop("NOTIFY_SOCKET", "")', 'environment.get("NOTIFY_SOCKET", "")',
+        "worker/test_worker.py::TestSystemd::test_it_hears_that_a_worker_is_ready_alive_and_stopping",
+    ),
+    _guard(
+        "pace", source.TURNS, "second - seconds <= each", "second - seconds < each",
+        "worker/test_pace.py::test_endpoints_and_their_turns_are_apart",
+    ),
+    _guard(
+        "pace", source.TURNS, "if oldest <= int(each) <= latest}", "if oldest <= int(each)}",
+        "worker/test_pace.py::test_a_clock_that_was_set_back_holds_nobody_up",
+    ),
+    _guard(
+        "pace", source.SHARED_PACING, "return max(slot, at + wait)", "return slot",
+        "worker/test_pace.py::test_what_one_worker_has_used_another_lacks",
+    ),
+    _guard(
+        "P5", source.CELERY, "kwargs |= _same_event(task, error)", "pass",
+        "engines/test_celery.py::TestRetry::test_a_task_is_given_what_makes_it_the_same_event",
+    ),
+    _guard(
+        "P5", source.CELERY, 'if "unique_id" not in taken and error.outcome != "not_applied":', "if False:",
+        "engines/test_celery.py::TestRetry::test_a_task_that_would_send_another_event_is_not_repeated",
+    ),
+    _guard(
+        "P7", source.CELERY, "    if not error.may_retry:\n        raise error\n", "",
+        "engines/test_celery.py::TestRetry::test_what_may_not_be_repeated_is_raised",
+    ),
+    _guard(
+        "stalled jobs", source.PROCRASTINATE, "await _remove_stalled(context.app.job_manager, queue)", "pass",
+        "worker/test_procrastinate_tasks.py::test_the_job_of_a_dead_worker_gives_its_lock_back",
+    ),
+    _guard(
+        "lanes", source.PROCRASTINATE, "drain.configure(lock=lock)", "drain.configure()",
+        "worker/test_procrastinate_tasks.py::test_a_look_defers_one_job_for_each_lane_which_drains_it",
+    ),
+    _guard(
+        "lanes", source.PROCRASTINATE, "if time.time() - timestamp > TOO_LATE:", "if False:",
+        "worker/test_procrastinate_tasks.py::test_a_look_that_comes_too_late_is_left_to_a_newer_one",
+    ),
+    _guard(
+        "P6", source.SQLITE_TURNS, '    connection.execute("PRAGMA busy_timeout = 0")\n', "",
+        "stores/test_store_sqlite.py::TestTurns::test_who_waits_for_a_writer_looks_often",
     ),
     _guard(
         "P3", source.CLAIMS, "return not self._is_empty and any(", "return False and any(",
@@ -129,7 +207,7 @@ GUARDS = [
         "cli/test_cli_imports.py::test_p3_json_lines_from_a_pipe_are_looked_through",
     ),
     _guard(
-        "P3", source.ADDING_TO_SQLITE, "known |= (Counter(given)", "known &= (Counter(given)",
+        "P3", source.ADDING_TO_SQLITE, "if times > 1 and value", "if times > 9 and value",
         "stores/test_store_contract.py::TestSqlite::test_rows_are_judged_in_their_order",
     ),
     _guard(
@@ -169,7 +247,7 @@ GUARDS = [
         "bulk/test_track_many.py::TestOnce::test_an_address_that_changes_while_a_request_waits_is_not_put_back",
     ),
     _guard(
-        "R13", source.MANY, "and binding is not None and is_free:", "and binding is not None:",
+        "R13", source.MANY, "and (not leased or _is_free(leased, names, binding)):", ":",
         "bulk/test_track_many.py::TestAllTogether::test_a_customer_under_a_lease_waits_for_it_and_others_do_not",
     ),
     _guard(
@@ -817,8 +895,21 @@ GUARDS = [
         "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
     ),
     _guard(
-        "surplus answers", source.CONNECTIONS, "return not beyond", "return True",
-        "senders/test_own_senders.py::TestKeeping::test_a_surplus_answer_ends_the_connection",
+        "surplus answers", source.ANSWER_BYTES, "iter((None,)).__next__", "lambda: None",
+        "senders/test_answers.py::test_nothing_behind_an_answer_is_believed",
+    ),
+    _guard(
+        "surplus answers through proxies", source.CONNECTIONS, "return not beyond", "return True",
+        "senders/test_own_senders.py::TestThroughProxies::test_a_surplus_answer_ends_the_tunnel",
+    ),
+    _guard(
+        "trailers", source.ANSWER_BYTES,
+        "self.on_header = read.__setitem__", "self.on_header = answer.headers.__setitem__",
+        "senders/test_answers.py::test_a_trailer_is_no_header",
+    ),
+    _guard(
+        "closing connections", source.ANSWER_BYTES, 'closes = "close" in', 'closes = "clos" ==',
+        "senders/test_answers.py::test_a_connection_is_kept_if_the_server_keeps_it",
     ),
     _guard(
         "size of answers", source.ANSWER_BODIES, "if self._size > LIMIT:", "if False:",
@@ -1065,6 +1156,21 @@ GUARDS = [
         "consent/test_open_intents.py::TestBeside::test_h27_one_after_a_consent_is_asked_for_anew",
     ),
     _guard(
+        "R18", source.GIVING,
+        "if main and (intent.awaited or was_subscribed", "if main and (was_subscribed",
+        "consent/test_subscribe.py::TestOne::test_a_second_consent_within_half_an_hour",
+    ),
+    _guard(
+        "R18", source.CONSENT_RULES,
+        "(_stamp(each.changed_at) or 0.0) > since", "False",
+        "consent/test_subscribe.py::TestOne::test_a_second_consent_within_half_an_hour",
+    ),
+    _guard(
+        "H30", source.GIVING,
+        "        return withdrawn_in(read_event_names(response), channels)", "        return ()",
+        "consent/test_consent_events.py::test_h30_who_leaves_before_klaviyo_carries_it_out",
+    ),
+    _guard(
         "R18, H30", source.INTENTS,
         "return self.asked_at if self.written_at is None else self.written_at", "return self.asked_at",
         "consent/test_withdrawn.py::TestWrittenDown::test_h30_a_withdrawal_since_stays",
@@ -1093,6 +1199,101 @@ GUARDS = [
         "R13", source.CONSENT_RULES,
         'fields.get("verb") in _CONSENT_VERBS or', "False or",
         "consent/test_open_intents.py::TestBeside::test_warm_calls_do_not_wait",
+    ),
+    _guard(
+        "audit", source.AUDIT, "missing |= _each_of(_OF_IDS, _NO_ID)", "pass",
+        "audit/test_audit.py::TestChecked::test_what_the_data_cannot_show_is_not_checked",
+    ),
+    _guard(
+        "audit", source.AUDIT, "table.leave()", "table.close()",
+        "audit/test_audit.py::TestAccount::test_an_interrupted_audit_is_gone_on_with",
+    ),
+    _guard(
+        "audit", source.AUDIT_TABLE, "            self._keep_one(profile_id)\n", "            pass\n",
+        "audit/test_audit.py::TestPairs::test_a_profile_that_an_export_has_twice_counts_once",
+    ),
+    _guard(
+        "P3", source.AUDIT_JUDGEMENT,
+        "if not is_one and not _may_be_one_name(one.first_name, two.first_name):", "if False:",
+        "audit/test_audit.py::TestDoubt::test_why_two_of_one_address_are_not_merged",
+    ),
+    _guard(
+        "P3", source.AUDIT_JUDGEMENT, "            return THIRD", '            return ""',
+        "audit/test_audit.py::TestDoubt::test_one_id_and_the_address_of_another",
+    ),
+    _guard(
+        "P3", source.AUDIT_JUDGEMENT, "                return OTHERS_EMAIL", '                return ""',
+        "audit/test_audit.py::TestDoubt::test_the_map",
+    ),
+    _guard(
+        "P3", source.AUDIT_JUDGEMENT,
+        "if customer is not None and customer.mail is not None and customer.mail != into.mail:", "if False:",
+        "audit/test_audit.py::TestDoubt::test_the_map",
+    ),
+    _guard(
+        "consent", source.AUDIT_JUDGEMENT, 'if given == "subscribed" and kept != "subscribed":', "if False:",
+        "audit/test_audit.py::TestDoubt::test_why_two_of_one_address_are_not_merged",
+    ),
+    _guard(
+        "consent", source.AUDIT_JUDGEMENT, 'if kept == "subscribed" and given in _REFUSING:', "if False:",
+        "audit/test_audit.py::TestDoubt::test_why_two_of_one_address_are_not_merged",
+    ),
+    _guard(
+        "P3", source.AUDIT_PLAN, "if source in doubtful or source in ending", "if source in ending",
+        "audit/test_audit.py::TestDoubt::test_a_profile_for_which_two_could_stay",
+    ),
+    _guard(
+        "P3", source.AUDIT_PLAN, "or source in staying or stays in ending:", "or source in staying:",
+        "audit/test_audit.py::TestDoubt::test_a_chain_is_done_link_by_link",
+    ),
+    _guard(
+        "P3", source.AUDIT_PLAN, "if each.source.profile_id in stays:", "if False:",
+        "audit/test_repair.py::TestPlans::test_merges_that_contradict_each_other_are_refused",
+    ),
+    _guard(
+        "P3", source.AUDIT_REPAIR, "_changed(planned, source, into) or ", "",
+        "audit/test_repair.py::TestPassedOver::test_what_has_changed_since_the_audit",
+    ),
+    _guard(
+        "consent", source.AUDIT_REPAIR,
+        "cost = consent_cost(row_of_profile(source), row_of_profile(into))", 'cost = ""',
+        "audit/test_repair.py::TestPassedOver::test_a_consent_that_the_plan_does_not_know",
+    ),
+    _guard(
+        "P7", source.AUDIT_REPAIR, "        journal.begin(source, into)\n", "",
+        "audit/test_repair.py::TestApply::test_the_journal_has_both_before_the_merge_is_sent",
+    ),
+    _guard(
+        "P7", source.AUDIT_REPAIR, "if before in FINAL:", "if False:",
+        "audit/test_repair.py::TestApply::test_a_second_run_does_nothing",
+    ),
+    _guard(
+        "P7", source.AUDIT_REPAIR, 'if before != "begun" or self._journal is None:', "if True:",
+        "audit/test_repair.py::TestInterrupted::test_an_answer_that_was_lost_ends_the_run_and_the_next_goes_on",
+    ),
+    _guard(
+        "P4", source.AUDIT_JOURNAL, "fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
+        "audit/test_repair.py::TestJournals::test_two_runs_never_share_one",
+    ),
+    _guard(
+        "P3", source.AUDIT_JOURNAL, 'if head.get("account") != account:', "if False:",
+        "audit/test_repair.py::TestJournals::test_a_journal_of_another_account_is_not_written_to",
+    ),
+    _guard(
+        "P3", source.MERGE_PLAN, "return source.email is None and into", "return into",
+        "identity/test_merge_halves.py::test_otherwise_they_are_two",
+    ),
+    _guard(
+        "P3", source.MERGE_PLAN, "email_of(into) == owner.email is not None", "True",
+        "identity/test_merge_halves.py::test_a_half_of_which_the_map_has_another_email_is_left",
+    ),
+    _guard(
+        "R4", source.MERGE_VERB, "planned.into.external_id or planned.source.external_id", "planned.into.external_id",
+        "identity/test_merge_halves.py::test_an_id_that_did_not_come_with_the_merge_is_written_by_the_next_call",
+    ),
+    _guard(
+        "R4", source.MERGE, "if lease is not None and _has_lost_its_id(intent, survivor, owner):", "if False:",
+        "identity/test_merge_halves.py::test_an_id_that_did_not_come_with_the_merge_is_written_by_the_next_call",
     ),
 ]  # fmt: skip
 

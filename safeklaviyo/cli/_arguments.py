@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo._files.columns import FIELDS
 from safeklaviyo._version import VERSION
 from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_repair
+from safeklaviyo.cli._bulk_arguments import IDENTIFY, TRACK, add_sending
 from safeklaviyo.cli._help import Paragraphs
 from safeklaviyo.cli._places import store_argument
 from safeklaviyo.cli._working_arguments import WORKER, add_working
@@ -111,6 +112,7 @@ def parser() -> ArgumentParser:
     _add_explain(commands)
     _add_bindings(commands)
     _add_store(commands)
+    _add_sending(commands)
     _add_worker(commands)
     _add_decisions(commands)
     _add_auditing(commands)
@@ -235,6 +237,7 @@ def _add_store(commands: Commands) -> None:
     copy.add_argument("--resume", action="store_true", help="go on where an earlier copy from the same FROM stopped")
 
 
+<<<<<<< HEAD
 def _add_decisions(commands: Commands) -> None:
     does = "Summarise the guard's decision log: what it has changed, or would have, by rule and by line of code."
     command = _command(commands, "decisions", does, "_decisions.decisions", f"{does}\nNothing is sent or changed.")
@@ -243,6 +246,17 @@ def _add_decisions(commands: Commands) -> None:
         "--sites", type=_customers, default=20, metavar="N", help="how many lines of code to show (20)"
     )
     command.add_argument("--json", action="store_true", help="print all of it as JSON")
+=======
+def _add_sending(commands: Commands) -> None:
+    track = _command(commands, "track", "Record the events of a file.", "_bulk.track", TRACK)
+    add_sending(track, of_events=True, add_file=_add_file)
+    identify = _command(
+        commands, "identify", "Write a file's properties onto the customers' profiles.", "_bulk.identify", IDENTIFY
+    )
+    add_sending(identify, of_events=False, add_file=_add_file)
+    for command in (track, identify):
+        _add_map(command)
+>>>>>>> main
 
 
 def _add_worker(commands: Commands) -> None:
