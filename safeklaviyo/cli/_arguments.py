@@ -237,7 +237,6 @@ def _add_store(commands: Commands) -> None:
     copy.add_argument("--resume", action="store_true", help="go on where an earlier copy from the same FROM stopped")
 
 
-<<<<<<< HEAD
 def _add_decisions(commands: Commands) -> None:
     does = "Summarise the guard's decision log: what it has changed, or would have, by rule and by line of code."
     command = _command(commands, "decisions", does, "_decisions.decisions", f"{does}\nNothing is sent or changed.")
@@ -246,7 +245,8 @@ def _add_decisions(commands: Commands) -> None:
         "--sites", type=_customers, default=20, metavar="N", help="how many lines of code to show (20)"
     )
     command.add_argument("--json", action="store_true", help="print all of it as JSON")
-=======
+
+
 def _add_sending(commands: Commands) -> None:
     track = _command(commands, "track", "Record the events of a file.", "_bulk.track", TRACK)
     add_sending(track, of_events=True, add_file=_add_file)
@@ -256,7 +256,6 @@ def _add_sending(commands: Commands) -> None:
     add_sending(identify, of_events=False, add_file=_add_file)
     for command in (track, identify):
         _add_map(command)
->>>>>>> main
 
 
 def _add_worker(commands: Commands) -> None:
