@@ -75,7 +75,10 @@ class _Shop:
 
     def repaired(self) -> str:
         """Let the shop's schedule look after a late event, and tell what it finds."""
-        found = sorted({each.finding for each in self.klaviyo.recheck_changes(repair=True)})
+        try:
+            found = sorted({each.finding for each in self.klaviyo.recheck_changes(repair=True)})
+        except SafeKlaviyoError:
+            return "; `recheck_changes` looks at it again later"
         return f"; what it brings back late (`{'`, `'.join(found)}`) is put right by `recheck_changes`" if found else ""
 
     def told(self, part: Part) -> str:

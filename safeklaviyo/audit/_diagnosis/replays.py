@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from safeklaviyo.audit._diagnosis.bodies import READS
-from safeklaviyo.audit._diagnosis.endpoints import BY_ID, SYNCHRONOUS, carry_out
+from safeklaviyo.audit._diagnosis.endpoints import BY_ID, NEVER_WARM, SYNCHRONOUS, carry_out, unchanged
 from safeklaviyo.audit._diagnosis.open_questions import NUMBER, USUAL, Reading, person_of
 from safeklaviyo.testing.simulator import matching
 from safeklaviyo.testing.simulator.accounts import Account
@@ -85,6 +85,7 @@ class Replay:
         names: The log's id of each profile, by the replay's.
         done: The numbers of the parts that wrote a profile.
         made: The numbers of those that made one.
+        asked: The open questions that came up: under another answer to any other one it would have been the same.
     """
 
     landed: dict[Who, dict[str, int]] = field(default_factory=dict["Who", "dict[str, int]"])
@@ -93,6 +94,7 @@ class Replay:
     names: dict[str, str] = field(default_factory=dict[str, str])
     done: set[int] = field(default_factory=set[int])
     made: set[int] = field(default_factory=set[int])
+    asked: set[str] = field(default_factory=set[str])
     twice: list[Twice] = field(default_factory=list[Twice])
 
 
@@ -221,8 +223,15 @@ class _Run:
     def _write(self, place: int, number: int, part: Part) -> None:
         """Do what each row of a call asks, and compare the answer with the log's."""
         status, landed = 202, list[str]()
-        for index, ((row, who), person) in enumerate(zip(part.rows, self.persons[number], strict=True)):
-            status, profile = carry_out(self.account, part.call, self._translated(person))
+        for index, ((row, who), said) in enumerate(zip(part.rows, self.persons[number], strict=True)):
+            person = self._translated(said)
+            profile = None if part.call.operation in NEVER_WARM else unchanged(self.account, person)
+            if profile is not None:
+                # Most calls of a log name one profile by what it has already, and change no identifier.
+                status = 200 if part.call.operation in SYNCHRONOUS else 202
+            else:
+                self._ask(part.call, person)
+                status, profile = carry_out(self.account, part.call, person)
             if profile is not None:
                 landed.append(profile.id)
                 self._made(profile.id, number, index)
@@ -233,6 +242,17 @@ class _Run:
             self.result.done.add(number)
         if self.check and part.call.operation in SYNCHRONOUS:
             self._compare(place, part, status, landed)
+
+    def _ask(self, call: Call, person: Person) -> None:
+        """Note which open questions a row brings up."""
+        if call.operation in SYNCHRONOUS:
+            return
+        owners = matching.owners_of(self.account, person)
+        if len({owner.id for owner in owners.values()} | ({person.profile_id} - {None})) > 1:
+            self.result.asked |= {"event_conflict", "event_email_first"}
+        email = person.identifiers.get("email")
+        if email is not None and any(owner.email not in {None, email} for owner in owners.values()):
+            self.result.asked.add("event_replaces_email")
 
     def _made(self, profile_id: str, number: int, index: int) -> None:
         """Note which row made a profile, and by which id the log knows it."""
