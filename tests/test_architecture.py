@@ -35,9 +35,9 @@ IO = {
     "time", "urllib.request", "urllib3",
 }  # fmt: skip
 HEAVY = [
-    "aiohttp", "anyio", "asyncio", "click", "email_validator", "httpx_aiohttp", "hypothesis", "multiprocessing",
-    "opentelemetry", "platformdirs", "pytest", "redis", "respx", "rich", "safeklaviyo.cli", "safeklaviyo.stores.sqlite",
-    "safeklaviyo.testing", "sqlite3", "uvicorn",
+    "aiohttp", "anyio", "asyncio", "celery", "click", "django", "email_validator", "httpx_aiohttp", "hypothesis",
+    "multiprocessing", "opentelemetry", "platformdirs", "procrastinate", "pytest", "redis", "respx", "rich",
+    "safeklaviyo.cli", "safeklaviyo.stores.sqlite", "safeklaviyo.testing", "sqlite3", "uvicorn",
 ]  # fmt: skip
 
 BELOW = {

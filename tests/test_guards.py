@@ -49,7 +49,19 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
-        "P3", source.ADDING_TO_SQLITE, "known |= (Counter(given)", "known &= (Counter(given)",
+        "P6", source.SQLITE_TURNS, '    connection.execute("PRAGMA busy_timeout = 0")\n', "",
+        "stores/test_store_sqlite.py::TestTurns::test_who_waits_for_a_writer_looks_often",
+    ),
+    _guard(
+        "P3", source.CLAIMS, "return not self._is_empty and any(", "return False and any(",
+        "cli/test_cli_imports.py::test_p3_an_address_of_a_refused_row_is_nobodys_former_one",
+    ),
+    _guard(
+        "P3", source.CLAIMS, "for each in (_CELLS, _WORDS) for word", "for each in () for word",
+        "cli/test_cli_imports.py::test_p3_json_lines_from_a_pipe_are_looked_through",
+    ),
+    _guard(
+        "P3", source.ADDING_TO_SQLITE, "if times > 1 and value", "if times > 2 and value",
         "stores/test_store_contract.py::TestSqlite::test_rows_are_judged_in_their_order",
     ),
     _guard(

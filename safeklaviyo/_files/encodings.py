@@ -18,10 +18,15 @@ from typing import TYPE_CHECKING, Final
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from io import BufferedIOBase
-    from typing import Self
+    from typing import Protocol, Self
 
     from _typeshed import WriteableBuffer
+
+    class Readable(Protocol):
+        """What is needed of a file: `io.BufferedIOBase` has it."""
+
+        def read1(self, size: int, /) -> bytes: ...
+
 
 SAMPLE: Final = 1 << 20
 """How many bytes are looked at."""
@@ -85,18 +90,21 @@ class Encoding:
         return "replace" if self.codec.startswith(("utf-16", "utf-32")) else "surrogateescape"
 
 
-def opened(file: BufferedIOBase, name: str | None) -> tuple[TextIOWrapper, Encoding]:
+def opened(file: Readable, name: str | Encoding | None) -> tuple[TextIOWrapper, Encoding]:
     """Return the file as text, and how it is encoded. Closing the text does not close the file.
 
     Args:
-        name: The encoding, if it is known.
+        name: The encoding, if it is known; the one that was found out when the file was read before.
 
     Raises:
         ConfigurationError: There is no such encoding.
     """
     # One read at most, because the writer of a pipe may take its time.
     sample = file.read1(SAMPLE)
-    encoding = Encoding.of(sample) if name is None else Encoding.named(name, sample)
+    if isinstance(name, Encoding):
+        encoding = name
+    else:
+        encoding = Encoding.of(sample) if name is None else Encoding.named(name, sample)
     rest = BufferedReader(_Rest(sample[len(encoding.mark) :], file))
     return TextIOWrapper(rest, encoding=encoding.codec, errors=encoding.errors, newline=""), encoding
 
@@ -104,7 +112,7 @@ def opened(file: BufferedIOBase, name: str | None) -> tuple[TextIOWrapper, Encod
 class _Rest(RawIOBase):
     """The sample again, without the mark, and after it the rest of the file."""
 
-    def __init__(self, sample: bytes, file: BufferedIOBase) -> None:
+    def __init__(self, sample: bytes, file: Readable) -> None:
         super().__init__()
         self._sample = memoryview(sample)
         self._file = file

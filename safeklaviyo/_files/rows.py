@@ -12,12 +12,12 @@ and none in a file of one column.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, cast
 
+from safeklaviyo._files.cells import csv_line, ended, guarded, has_apostrophe, own_columns, unguarded
 from safeklaviyo._files.columns import FIELDS, NAMES, fields_of
 from safeklaviyo.errors import ConfigurationError
 
@@ -31,16 +31,17 @@ COLUMNS: Final = ("external_id", "email", "profile_id", "phone_number")
 
 DELIMITERS: Final = (",", ";", "\t", "|")
 
-# The beginnings that make a cell a formula (OWASP's "CSV Injection"), full-width characters included.
-_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_GUARD: Final = "'"
-_GUARDED: Final = (*_FORMULA, _GUARD)
 
 _LONGEST: Final = 200
 """Lines of one row. A quotation mark that is never closed would make the rest of the file one row."""
 
 _TOLD: Final = 10
 """Columns that a warning names."""
+
+_KEPT: Final = ("line", "reason")
+"""The columns that stand before a refused row."""
+
+_FORMER: Final = ("former_emails", "former_external_ids")
 
 _STRAY: Final = "the row is no CSV: a quotation mark in it is stray or not closed"
 _TOO_LONG: Final = "the row is no CSV: a cell of it is too long"
@@ -96,12 +97,14 @@ class Table:
         header: What a file of its refused rows begins with.
         refused: Writes a row and why it was refused, in a form in which the row can be mended and imported again.
         found: What was found out about the file, for people; empty if all is as `export_file` writes it.
+        has_former: There may be former identifiers in it.
     """
 
     rows: Iterator[Row]
     header: str
     refused: Callable[[Row, str], str]
     found: str = ""
+    has_former: bool = True
 
 
 class Lines:
@@ -158,12 +161,19 @@ def read_csv(lines: Lines, form: Form) -> Table:
     # Columns at the end that have no name are those of delimiters at the end of lines.
     width = max(number for number, cell in enumerate(cells, start=1) if cell)
     rows = _csv_rows(lines, delimiter, _Cells(fields, width, form))
-    prefix = _csv_line(["line", "reason"], delimiter) + delimiter
+    prefix = csv_line(_KEPT, delimiter) + delimiter
+    # A file of refused rows that is imported again: its own two columns are written anew, not twice.
+    again = own_columns(delimiter) if cells[:2] == list(_KEPT) else None
+
+    def without(row: str) -> str:
+        return row if again is None else again.sub("", row, count=1)
 
     def refused(row: Row, reason: str) -> str:
-        return _csv_line([str(row.line), reason], delimiter) + delimiter + _ended(row.text)
+        return csv_line([str(row.line), reason], delimiter) + delimiter + without(ended(row.text))
 
-    return Table(rows, prefix + _ended(text), refused, _found(fields, cells, delimiter, form.chosen))
+    found = _found(fields, cells, delimiter, form.chosen)
+    has_former = not fields.keys().isdisjoint(_FORMER)
+    return Table(rows, prefix + without(ended(text)), refused, found, has_former)
 
 
 def read_jsonl(lines: Lines, form: Form) -> Table:
@@ -175,6 +185,8 @@ def read_jsonl(lines: Lines, form: Form) -> Table:
         except (ValueError, RecursionError):
             given = None
         kept = cast("dict[str, object]", given) if isinstance(given, dict) else {"text": row.text.strip()}
+        if tuple(kept)[:2] == _KEPT:  # this library's own, of the import before
+            kept = {name: kept[name] for name in tuple(kept)[2:]}
         return json.dumps({"line": row.line, "reason": reason} | kept) + "\n"
 
     return Table(_jsonl_rows(lines, form), "", refused)
@@ -184,7 +196,7 @@ def csv_writer(file: IO[str]) -> Callable[[Binding], object]:
     """Write the header, and return what writes a binding."""
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
-    return lambda binding: writer.writerow([_guarded(getattr(binding, name)) for name in COLUMNS])
+    return lambda binding: writer.writerow([guarded(getattr(binding, name)) for name in COLUMNS])
 
 
 def jsonl_writer(file: IO[str]) -> Callable[[Binding], object]:
@@ -261,7 +273,7 @@ class _Cells:
         for field, number in self.fields.items():
             cell = cells[number]
             # Not for an address, which may begin so, nor for a phone number, which costs no row.
-            if field == "external_id" and not self.form.strips and _has_apostrophe(cell):
+            if field == "external_id" and not self.form.strips and has_apostrophe(cell):
                 return Row(line, text, None, _APOSTROPHE)
             values[field] = unguarded(cell, strips=self.form.strips)
         return _readable(line, text, values, self.form)
@@ -339,7 +351,8 @@ def _found(fields: Mapping[str, int], cells: list[str], delimiter: str, chosen: 
     named = {field: cells[fields[field]] for field in FIELDS if field in fields}
     taken = ", ".join(field if field == name else f"{field} from {name}" for field, name in named.items())
     between = {"\t": "tabs", ";": "semicolons", "|": "bars"}.get(delimiter, "commas")
-    found = f"{between} between the columns; {taken}; {passed_over} passed over"
+    columns = "1 column" if passed_over == 1 else f"{passed_over} columns"
+    found = f"{between} between the columns; {taken}; {columns} passed over"
     is_without = "external_id" not in fields and "external_id" not in chosen
     return found + _guests(fields, cells) if passed_over and is_without else found
 
@@ -356,28 +369,3 @@ def _guests(fields: Mapping[str, int], cells: list[str]) -> str:
         f"\nWARNING: no column is taken for external_id, so every row becomes a guest. Passed over: {named}. If one of "
         "these holds the shop's ids, stop and add --map external_id=NAME; if none does, --map external_id="
     )
-
-
-def _csv_line(cells: list[str], delimiter: str) -> str:
-    file = io.StringIO(newline="")
-    csv.writer(file, delimiter=delimiter, lineterminator="").writerow(cells)
-    return file.getvalue()
-
-
-def _ended(text: str) -> str:
-    return text if text.endswith(("\n", "\r")) else text + "\n"
-
-
-def _guarded(cell: str | None) -> str:
-    """Return the cell in a form that a spreadsheet takes for text."""
-    return _GUARD + cell if cell is not None and cell.startswith(_GUARDED) else cell or ""
-
-
-def _has_apostrophe(cell: str) -> bool:
-    """Tell whether a cell begins with an apostrophe that `_guarded` has not put there."""
-    return cell.startswith(_GUARD) and not cell[1:].startswith(_GUARDED)
-
-
-def unguarded(cell: str, *, strips: bool = False) -> str:
-    """Return the cell that `_guarded` was given, or that a spreadsheet was told to take for text."""
-    return cell[1:] if cell.startswith(_GUARD) and (strips or not _has_apostrophe(cell)) else cell

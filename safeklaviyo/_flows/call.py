@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from safeklaviyo._api.accounts import get_account
@@ -79,6 +78,8 @@ class Setup:
         deadline: Seconds that a call about one person may take in all; None for no limit.
         base: The scheme and the host to which requests go.
         is_observed: Decisions and outcomes are told to a callback or to telemetry.
+        has_outbox: There may be an outbox, which direct calls have to ask in passing.
+        row: The row of the outbox that is being carried out; None for a direct call.
         joins: The batch whose calls these are, where their requests travel together.
     """
 
@@ -92,6 +93,8 @@ class Setup:
     deadline: float | None = None
     base: str = ""
     is_observed: bool = False
+    has_outbox: bool = False
+    row: int | None = None
     joins: Joins | None = None
 
     @property
@@ -212,7 +215,9 @@ def send(
             if joined is not None:
                 return joined
             request = yield from again()
-        before = partial(_renew_for, call, lease)
+        held = lease
+        # It has to outlive what comes next by a margin.
+        before = lambda seconds: renew(call, held, ttl=seconds + call.policy.lease)  # noqa: E731
     # Step 2: send. The error tells of its own attempts; `writes` keeps what is known of all writes of the call.
     try:
         exchange = yield from transmit(
@@ -228,11 +233,6 @@ def send(
         _judge(call, exchange, main=main)
     notice_account(call, exchange.response)
     return exchange.response
-
-
-def _renew_for(call: Call, lease: Lease, seconds: float) -> Flow[None]:
-    """Renew a lease so that it outlives what comes next by a margin."""
-    yield from renew(call, lease, ttl=seconds + call.policy.lease)
 
 
 def _judge(call: Call, exchange: Exchange, *, main: bool) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BUSY = "another call is writing about this customer; add the row again later"
 
 
+ANOTHER_ROWS = "one of its former identifiers is the current one of another row; leave it out"
+
+
 def names_of(binding: Binding) -> tuple[Identifier, ...]:
     """Return the identifiers of a row."""
     given = (
@@ -70,7 +73,7 @@ def former_conflict(row: Binding, former: Iterable[Match], others: Collection[Id
         others: Those that are current in other rows.
     """
     if others:
-        return "one of its former identifiers is the current one of another row; leave it out"
+        return ANOTHER_ROWS
     current = {*names_of(row)}
     for match in former:
         if match.retired_at is None:

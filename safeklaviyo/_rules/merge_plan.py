@@ -77,11 +77,26 @@ def is_unreachable(profile: Profile) -> bool | None:
     return bool(consent.get("suppression")) or consent.get("consent") in _GONE
 
 
+def is_half(source: Profile, into: Profile, owner: Binding | None) -> bool:
+    """Tell whether two profiles are the halves of one customer: one has the id alone, the other the email alone.
+
+    That is what one call by the id and one by the email leave behind. The map has to say that the id and the email are
+    one customer's: Klaviyo cannot.
+
+    Args:
+        owner: The binding to which the profile with the email belongs in the map.
+    """
+    if owner is None or owner.external_id is None or source.external_id != owner.external_id:
+        return False
+    return source.email is None and into.external_id is None and email_of(into) == owner.email is not None
+
+
 def _obstacles(source: Profile, into: Profile, source_owner: Binding | None, owner: Binding | None) -> Iterator[str]:
     if source.id == into.id:
         yield "the two are one profile"
     # Klaviyo's word and the map's are each enough: either may know of the other customer first.
-    if source.external_id is not None and source.external_id != into.external_id:
+    is_another = source.external_id is not None and source.external_id != into.external_id
+    if is_another and not is_half(source, into, owner):
         yield "the source has an external_id of its own, so it is another customer"
     is_other = source_owner is not None and (owner is None or source_owner.key != owner.key)
     if is_other and source_owner is not None and source_owner.external_id is not None:

@@ -207,10 +207,18 @@ class AsyncShell:
         if isinstance(effect, StoreEffect):
             return await effect.on(self.store)
         if isinstance(effect, OutboxCall):
-            return await self.outbox.perform(effect)
+            return await self._ask_outbox(effect)
         if isinstance(effect, Sleep):
             return await asyncio.sleep(effect.seconds)
         return ambient(effect)
+
+    async def _ask_outbox(self, call: OutboxCall[Any]) -> Any:
+        if call.in_passing:
+            from safeklaviyo.stores.outbox.opening import is_possible  # noqa: PLC0415 - few calls ask
+
+            if not is_possible(self._wiring.outbox, self.store) or not await self.outbox.is_there():
+                return call.absent
+        return await self.outbox.perform(call)
 
     async def aclose(self) -> None:
         """Same as `Shell.close`."""

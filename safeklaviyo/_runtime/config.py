@@ -99,6 +99,7 @@ class Wiring:
             deadline=self.retry.within(self.deadline),
             base=self.target.base,
             is_observed=is_observed,
+            has_outbox=True,
         )
 
     def view_of(self, setup: Setup) -> Setup:
@@ -117,6 +118,7 @@ class Wiring:
             deadline=self.retry.within(self.deadline),
             base=self.target.base,
             is_observed=setup.is_observed,
+            has_outbox=setup.has_outbox,
         )
 
     def with_options(self, timeout: object, deadline: object, policy: object, retry: object) -> Wiring:

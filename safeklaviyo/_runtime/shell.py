@@ -187,10 +187,18 @@ class Shell:
         if isinstance(effect, StoreEffect):
             return effect.on(self.store)
         if isinstance(effect, OutboxCall):
-            return self.outbox.perform(effect)
+            return self._ask_outbox(effect)
         if isinstance(effect, Sleep):
             return time.sleep(effect.seconds)
         return ambient(effect)
+
+    def _ask_outbox(self, call: OutboxCall[Any]) -> Any:
+        if call.in_passing:
+            from safeklaviyo.stores.outbox.opening import is_possible  # noqa: PLC0415 - few calls ask
+
+            if not is_possible(self._wiring.outbox, self.store) or not self.outbox.is_there():
+                return call.absent
+        return self.outbox.perform(call)
 
     def close(self) -> None:
         """Close what was opened here, but for the store; a view has opened nothing. May be called twice."""

@@ -16,9 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from safeklaviyo._files.cells import unguarded
 from safeklaviyo._files.columns import NAMES, fields_of
 from safeklaviyo._files.encodings import opened
-from safeklaviyo._files.rows import Form, Lines, first_line, read_csv, read_jsonl, understood, unguarded
+from safeklaviyo._files.rows import Form, Lines, first_line, read_csv, read_jsonl, understood
 from safeklaviyo._input.shop_rows import shop_row_from
 from safeklaviyo.audit._compared import row_of, storable
 from safeklaviyo.audit._table import Customer

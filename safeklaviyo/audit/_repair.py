@@ -7,20 +7,27 @@ could cost a consent, is passed over and reported; the next audit sees it anew.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from safeklaviyo._rules.merge_plan import planned_merge
 from safeklaviyo.audit._account import surveyor
 from safeklaviyo.audit._compared import row_of_profile
 from safeklaviyo.audit._journal import FINAL, Journal
 from safeklaviyo.audit._judgement import consent_cost
 from safeklaviyo.audit._plan import RepairPlan, plan_from
-from safeklaviyo.errors import ConfigurationError, IdentityError, LeaseHeldError, NotFoundError, SafeKlaviyoError
+from safeklaviyo.errors import (
+    ConfigurationError,
+    IdentityError,
+    LeaseHeldError,
+    NotFoundError,
+    ProfileNotVisibleError,
+    SafeKlaviyoError,
+)
 from safeklaviyo.identity import comparable_email
-from safeklaviyo.models import Progress
+from safeklaviyo.models import Binding, Progress
 
 if TYPE_CHECKING:
     import os
@@ -182,16 +189,20 @@ class _Run:
             return self._skip(before, source_id, into_id, "the profile that was to stay is no longer there")
         if source is None or source.id == into_id:
             return self._gone(before, source_id, into_id)
-        reason = _changed(planned, source, into) or self._against(source, into)
+        reason = _changed(planned, source, into) or self._against(planned, source, into)
+        if not reason and self._journal is not None:
+            # Step 3: of two halves the map has to know that they are one customer's, or the merge is refused.
+            reason = self._teach(planned)
         if reason:
             return self._skip(before, source_id, into_id, reason)
-        if self._journal is None:
-            return "would_merge", ""
-        # Step 3: both are on the disk before anything is sent.
-        self._journal.begin(source, into)
-        return self._send(self._journal, source_id, into_id)
+        return self._send(source, into)
 
-    def _send(self, journal: Journal, source_id: str, into_id: str) -> tuple[Status, str]:
+    def _send(self, source: Profile, into: Profile) -> tuple[Status, str]:
+        journal, source_id, into_id = self._journal, source.id, into.id
+        if journal is None:
+            return "would_merge", ""
+        # Step 4: both are on the disk before anything is sent.
+        journal.begin(source, into)
         try:
             done = self._k.profiles.merge(source_id, into_id)
         except IdentityError as error:
@@ -212,8 +223,12 @@ class _Run:
         if before != "begun" or self._journal is None:
             return "skipped", "the profile that was to end is no longer there"
         # The map may not know of it yet: the call finishes what the killed run has begun, and sends nothing.
-        with suppress(NotFoundError):
+        try:
             self._k.profiles.merge(source_id, into_id)
+        except ProfileNotVisibleError:
+            return "requested", "Klaviyo does not show the source now; run the repair again to finish the map"
+        except NotFoundError:
+            pass  # the map has nothing left to do
         self._journal.end(source_id, into_id, "merged")
         return "merged", "an earlier run has done it"
 
@@ -228,18 +243,35 @@ class _Run:
         except NotFoundError:
             return None
 
-    def _against(self, source: Profile, into: Profile) -> str:
+    def _teach(self, planned: PlannedMerge) -> str:
+        """Let the map learn what the shop's own data say about a customer (A7); return what speaks against it."""
+        pair = _pair(planned)
+        if pair is None or self._k.bindings.get(external_id=pair.external_id) is not None:
+            return ""
+        report = self._k.bindings.add([{"external_id": pair.external_id, "email": pair.email}])
+        return report.refused[0][1] if report.refused else ""
+
+    def _against(self, planned: PlannedMerge, source: Profile, into: Profile) -> str:
         """Return what speaks against a merge of the two as they are now."""
         cost = consent_cost(row_of_profile(source), row_of_profile(into))
         if cost:
             return cost
-        try:
+        pair = _pair(planned)
+        if pair is not None and self._k.bindings.get(external_id=pair.external_id) is None:
+            plan = planned_merge(source, into, owner=pair)
+        else:
             plan = self._k.profiles.plan_merge(source.id, into.id)
-        except NotFoundError:
-            return "one of the two is no longer there"
         if plan.obstacles:
             return plan.obstacles[0]
         return "" if plan.is_allowed else "the destination would become suppressed, as the source is"
+
+
+def _pair(planned: PlannedMerge) -> Binding | None:
+    """Return what the plan says about the customer whose halves it merges (A7); None for other merges."""
+    bound = planned.binding
+    if planned.rule != "A7" or bound is None or bound.external_id is None or bound.email is None:
+        return None
+    return Binding(bound.external_id, bound.email)
 
 
 def _changed(planned: PlannedMerge, source: Profile, into: Profile) -> str:

@@ -10,6 +10,7 @@ from safeklaviyo._version import VERSION
 from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_repair
 from safeklaviyo.cli._help import Paragraphs
 from safeklaviyo.cli._places import store_argument
+from safeklaviyo.cli._working_arguments import WORKER, add_working
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction  # what add_subparsers returns has no public name
@@ -110,6 +111,7 @@ def parser() -> ArgumentParser:
     _add_explain(commands)
     _add_bindings(commands)
     _add_store(commands)
+    _add_worker(commands)
     _add_auditing(commands)
     _add_doctor(commands)
     return root
@@ -195,6 +197,10 @@ def _add_import(verbs: Commands) -> None:
         "--strip-apostrophes", action="store_true",
         help="take a ' off the beginning of each cell, as Shopify's export has it before ids",
     )  # fmt: skip
+    command.add_argument(
+        "--phone-region", metavar="CODE",
+        help="the country of phone numbers without a country code, such as DE; needs the extra phone",
+    )  # fmt: skip
     checked = command.add_mutually_exclusive_group()
     checked.add_argument(
         "--verify", action="store_true",
@@ -228,6 +234,16 @@ def _add_store(commands: Commands) -> None:
         copy.add_argument(name, metavar=metavar, type=store_argument, help=f"the URL of the store that {does}")
     copy.add_argument("--account", metavar="ID", required=True, help="the map's account: the six-character public key")
     copy.add_argument("--resume", action="store_true", help="go on where an earlier copy from the same FROM stopped")
+
+
+def _add_worker(commands: Commands) -> None:
+    does = "Deliver the rows of the outbox until told to stop."
+    command = _command(commands, "worker", does, "_worker.worker", WORKER)
+    add_working(command)
+    command.add_argument(
+        "--outbox", metavar="URL", type=store_argument, help="else SAFEKLAVIYO_OUTBOX, else the map's database"
+    )
+    _add_map(command)
 
 
 def _add_auditing(commands: Commands) -> None:

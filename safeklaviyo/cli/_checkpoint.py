@@ -44,7 +44,8 @@ class Checkpoint:
         stat = Path(arguments.file).stat()
         # The key stands for the account where none is given; only the digest of both is written.
         account = arguments.account or os.environ["KLAVIYO_API_KEY"]
-        options = (arguments.format, arguments.trusted, arguments.verify, arguments.map, arguments.encoding)
+        names = ("format", "trusted", "verify", "map", "encoding", "strip_apostrophes", "phone_region")
+        options = [getattr(arguments, name) for name in names]
         subject = (stat.st_size, stat.st_mtime_ns, store_url(arguments), account, *options)
         return cls(Path(f"{arguments.file}.progress"), sha256(json.dumps(subject).encode()).hexdigest())
 

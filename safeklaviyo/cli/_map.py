@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+import re
+from itertools import product
+from typing import TYPE_CHECKING, Final
 
-from safeklaviyo import Klaviyo
+from safeklaviyo import Klaviyo, Policy
 from safeklaviyo._files.rows import COLUMNS
 from safeklaviyo.cli._console import complain, say
 from safeklaviyo.errors import ConfigurationError
-from safeklaviyo.stores import default_url
+from safeklaviyo.stores import default_url, open_store
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from safeklaviyo.stores.base import IdentityStore
+
+# A public key. Another name of the shop's own may have more letters, of which there are too many spellings to try.
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9]{6}")
 
 
 def explain(arguments: Namespace) -> int:
@@ -72,7 +77,22 @@ def open_client(arguments: Namespace, store: IdentityStore | None = None) -> Kla
     """
     if arguments.account is None and not os.environ.get("KLAVIYO_API_KEY"):
         raise ConfigurationError("which account? pass --account (the six-character public key), or set KLAVIYO_API_KEY")
-    return Klaviyo(store=store or lasting(store_url(arguments)), account=arguments.account, base_url=arguments.base_url)
+    return Klaviyo(
+        store=store or lasting(store_url(arguments)),
+        account=arguments.account,
+        base_url=arguments.base_url,
+        policy=policy_of(arguments),
+        outbox=getattr(arguments, "outbox", None),
+    )
+
+
+def policy_of(arguments: Namespace) -> Policy:
+    """Return the policy of a command.
+
+    Raises:
+        ConfigurationError: There is no such country, or the package that knows phone numbers is missing.
+    """
+    return Policy(phone_region=getattr(arguments, "phone_region", None))
 
 
 def lasting(url: str) -> str:
@@ -95,6 +115,18 @@ def _check_account(klaviyo: Klaviyo, arguments: Namespace) -> None:
     """Say that the map has nobody of the account given: it is perhaps another one that was meant."""
     if arguments.account is not None and next(iter(klaviyo.bindings), None) is None:
         complain(f"the map has no customers of the account {arguments.account}: is that the account?")
+
+
+def check_spelling(arguments: Namespace) -> None:
+    """Warn where the map has customers of an account that differs from the one given in upper and lower case only."""
+    account = arguments.account
+    if account is None or not _ACCOUNT.fullmatch(account):
+        return
+    with open_store(store_url(arguments)) as store:
+        for letters in product(*[sorted({letter.lower(), letter.upper()}) for letter in account]):
+            other = "".join(letters)
+            if other != account and store.page(other, limit=1).bindings:
+                complain(f"WARNING: the map has customers of the account {other}: is that what --account should be?")
 
 
 def _not_there() -> int:

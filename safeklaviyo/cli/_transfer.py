@@ -7,63 +7,68 @@ Memory does not grow with the file.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from stat import S_ISREG
 from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import IO, TYPE_CHECKING, Final
 
 from safeklaviyo._files.encodings import opened as opened_text
 from safeklaviyo._files.rows import Form, Lines, csv_writer, jsonl_writer, read_csv, read_jsonl
+from safeklaviyo._input.shop_rows import FORMER
 from safeklaviyo.cli._checkpoint import Checkpoint
+from safeklaviyo.cli._claims import Claims
 from safeklaviyo.cli._console import complain, progress, say
-from safeklaviyo.cli._map import open_client
+from safeklaviyo.cli._map import check_spelling, open_client, policy_of
 from safeklaviyo.cli._rehearsal import rehearsal
+from safeklaviyo.cli._report import Report
+from safeklaviyo.cli._source import STANDARD, opened_source
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Generator, Iterator
-    from io import BufferedIOBase, TextIOWrapper
 
-    from safeklaviyo import Klaviyo
-    from safeklaviyo._files.encodings import Encoding
+    from safeklaviyo._files.encodings import Encoding, Readable
     from safeklaviyo._files.rows import Row, Table
+    from safeklaviyo.cli._source import Source
 
 AT_ONCE: Final = 1000
 """Rows in one transaction: as many as `Bindings.add` adds at once, so that a checkpoint is never ahead of the map."""
 
-_STANDARD: Final = "-"
 _MARK: Final = "\ufeff"
+# Keys count in any case, with anything between the words; a key may be written in escapes.
+_FORMER_NAME: Final = re.compile(r"former|\\u", re.IGNORECASE)
 
 
 def import_file(arguments: Namespace) -> int:
     """Add a file's rows to the map."""
     with ExitStack() as opened:
-        file, encoding = opened.enter_context(_source(arguments.file, arguments.encoding))
-        lines = Lines(file)
-        table = _table(arguments, lines, encoding)
+        given = opened.enter_context(_given(arguments))
         is_rehearsal = arguments.dry_run
         klaviyo = opened.enter_context((rehearsal if is_rehearsal else open_client)(arguments))
+        check_spelling(arguments)
         checkpoint = Checkpoint.beside(arguments) if arguments.resume else None
         done = checkpoint.rows() if checkpoint else 0
-        kept = opened.enter_context(_keeping(arguments.refused, table.header, encoding, goes_on=done > 0))
-        report = _Report(table, kept)
-        total = None if arguments.file == _STANDARD else Path(arguments.file).stat().st_size
-        show = opened.enter_context(progress("importing", total))
+        kept = opened.enter_context(_keeping(arguments.refused, given.table.header, given.encoding, goes_on=done > 0))
+        report = Report(given.table, given.claims, kept)
+        show = opened.enter_context(progress("importing", _size(arguments)))
         try:
-            for part in _parts(table.rows, skip=done):
+            for part in _parts(given.table.rows, skip=done):
                 report.add(klaviyo, part, trusted=arguments.trusted, verify=arguments.verify)
                 done += len(part)
                 if checkpoint:
                     checkpoint.save(done)
-                show(lines.size)
+                show(given.lines.size)
         except (KeyboardInterrupt, SafeKlaviyoError, OSError):
             complain(f"stopped after {done} rows; run it again: rows that are there count as unchanged")
             raise
+        finally:
+            report.sum_up()
     if checkpoint:
         checkpoint.forget()
     if is_rehearsal:
@@ -89,53 +94,64 @@ def export_file(arguments: Namespace) -> int:
     return 0
 
 
-@dataclass(slots=True)
-class _Report:
-    """The result of an import so far.
+@dataclass(frozen=True, slots=True, repr=False)
+class _Given:
+    """A file that is ready to be imported.
 
     Attributes:
-        kept: The file for refused rows, if there is one.
+        claims: What the file says of its former identifiers, if it has any.
     """
 
+    lines: Lines
     table: Table
-    kept: IO[str] | None
-    added: int = 0
-    unchanged: int = 0
-    refused: int = 0
-    verified: int = 0
-
-    def add(self, klaviyo: Klaviyo, part: list[Row], *, trusted: bool, verify: bool) -> None:
-        """Add rows to the map, and report those that are refused."""
-        readable = [row for row in part if row.values is not None]
-        rows = [row.values for row in readable if row.values is not None]
-        report = klaviyo.bindings.add(rows, trusted=trusted, verify=verify)
-        self.added += report.added
-        self.unchanged += report.unchanged
-        self.verified += report.verified
-        reasons = {row.line: row.problem for row in part if row.values is None}
-        reasons |= {readable[number].line: reason for number, reason in report.refused}
-        for number, warning in report.warnings:
-            complain(f"line {readable[number].line}: {warning}")
-        # In the order of the file, which mixes rows that cannot be read with those that the map refuses.
-        for row in part:
-            if row.line in reasons:
-                self._refuse(row, reasons[row.line])
-
-    def _refuse(self, row: Row, reason: str) -> None:
-        self.refused += 1
-        complain(f"line {row.line}: {reason}")
-        if self.kept is not None:
-            self.kept.write(self.table.refused(row, reason))
+    encoding: Encoding
+    claims: Claims | None = None
 
 
-def _table(arguments: Namespace, lines: Lines, encoding: Encoding) -> Table:
-    """Read how the file is made, and say so on stderr where that is not plain."""
-    form = Form(dict(arguments.map), is_guess=encoding.is_guess, strips=arguments.strip_apostrophes)
-    table = (read_jsonl if _is_jsonl(arguments) else read_csv)(lines, form)
+@contextmanager
+def _given(arguments: Namespace) -> Generator[_Given]:
+    """Open the file, and look through all of it first if there are former identifiers in it."""
+    with ExitStack() as opened:
+        source = opened.enter_context(opened_source(arguments.file))
+        given = _read(arguments, source, arguments.encoding)
+        _tell(given)
+        if not given.table.has_former:
+            source.once()
+            yield given
+            return
+        claims = None
+        if not _is_jsonl(arguments) or _names_former(arguments, source, given.encoding):
+            rows = _read(arguments, source.again(), given.encoding).table.rows
+            claims = opened.enter_context(Claims(rows, policy_of(arguments)))
+        yield replace(_read(arguments, source.again(), given.encoding), claims=claims)
+
+
+def _names_former(arguments: Namespace, source: Source, encoding: Encoding) -> bool:
+    """Tell whether there may be a former identifier in JSON lines, at a glance: without reading the JSON."""
+    if any(name in FORMER and column for name, column in arguments.map):
+        return True
+    text, _ = opened_text(source.again(), encoding)
+    return any(_FORMER_NAME.search(line) for line in text)
+
+
+def _read(arguments: Namespace, file: Readable, encoding: str | Encoding | None) -> _Given:
+    """Read how a file is made."""
+    text, known = opened_text(file, encoding)
+    lines = Lines(text)
+    form = Form(dict(arguments.map), is_guess=known.is_guess, strips=arguments.strip_apostrophes)
+    return _Given(lines, (read_jsonl if _is_jsonl(arguments) else read_csv)(lines, form), known)
+
+
+def _tell(given: _Given) -> None:
+    """Say on stderr how a file is made, where that is not plain."""
+    encoding, found = given.encoding, given.table.found
     written = [f"read as {encoding.codec}"] if encoding.is_guess or not encoding.codec.startswith("utf-8") else []
-    if found := "; ".join([*written, table.found] if table.found else written):
-        complain(found)
-    return table
+    if told := "; ".join([*written, found] if found else written):
+        complain(told)
+
+
+def _size(arguments: Namespace) -> int | None:
+    return None if arguments.file == STANDARD else Path(arguments.file).stat().st_size
 
 
 def _is_jsonl(arguments: Namespace) -> bool:
@@ -147,16 +163,6 @@ def _parts(rows: Iterator[Row], *, skip: int) -> Iterator[list[Row]]:
     remaining = islice(rows, skip, None)
     while part := list(islice(remaining, AT_ONCE)):
         yield part
-
-
-@contextmanager
-def _source(name: str, encoding: str | None) -> Generator[tuple[TextIOWrapper, Encoding]]:
-    """Open a file or stdin as text."""
-    if name == _STANDARD:
-        yield opened_text(cast("BufferedIOBase", sys.stdin.buffer), encoding)
-        return
-    with open(name, "rb") as file:  # noqa: PTH123 - as given
-        yield opened_text(file, encoding)
 
 
 @contextmanager
@@ -195,7 +201,7 @@ def _destination(name: str) -> Generator[IO[str]]:
     Raises:
         ConfigurationError: The path leads to something else than a file.
     """
-    if name == _STANDARD:
+    if name == STANDARD:
         yield sys.stdout
         sys.stdout.flush()
         return

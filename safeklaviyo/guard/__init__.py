@@ -12,16 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from safeklaviyo.guard._decide.verdicts import Mode, Modes, Verdict
-    from safeklaviyo.guard._hooks.making import async_transport, transport
+    from safeklaviyo.guard._hooks.installing import Guard, install
+    from safeklaviyo.guard._hooks.making import adapter, aiohttp_middleware, async_transport, sdk, transport
 
-__all__ = ["Mode", "Modes", "Verdict", "async_transport", "transport"]
+__all__ = [
+    "Guard",
+    "Mode",
+    "Modes",
+    "Verdict",
+    "adapter",
+    "aiohttp_middleware",
+    "async_transport",
+    "install",
+    "sdk",
+    "transport",
+]
 
 _HOMES = {
-    "Mode": "_decide.verdicts",
-    "Modes": "_decide.verdicts",
-    "Verdict": "_decide.verdicts",
-    "async_transport": "_hooks.making",
-    "transport": "_hooks.making",
+    name: home
+    for home, names in {
+        "_decide.verdicts": ("Mode", "Modes", "Verdict"),
+        "_hooks.installing": ("Guard", "install"),
+        "_hooks.making": ("adapter", "aiohttp_middleware", "async_transport", "sdk", "transport"),
+    }.items()
+    for name in names
 }
 
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
 from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.guard._carry.finishing import answered, finish, needs_finishing
+from safeklaviyo.guard._carry.learning import learn_from
 from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle
 from safeklaviyo.guard._core import OBSERVED, Core, is_busy, shell_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from safeklaviyo.guard._carry.case import Case
     from safeklaviyo.guard._clients import Guarded
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from safeklaviyo.guard._write.replies import Reply
     from safeklaviyo.identity import Identifier
     from safeklaviyo.stores.base import Found
+
+_TASKS: Final = 100
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +40,7 @@ class AsyncCore:
 
     def __init__(self, core: Core) -> None:
         self.core = core
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def wants(self, method: str, url: str) -> bool:
         """Same as `Core.wants`."""
@@ -49,7 +52,7 @@ class AsyncCore:
         plan = core.opened_safely(incoming)
         if plan.case is None or plan.client is None:
             return plan
-        if not isinstance(plan.client.client, AsyncKlaviyo):
+        if not plan.client.is_async:
             await _in_thread(core.decide, plan)
         elif plan.mode == "enforce":
             await self._settle(plan, plan.case, plan.client)
@@ -62,7 +65,7 @@ class AsyncCore:
         core, case = self.core, plan.case
         if case is None or plan.client is None:
             return reply
-        if not isinstance(plan.client.client, AsyncKlaviyo):
+        if not plan.client.is_async:
             final: Reply = reply
             if plan.mode == "enforce" and needs_finishing(case, reply):
                 final = await _in_thread(core.finished, plan, reply)
@@ -76,7 +79,28 @@ class AsyncCore:
             except Exception as error:  # noqa: BLE001 - the request is done
                 core.report(error)
                 final = answered(case, reply)
-        return core.ended(plan, reply, final)
+        final = core.ended(plan, reply, final)
+        if core.learns(plan, reply):
+            self._begin(self._learn(plan.client, plan, reply))
+        return final
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done in a task beside the call; at most a hundred at once."""
+        if len(self._tasks) >= _TASKS:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _learn(self, client: Guarded, plan: Plan, reply: Reply) -> None:
+        profile = self.core.lessons.of(plan, reply)
+        if profile is None or client.account is None:
+            return
+        try:
+            self.core.count_lesson(await shell_of(client).run(learn_from, client.account, profile))
+        except Exception as error:  # noqa: BLE001 - a map that is away learns nothing
+            self.core.report(error)
 
     def failed(self, plan: Plan, error: BaseException | None = None) -> None:
         """Same as `Core.failed`."""

@@ -22,6 +22,7 @@ class Guarded:
     """One client whose account's calls are guarded.
 
     Attributes:
+        is_async: The client's calls are awaited.
         authorization: The header's value of its calls; None where a token is asked for each request, or there is no
             key.
         account: The namespace of the map; None until it is known.
@@ -29,6 +30,7 @@ class Guarded:
 
     def __init__(self, client: Klaviyo | AsyncKlaviyo) -> None:
         self.client = client
+        self.is_async = hasattr(client, "aclose")
         self.wiring: Wiring = client._wiring  # noqa: SLF001 - the guard is a part of the package
         if not self.wiring.dialect.has_profile_ids:
             raise ConfigurationError("the guard needs clients of the current dialect")
@@ -53,11 +55,17 @@ class Guarded:
 
 
 class Clients:
-    """The clients of all accounts that are guarded."""
+    """The clients of all accounts that are guarded.
+
+    Attributes:
+        hosts: The hosts to which calls are guarded, with a port where there is one.
+        names: The same without ports.
+    """
 
     def __init__(self, clients: Sequence[Klaviyo | AsyncKlaviyo]) -> None:
         self.all = tuple(Guarded(client) for client in clients)
         self.hosts = frozenset({KLAVIYO, *(each.host for each in self.all)})
+        self.names = frozenset(host.partition(":")[0] for host in self.hosts)
         self._by_key = {each.authorization: each for each in self.all if each.authorization is not None}
         asking = [each for each in self.all if each.asks_for_tokens]
         # Tokens that are asked for change all the time: they can be known only where they can be nobody else's.

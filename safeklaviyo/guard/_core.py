@@ -6,254 +6,26 @@ enforce nothing that is not settled leaves the process.
 
 from __future__ import annotations
 
-import logging
-import time
-from collections import Counter
-from contextvars import ContextVar
-from datetime import UTC, datetime
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Final
 
-from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreError
-from safeklaviyo.guard._background import LateError, Later, Looks
-from safeklaviyo.guard._carry.case import Case
+from safeklaviyo.errors import SafeKlaviyoError
+from safeklaviyo.guard._background import LateError
 from safeklaviyo.guard._carry.finishing import answered, finish, needs_finishing
 from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle
-from safeklaviyo.guard._clients import Clients
-from safeklaviyo.guard._decide.by_map import Rulings, away, names_of, people_of, rule_on
-from safeklaviyo.guard._decide.verdicts import Verdict, modes_from
-from safeklaviyo.guard._log.records import Log
-from safeklaviyo.guard._parse.asked import read
-from safeklaviyo.guard._parse.operations import operation_of, split_url
-from safeklaviyo.guard._plans import Incoming, Plan
-from safeklaviyo.guard._sites import calling_site
-from safeklaviyo.guard._write.replies import Fault, Reply, fault_of, klaviyos_refusal, refused
+from safeklaviyo.guard._common import COUNTERS, Common, OnStoreFailure, is_busy, shell_of
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping
-
-    from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
-    from safeklaviyo._client.klaviyo import Klaviyo
+    from safeklaviyo.guard._carry.case import Case
     from safeklaviyo.guard._clients import Guarded
-    from safeklaviyo.guard._decide.verdicts import Modes
+    from safeklaviyo.guard._plans import Incoming, Plan
+    from safeklaviyo.guard._write.replies import Reply
     from safeklaviyo.identity import Identifier
     from safeklaviyo.stores.base import Found
 
-OnStoreFailure: TypeAlias = Literal["refuse", "forward"]
+__all__ = ["COUNTERS", "OBSERVED", "Core", "OnStoreFailure", "is_busy", "shell_of"]
 
 OBSERVED: Final = 0.005
 """Seconds that an observed call may wait for the map."""
-_WAITING: Final = 1000
-_HEAVIEST: Final = 32_000_000
-
-COUNTERS: Final = (
-    "observed", "enforced", "passed", "rewritten", "answered", "refused", "foreign_key", "own_calls", "failed_open",
-    "map_away", "unkeyed_events", "learnt", "doubted", "log_dropped", "log_failed", "failed", "bypassed",
-)  # fmt: skip
-
-logger = logging.getLogger("safeklaviyo")
-
-is_busy: ContextVar[bool] = ContextVar("safeklaviyo_guard_is_busy", default=False)
-"""A request of this context is handled already, or is the guard's own."""
-
-
-class Common:
-    """What the guards of both kinds of client share."""
-
-    def __init__(
-        self,
-        *clients: Klaviyo | AsyncKlaviyo,
-        mode: Modes = "observe",
-        decision_log: str | os.PathLike[str] | None = None,
-        on_store_failure: OnStoreFailure = "refuse",
-        learn: bool = True,
-    ) -> None:
-        if on_store_failure not in {"refuse", "forward"}:
-            raise ConfigurationError('on_store_failure has to be "refuse" or "forward"')
-        self.clients = Clients(clients)
-        self.modes = modes_from(mode)
-        self._forwards = on_store_failure == "forward"
-        self._learns = learn
-        self._counted: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
-        self._lock = Lock()
-        self._looks = Looks()
-        self._later = Later(_WAITING, _HEAVIEST, lambda: self.count("log_dropped"))
-        self._log = None if decision_log is None else Log(decision_log, lambda: self.count("log_failed"))
-
-    @property
-    def counters(self) -> Mapping[str, int]:
-        """How often what has happened since the start; every name is there from the beginning."""
-        with self._lock:
-            return dict(self._counted)
-
-    def count(self, name: str) -> None:
-        """Count one of the things in `counters`."""
-        with self._lock:
-            self._counted[name] += 1
-
-    def wants(self, method: str, url: str) -> bool:
-        """Tell whether a request has to be handed to the guard with its whole body. Others can be passed on as is."""
-        host, path = split_url(url)
-        return method.upper() != "GET" and self.clients.is_guarded(host) and operation_of(method, path) is not None
-
-    def flush(self, seconds: float = 2.0) -> bool:
-        """Wait until the log is written; return whether that came about in time."""
-        return self._later.flush(seconds)
-
-    def close(self) -> None:
-        """Write what waits for the log, for two seconds at most."""
-        self.flush()
-
-    # What both kinds do before, and after.
-
-    def opened(self, incoming: Incoming) -> Plan:
-        """Return the plan with what can be said without the map: whose request it is, and in which mode."""
-        plan = Plan.to_pass(incoming)
-        method, (host, path) = incoming.method.upper(), split_url(incoming.url)
-        if is_busy.get() or method == "GET" or not self.clients.is_guarded(host):
-            return plan
-        operation = operation_of(method, path)
-        client = self.clients.of(incoming.header("authorization"))
-        mode = "observe" if operation is None else self.modes[operation.name]
-        # Requests of a client of this package are made by the rules already.
-        if (incoming.header("user-agent") or "").startswith("safeklaviyo/"):
-            self.count("own_calls")
-            return plan
-        if client is None:
-            self.count("foreign_key")
-            return plan
-        if mode == "off":
-            return plan
-        plan.started, plan.at, plan.site = time.monotonic(), datetime.now(UTC), calling_site()
-        plan.client, plan.mode = client, mode
-        headers = {name.lower(): value for name, value in incoming.headers}
-        plan.case = case = Case(read(method, path, operation, headers, incoming.body), account=client.account)
-        self.count("observed" if mode == "observe" else "enforced")
-        if case.asked.name == "create_event" and case.asked.attribute("unique_id") is None:
-            self.count("unkeyed_events")
-        return plan
-
-    def judge(self, case: Case, client: Guarded, found: Found | None) -> None:
-        """Note the map's part of the verdict, in observe."""
-        policy = client.wiring.policy
-        rulings = away(case.asked, case.people) if found is None else None
-        if found is not None:
-            rulings = rule_on(case.asked, case.people, found, policy)
-        if rulings is None:
-            self.count("map_away")
-            rulings = Rulings("lookup", None, "the map did not answer in time")
-        case.rulings = rulings
-        case.say(rulings.action, rulings.rule, rulings.reason)
-
-    def names(self, case: Case, client: Guarded) -> tuple[Identifier, ...]:
-        if case.asked.problem is None:
-            case.people = people_of(case.asked, client.wiring.policy)
-        return names_of(case.people)
-
-    def opened_safely(self, incoming: Incoming) -> Plan:
-        """Return the plan with what can be said without the map; a request of which nothing can be said passes."""
-        try:
-            return self.opened(incoming)
-        except Exception as error:  # noqa: BLE001 - nothing of the guard's own reaches the caller
-            self.report(error)
-            return Plan.to_pass(incoming)
-
-    def report(self, error: Exception) -> None:
-        """Count and log a failure of the guard's own."""
-        if not isinstance(error, SafeKlaviyoError):
-            self.count("failed")
-            logger.error("the guard has failed", exc_info=error)
-
-    def concluded(self, plan: Plan) -> Plan:
-        """Note the verdict, and what goes out in place of the caller's request."""
-        case = plan.case
-        assert case is not None
-        assert plan.at is not None
-        if plan.mode == "enforce":
-            self._replace(plan, case)
-            kinds = {"pass": "passed", "rewrite": "rewritten", "answer": "answered", "refuse": "refused"}
-            settled = "answered" if case.answer is not None else "rewritten"
-            self.count(kinds.get(case.action, settled))
-        account = case.account or (None if plan.client is None else plan.client.account)
-        plan.verdict = Verdict(
-            case.asked.name, case.action, case.rule, case.reason, case.rewritten, account, plan.at
-        )  # fmt: skip
-        if plan.answer is not None:
-            self._record(plan, plan.answer, from_klaviyo=False)
-        return plan
-
-    def ended(self, plan: Plan, reply: Reply, final: Reply) -> Reply:
-        """Note the answer, and return what the caller gets."""
-        assert plan.case is not None
-        plan.case.land()
-        self._account_from(plan, reply)
-        self._record(plan, final, from_klaviyo=True)
-        return final
-
-    def _replace(self, plan: Plan, case: Case) -> None:
-        if case.faults:
-            case.land()
-            if case.action != "refuse":
-                case.say("refuse", case.faults[0].rule, case.faults[0].reason)
-            plan.answer = refused(case.faults)
-        elif case.answer is not None:
-            plan.answer = case.answer
-        else:
-            if case.target is not None:
-                plan.method, path = case.target
-                plan.url = _with_path(plan.url, path)
-            if case.body is not None:
-                plan.body, plan.is_changed = case.body, True
-                plan.headers = _with_length(plan.headers, len(case.body))
-
-    def not_settled(self, plan: Plan, error: SafeKlaviyoError) -> None:
-        """Note that a request could not be settled: it is refused, or passes where that was asked for."""
-        case = plan.case
-        assert case is not None
-        case.land()
-        is_map = isinstance(error, StoreError) or isinstance(error.__cause__, StoreError)
-        if is_map and self._forwards:
-            self.count("failed_open")
-            case.faults, case.answer, case.body, case.target = [], None, None, None
-            case.say("pass", error.rule, "the map is away, and the call was forwarded as on_store_failure says")
-            return
-        case.say("refuse", error.rule, str(error))
-        own = klaviyos_refusal(error)
-        if own is not None:
-            case.answer = own
-            return
-        pointer = case.asked.people[0].pointer if len(case.asked.people) == 1 else "/data"
-        case.faults = [fault_of(error, pointer)]
-
-    def broken(self, plan: Plan, error: Exception) -> None:
-        """Note that the guard itself has failed: the request is refused, and nothing of it was sent."""
-        case = plan.case
-        assert case is not None
-        logger.error("the guard has failed")
-        self.report(error)
-        case.land()
-        reason = "the guard has failed; see the log of safeklaviyo"
-        case.faults, case.answer = [Fault(503, reason, None, "/data")], None
-        case.say("refuse", None, reason)
-
-    def failed(self, plan: Plan, _error: BaseException | None = None) -> None:
-        """Take in that a request was sent, and no answer came back."""
-        if plan.case is not None:
-            plan.case.land()
-            self._record(plan, None, from_klaviyo=False)
-
-    def _record(self, plan: Plan, reply: Reply | None, *, from_klaviyo: bool) -> None:
-        """Have a line of the log written later."""
-        if self._log is None or plan.client is None or plan.verdict is None or plan.case is None:
-            return
-        log, client, took = self._log, plan.client, time.monotonic() - plan.started
-        weight = len(plan.case.asked.text) + (0 if reply is None else len(reply.body))
-        self._later.add(lambda: log.record(plan, reply, took, client, from_klaviyo=from_klaviyo), weight)
-
-    def _account_from(self, plan: Plan, reply: Reply) -> None:
-        if plan.client is not None and plan.client.account is None:
-            plan.client.note_account(next((value for name, value in reply.headers if name.lower() == "cid"), None))
 
 
 class Core(Common):
@@ -327,11 +99,6 @@ class Core(Common):
             is_busy.reset(busy)
 
 
-def shell_of(client: Guarded) -> Any:
-    """Return what carries out the flows of a client."""
-    return cast("Any", client.client)._shell  # noqa: SLF001 - as in `_clients`
-
-
 def _look(client: Guarded, names: tuple[Identifier, ...]) -> Found | None:
     """Look into the map; None where the account is not known."""
     store = shell_of(client).store
@@ -341,15 +108,3 @@ def _look(client: Guarded, names: tuple[Identifier, ...]) -> Found | None:
         return None
     found: Found = store.find(client.account, names)
     return found
-
-
-def _with_path(url: str, path: str) -> str:
-    scheme, mark, rest = url.partition("://")
-    host, _, _ = rest.partition("/")
-    _, query_mark, query = rest.partition("?")
-    return f"{scheme}{mark}{host}{path}{query_mark}{query}"
-
-
-def _with_length(headers: Any, length: int) -> list[tuple[str, str]]:
-    kept = [each for each in headers if each[0].lower() not in {"content-length", "transfer-encoding"}]
-    return [*kept, ("Content-Length", str(length))]

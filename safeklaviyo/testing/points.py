@@ -11,7 +11,10 @@ import pickle
 from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
+from safeklaviyo._effects import Sleep
 from safeklaviyo.errors import SafeKlaviyoError
+from safeklaviyo.stores.calls import Find
+from safeklaviyo.testing.frames import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +35,11 @@ class Point:
         ended: How it ended.
         result: What it returned.
         error: What it raised.
+        remembers: A digest of what the operation depends on from here, where it sleeps, asks the map, or has ended.
+            None elsewhere, and where that cannot be read.
     """
 
-    __slots__ = ("_begin", "_flow", "_has_died", "_next", "_past", "effect", "ended", "error", "result")
+    __slots__ = ("_begin", "_flow", "_has_died", "_next", "_past", "effect", "ended", "error", "remembers", "result")
 
     def __init__(
         self, begin: Callable[[], Flow[Any]], past: tuple[object, ...] = (None,), flow: Flow[Any] | None = None
@@ -54,6 +59,18 @@ class Point:
             self.ended, self.result = "returned", stop.value
         except SafeKlaviyoError as error:
             self.ended, self.error = "raised", error
+        self.remembers = self._remembered()
+
+    def _remembered(self) -> bytes | None:
+        """Return the digest, now that the generator is here: the first branch takes it away."""
+        try:
+            if self.error is not None:
+                return digest_of((type(self.error), self.error.outcome, str(self.error)))
+            if self.effect is None:
+                return digest_of(self.result)
+            return digest_of((self.effect, self._flow)) if isinstance(self.effect, Sleep | Find) else None
+        except TypeError:
+            return None
 
     def after(self, result: object) -> Point:
         """Return the point that one more result leads to."""

@@ -2,9 +2,9 @@
 
 An operation is a flow, so it can be driven one effect at a time. `explore` drives several operations over one simulator
 and one store. It tries every order of their visible effects, and calls a check at each end, when no operation can go
-on. A state that was reached before is not explored again. That loses nothing: a flow's future depends only on the
-results that it was sent, and these are part of the state. Where two schedules part, the world is copied, and the copies
-share the tree of each operation (`points`).
+on. A state that was reached before is not explored again. That loses nothing: a flow's future depends only on what its
+frames hold (`frames`), and on the results that it is sent. Where two schedules part, the world is copied, and the
+copies share the tree of each operation (`points`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from safeklaviyo.errors import NoResponseError, NotSentError, SafeKlaviyoError
 from safeklaviyo.stores.base import Found
 from safeklaviyo.stores.calls import Call as StoreEffect
 from safeklaviyo.stores.calls import Find, Recall, Renew
+from safeklaviyo.testing.actors import Actor
 from safeklaviyo.testing.points import Point
 from safeklaviyo.testing.simulator import ConnectionLost, ConnectionRefused, KlaviyoSimulator
 
@@ -61,49 +62,6 @@ class VirtualClock:
         return self.now
 
 
-@dataclass(slots=True)
-class Actor:
-    """One operation in one process.
-
-    Attributes:
-        name: For reports.
-        point: How far it has come.
-        has_crashed: Whether its process has died.
-        wake: Until when it sleeps, if it does.
-        past: A digest of all results that it was sent.
-        ids: How many unique ids it was given.
-        slept_at: `World.changes` when it fell asleep.
-    """
-
-    name: str
-    point: Point
-    has_crashed: bool = False
-    wake: float | None = None
-    past: bytes = b""
-    ids: int = 0
-    slept_at: int = -1
-
-    @property
-    def effect(self) -> Effect[object] | None:
-        """The effect that it yields next; None once it has ended."""
-        return None if self.has_crashed else self.point.effect
-
-    @property
-    def ended(self) -> Literal["running", "returned", "raised", "crashed"]:
-        """How it ended."""
-        return "crashed" if self.has_crashed else self.point.ended
-
-    @property
-    def result(self) -> Any:
-        """What it returned."""
-        return self.point.result
-
-    @property
-    def error(self) -> SafeKlaviyoError | None:
-        """What it raised."""
-        return self.point.error
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much may go wrong in one run.
@@ -133,6 +91,7 @@ class World:
         changes: How often the map may have changed, or a lease expired: a sleeping operation may see something new.
         late: Requests that were given up and have not landed yet.
         digest: The digest of the pretend Klaviyo; empty if it may have changed since.
+        merges: Operations that remember the same count as one, whatever they were sent before.
     """
 
     simulator: KlaviyoSimulator
@@ -143,6 +102,7 @@ class World:
     changes: int = 0
     late: list[Request] = field(default_factory=list[Request])
     digest: bytes = b""
+    merges: bool = True
 
     def add(self, name: str, begin: Callable[[], Flow[Any]]) -> None:
         """Let an operation take part, in a process of its own.
@@ -206,7 +166,7 @@ class World:
             if spent["delay"] < limits.delays and actor.effect.request.repeat is not Repeat.READ:
                 yield "delay", index
         # A process that dies before its first visible effect has changed nothing.
-        if spent["crash"] < limits.crashes and actor.past:
+        if spent["crash"] < limits.crashes and actor.has_begun:
             yield "crash", index
 
     def move(self, move: Move) -> None:
@@ -224,6 +184,8 @@ class World:
         elif kind == "crash":
             self.actors[index].point.die()
             self.actors[index].has_crashed = True
+            if self.merges:
+                self.actors[index].past = b""
         else:
             self._carry_out(self.actors[index], kind)
 
@@ -255,6 +217,7 @@ class World:
     def _carry_out(self, actor: Actor, kind: Kind = "step") -> None:
         effect = actor.effect
         assert effect is not None
+        actor.has_begun = True
         if isinstance(effect, Sleep):
             # An operation that a change wakes goes on at once. Otherwise every operation sleeps, and time passes.
             if actor.slept_at == self.changes:
@@ -318,6 +281,8 @@ class World:
             actor.point = actor.point.after(answer)
         if isinstance(actor.effect, Sleep):
             actor.wake, actor.slept_at = self.clock.now + actor.effect.seconds, self.changes
+        if self.merges and actor.point.remembers is not None:
+            actor.past = actor.point.remembers
 
     def _private(self, actor: Actor) -> object:
         """Return the result of an effect that no other operation can see; None for any other effect."""

@@ -92,7 +92,8 @@ def test_what_was_found_out_is_said(run, here, typed):
     typed("Nr;E-Mail;Straße\n7;ada@shop.test;Weg\n".encode("cp1252"))
     _, _, err = run("bindings", "import", "-", "--map", "external_id=nr", *here)
     assert (
-        "read as cp1252; semicolons between the columns; external_id from Nr, email from E-Mail; 1 passed over\n" == err
+        "read as cp1252; semicolons between the columns; external_id from Nr, email from E-Mail; 1 column passed over\n"
+        == err
     )
 
 
@@ -205,7 +206,7 @@ def test_shopifys_export(run, here):
     assert 3 == err.count("--strip-apostrophes takes it off")
     status, out, err = run("bindings", "import", path, "--strip-apostrophes", *here)
     assert (1, "added 2, unchanged 0, refused 1\n") == (status, out)
-    assert "external_id from Customer ID, email from Email, phone_number from Phone; 17 passed over\n" in err
+    assert "external_id from Customer ID, email from Email, phone_number from Phone; 17 columns passed over\n" in err
     assert "line 5: the row has no email" in err
     wanted = [("7100000000001", "ada@shop.test", "+447700900001"), ("7100000000002", "grace@shop.test", "")]
     assert wanted == exported(run, here)
@@ -393,3 +394,118 @@ def test_a_dry_run_asks_which_account_it_is(run, typed, served, monkeypatch, tmp
     assert 0 == run("bindings", "import", "-", "--dry-run", "--base-url", url, "--store", store).status
     with open_store(store) as real:
         assert () == real.notes("").notes
+
+
+def former(number, before, now=""):
+    """A row of the file below, with a former address."""
+    return f"{number},{now or f'c{number}@shop.test'},{before}\n"
+
+
+def filled(run, here, file, *rows, options=()):
+    """Import rows that stand far from each other, and return what was said."""
+    between = "".join(f"{number},p{number}@shop.test,\n" for number in range(10_000, 11_500))
+    file.write_text("external_id,email,former_emails\n" + between.join(rows))
+    return run("bindings", "import", str(file), *options, *here)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "null,mine@shop.test,\n",
+        'broken "" "quote,mine@shop.test,"x\n',
+        "8,mine@shop.test\n",
+        "8, MINE@shop.test ,,more,cells\n",
+    ],
+    ids=["refused", "no CSV", "cut off", "too long"],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_p3_an_address_of_a_refused_row_is_nobodys_former_one(run, here, tmp_path, other, is_first):
+    """Wherever the two rows stand in the file, and whyever the other one is refused."""
+    rows = (other, former(7, "mine@shop.test"))
+    ran = filled(run, here, tmp_path / "shop.csv", *(rows if is_first else rows[::-1]))
+    line = 1502 + is_first
+    told = f"line {line if is_first else 2}: one of its former identifiers is the current one of another row"
+    assert (1, True) == (ran.status, told in ran.err)
+    assert "rewritten    yes" not in run("explain", "--email", "mine@shop.test", *here).out
+
+
+def test_p3_an_interrupted_import_protects_as_before(run, here, tmp_path):
+    """What a row of the first run says is current is not free in the second run either."""
+    file = tmp_path / "shop.csv"
+    rows = ("null,mine@shop.test,\n", former(7, "mine@shop.test") + "null,y@shop.test,\n")
+    stopped = filled(run, here, file, *rows, options=("--resume", "--refused", str(tmp_path / "kept.csv")))
+    assert 1 == stopped.status
+    said = filled(run, here, file, *rows).err
+    assert "line 1503: one of its former identifiers" in said
+
+
+def test_former_identifiers_that_nobody_has_are_taken(run, here, tmp_path):
+    """A file may have many: all that is looked for is who has them now."""
+    ran = filled(run, here, tmp_path / "shop.csv", former(7, "old@shop.test"), former(8, "older@shop.test"))
+    assert (0, "added 1502, unchanged 0, refused 0\n") == (ran.status, ran.out)
+    assert "rewritten    yes" in run("explain", "--email", "old@shop.test", *here).out
+
+
+def test_p3_json_lines_from_a_pipe_are_looked_through(run, here, typed):
+    """What cannot be read twice is copied first; the id in a line that is no JSON is protected too."""
+    rows = ['{"email": "a@shop.test", "Former External IDs": ["x-1"]}', '{"external_id": "x-1", "email": ']
+    typed("\n".join(rows).encode())
+    ran = run("bindings", "import", "-", "--format", "jsonl", *here)
+    assert (1, "added 0, unchanged 0, refused 2\n") == (ran.status, ran.out)
+
+
+@pytest.mark.parametrize("options", [(), ("--map", "former_emails=alt")])
+def test_json_lines_may_call_them_something_else(run, here, typed, options):
+    """A key that the caller names counts as one that is known."""
+    typed(b'{"email": "a@shop.test", "alt": "old@shop.test"}\n')
+    assert 0 == run("bindings", "import", "-", "--format", "jsonl", *options, *here).status
+    assert bool(options) == ("rewritten    yes" in run("explain", "--email", "old@shop.test", *here).out)
+
+
+def test_a_file_of_refused_rows_is_imported_again_and_again(run, here, tmp_path):
+    """The two columns before the rows stand there once; mended rows are as they were."""
+    first, second, third = (tmp_path / f"{name}.csv" for name in ("first", "second", "third"))
+    first.write_text('external_id,email\nnull,"a,b"\n7,x@shop.test\n')
+    run("bindings", "import", str(first), "--refused", str(second), *here)
+    run("bindings", "import", str(second), "--refused", str(third), *here)
+    assert second.read_text() == third.read_text()
+    assert third.read_text().startswith("line,reason,external_id,email\n2,")
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text('{"email": "x"}\n')
+    for _ in range(2):
+        run("bindings", "import", str(lines), "--refused", str(third), *here)
+        lines.write_text(third.read_text())
+    assert 1 == lines.read_text().count("reason")
+
+
+def test_many_warnings_are_summed_up(run, here, tmp_path):
+    """After a hundred, each kind is counted."""
+    file = tmp_path / "shop.csv"
+    rows = [f"c{number}@shop.test,12\n" for number in range(150)]
+    file.write_text("email,phone_number\n" + "".join(rows))
+    ran = run("bindings", "import", str(file), *here)
+    assert (0, "added 150, unchanged 0, refused 0\n") == (ran.status, ran.out)
+    assert 101 == len(ran.err.splitlines())
+    why = "the phone_number is not in E.164 form, such as +12345678901; it was left out"
+    assert f"50 more lines: {why}" == ran.err.splitlines()[-1]
+
+
+def test_numbers_of_a_country(run, here, typed):
+    """With the country they are as good as any; a country that is none is refused."""
+    typed(b"email,phone\nada@shop.test,030 123456\n")
+    ran = run("bindings", "import", "-", "--phone-region", "DE", *here)
+    assert (0, "email, phone_number from phone; 0 columns passed over\n") == (ran.status, ran.err.partition("; ")[2])
+    assert "+4930123456" in run("bindings", "get", "--email", "ada@shop.test", *here).out
+    typed(b"email,phone\nada@shop.test,030 123456\n")
+    assert "has to be a country's two letters" in run("bindings", "import", "-", "--phone-region", "ZZ", *here).err
+
+
+def test_an_account_in_another_spelling_is_warned_of(run, here, typed):
+    """Its customers would be in a map of their own, which no call finds."""
+    typed(b"email\nada@shop.test\n")
+    run("bindings", "import", "-", *here)
+    typed(b"email\nada@shop.test\n")
+    ran = run("bindings", "import", "-", *here[:-1], here[-1].lower())
+    assert f"WARNING: the map has customers of the account {here[-1]}" in ran.err
+    typed(b"email\nada@shop.test\n")
+    assert "" == run("bindings", "import", "-", *here[:-1], "a-name-of-the-shops-own").err

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from safeklaviyo import Klaviyo
+from safeklaviyo.testing import KlaviyoSimulator
 from support.clients import ACCOUNT
-from support.guarding import Shop
+from support.guarding import KEY, Shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from safeklaviyo import Klaviyo
-    from safeklaviyo.testing import KlaviyoSimulator
 
 
 @pytest.fixture
@@ -33,3 +32,20 @@ def shop(simulator: KlaviyoSimulator, k: Klaviyo) -> Shop:
 def observed(simulator: KlaviyoSimulator, k: Klaviyo) -> Shop:
     """A shop whose calls are observed."""
     return Shop(simulator, k)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[KlaviyoSimulator, str]]:
+    """One simulator on loopback for the whole module."""
+    simulator = KlaviyoSimulator(account=ACCOUNT, queue_lag=0.0)
+    with simulator.serve() as url:
+        yield simulator, url
+
+
+@pytest.fixture
+def scene(served: tuple[KlaviyoSimulator, str]) -> Iterator[tuple[KlaviyoSimulator, str, Klaviyo]]:
+    """The simulator, its address, and a client with a map of its own."""
+    simulator, url = served
+    vars(simulator).update(vars(type(simulator)(account=ACCOUNT, queue_lag=0.0)))
+    with Klaviyo(KEY, store="memory://", account=ACCOUNT, base_url=url) as k:
+        yield simulator, url, k

@@ -232,6 +232,17 @@ def test_postgres_async(over, server, simulator):
     asyncio.run(check_async(over, server, server, simulator))
 
 
+def test_the_caller_has_written_sqlite(file, simulator):
+    """The first row of a process can be queued in a transaction that has written already."""
+    with simulator.client(outbox=file, account="SiMuLa") as k:
+        k.outbox.counts()
+    with simulator.client(outbox=file, account="SiMuLa") as k, closing(sqlite3.connect(path_of(file))) as connection:
+        connection.execute("INSERT INTO customer_order VALUES (1)")
+        k.outbox.track("E", **ADA, connection=connection)
+        connection.commit()
+        assert 1 == k.outbox.counts().waiting
+
+
 def test_other_database_sqlite(file, tmp_path, simulator):
     """A connection to another database is refused before anything is written, with a table of rows or without one."""
     other = f"sqlite:///{tmp_path}/other.db"

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -146,6 +147,22 @@ class TestFile:
         assert 2 == len(store.find("shop", pair).matches)
         assert 1 == len(ran)
         assert (changes, False) == (connection.total_changes, connection.in_transaction)
+
+
+class TestTurns:
+    def test_who_waits_for_a_writer_looks_often(self, path):
+        """A waiting writer asks again and again, with the same pauses, and has its turn when the other one is done."""
+        with SqliteStore(path, timeout=1.0) as store, connected(path) as other, ThreadPoolExecutor(1) as pool:
+            store.add("shop", [ROW])
+            attempts = []
+            store._database._long.connection.set_trace_callback(attempts.append)
+            other.execute("BEGIN IMMEDIATE")
+            call = pool.submit(store.remember, "shop", "name", "value")
+            while attempts.count("BEGIN IMMEDIATE") < 5:
+                assert not call.done()
+            other.execute("ROLLBACK")
+            assert call.result()
+            assert "PRAGMA busy_timeout = 1000" in attempts
 
 
 class TestUnusablePath:

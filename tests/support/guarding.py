@@ -14,6 +14,7 @@ from safeklaviyo.guard._parse.operations import operation_of, split_url
 from safeklaviyo.guard._parse.spans import EACH, scan
 from safeklaviyo.guard._plans import Incoming
 from safeklaviyo.guard._write.edits import Edits
+from safeklaviyo.guard._write.replies import Reply
 
 if TYPE_CHECKING:
     from safeklaviyo import Klaviyo
@@ -28,6 +29,7 @@ __all__ = [
     "Core",
     "Edits",
     "Incoming",
+    "Reply",
     "Shop",
     "event",
     "is_busy",

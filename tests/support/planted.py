@@ -270,6 +270,7 @@ def _email_only_twin(account: Planted) -> None:
     account.customers.append({"external_id": person["id"], "email": person["email"]})
     account.expect("A1", own)
     account.expect("A7", twin, own)
+    account.prove(own, twin)
 
 
 def _variants(account: Planted) -> None:

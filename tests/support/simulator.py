@@ -6,8 +6,9 @@ from safeklaviyo.demo.counts import Counts
 from safeklaviyo.demo.interruption import NEW, Interruption, State, change, run
 from safeklaviyo.demo.shops import RawShop, SafeShop
 from safeklaviyo.testing import simulator as package
+from safeklaviyo.testing.frames import digest_of
 from safeklaviyo.testing.points import Point
-from safeklaviyo.testing.schedule import Limits, VirtualClock, World, explore
+from safeklaviyo.testing.schedule import Explored, Limits, VirtualClock, World, explore
 from safeklaviyo.testing.server import ASGIApp
 from safeklaviyo.testing.simulator import routes
 
@@ -15,6 +16,7 @@ __all__ = [
     "NEW",
     "ASGIApp",
     "Counts",
+    "Explored",
     "Interruption",
     "Limits",
     "Point",
@@ -25,6 +27,7 @@ __all__ = [
     "World",
     "change",
     "demo",
+    "digest_of",
     "explore",
     "package",
     "routes",

@@ -8,9 +8,10 @@ PACKAGE = Path(safeklaviyo.__file__).parent
 """The folder of the package that is tested: the checkout's, or the installed one."""
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PUBLIC = {
-    "__init__.py", "__main__.py", "audit/__init__.py", "batches.py", "cli/__init__.py",
-    "consent.py", "demo/__init__.py", "errors.py", "guard/__init__.py", "identity.py", "lists.py", "models.py",
-    "outboxes.py", "policy.py", "raw.py",
+    "__init__.py", "__main__.py", "audit/__init__.py", "batches.py", "celery.py",
+    "cli/__init__.py", "consent.py", "demo/__init__.py", "django/__init__.py", "django/apps.py",
+    "django/migrations/0001_initial.py", "errors.py", "guard/__init__.py", "identity.py", "lists.py", "models.py",
+    "outboxes.py", "policy.py", "procrastinate.py", "raw.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
     "testing/contract.py", "testing/plugin.py",
@@ -23,6 +24,8 @@ ADDING = "_flows/verbs/add_bindings.py"
 ADDING_TO_SQLITE = "stores/sqlite/_adding.py"
 POSTGRES_VALUES = "stores/postgres/_values.py"
 POSTGRES_CONNECTIONS = "stores/postgres/_connections.py"
+CLAIMS = "cli/_claims.py"
+SQLITE_TURNS = "stores/sqlite/_turns.py"
 LEARN = "_flows/verbs/learn.py"
 LEARNING = "_rules/learning.py"
 FILE_ROWS = "_files/rows.py"
@@ -113,10 +116,22 @@ REQUESTS = {
 NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"))}
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
 
+AGENDA = "_worker/agenda.py"
+CELERY = "celery.py"
+CHORES = "_worker/chores.py"
+DJANGO_CLIENTS = "django/_clients.py"
+DRAIN = "_flows/outbox/drain.py"
+HEALTH = "_worker/health.py"
+PROCRASTINATE = "procrastinate.py"
+SYSTEMD = "_worker/systemd.py"
+TEST_DATABASES = "django/_test_databases.py"
+WORKING = "_worker/working.py"
+
 ROOMS = (
+    ("django",),
     ("cli",),
     ("audit", "demo", "testing"),
-    ("guard",),
+    ("_worker", "celery", "guard", "procrastinate"),
     ("_client",),
     ("_runtime",),
     ("_flows",),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.identity.absence import confirm_gone
+from safeklaviyo._flows.identity.hints import forget_hint
 from safeklaviyo._flows.identity.reads import former_kinds, read_profile, was_put_back
 from safeklaviyo._flows.leased.leases import repair_profile, wait_or_finish
 from safeklaviyo._flows.required import required
@@ -115,6 +116,9 @@ def _contradicted(call: Call, binding: Binding, profile: Profile) -> Flow[Bindin
     # First the repair: a former identifier came back by a late event, not by a decision of the shop (H1).
     is_former = yield from was_put_back(call, binding, profile)
     if is_former and (yield from repair_profile(call, profile.id)):
+        return binding
+    # What was never checked is no decision of the shop's either: it is forgotten, and refuses no one (H34).
+    if not is_former and (yield from forget_hint(call, binding)):
         return binding
     shown = email_of(profile)
     if call.policy.drift != "adopt" or shown is None or is_former:

@@ -17,6 +17,7 @@ from safeklaviyo._flows.identity.tombstones import refuse_erased
 from safeklaviyo._flows.leased.first_contact import Contact, contact_under_lease
 from safeklaviyo._flows.leased.intents import ContactIntent
 from safeklaviyo._flows.leased.leases import acquire_lease, repair_profile, run_leased, wait_or_finish
+from safeklaviyo._flows.outbox.passing import is_reserved
 from safeklaviyo._flows.required import required
 from safeklaviyo._flows.telling import tell
 from safeklaviyo._flows.waiting import wait_for_lease
@@ -102,6 +103,10 @@ def resolve(
         # Step 3: refuse an erased customer. Not before a send: they have no binding, and the warm path stays at one
         # look (F-32).
         yield from refuse_erased(call, claim)
+        # The address is about to become somebody else's, by a change that waits in the outbox.
+        if (yield from is_reserved(call, claim)):
+            yield from wait_for_lease(call, None)
+            continue
         if fits is not None and decision.action in {"contact", "change"}:
             fits(decision.identity)
         # Step 4: ask Klaviyo, and decide again unless that says which customer is meant.

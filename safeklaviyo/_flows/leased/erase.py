@@ -17,6 +17,7 @@ from safeklaviyo._flows.identity.left_behind import owner_for_erasure
 from safeklaviyo._flows.identity.reads import read_profile
 from safeklaviyo._flows.identity.second_looks import look_again
 from safeklaviyo._flows.identity.tombstones import set_tombstones
+from safeklaviyo._flows.outbox.passing import forget_rows
 from safeklaviyo._rules.shown import email_of
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.stores.calls import Find, ForgetJournal, Former, Remove
@@ -137,6 +138,8 @@ def _forget(call: Call, lease: Lease, intent: EraseIntent) -> Flow[None]:
     yield from renew(call, lease)
     yield from set_tombstones(call, sorted(buried - others), lease)
     yield from look_again(call, sorted(buried - others), (yield from Now()), lease)
+    # After the tombstones: a row that comes now finds them when it is carried out (H23).
+    yield from forget_rows(call, sorted(names - others))
     for binding in bindings.values():
         yield from ForgetJournal(call.account, binding.key)
         is_removed = yield from Remove(call.account, _current(binding)[0], lease.token)

@@ -18,6 +18,7 @@ from safeklaviyo._flows.call import MISSING, Call, release, renew, send
 from safeklaviyo._flows.identity.absence import confirm_gone
 from safeklaviyo._flows.identity.reads import not_visible, read_profile
 from safeklaviyo._flows.leased.kept_open import keep_open
+from safeklaviyo._flows.outbox.passing import check_none_in_hand
 from safeklaviyo._flows.waiting import poll
 from safeklaviyo._rules.conflicts import drift_error
 from safeklaviyo._rules.merge_plan import merge_refusal, planned_merge
@@ -157,6 +158,7 @@ def request_merge(
     Raises:
         ProfileNotVisibleError: Klaviyo answered 404, and not because the source is surely gone.
     """
+    yield from check_none_in_hand(call, source_id, source_email)
     request = merge_profiles(source_id, into_id)
     response = yield from send(call, request, main=main, accept=MISSING, lease=lease, writes_on=into_id)
     if response.status in MISSING:
@@ -226,12 +228,21 @@ def _write_down(call: Call, lease: Lease | None, intent: MergeIntent) -> Flow[Bi
     owner = yield from _survivor(call, survivor)
     source_owner = yield from owner_of(call, intent.source_id, None, intent.source_email)
     change = _change_after(intent, survivor, owner, source_owner)
+    if lease is not None and _has_lost_its_id(intent, survivor, owner):
+        # Klaviyo says nowhere that the source's id goes with it. The next call makes first contact, and writes it.
+        change = replace(change, binding=replace(change.binding, profile_id=None), verified=False)
 
     # Step 3: bind, and with that release the lease.
     def refuse(in_the_way: Binding) -> None:
         raise drift_error(in_the_way, survivor, "the identity map gives the survivor to another customer")
 
     return (yield from bind(call, change, lease=lease, on_conflict=refuse))
+
+
+def _has_lost_its_id(intent: MergeIntent, into: Profile, owner: Binding | None) -> bool:
+    """Tell whether the survivor of two halves lacks the id that the source had."""
+    is_expected = owner is not None and owner.external_id is not None and owner.external_id == intent.external_id
+    return is_expected and into.external_id is None
 
 
 def _change_after(intent: MergeIntent, into: Profile, owner: Binding | None, source_owner: Binding | None) -> Change:

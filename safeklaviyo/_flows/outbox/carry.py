@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._flows.call import Call, run
 from safeklaviyo._flows.outbox import names
+from safeklaviyo._flows.outbox.passing import EMAIL_CHANGED, consent_kinds
 from safeklaviyo._flows.outbox.payload import (
     claim_from_payload,
     decode,
@@ -25,9 +26,10 @@ from safeklaviyo._flows.verbs.person import person_of
 from safeklaviyo._flows.verbs.subscribe import subscribe
 from safeklaviyo._flows.verbs.track import Fixed, tracked
 from safeklaviyo._flows.verbs.unsubscribe import unsubscribe
+from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.calls import Find, Former
-from safeklaviyo.stores.outbox.calls import FixRows
+from safeklaviyo.stores.outbox.calls import FixRows, LastChange
 from safeklaviyo.stores.outbox.records import Fix
 
 if TYPE_CHECKING:
@@ -52,6 +54,13 @@ class BehindError(Exception):
     """An earlier row of the same person has to go first. Never leaves this package."""
 
 
+class SupersededError(SafeKlaviyoError):
+    """A later change of the same person was made since. Never leaves this package: it parks the row."""
+
+    def __init__(self) -> None:
+        super().__init__("a later change of the same kind was made since; queue it anew if it is still wanted")
+
+
 class FencedError(Exception):
     """Another drain has the lane. Never leaves this package."""
 
@@ -65,8 +74,27 @@ def carry_out(setup: Setup, lane: Lane, row: Row) -> Flow[object]:
         SafeKlaviyoError: As the direct verb.
     """
     payload = decode(row)
-    flow: Flow[object] = run(setup, f"outbox.{row.verb}", lambda call: _VERBS[row.verb](call, lane, row, payload))
+    own = replace(setup, row=row.id)
+    flow: Flow[object] = run(own, f"outbox.{row.verb}", lambda call: _VERBS[row.verb](call, lane, row, payload))
     return (yield from flow)
+
+
+def kinds_of(row: Row) -> tuple[str, ...]:
+    """Return what kinds of changes a row makes: a later one must not be undone by an earlier one (H21)."""
+    if row.verb == "change_email":
+        return (EMAIL_CHANGED,)
+    return consent_kinds(decode(row)["channels"]) if row.verb in {"subscribe", "unsubscribe"} else ()
+
+
+def check_not_superseded(call: Call, row: Row) -> Flow[None]:
+    """Refuse a change that is older than the last one of the same kind.
+
+    Raises:
+        SupersededError: It is.
+    """
+    last = yield from LastChange(call.account, row.names, kinds_of(row))
+    if last is not None and last > row.at:
+        raise SupersededError
 
 
 def _track(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[object]:
@@ -118,6 +146,7 @@ def fix(call: Call, lane: Lane, row: Row, binding: Binding) -> Flow[bool]:
 
 def _change_email(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[object]:
     claim = claim_from_payload(payload)
+    yield from check_not_superseded(call, row)
     binding = yield from _known(call, row, claim)
     if binding is not None:
         yield from fix(call, lane, row, binding)
@@ -155,12 +184,14 @@ def _subscribe(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flo
             source=given["source"],
             resubscribe=given["resubscribe"],
             date_of_birth=given["date_of_birth"],
+            written_at=row.at,
         )
     )
 
 
 def _unsubscribe(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[object]:
     claim = claim_from_payload(payload)
+    yield from check_not_superseded(call, row)
     binding = yield from _known(call, row, claim)
     if binding is not None:
         yield from fix(call, lane, row, binding)
@@ -172,6 +203,7 @@ def _unsubscribe(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> F
             email=claim.email,
             phone_number=claim.phone_number,
             list_id=payload["list_id"],
+            written_at=row.at,
         )
     )
 

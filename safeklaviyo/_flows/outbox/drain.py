@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo._effects import Flow, Now
 from safeklaviyo._flows.call import Call, Setup, logger, run
-from safeklaviyo._flows.outbox.carry import BehindError, FencedError, Lane, carry_out
+from safeklaviyo._flows.outbox.carry import BehindError, FencedError, Lane, carry_out, kinds_of
+from safeklaviyo._flows.outbox.runs import run_together, sorted_out
 from safeklaviyo.errors import (
     APIConnectionError,
     AuthenticationError,
@@ -41,15 +42,18 @@ from safeklaviyo.stores.outbox.calls import (
     Take,
     Wait,
 )
-from safeklaviyo.stores.outbox.steps import FIXED_BY_TIME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from safeklaviyo.stores.outbox.records import Row
 
-RUN = 100
+RUN = 1000
 """Rows that are read at once."""
-_LEASE = 15.0
+_LEASE = 5.0
 """Seconds that a lane is held beyond the time of one call."""
+_LONGEST_CALL = 60.0
+"""Seconds that are taken for one call without a deadline."""
 _LONGEST_PAUSE = 300.0
 _ENDING = (AuthenticationError, ConfigurationError, GoneError, PermissionDeniedError, StoreError)
 """What ends the drain: each further row would end the same way."""
@@ -63,28 +67,37 @@ class _Tally:
 
     Attributes:
         left: How many rows it may still deliver; None for no limit.
+        is_stopped: Asked before each row whether to stop.
         is_over: Klaviyo does not answer, so that the other rows wait too.
     """
 
     left: int | None
+    is_stopped: Callable[[], bool]
     delivered: int = 0
     dead: int = 0
     dropped: int = 0
     is_over: bool = False
 
     @property
+    def room(self) -> int:
+        """How many rows may still be delivered, where there is a limit."""
+        return max(0, (self.left or 0) - self.delivered)
+
+    @property
     def may_go_on(self) -> bool:
         """Whether further rows may be sent."""
-        return not self.is_over and (self.left is None or self.delivered < self.left)
+        has_room = self.left is None or self.delivered < self.left
+        return not self.is_over and has_room and not self.is_stopped()
 
 
-def drain(setup: Setup, *, limit: int | None, lane: int | None) -> Flow[DrainReport]:
-    """See `Outbox.drain`."""
-    return run(setup, "outbox.drain", lambda call: _drain(call, limit, lane))
+def drain(
+    setup: Setup, *, limit: int | None, lane: int | None, is_stopped: Callable[[], bool] = lambda: False
+) -> Flow[DrainReport]:
+    """See `Outbox.drain`. The worker asks it to stop when it is told to stop itself."""
+    return run(setup, "outbox.drain", lambda call: _drain(call, _Tally(limit, is_stopped), lane))
 
 
-def _drain(call: Call, limit: int | None, lane: int | None) -> Flow[DrainReport]:
-    tally = _Tally(limit)
+def _drain(call: Call, tally: _Tally, lane: int | None) -> Flow[DrainReport]:
     # Round after round: a row may have waited for one of another lane that has gone since.
     while tally.may_go_on:
         before = tally.delivered + tally.dead + tally.dropped
@@ -121,25 +134,49 @@ def _drain_lane(call: Call, number: int, tally: _Tally) -> Flow[None]:
 
 
 def _ttl(call: Call) -> float:
-    return _LEASE + 2 * (call.setup.deadline or call.setup.attempt)
+    return _LEASE + (call.setup.deadline or _LONGEST_CALL)
 
 
 def _empty(call: Call, lane: Lane, tally: _Tally) -> Flow[tuple[int, ...]]:
-    """Carry out what may go in a lane; return the rows that could not, although they may."""
+    """Carry out what may go in a lane; return the rows that were read last, if the lane is another drain's by now."""
     while tally.may_go_on:
-        rows = yield from Ready(call.account, lane.number, RUN)
+        rows = yield from Ready(call.account, lane.number, RUN if tally.left is None else min(RUN, tally.room))
         if not rows:
             return ()
-        for row in rows:
+        together, singly = sorted_out(rows)
+        if len(together) > 1:
+            rest = yield from _together(call, lane, together, tally)
+            singly = sorted((*rest, *singly), key=lambda row: row.id)
+        else:
+            singly = list(rows)
+        for row in singly:
+            if not tally.may_go_on:
+                return ()
             kept = yield from Keep(call.account, lane.number, lane.token, _ttl(call))
             if not kept:
                 return tuple(each.id for each in rows)
             # After an answer that is no acceptance the rows are read again: it may hold back others of this run (H19).
             if not (yield from _one(call.setup, lane, row, tally)):
                 break
-            if not tally.may_go_on:
-                return ()
     return ()
+
+
+def _together(call: Call, lane: Lane, rows: list[Row], tally: _Tally) -> Flow[list[Row]]:
+    """Carry out events in few requests; return the rows that are to go singly now."""
+    kept = yield from Keep(call.account, lane.number, lane.token, _ttl(call))
+    if not kept:
+        return []
+    try:
+        ran = yield from run_together(call.setup, lane, rows)
+    except FencedError:
+        return []
+    tally.delivered += ran.delivered
+    if ran.failed is not None:
+        error, failed = ran.failed
+        # The request cannot be repeated as it is, but each of its events can.
+        error.may_retry = True
+        yield from _refused(call.setup, lane, failed, error, tally)
+    return ran.singly
 
 
 def _one(setup: Setup, lane: Lane, row: Row, tally: _Tally) -> Flow[bool]:
@@ -156,38 +193,45 @@ def _one(setup: Setup, lane: Lane, row: Row, tally: _Tally) -> Flow[bool]:
     except FencedError:
         return False
     except SafeKlaviyoError as error:
-        yield from _refused(setup, lane, row, error, tally)
+        yield from _refused(setup, lane, [row], error, tally)
         return False
-    changed = row.names if row.verb in FIXED_BY_TIME else ()
-    repeated = row.names if row.unsure else ()
+    kinds = kinds_of(row)
     done = yield from Delete(
-        lane.account, lane.number, lane.token, (row.id,), changed=changed, at=row.at, repeated=repeated
+        lane.account,
+        lane.number,
+        lane.token,
+        (row.id,),
+        changed=row.names if kinds else (),
+        kinds=kinds,
+        at=row.at,
+        repeated=row.names if row.unsure else (),
     )
     tally.delivered += done
     return done
 
 
-def _refused(setup: Setup, lane: Lane, row: Row, error: SafeKlaviyoError, tally: _Tally) -> Flow[None]:
-    """Decide what becomes of a row that was not done.
+def _refused(setup: Setup, lane: Lane, rows: list[Row], error: SafeKlaviyoError, tally: _Tally) -> Flow[None]:
+    """Decide what becomes of rows that were not done; several were sent in one request.
 
     Raises:
         SafeKlaviyoError: Every further row would end the same way.
     """
     of_lane = lane.account, lane.number, lane.token
+    row, ids = rows[0], [row.id for row in rows]
     unsure = row.unsure or error.outcome != "not_applied"
     told = _told(error)
     if isinstance(error, ErasedError):
-        tally.dropped += yield from Delete(*of_lane, (row.id,))
+        tally.dropped += yield from Delete(*of_lane, ids)
     elif isinstance(error, _ENDING):
-        yield from Wait(*of_lane, (row.id,), 0.0, unsure, told)
+        yield from Wait(*of_lane, ids, 0.0, unsure, told)
         raise error
     elif isinstance(error, _AWAY) and error.may_retry:
         tally.is_over = True
-        yield from Wait(*of_lane, (row.id,), _pause(row, error), unsure, told)
+        yield from Wait(*of_lane, ids, _pause(row, error), unsure, told)
     elif error.may_retry and (yield from Now()) - row.at < setup.policy.outbox_wait:
-        yield from Wait(*of_lane, (row.id,), _pause(row, error), unsure, told)
+        yield from Wait(*of_lane, ids, _pause(row, error), unsure, told)
     else:
-        tally.dead += yield from Park(*of_lane, (row.id,), told, error.rule)
+        tally.dead += yield from Park(*of_lane, ids, told, error.rule)
 
 
 def _pause(row: Row, error: SafeKlaviyoError) -> float:

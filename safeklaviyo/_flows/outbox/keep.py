@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from safeklaviyo._flows.call import Call, Setup, run
+from safeklaviyo._flows.outbox.carry import kinds_of
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.outboxes import DeadRow, OutboxCounts
-from safeklaviyo.stores.outbox.calls import CountRows, DeadRows, Drop, Lanes, Retry
+from safeklaviyo.stores.outbox.calls import CountRows, DeadRows, Drop, Lanes, LastChange, Retry
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
@@ -48,7 +49,28 @@ def retry(setup: Setup, ids: tuple[object, ...], rule: object) -> Flow[int]:
     if rule is not None and not isinstance(rule, str):
         raise ConfigurationError("rule has to be a rule's name, such as R6")
     checked = _checked(ids)
-    return run(setup, "outbox.retry", lambda call: Retry(call.account, checked or None, rule).__iter__())
+
+    def body(call: Call) -> Flow[int]:
+        again: list[int] = []
+        after = 0
+        while rows := (yield from DeadRows(call.account, after, PART)):
+            after = rows[-1].id
+            for row in rows:
+                is_meant = (not checked or row.id in checked) and rule in {None, row.rule}
+                if is_meant and not (yield from _is_superseded(call, row)):
+                    again.append(row.id)
+        return (yield from Retry(call.account, again)) if again else 0
+
+    return run(setup, "outbox.retry", body)
+
+
+def _is_superseded(call: Call, row: Row) -> Flow[bool]:
+    """Tell whether a row would undo a later change (H21)."""
+    kinds = kinds_of(row)
+    if not kinds:
+        return False
+    last = yield from LastChange(call.account, row.names, kinds)
+    return last is not None and last > row.at
 
 
 def drop(setup: Setup, ids: tuple[object, ...]) -> Flow[int]:

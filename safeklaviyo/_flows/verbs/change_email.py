@@ -11,6 +11,7 @@ from safeklaviyo._flows.identity.resolve import Resolved
 from safeklaviyo._flows.identity.tombstones import refuse_erased
 from safeklaviyo._flows.leased.change_task import Changed
 from safeklaviyo._flows.leased.intents import ChangeIntent
+from safeklaviyo._flows.outbox.passing import EMAIL_CHANGED, began, note_change
 from safeklaviyo._flows.required import required
 from safeklaviyo._flows.verbs.changing import attempt_change, decided_customer, with_next_profile
 from safeklaviyo._flows.waiting import poll
@@ -18,7 +19,7 @@ from safeklaviyo._rules.claims import claim_from, refusal
 from safeklaviyo._rules.conflicts import taken_error
 from safeklaviyo._rules.shown import has_email
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
-from safeklaviyo.identity import Claim, Kind, normalise_email
+from safeklaviyo.identity import Claim, Identifier, Kind, normalise_email
 from safeklaviyo.models import Binding, EmailChange
 from safeklaviyo.stores.calls import Find
 
@@ -41,7 +42,11 @@ def change_email(
             raise ConfigurationError('on_taken has to be "refuse" or "merge"')
         wanted = normalise_email(new_email, blocked=call.policy.blocked_values)
         claim = claim_from(external_id, old_email, None, call.policy)
-        return (yield from make_email_change(call, wanted, claim, merges=on_taken == "merge"))
+        began_at = yield from began(call)
+        change = yield from make_email_change(call, wanted, claim, merges=on_taken == "merge")
+        named = (*claim.identifiers(), Identifier(Kind.EMAIL, change.new_email))
+        yield from note_change(call, named, (EMAIL_CHANGED,), began_at)
+        return change
 
     return run(setup, "change_email", body)
 

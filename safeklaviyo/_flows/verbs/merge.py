@@ -78,7 +78,8 @@ def _merge_profiles(call: Call, source: object, into: object, *, allow_suppresse
 
 def _intent(planned: merging.Planned, *, may_suppress: bool) -> MergeIntent:
     return MergeIntent(
-        external_id=planned.into.external_id,
+        # Of two halves the id is the source's, and the lease has to cover it too.
+        external_id=planned.into.external_id or planned.source.external_id,
         email=email_of(planned.into),
         profile_id=planned.into.id,
         source_id=planned.source.id,

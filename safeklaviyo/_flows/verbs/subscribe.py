@@ -14,6 +14,7 @@ from safeklaviyo._flows.leased.giving import give_under_lease, no_number
 from safeklaviyo._flows.leased.intents import GiveIntent
 from safeklaviyo._flows.leased.leases import acquire_for_consent, run_leased
 from safeklaviyo._flows.leased.living import check_list
+from safeklaviyo._flows.outbox.passing import began, consent_kinds, note_change
 from safeklaviyo._flows.required import required
 from safeklaviyo._flows.verbs.changing import customer_of
 from safeklaviyo._input.consents import BY_PHONE, agreement_from, channels_from, list_id_from
@@ -72,7 +73,7 @@ def subscribe(
 
     def body(call: Call) -> Flow[ConsentChange]:
         require_consent(call)
-        now = yield from Now()
+        now, began_at = (yield from Now()), (yield from began(call))
         agreement = agreement_from(
             consented_at=consented_at,
             historical=historical,
@@ -83,7 +84,9 @@ def subscribe(
         )
         wanted = _Wanted(channels_from(channels), agreement, list_id_from(list_id), now, written_at)
         claim = yield from _claim(call, external_id, email, phone_number, wanted.channels)
-        return (yield from _subscribe(call, claim, wanted))
+        change = yield from _subscribe(call, claim, wanted)
+        yield from note_change(call, claim.identifiers(), consent_kinds(wanted.channels), began_at)
+        return change
 
     return run(setup, "subscribe", body)
 

@@ -17,6 +17,7 @@ from safeklaviyo._flows.leased.intents import WithdrawIntent
 from safeklaviyo._flows.leased.leases import acquire_for_consent, run_leased
 from safeklaviyo._flows.leased.living import check_list, write_down
 from safeklaviyo._flows.leased.withdrawing import withdraw_under_lease, withdraw_without_map
+from safeklaviyo._flows.outbox.passing import began, consent_kinds, note_change
 from safeklaviyo._flows.required import required
 from safeklaviyo._flows.verbs.changing import customer_of
 from safeklaviyo._flows.verbs.subscribe import require_consent
@@ -72,13 +73,16 @@ def unsubscribe(
 
     def body(call: Call) -> Flow[ConsentChange]:
         require_consent(call)
+        began_at = yield from began(call)
         wanted = channels_from(channels)
         from_list = list_id_from(list_id)
         claim = _claim(call, external_id, email, phone_number)
         if from_list is not None:
             yield from check_list(call, from_list)
         now = (yield from Now()) if written_at is None else written_at
-        return (yield from _withdraw(call, _Wanted("unsubscribe", claim, wanted, from_list, now)))
+        change = yield from _withdraw(call, _Wanted("unsubscribe", claim, wanted, from_list, now))
+        yield from note_change(call, claim.identifiers(), consent_kinds(wanted), began_at)
+        return change
 
     return run(setup, "unsubscribe", body)
 

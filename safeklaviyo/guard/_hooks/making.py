@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import httpx
-
+from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.guard._async_core import AsyncCore
 from safeklaviyo.guard._core import Core
-from safeklaviyo.guard._hooks.over_httpx import AsyncGuardTransport, GuardTransport
 
 if TYPE_CHECKING:
     import os
+
+    import httpx
+    from requests.adapters import BaseAdapter
 
     from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
     from safeklaviyo._client.klaviyo import Klaviyo
     from safeklaviyo.guard._core import OnStoreFailure
     from safeklaviyo.guard._decide.verdicts import Modes
+    from safeklaviyo.guard._hooks.over_aiohttp import GuardMiddleware
+    from safeklaviyo.guard._hooks.over_httpx import AsyncGuardTransport, GuardTransport
+    from safeklaviyo.guard._hooks.over_requests import GuardAdapter
+    from safeklaviyo.guard._hooks.over_sdk import GuardRestClient, RestClient
 
 
 def transport(
@@ -42,7 +48,9 @@ def transport(
         ConfigurationError: An argument makes no sense.
     """
     guard = Core(k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn)
-    return GuardTransport(guard, inner or httpx.HTTPTransport())
+    over = _hook("over_httpx", "httpx")
+    made: GuardTransport = over.GuardTransport(guard, inner or over.httpx.HTTPTransport())
+    return made
 
 
 def async_transport(
@@ -56,4 +64,95 @@ def async_transport(
 ) -> AsyncGuardTransport:
     """Same as `transport`, for `httpx.AsyncClient`. A `Klaviyo` works in threads beside the event loop."""
     guard = Core(k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn)
-    return AsyncGuardTransport(AsyncCore(guard), inner or httpx.AsyncHTTPTransport())
+    over = _hook("over_httpx", "httpx")
+    made: AsyncGuardTransport = over.AsyncGuardTransport(AsyncCore(guard), inner or over.httpx.AsyncHTTPTransport())
+    return made
+
+
+def adapter(
+    k: Klaviyo,
+    inner: BaseAdapter | None = None,
+    *,
+    mode: Modes = "observe",
+    decision_log: str | os.PathLike[str] | None = None,
+    on_store_failure: OnStoreFailure = "refuse",
+    learn: bool = True,
+) -> GuardAdapter:
+    """Return an adapter for a session of requests: ``session.mount("https://a.klaviyo.com", guard.adapter(k))``.
+
+    Args:
+        k: See `transport`.
+        inner: The adapter that sends; a new `HTTPAdapter` if none is given.
+        mode: See `transport`.
+        decision_log: See `transport`.
+        on_store_failure: See `transport`.
+        learn: See `transport`.
+
+    Raises:
+        ConfigurationError: An argument makes no sense, or requests is not installed.
+    """
+    guard = Core(k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn)
+    made: GuardAdapter = _hook("over_requests", "requests").GuardAdapter(guard, inner)
+    return made
+
+
+def sdk(
+    k: Klaviyo,
+    inner: RestClient | None = None,
+    *,
+    mode: Modes = "observe",
+    decision_log: str | os.PathLike[str] | None = None,
+    on_store_failure: OnStoreFailure = "refuse",
+    learn: bool = True,
+) -> GuardRestClient:
+    """Return a REST client for Klaviyo's own SDK.
+
+    With ``api = KlaviyoAPI(…)``: ``api.api_client.rest_client = guard.sdk(k, api.api_client.rest_client)``.
+
+    Args:
+        k: See `transport`.
+        inner: The REST client that sends; a new one if none is given.
+        mode: See `transport`.
+        decision_log: See `transport`.
+        on_store_failure: See `transport`.
+        learn: See `transport`.
+
+    Raises:
+        ConfigurationError: An argument makes no sense, or the SDK is not installed.
+    """
+    guard = Core(k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn)
+    made: GuardRestClient = _hook("over_sdk", "klaviyo-api").GuardRestClient(guard, inner)
+    return made
+
+
+def aiohttp_middleware(
+    k: AsyncKlaviyo | Klaviyo,
+    *,
+    mode: Modes = "observe",
+    decision_log: str | os.PathLike[str] | None = None,
+    on_store_failure: OnStoreFailure = "refuse",
+    learn: bool = True,
+) -> GuardMiddleware:
+    """Return a middleware for ``aiohttp.ClientSession(middlewares=(…,))``, where it has to be the last one.
+
+    Args:
+        k: See `async_transport`.
+        mode: See `transport`.
+        decision_log: See `transport`.
+        on_store_failure: See `transport`.
+        learn: See `transport`.
+
+    Raises:
+        ConfigurationError: An argument makes no sense, or aiohttp is not installed.
+    """
+    guard = Core(k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn)
+    made: GuardMiddleware = _hook("over_aiohttp", "aiohttp").GuardMiddleware(AsyncCore(guard))
+    return made
+
+
+def _hook(module: str, package: str) -> Any:
+    """Return the module of a library's hook, which loads the library."""
+    try:
+        return import_module(f"safeklaviyo.guard._hooks.{module}")
+    except ImportError as exc:
+        raise ConfigurationError(f"this hook is for another package: pip install {package}") from exc

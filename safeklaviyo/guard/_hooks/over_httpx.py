@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from safeklaviyo.guard._core import is_busy
 from safeklaviyo.guard._plans import Incoming
 from safeklaviyo.guard._write.replies import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from safeklaviyo.guard._async_core import AsyncCore
     from safeklaviyo.guard._core import Core
     from safeklaviyo.guard._plans import Plan
@@ -30,29 +31,8 @@ class GuardTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, guarded."""
-        guard = self.guard
-        is_read = guard.wants(request.method, str(request.url))
-        if is_read:
-            request.read()
-        plan = guard.begin(incoming_from(request, is_read=is_read))
-        if plan.answer is not None:
-            answer: httpx.Response = response_from(request, plan.answer)
-            return answer
-        busy = is_busy.set(True)
-        try:
-            answer = self._inner.handle_request(outgoing(request, plan))
-            if plan.case is None:
-                return answer
-            body = b"".join(answer.stream)  # type: ignore[arg-type]  # a blocking transport's can be iterated
-            answer.close()
-        except BaseException as error:
-            guard.failed(plan, error)
-            raise
-        finally:
-            is_busy.reset(busy)
-        reply = reply_from(answer, body)
-        final: httpx.Response = passed_on(request, answer, body, reply, guard.end(plan, reply))
-        return final
+        answer: httpx.Response = send_guarded(self.guard, self._inner.handle_request, request)
+        return answer
 
     def close(self) -> None:
         """Close the other transport, and write what waits for the log."""
@@ -69,34 +49,49 @@ class AsyncGuardTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, guarded."""
-        guard = self.guard
-        is_read = guard.wants(request.method, str(request.url))
-        if is_read:
-            await request.aread()
-        plan = await guard.begin(incoming_from(request, is_read=is_read))
-        if plan.answer is not None:
-            answer: httpx.Response = response_from(request, plan.answer)
-            return answer
-        busy = is_busy.set(True)
-        try:
-            answer = await self._inner.handle_async_request(outgoing(request, plan))
-            if plan.case is None:
-                return answer
-            body = b"".join([part async for part in answer.stream])  # type: ignore[union-attr]  # as above
-            await answer.aclose()
-        except BaseException as error:
-            guard.failed(plan, error)
-            raise
-        finally:
-            is_busy.reset(busy)
-        reply = reply_from(answer, body)
-        final: httpx.Response = passed_on(request, answer, body, reply, await guard.end(plan, reply))
-        return final
+        answer: httpx.Response = await send_guarded_async(self.guard, self._inner.handle_async_request, request)
+        return answer
 
     async def aclose(self) -> None:
         """Close the other transport, and write what waits for the log."""
         await self._inner.aclose()
         self.guard.close()
+
+
+def send_guarded(guard: Core, send: Callable[[Any], Any], request: Any) -> Any:
+    """Send a request of httpx's or httpx2's by another transport, guarded."""
+    is_read = guard.wants(request.method, str(request.url))
+    if is_read:
+        request.read()
+    plan = guard.begin(incoming_from(request, is_read=is_read))
+    if plan.answer is not None:
+        return response_from(request, plan.answer)
+    if plan.case is None:
+        return send(request)
+    with guard.sending(plan):
+        answer = send(outgoing(request, plan))
+        body = b"".join(answer.stream)
+        answer.close()
+    reply = reply_from(answer, body)
+    return passed_on(request, answer, body, reply, guard.end(plan, reply))
+
+
+async def send_guarded_async(guard: AsyncCore, send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
+    """Same as `send_guarded`, awaited."""
+    is_read = guard.wants(request.method, str(request.url))
+    if is_read:
+        await request.aread()
+    plan = await guard.begin(incoming_from(request, is_read=is_read))
+    if plan.answer is not None:
+        return response_from(request, plan.answer)
+    if plan.case is None:
+        return await send(request)
+    with guard.core.sending(plan):
+        answer = await send(outgoing(request, plan))
+        body = b"".join([part async for part in answer.stream])
+        await answer.aclose()
+    reply = reply_from(answer, body)
+    return passed_on(request, answer, body, reply, await guard.end(plan, reply))
 
 
 def library_of(thing: object) -> Any:

@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from safeklaviyo.stores.outbox.calls import OutboxCall
-    from safeklaviyo.stores.outbox.records import About
 
 T = TypeVar("T")
 
 
 class Outbox(ABC):
-    """An outbox, synchronous."""
+    """An outbox, synchronous.
 
-    about: About | None = None
+    Attributes:
+        listening: The URL and the schema of a database that tells of rows when they are committed; None if none does.
+    """
+
+    listening: tuple[str, str] | None = None
+
+    @abstractmethod
+    def is_there(self) -> bool:
+        """Tell whether somebody has made the tables."""
 
     @abstractmethod
     def perform(self, call: OutboxCall[T]) -> T:
@@ -38,7 +45,9 @@ class Outbox(ABC):
 class AsyncOutbox(ABC):
     """An outbox, asynchronous."""
 
-    about: About | None = None
+    @abstractmethod
+    async def is_there(self) -> bool:
+        """Same as `Outbox.is_there`."""
 
     @abstractmethod
     async def perform(self, call: OutboxCall[T]) -> T:

@@ -6,7 +6,7 @@ A flow yields them as effects. Those about a lane carry the lane's token, which 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from safeklaviyo._effects import Effect
 
@@ -24,14 +24,29 @@ class OutboxCall(Effect[R_co]):
 
     Attributes:
         account: The account whose rows are meant.
+        is_read: The call changes nothing.
+        in_passing: A direct call asks. Where nobody has an outbox, nothing is asked, and the answer is `absent`.
     """
 
+    is_read: ClassVar[bool] = False
+    in_passing: ClassVar[bool] = False
+    absent: ClassVar[Any] = None
     account: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReadAbout(OutboxCall["records.About"]):
     """Return what the table says about itself."""
+
+    is_read = True
+
+
+@dataclass(frozen=True, slots=True)
+class LookAbout(OutboxCall["records.About | None"]):
+    """Same as `ReadAbout`; None where nobody has an outbox."""
+
+    is_read = True
+    in_passing = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,8 @@ class Insert(OutboxCall[int]):
 @dataclass(frozen=True, slots=True)
 class Lanes(OutboxCall["tuple[int, ...]"]):
     """Return the lanes with rows that are due."""
+
+    is_read = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +104,18 @@ class Ready(OutboxCall["tuple[records.Row, ...]"]):
         limit: How many at most.
     """
 
+    is_read = True
+
     lane: int
     limit: int
 
 
 @dataclass(frozen=True, slots=True)
-class Mark(_OfLane[bool]):
-    """Count rows as tried, before they are resolved and sent; False if another drain has the lane."""
+class Mark(_OfLane["frozenset[int]"]):
+    """Count rows as tried, before they are resolved and sent; return those that are there still.
+
+    None are if another drain has the lane.
+    """
 
     ids: Sequence[int]
 
@@ -111,12 +133,14 @@ class Delete(_OfLane[bool]):
 
     Attributes:
         changed: Names of people of whom an identifier or a consent was changed.
+        kinds: What was changed.
         at: When the call was made that changed it.
         repeated: Names of people of whom a row was sent more than once.
     """
 
     ids: Sequence[int]
     changed: Sequence[str] = ()
+    kinds: Sequence[str] = ()
     at: float = 0.0
     repeated: Sequence[str] = ()
 
@@ -146,26 +170,45 @@ class Wait(_OfLane[bool]):
 
 @dataclass(frozen=True, slots=True)
 class LastChange(OutboxCall["float | None"]):
-    """Return when the last change of an identifier or a consent was asked for that is done, of people with a name."""
+    """Return when the last change was asked for that is done, of people with one of these names.
+
+    Attributes:
+        kinds: What kinds of changes count.
+    """
+
+    is_read = True
 
     names: Sequence[str]
+    kinds: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class NoteChange(OutboxCall[None]):
-    """Note that a direct call has changed an identifier or a consent of the people with these names."""
+    """Note that a direct call has changed an identifier or a consent of the people with these names.
 
+    Attributes:
+        kinds: What it has changed.
+        elapsed: How many seconds ago the call began.
+    """
+
+    in_passing = True
     names: Sequence[str]
+    kinds: Sequence[str]
+    elapsed: float
 
 
 @dataclass(frozen=True, slots=True)
 class CountRows(OutboxCall["records.Counted"]):
     """Count the rows."""
 
+    is_read = True
+
 
 @dataclass(frozen=True, slots=True)
 class DeadRows(OutboxCall["tuple[records.Row, ...]"]):
     """Return rows that were parked, lowest id first, with an id above `after`."""
+
+    is_read = True
 
     after: int
     limit: int
@@ -173,15 +216,9 @@ class DeadRows(OutboxCall["tuple[records.Row, ...]"]):
 
 @dataclass(frozen=True, slots=True)
 class Retry(OutboxCall[int]):
-    """Put rows that were parked at the end, under new ids; return how many.
+    """Put rows that were parked at the end, under new ids; return how many."""
 
-    Attributes:
-        ids: Which; None for all.
-        rule: Only those that this rule refused.
-    """
-
-    ids: Sequence[int] | None
-    rule: str | None
+    ids: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +238,8 @@ class Drop(OutboxCall[int]):
 class Forget(OutboxCall[int]):
     """Delete all rows with one of these names, waiting or parked; return how many."""
 
+    in_passing = True
+    absent = 0
     names: Sequence[str]
 
 
@@ -211,8 +250,13 @@ class HasRows(OutboxCall[bool]):
     Attributes:
         tried: Only one that was tried, or that was done lately after it was sent more than once.
         lately: How many seconds ago counts as lately.
+        but: A row that does not count.
     """
 
+    is_read = True
+    in_passing = True
+    absent = False
     names: Sequence[str]
     tried: bool = False
     lately: float = 0.0
+    but: int | None = None

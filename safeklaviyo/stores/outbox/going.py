@@ -82,7 +82,7 @@ def _hold_by_others(holding: dict[str, int], names: Sequence[str], lane: int) ->
             _hold(holding, (name,), number)
 
 
-def mark(call: calls.Mark) -> Steps[bool]:
+def mark(call: calls.Mark) -> Steps[frozenset[int]]:
     """See `calls.Mark`."""
     yield from is_held(call)
     rows = yield (
@@ -92,7 +92,7 @@ def mark(call: calls.Mark) -> Steps[bool]:
         ),
         (as_json(call.ids), call.account, *holding_of(call)),
     )
-    return len(rows) == len(call.ids)
+    return frozenset(int(number) for (number,) in rows)
 
 
 def fix_rows(call: calls.FixRows) -> Steps[Fixed | None]:

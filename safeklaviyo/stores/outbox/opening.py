@@ -26,6 +26,14 @@ _NONE: Final = (
 _in_memory: WeakKeyDictionary[MemoryStore, SqliteOutbox] = WeakKeyDictionary()
 
 
+def is_possible(url: str | None, store: Any) -> bool:
+    """Tell whether direct calls have to ask an outbox: there is a database for one. One in memory has to be made."""
+    inner: Any = store.inner if isinstance(store, AsyncAdapter) else store
+    if url is not None or _url_of(store) is not None:
+        return True
+    return inner in _in_memory if isinstance(inner, MemoryStore) else hasattr(inner, "database")
+
+
 def open_outbox(url: str | None, store: AnyStore) -> Outbox:
     """Return the outbox that a URL names, or the one in the database of a map.
 

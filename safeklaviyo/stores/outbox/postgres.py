@@ -6,6 +6,7 @@ statement, also over a connection of the caller's.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from safeklaviyo.stores.outbox.calls import OutboxCall
+    from safeklaviyo.stores.outbox.records import About
     from safeklaviyo.stores.outbox.words import Rows, Statement, Steps
 
 T = TypeVar("T")
 
 SIZE = 4
+_MEMORY = 60.0
+"""Seconds for which a direct call believes that there are no tables."""
 
 
 class _Queries:
@@ -137,6 +141,22 @@ class _AsyncConnections(AsyncConnections):
             return value
 
 
+class _Missing:
+    """Remembers for a while that there are no tables, so that not each direct call asks again."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was so a moment ago."""
+        return time.monotonic() < self._until
+
+    def note(self) -> None:
+        """Note that there are none."""
+        self._until = time.monotonic() + _MEMORY
+
+
 class PostgresOutbox(Outbox):
     """An outbox in PostgreSQL. `migrate` creates its tables.
 
@@ -151,14 +171,32 @@ class PostgresOutbox(Outbox):
         self.queries = _Queries(schema or own)
         self._to = _Connections(server, cast("Any", self.queries), SIZE, timeout)
         self._callers = Recognising("postgres", self.queries.tables["about"], self.queries.filled)
+        self.listening = (server, self.queries.schema)
+        self._about: About | None = None
+        self._missing = _Missing()
 
     def migrate(self) -> None:
         """Create the tables that are missing."""
         self._to.migrate()
 
+    def is_there(self) -> bool:
+        """See `Outbox.is_there`."""
+        if self._missing.is_known:
+            return False
+        try:
+            self.perform(calls.ReadAbout(""))
+        except StoreIncompatibleError:
+            self._missing.note()
+            return False
+        return True
+
     def perform(self, call: OutboxCall[T]) -> T:
         """See `Outbox.perform`."""
         asked: Any = call
+        if isinstance(asked, calls.ReadAbout | calls.LookAbout):
+            if self._about is None:
+                self._about = self._to.transact(steps_of(calls.ReadAbout("")), self.queries)
+            return cast("T", self._about)
         if not isinstance(asked, calls.Insert):
             return self._to.transact(steps_of(call), self.queries)
         steps: Any = insert_into_postgres(asked)
@@ -179,14 +217,31 @@ class AsyncPostgresOutbox(AsyncOutbox):
         self.queries = _Queries(schema or own)
         self._to = _AsyncConnections(server, cast("Any", self.queries), SIZE, timeout)
         self._callers = Recognising("postgres", self.queries.tables["about"], self.queries.filled)
+        self._about: About | None = None
+        self._missing = _Missing()
 
     async def migrate(self) -> None:
         """Same as `PostgresOutbox.migrate`."""
         await self._to.migrate()
 
+    async def is_there(self) -> bool:
+        """See `Outbox.is_there`."""
+        if self._missing.is_known:
+            return False
+        try:
+            await self.perform(calls.ReadAbout(""))
+        except StoreIncompatibleError:
+            self._missing.note()
+            return False
+        return True
+
     async def perform(self, call: OutboxCall[T]) -> T:
         """See `Outbox.perform`."""
         asked: Any = call
+        if isinstance(asked, calls.ReadAbout | calls.LookAbout):
+            if self._about is None:
+                self._about = await self._to.transact(steps_of(calls.ReadAbout("")), self.queries)
+            return cast("T", self._about)
         if not isinstance(asked, calls.Insert):
             return await self._to.transact(steps_of(call), self.queries)
         steps: Any = insert_into_postgres(asked)

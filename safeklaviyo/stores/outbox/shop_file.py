@@ -41,12 +41,23 @@ class ShopFile:
         self._is_closed = False
         _open.add(self)
 
+    def is_there(self) -> bool:
+        """Tell whether there is such a file."""
+        return self._path.exists()
+
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do several things as one transaction."""
+        return self._use("IMMEDIATE", work)
+
+    def scan(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read, as of one moment."""
+        return self._use("DEFERRED", work)
+
+    def _use(self, kind: str, work: Callable[[sqlite3.Connection], T]) -> T:
         if not self.lock.acquire(timeout=self._timeout):
             raise StoreUnavailableError("other threads kept the outbox busy for longer than is waited; try again")
         try:
-            return self._transact(self._connected(), work)
+            return self._transact(self._connected(), kind, work)
         except sqlite3.Error as exc:
             if failures.primary_code(exc) != sqlite3.SQLITE_BUSY:
                 self.disconnect()
@@ -54,8 +65,8 @@ class ShopFile:
         finally:
             self.lock.release()
 
-    def _transact(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-        connection.execute("BEGIN IMMEDIATE")
+    def _transact(self, connection: sqlite3.Connection, kind: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection.execute(f"BEGIN {kind}")
         try:
             result = work(connection)
             connection.execute("COMMIT")

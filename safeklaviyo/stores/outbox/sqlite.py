@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from safeklaviyo.stores.outbox.calls import OutboxCall
+    from safeklaviyo.stores.outbox.records import About
     from safeklaviyo.stores.outbox.words import Rows, Statement, Steps
 
 T = TypeVar("T")
@@ -35,6 +36,14 @@ class File(Protocol):
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do several things as one transaction."""
+        ...
+
+    def scan(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read."""
+        ...
+
+    def is_there(self) -> bool:
+        """Tell whether there is such a file."""
         ...
 
     def close(self) -> None:
@@ -62,6 +71,12 @@ class MemoryFile:
                 if self.connection.in_transaction:
                     self.connection.rollback()
             return result
+
+    scan = write
+
+    def is_there(self) -> bool:
+        """See `File.is_there`."""
+        return True
 
     def close(self) -> None:
         """Forget nothing: another client may use the same outbox."""
@@ -94,6 +109,7 @@ class SqliteOutbox(Outbox):
         self._clock = clock
         self._owns_file = owns_file
         self._process = 0
+        self._about: About | None = None
         self._callers = Recognising("sqlite", SQLITE_TABLES["about"], self._filled)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -106,20 +122,34 @@ class SqliteOutbox(Outbox):
         memo[id(self)] = copied
         return copied
 
+    def is_there(self) -> bool:
+        """See `Outbox.is_there`."""
+        if self._process == os.getpid():
+            return True
+        return self._file.is_there() and self._file.scan(_is_made)
+
     def perform(self, call: OutboxCall[T]) -> T:
         """See `Outbox.perform`."""
-        if self._process != os.getpid():
-            self._file.write(_make)
-            self._process = os.getpid()
         asked: Any = call
+        if isinstance(asked, calls.Insert) and asked.connection is not None:
+            # Nothing over a connection of the outbox's own, which would wait for the caller's transaction.
+            return cast("T", self._callers.insert(asked.connection, insert_into_sqlite(asked)))
+        if self._process != os.getpid():
+            # Read first: the caller may have written in a transaction of their own, over which this one would wait.
+            if not self._file.scan(_is_made):
+                self._file.write(_make)
+            self._process = os.getpid()
         if isinstance(asked, calls.Insert):
             return cast("T", self._insert(asked))
-        return self._file.write(lambda db: self._carry_out(db, steps_of(call)))
+        if isinstance(asked, calls.ReadAbout | calls.LookAbout):
+            if self._about is None:
+                self._about = self._file.scan(lambda db: self._carry_out(db, steps_of(calls.ReadAbout(""))))
+            return cast("T", self._about)
+        use = self._file.scan if call.is_read else self._file.write
+        return use(lambda db: self._carry_out(db, steps_of(call)))
 
     def _insert(self, call: calls.Insert) -> int:
         steps = insert_into_sqlite(call)
-        if call.connection is not None:
-            return self._callers.insert(call.connection, steps)
         return self._file.write(lambda db: self._carry_out(db, steps))
 
     async def insert_async(self, call: calls.Insert) -> int:
@@ -154,6 +184,10 @@ class AsyncSqliteOutbox(AsyncOutbox):
         self._worker: ThreadPoolExecutor | None = None
         self._process = 0
 
+    async def is_there(self) -> bool:
+        """See `Outbox.is_there`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread(), self._outbox.is_there)
+
     async def perform(self, call: OutboxCall[T]) -> T:
         """See `Outbox.perform`."""
         asked: Any = call
@@ -175,10 +209,11 @@ class AsyncSqliteOutbox(AsyncOutbox):
         return self._worker
 
 
+def _is_made(db: sqlite3.Connection) -> bool:
+    sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return db.execute(sql, (SQLITE_TABLES["about"],)).fetchone() is not None
+
+
 def _make(db: sqlite3.Connection) -> None:
-    is_there = db.execute(
-        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (SQLITE_TABLES["about"],)
-    ).fetchone()
-    if is_there is None:
-        for statement in sqlite_sql():
-            db.execute(statement)
+    for statement in () if _is_made(db) else sqlite_sql():
+        db.execute(statement)

@@ -21,7 +21,7 @@ from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.stores.outbox import calls
 from safeklaviyo.stores.outbox.going import fix_rows, is_held, mark, ready
 from safeklaviyo.stores.outbox.records import About, Counted, Row
-from safeklaviyo.stores.outbox.words import COLUMNS, OTHER, as_json, holding_of, row_of, texts_of
+from safeklaviyo.stores.outbox.words import COLUMNS, OTHER, as_json, holding_of, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ def steps_of(call: OutboxCall[T]) -> Steps[T]:
     return steps
 
 
-def _read_about(_: calls.ReadAbout) -> Steps[About]:
+def _read_about(_: calls.ReadAbout | calls.LookAbout) -> Steps[About]:
     rows = yield "SELECT id, key FROM {about}", ()
     return About(str(rows[0][0]), str(rows[0][1]))
 
@@ -88,8 +88,9 @@ def _leave(call: calls.Leave) -> Steps[bool]:
 def _delete(call: calls.Delete) -> Steps[bool]:
     if not (yield from is_held(call)):
         return False
-    for kind, names, at in (("changed", call.changed, call.at), ("repeated", call.repeated, None)):
-        yield from _remember(kind, names, at)
+    for kind in call.kinds:
+        yield from _remember(CHANGED + kind, call.changed, "?", call.at)
+    yield from _remember(REPEATED, call.repeated, "{now} - ?", 0.0)
     yield from _forget_names(call.ids)
     yield (
         ("DELETE FROM {outbox} WHERE id IN ({numbers}) AND account = ?{held}"),
@@ -98,14 +99,19 @@ def _delete(call: calls.Delete) -> Steps[bool]:
     return True
 
 
-def _remember(kind: str, names: Sequence[str], at: float | None) -> Steps[None]:
+CHANGED: Final = "changed:"
+REPEATED: Final = "repeated"
+
+
+def _remember(kind: str, names: Sequence[str], when: str, seconds: float) -> Steps[None]:
+    """Remember when something was done of people with these names: the latest time counts."""
     for name in names:
         yield (
             (
-                "INSERT INTO {mark} AS known(name, kind, at) VALUES (?, ?, {at}) ON CONFLICT(name, kind)"
+                "INSERT INTO {mark} AS known(name, kind, at) VALUES (?, ?, {when}) ON CONFLICT(name, kind)"
                 " DO UPDATE SET at = CASE WHEN known.at < excluded.at THEN excluded.at ELSE known.at END"
-            ).replace("{at}", "{now}" if at is None else "?"),
-            (name, kind, *(() if at is None else (at,))),
+            ).replace("{when}", when),
+            (name, kind, seconds),
         )
 
 
@@ -154,12 +160,17 @@ def _wait(call: calls.Wait) -> Steps[bool]:
 
 
 def _last_change(call: calls.LastChange) -> Steps[float | None]:
-    rows = yield "SELECT max(at) FROM {mark} WHERE kind = 'changed' AND name IN ({texts})", (as_json(call.names),)
+    kinds = as_json([CHANGED + kind for kind in call.kinds])
+    rows = yield (
+        "SELECT max(at) FROM {mark} WHERE name IN ({texts}) AND kind IN ({texts})",
+        (as_json(call.names), kinds),
+    )
     return None if rows[0][0] is None else float(rows[0][0])
 
 
 def _note_change(call: calls.NoteChange) -> Steps[None]:
-    yield from _remember("changed", call.names, None)
+    for kind in call.kinds:
+        yield from _remember(CHANGED + kind, call.names, "{now} - ?", call.elapsed)
 
 
 def _count_rows(call: calls.CountRows) -> Steps[Counted]:
@@ -183,18 +194,8 @@ def _dead_rows(call: calls.DeadRows) -> Steps[tuple[Row, ...]]:
 
 
 def _retry(call: calls.Retry) -> Steps[int]:
-    which = ""
-    given: tuple[Any, ...] = (call.account,)
-    if call.ids is not None:
-        which, given = " AND id IN ({numbers})", (*given, as_json(call.ids))
-    if call.rule is not None:
-        which, given = which + " AND rule = ?", (*given, call.rule)
-    rows = yield (
-        (
-            f"SELECT id FROM {{outbox}} WHERE account = ? AND state = 'dead'{which} ORDER BY id{{lock}}"  # noqa: S608 - own
-        ),
-        given,
-    )
+    sql = "SELECT id FROM {outbox} WHERE account = ? AND state = 'dead' AND id IN ({numbers}) ORDER BY id{lock}"
+    rows = yield sql, (call.account, as_json(call.ids))
     again = 0
     for (number,) in rows:
         again += yield from _again(number)
@@ -202,13 +203,7 @@ def _retry(call: calls.Retry) -> Steps[int]:
 
 
 def _again(number: int) -> Steps[int]:
-    """Put one row at the end, under a new id, unless it was overtaken by a later change (H21)."""
-    rows = yield "SELECT names, verb, at FROM {outbox} WHERE id = ?", (number,)
-    names, verb, at = rows[0]
-    if verb in FIXED_BY_TIME:
-        last = yield from _last_change(calls.LastChange("", texts_of(names)))
-        if last is not None and last > at:
-            return 0
+    """Put one row at the end, under a new id and with its old time (H21)."""
     yield from _forget_names((number,))
     columns = "account, lane, names, profile, verb, payload, unique_id, time, at, unsure, attempts"
     rows = yield (
@@ -228,10 +223,6 @@ def _again(number: int) -> Steps[int]:
     )
     yield "DELETE FROM {outbox} WHERE id = ?", (number,)
     return 1
-
-
-FIXED_BY_TIME: Final = frozenset({"change_email", "subscribe", "unsubscribe"})
-"""The verbs of which a later one must not be undone by an earlier one."""
 
 
 def _drop(call: calls.Drop) -> Steps[int]:
@@ -263,9 +254,9 @@ def _has_rows(call: calls.HasRows) -> Steps[bool]:
     rows = yield (
         (
             "SELECT 1 FROM {outbox} WHERE id IN (SELECT id FROM {name} WHERE name IN ({texts}) AND lane >= 0)"
-            " AND unsure = 1 LIMIT 1"
+            " AND unsure = 1 AND id <> ? LIMIT 1"
         ),
-        (as_json(call.names),),
+        (as_json(call.names), call.but or 0),
     )
     lately = yield (
         ("SELECT 1 FROM {mark} WHERE kind = 'repeated' AND name IN ({texts}) AND at > {now} - ? LIMIT 1"),
@@ -320,6 +311,7 @@ def _id_of(rows: Rows) -> int:
 
 _STEPS: Final[dict[type, Callable[[Any], Steps[Any]]]] = {
     calls.ReadAbout: _read_about,
+    calls.LookAbout: _read_about,
     calls.Lanes: _lanes,
     calls.Take: _take,
     calls.Keep: _keep,

@@ -78,8 +78,7 @@ class _AddedRows(SqlRows):
         """Return the values that the map knows, or that several of the added rows have."""
         known: set[str | None] = {each.value for each in (*self._owners, *self._tokens) if each.kind is kind}
         if len(self._wanted[kind]) + given.count(None) < len(given):
-            # Twice there, and one of them taken away: what is left of it was there at least twice.
-            known |= (Counter(given) - Counter(self._wanted[kind])).keys() - {None}
+            known |= {value for value, times in Counter(given).items() if times > 1 and value is not None}
         return known
 
     def make(self, binding: Binding, external_id: str | None, email: str | None, profile_id: str | None) -> None:

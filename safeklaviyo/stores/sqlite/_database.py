@@ -31,6 +31,7 @@ from safeklaviyo._interruption import let_through
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreIncompatibleError, StoreUnavailableError
 from safeklaviyo.stores.sqlite import _failures as failures
 from safeklaviyo.stores.sqlite import _tables as tables
+from safeklaviyo.stores.sqlite._turns import transact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +100,10 @@ class Database:
         """Where the file is, or will be."""
         return self._path
 
+    def is_there(self) -> bool:
+        """Tell whether there is a file."""
+        return self._path.exists()
+
     def read(self, work: Callable[[sqlite3.Connection], T], *, patient: bool = True) -> T:
         """Do one short read.
 
@@ -161,7 +166,7 @@ class Database:
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do several things as one transaction, in turn with all other writers of the file."""
         # IMMEDIATE: the write lock is taken before the first read, so that no other writer changes what was read.
-        return self.scan(lambda connection: _transact(connection, "IMMEDIATE", work))
+        return self.scan(lambda connection: transact(connection, "IMMEDIATE", work, self._timeout))
 
     def close(self) -> None:
         """Close both connections, for good."""
@@ -306,10 +311,10 @@ def _prepare(connection: sqlite3.Connection, timeout: float) -> None:
     """Set a new connection up, and create the tables if the file is empty."""
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(_CACHE)
-    if _transact(connection, "DEFERRED", _is_made):
+    if transact(connection, "DEFERRED", _is_made, timeout):
         return
     _switch_to_wal(connection, timeout)
-    _transact(connection, "IMMEDIATE", _make)
+    transact(connection, "IMMEDIATE", _make, timeout)
 
 
 def _make(connection: sqlite3.Connection) -> None:
@@ -353,19 +358,6 @@ def _switch_to_wal(connection: sqlite3.Connection, timeout: float) -> None:
             time.sleep(_CREATION_PAUSE)
         else:
             return
-
-
-def _transact(connection: sqlite3.Connection, kind: str, work: Callable[[sqlite3.Connection], T]) -> T:
-    """Do several things as one transaction."""
-    connection.execute(f"BEGIN {kind}")
-    try:
-        result = work(connection)
-        connection.execute("COMMIT")
-    finally:
-        # Also after a COMMIT that failed and left the transaction open.
-        if connection.in_transaction:
-            connection.rollback()
-    return result
 
 
 _locked_up: list[Database] = []

@@ -82,6 +82,10 @@ _FIND_ONE = f"""
 """  # noqa: S608 - names of this module's own
 
 
+_AT_ONCE = 10_000
+"""Identifiers in one statement: SQLite takes 32,766 values (its *Implementation Limits*)."""
+
+
 @lru_cache(maxsize=16)
 def _find_all(asked: int) -> str:
     values = ", ".join(f"({n}, ?, ?)" for n in range(asked))
@@ -103,6 +107,9 @@ def find(connection: Connection, account: str, identifiers: Sequence[Identifier]
     """
     if not identifiers:
         return Found((), None, now)
+    # Many are not one customer's.
+    if len(identifiers) > len(Kind):
+        return _found(connection, account, identifiers, now)
     kind, value = identifiers[0]
     row = connection.execute(_FIND_ONE, (account, kind.value, value, account, account, account)).fetchone()
     if row is not None:
@@ -117,10 +124,12 @@ def find(connection: Connection, account: str, identifiers: Sequence[Identifier]
 
 
 def _found(connection: Connection, account: str, identifiers: Sequence[Identifier], now: float) -> Found:
-    asked = [part for kind, value in identifiers for part in (kind.value, value)]
-    rows: list[tuple[Any, ...]] = connection.execute(
-        _find_all(len(identifiers)), (*asked, account, account, account, account, account)
-    ).fetchall()
+    rows: list[tuple[Any, ...]] = []
+    for start in range(0, len(identifiers), _AT_ONCE):
+        part = identifiers[start : start + _AT_ONCE]
+        asked = [text for kind, value in part for text in (kind.value, value)]
+        found = connection.execute(_find_all(len(part)), (*asked, account, account, account, account, account))
+        rows += [(start + number, *rest) for number, *rest in found]
     # Sorted by number: the matches come in the order in which the identifiers were asked for.
     matches = [
         Match(identifiers[int(row[0])], binding_of(row[2:9]), row[1]) for row in sorted(rows) if row[2] is not None

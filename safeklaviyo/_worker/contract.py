@@ -1,0 +1,65 @@
+"""What a worker needs of a client, and how a `Klaviyo` gives it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from safeklaviyo._flows.outbox.drain import drain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from safeklaviyo._client.klaviyo import Klaviyo
+    from safeklaviyo.models import ChangeReview, Recovery
+
+
+class Client(Protocol):
+    """A client with an outbox."""
+
+    def lanes(self) -> Sequence[int]:
+        """Return the lanes that have rows which are due."""
+        ...
+
+    def drain(self, lane: int, limit: int, is_stopped: Callable[[], bool]) -> int:
+        """Carry out rows of a lane, and return how many were delivered. Asks before each row whether to stop."""
+        ...
+
+    def count_dead(self) -> int:
+        """Return how many rows are dead."""
+        ...
+
+    def recover(self, limit: int) -> Sequence[Recovery]:
+        """Finish interrupted changes."""
+        ...
+
+    def recheck(self) -> Sequence[ChangeReview]:
+        """Compare Klaviyo with the map, and repair."""
+        ...
+
+
+class OfKlaviyo:
+    """The client that a worker has. See `Client`."""
+
+    def __init__(self, klaviyo: Klaviyo) -> None:
+        self._klaviyo = klaviyo
+
+    def lanes(self) -> Sequence[int]:
+        """See `Client.lanes`."""
+        return self._klaviyo.outbox.lanes()
+
+    def drain(self, lane: int, limit: int, is_stopped: Callable[[], bool]) -> int:
+        """See `Client.drain`."""
+        shell = self._klaviyo._shell  # noqa: SLF001 - the package's own
+        return shell.run(drain, limit=limit, lane=lane, is_stopped=is_stopped).delivered
+
+    def count_dead(self) -> int:
+        """See `Client.count_dead`."""
+        return self._klaviyo.outbox.counts().dead
+
+    def recover(self, limit: int) -> Sequence[Recovery]:
+        """See `Client.recover`."""
+        return self._klaviyo.recover(limit)
+
+    def recheck(self) -> Sequence[ChangeReview]:
+        """See `Client.recheck`."""
+        return self._klaviyo.recheck_changes(repair=True)

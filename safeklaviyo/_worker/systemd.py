@@ -1,0 +1,62 @@
+"""What systemd is told: the protocol of ``sd_notify``, by which a service says that it is ready, alive, or stopping.
+
+It is one datagram to the socket that ``NOTIFY_SOCKET`` names (systemd's *sd_notify(3)* and *sd_watchdog_enabled(3)*).
+No library is needed for that; `systemd-python` needs a compiler and systemd's headers.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+_PATIENCE = 1.0
+
+
+class Notifier:
+    """Tells systemd how the service is, or nobody where systemd has not asked.
+
+    Args:
+        environment: The process's variables. Those of this protocol are taken out, so that no child answers for it.
+
+    Attributes:
+        watchdog: Seconds within which systemd wants to hear that the service is alive; None if it does not ask.
+    """
+
+    def __init__(self, environment: MutableMapping[str, str]) -> None:
+        address = environment.pop("NOTIFY_SOCKET", "")
+        microseconds = environment.pop("WATCHDOG_USEC", "")
+        asked = environment.pop("WATCHDOG_PID", None)
+        # An address that begins with @ is one of the abstract namespace, which begins with a zero byte.
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        is_asked = asked is None or asked == str(os.getpid())
+        is_number = microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0
+        self.watchdog: float | None = int(microseconds) / 1e6 if is_asked and is_number else None
+
+    def ready(self) -> None:
+        """Say that the service has started."""
+        self._send("READY=1")
+
+    def alive(self) -> None:
+        """Say that the service is alive, for the watchdog."""
+        self._send("WATCHDOG=1")
+
+    def status(self, text: str) -> None:
+        """Show a line in ``systemctl status``."""
+        self._send(f"STATUS={text}")
+
+    def stopping(self, seconds: float) -> None:
+        """Say that the service is stopping, and may take so many seconds."""
+        self._send(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+
+    def _send(self, state: str) -> None:
+        if not self._address:
+            return
+        # The service works as well without being heard, so no failure here ends it.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.settimeout(_PATIENCE)
+            channel.sendto(state.encode(), self._address)

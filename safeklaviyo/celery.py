@@ -1,0 +1,119 @@
+"""Celery: a task that repeats the same event and not another one, and tasks that drain the outbox.
+
+Decided here: which errors a task is repeated for, and after how long. Celery itself is not imported: the task and the
+app that are given come from it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from safeklaviyo.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from celery.app.task import Task
+
+    from safeklaviyo._client.klaviyo import Klaviyo
+    from safeklaviyo.errors import SafeKlaviyoError
+
+__all__ = ["retry", "tasks"]
+
+ROWS: Final = 10_000
+"""Rows that one task delivers at most, so that no lane keeps a worker for itself."""
+LONGEST_PAUSE: Final = 600.0
+
+
+def retry(task: Task[..., Any], error: SafeKlaviyoError) -> NoReturn:
+    """Repeat a task later, if the call that failed in it may be repeated; else raise the error.
+
+    A repeated `track` has to be the same event, or an event whose answer was lost would count twice. So a task that
+    tracks takes the arguments ``unique_id`` and ``time`` and hands them on: the repeated task is given those of the
+    error.
+
+    How often, is the task's own ``max_retries``. The pause is the error's ``retry_after``; else it doubles from a
+    second to ten minutes.
+
+    Args:
+        task: The task, declared with ``bind=True``.
+        error: What its call has raised.
+
+    Raises:
+        celery.exceptions.Retry: The task will be repeated.
+        SafeKlaviyoError: The error, which says ``may_retry=False``, or was the last that ``max_retries`` allows.
+        ConfigurationError: The event may have been recorded, and the task takes no ``unique_id``.
+    """
+    if not error.may_retry:
+        raise error
+    kwargs = dict(task.request.kwargs or {})
+    if error.unique_id is not None:
+        kwargs |= _same_event(task, error)
+    pause = min(LONGEST_PAUSE, 2.0 ** min(task.request.retries or 0, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
+    raise task.retry(
+        args=tuple(task.request.args or ()),
+        kwargs=kwargs,
+        exc=error,
+        countdown=pause if error.retry_after is None else error.retry_after,
+    )
+
+
+def _same_event(task: Task[..., Any], error: SafeKlaviyoError) -> dict[str, Any]:
+    """Return the arguments by which the repeated task sends the same event."""
+    time = error.time.isoformat() if isinstance(error.time, datetime) else error.time
+    same = {"unique_id": error.unique_id, "time": time}
+    parameters = inspect.signature(task.run).parameters.values()
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+        return same
+    taken = {name: value for name, value in same.items() if name in {each.name for each in parameters}}
+    if "unique_id" not in taken and error.outcome != "not_applied":
+        raise ConfigurationError(
+            "this event may have been recorded: let the task take unique_id and time, and hand them to track"
+        ) from error
+    return taken
+
+
+def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = None) -> None:
+    """Give an app the tasks that drain the outbox of a client, and entries of its beat that call them.
+
+    The tasks are ``safeklaviyo.sweep``, which looks for lanes with rows that may go and calls ``safeklaviyo.drain``
+    for each; ``safeklaviyo.recover``; and ``safeklaviyo.recheck_changes``. Run a worker, and one beat. A lane is
+    drained by one task at a time, whatever Celery does: a drain takes its lane in the outbox's own database.
+
+    Args:
+        app: The app; also one that has no broker yet.
+        k: The client. It may be made before workers are forked.
+        every: Seconds between two looks.
+        queue: The queue of the tasks; else the app's default.
+    """
+    # A message that nobody took in time is left to a newer one. So messages never pile up while all workers are busy.
+    brief: dict[str, Any] = {"expires": max(10.0, 2 * every)} | ({} if queue is None else {"queue": queue})
+    long = {**brief, "expires": 300.0}
+
+    @app.task(name="safeklaviyo.drain", ignore_result=True)
+    def drain(lane: int) -> None:
+        k.outbox.drain(lane=lane, limit=ROWS)
+
+    @app.task(name="safeklaviyo.sweep", ignore_result=True)
+    def sweep() -> None:
+        for lane in k.outbox.lanes():
+            drain.apply_async((lane,), **brief)
+
+    @app.task(name="safeklaviyo.recover", ignore_result=True)
+    def recover() -> None:
+        k.recover()
+
+    @app.task(name="safeklaviyo.recheck_changes", ignore_result=True)
+    def recheck_changes() -> None:
+        k.recheck_changes(repair=True)
+
+    entries = ((sweep, every, brief), (recover, 180.0, long), (recheck_changes, 3600.0, long))
+    app.conf.beat_schedule = {
+        **(app.conf.beat_schedule or {}),
+        **{
+            task.name: {"task": task.name, "schedule": seconds, "options": options}
+            for task, seconds, options in entries
+        },
+    }

@@ -1,0 +1,45 @@
+"""The arguments and the help of a worker, for the command and for Django's."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+WORKER = """\
+Deliver the rows of the outbox. Run as many workers as you like, on any number of hosts that reach its database: they
+share the lanes among them, and one pace per account.
+
+Every few minutes it also finishes changes that were interrupted, every hour it rechecks changed customers, and once an
+hour it warns of rows that are dead. It needs KLAVIYO_API_KEY. Under systemd (Type=notify) it says when it is ready,
+that it is alive, and when it stops.
+
+SIGTERM or Ctrl-C stops it after the runs in hand; a second one at once. Its exit codes:
+
+  0         it was told to stop, and did
+  1         it could not begin
+  3         it was told to stop, and a run took longer than --grace; its rows stay in the outbox
+  143, 130  it was told twice
+"""
+
+
+def add_working(command: ArgumentParser) -> None:
+    """Add the arguments of a worker, but for those that say where the outbox is."""
+    command.add_argument("--threads", type=_positive, default=4, metavar="N", help="lanes drained at once (4)")
+    command.add_argument(
+        "--grace", type=_positive, default=40, metavar="SECONDS",
+        help="how long the runs in hand may take after the first signal (40)",
+    )  # fmt: skip
+    command.add_argument("--health", metavar="FILE", help="a file to write every 5 seconds; see --check")
+    command.add_argument(
+        "--check", metavar="FILE", help="run nothing: 0 if the worker that writes this file is well, else 1"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ArgumentTypeError("1 or more")
+    return number

@@ -1,0 +1,1 @@
+"""No models: rows are written through the client alone. Django tells an app without this module of no migration."""

@@ -1,0 +1,124 @@
+"""The outbox drained by procrastinate, 3.10 or newer: add `tasks` of a client to an app, and run its workers.
+
+Decided here: what is deferred, and when. Each second one task looks which lanes have rows that may go, and defers one
+job for each that has no job waiting. A job has its lane's lock, so that two workers never have the same lane in hand.
+
+- No queueing locks. A stalled job cannot be retried while another one waits with its queueing lock, and that second
+  one waits for ever for the first one's lock.
+- Stalled jobs are removed and not retried: if the lane has rows left, the next second defers a job.
+- The task that looks has no lock. If its worker is killed, the next second's looks.
+
+Correctness does not rest on any of this: a drain takes its lane in the outbox's own database, whoever calls it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from safeklaviyo.errors import ConfigurationError
+
+try:
+    from procrastinate import Blueprint, JobContext, middleware
+    from procrastinate.exceptions import ConnectorException
+    from procrastinate.jobs import DeleteJobCondition, Status
+except ImportError as exc:
+    raise ConfigurationError(
+        'this needs procrastinate 3.10 or newer: pip install "safeklaviyo[procrastinate]"'
+    ) from exc
+
+if TYPE_CHECKING:
+    from procrastinate.manager import JobManager
+    from procrastinate.tasks import Task
+    from procrastinate.worker import Worker
+
+    from safeklaviyo._client.klaviyo import Klaviyo
+
+__all__ = ["tasks"]
+
+QUEUE: Final = "safeklaviyo"
+ROWS: Final = 10_000
+"""Rows that one job delivers at most, so that no lane keeps a worker for itself."""
+STALLED: Final = 30.0
+"""Seconds without a sign of life after which a worker counts as dead: three of procrastinate's intervals."""
+TOO_LATE: Final = 10.0
+"""Seconds after which a look that was put off by other jobs is left to a newer one."""
+
+logger = logging.getLogger("safeklaviyo.procrastinate")
+
+
+def tasks(k: Klaviyo, *, queue: str = QUEUE) -> Blueprint:
+    """Return the tasks that drain the outbox of a client, and do what has to be done from time to time.
+
+    Give them to an app with ``app.add_tasks_from(tasks(klaviyo), namespace="shop")``, and run its workers with
+    ``delete_jobs="always"``, because there is a job each second. Every worker of this queue needs this client.
+
+    Args:
+        k: The client. Its outbox need not be in the database of procrastinate.
+        queue: The queue of the jobs.
+    """
+    blueprint = Blueprint()
+
+    # Names of their own, because procrastinate would take those of these inner functions, which move with this module.
+    @blueprint.task(name="safeklaviyo.drain", queue=queue)
+    def drain(lane: int) -> None:
+        report = k.outbox.drain(lane=lane, limit=ROWS)
+        logger.debug("lane %d: %d rows delivered, %d dead", lane, report.delivered, report.dead)
+
+    async def look(context: JobContext, timestamp: int) -> None:
+        if time.time() - timestamp > TOO_LATE:
+            return
+        await _remove_stalled(context.app.job_manager, queue)
+        lanes = await asyncio.to_thread(k.outbox.lanes)
+        if lanes:
+            await _defer(context.app.job_manager, drain, lanes, queue)
+
+    sweep = blueprint.task(name="safeklaviyo.sweep", queue=queue, pass_context=True, task_middleware=[_Advising()])(
+        look
+    )
+    blueprint.periodic(cron="* * * * * *")(sweep)
+
+    @blueprint.periodic(cron="*/3 * * * *")
+    @blueprint.task(name="safeklaviyo.recover", queue=queue, lock="safeklaviyo:recover")
+    def recover(timestamp: int) -> None:  # noqa: ARG001 - procrastinate's name
+        k.recover()
+
+    @blueprint.periodic(cron="17 * * * *")
+    @blueprint.task(name="safeklaviyo.recheck_changes", queue=queue, lock="safeklaviyo:recheck_changes")
+    def recheck_changes(timestamp: int) -> None:  # noqa: ARG001 - as above
+        k.recheck_changes(repair=True)
+
+    return blueprint
+
+
+async def _remove_stalled(manager: JobManager, queue: str) -> None:
+    """Remove the jobs of workers that were killed, each of which would hold its lane's lock for ever."""
+    for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=STALLED):
+        # Another worker's look may have removed it already.
+        with suppress(ConnectorException):
+            await manager.finish_job(job, Status.FAILED, delete_job=True)
+            logger.warning("removed a job of a worker that is gone: %s", job.task_name)
+
+
+async def _defer(manager: JobManager, drain: Task[..., None, Any], lanes: tuple[int, ...], queue: str) -> None:
+    waiting = {job.lock for job in await manager.list_jobs_async(queue=queue, task=drain.name, status="todo")}
+    for lane in lanes:
+        lock = f"{drain.name}:{lane}"
+        if lock not in waiting:
+            await drain.configure(lock=lock).defer_async(lane=lane)
+
+
+class _Advising:
+    """Warns once of a worker that keeps finished jobs: there would be 86,400 more each day."""
+
+    def __init__(self) -> None:
+        self._has_warned = False
+
+    async def __call__(self, call_next: middleware.AsyncCallNext, _context: JobContext, worker: Worker) -> Any:
+        if not self._has_warned and worker.delete_jobs is not DeleteJobCondition.ALWAYS:
+            self._has_warned = True
+            logger.warning('this worker keeps finished jobs, one each second: run it with delete_jobs="always"')
+        return await call_next()

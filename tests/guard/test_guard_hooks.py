@@ -1,0 +1,77 @@
+"""Each hook guards the calls of its library: what goes out, what comes back, and what is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from safeklaviyo import AsyncKlaviyo, Klaviyo, guard
+from support.clients import ACCOUNT
+from support.guarding import KEY, event, profile
+from support.hooks import HEADERS, HOOKS
+from support.scenes import ANN, BOB, NEW
+
+if TYPE_CHECKING:
+    from safeklaviyo.testing import KlaviyoSimulator
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_each_hook_puts_calls_right(hook: str, scene: tuple[KlaviyoSimulator, str, Klaviyo]) -> None:
+    """First contact, a former address, a conflict: the same through each library, and no profile too many."""
+    simulator, url, k = scene
+    with ExitStack() as stack:
+        call = HOOKS[hook](stack, url, k, mode="enforce")
+        status, made = call("/api/profile-import", profile(**ANN))
+        assert status in {200, 201}  # the SDK does not tell
+        assert ANN["email"] == made["data"]["attributes"]["email"]
+        k.change_email(NEW, external_id=ANN["external_id"])
+        assert (202, None) == call("/api/events", event(email=ANN["email"]))
+        status, refused = call("/api/profile-import", profile(external_id=BOB["external_id"], email=NEW))
+        assert (409, "R7") == (status, refused["errors"][0]["meta"]["safeklaviyo"]["rule"])
+        status, refused = call("/api/events", event(external_id=BOB["external_id"]))
+        assert (400, "R9") == (status, refused["errors"][0]["meta"]["safeklaviyo"]["rule"])
+    simulator.drain()
+    assert [made["data"]["id"]] == [each.id for each in simulator.profiles]
+    assert [made["data"]["id"]] == [each.profile_id for each in simulator.events]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_each_hook_observes_without_a_trace(hook: str, scene: tuple[KlaviyoSimulator, str, Klaviyo]) -> None:
+    """In observe one request is one request, and its body is the caller's."""
+    simulator, url, k = scene
+    k.identify(**ANN)
+    k.change_email(NEW, external_id=ANN["external_id"])
+    before = len(simulator.journal)
+    with ExitStack() as stack:
+        call = HOOKS[hook](stack, url, k)
+        assert (202, None) == call("/api/events", event(email=ANN["email"]))
+        status, _ = call("/api/profile-import", profile(email="x@shop.test"))
+        assert status in {200, 201}
+    sent = simulator.journal[before:]
+    assert ["create_event", "create_or_update_profile"] == [each.endpoint for each in sent]
+    assert {"email": ANN["email"]} == sent[0].body["data"]["attributes"]["profile"]["data"]["attributes"]
+
+
+def test_an_async_client_serves_an_async_hook(served: tuple[KlaviyoSimulator, str]) -> None:
+    """`AsyncKlaviyo` works in the loop itself, in both modes."""
+    simulator, url = served
+    vars(simulator).update(vars(type(simulator)(account=ACCOUNT, queue_lag=0.0)))
+
+    async def day(mode: guard.Mode) -> list[int]:
+        async with AsyncKlaviyo(KEY, store="memory://", account=ACCOUNT, base_url=url) as k:
+            hook = guard.async_transport(k, mode=mode)
+            async with httpx.AsyncClient(base_url=url, headers=HEADERS, transport=hook) as http:
+                data = [("/api/profile-import", profile(**ANN)), ("/api/events", event(email=ANN["email"]))]
+                answers = [await http.post(path, json={"data": each}) for path, each in data]
+            assert {"enforced": 2} == {n: c for n, c in hook.guard.core.counters.items() if n == "enforced" and c} or (
+                mode == "observe"
+            )
+            return [each.status_code for each in answers]
+
+    assert [201, 202] == asyncio.run(day("enforce"))
+    assert [200, 202] == asyncio.run(day("observe"))
+    assert 1 == len(simulator.profiles)

@@ -1,0 +1,90 @@
+"""A shop with an outbox in PostgreSQL, and a pretend Klaviyo behind a socket that engines in other processes reach."""
+
+from collections import defaultdict
+from contextlib import closing, contextmanager
+from itertools import pairwise
+from urllib.parse import urlencode
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from safeklaviyo import Klaviyo
+from safeklaviyo.testing import KlaviyoSimulator
+from support.outbox import PostgresOutbox
+from support.postgres_servers import migrated, own_database
+
+
+def url_of(conninfo):
+    """Return a connection string of libpq as a URL."""
+    return "postgresql:///?" + urlencode(conninfo_to_dict(conninfo))
+
+
+@contextmanager
+def own_shop_database():
+    """Give the URL of a database of a test module's own, with a map and an outbox."""
+    with own_database() as conninfo:
+        url = migrated(url_of(conninfo))
+        with closing(PostgresOutbox(url)) as outbox:
+            outbox.migrate()
+        yield url
+
+
+class Shop:
+    """A shop: `klaviyo` queues, and engines deliver to `simulator`."""
+
+    def __init__(self, url, simulator, base):
+        self.url = url
+        self.simulator = simulator
+        self.environment = {
+            "KLAVIYO_BASE_URL": base, "KLAVIYO_API_KEY": "pk_shop", "SAFEKLAVIYO_STORE": url, "SHOP_DATABASE": url,
+        }  # fmt: skip
+        self.klaviyo = Klaviyo("pk_shop", account="shop", store=url, base_url=base)
+        self.queued = defaultdict(list)
+
+    def know(self, customers):
+        """Let the map know customers, as after their sign-up."""
+        for number in range(customers):
+            self.simulator.add_profile(external_id=f"c{number}", email=f"c{number}@shop.test")
+        rows = [
+            {"external_id": each.external_id, "email": each.email, "profile_id": each.id}
+            for each in self.simulator.profiles
+        ]
+        self.klaviyo.bindings.add(rows, trusted=True)
+
+    def queue(self, events, customers, *, start=0):
+        """Queue events of customers in turn, a hundred in a transaction."""
+        with psycopg.connect(self.url) as connection:
+            for number in range(start, start + events):
+                customer = f"c{number % customers}"
+                key = f"{customer}-{number:06}"
+                self.klaviyo.outbox.track("Placed Order", external_id=customer, unique_id=key, connection=connection)
+                self.queued[customer].append(key)
+                if number % 100 == 99:
+                    connection.commit()
+
+    def waiting(self):
+        """Return how many rows wait."""
+        return self.klaviyo.outbox.counts().waiting
+
+    def faults(self):
+        """Return how many events were lost, doubled and out of their customer's order of acceptance."""
+        self.simulator.drain()
+        accepted = defaultdict(list)
+        for each in self.simulator.events:
+            accepted[each.unique_id.partition("-")[0]].append(each.unique_id)
+        lost = sum(len(set(keys) - set(accepted[customer])) for customer, keys in self.queued.items())
+        doubled = sum(len(keys) - len(set(keys)) for keys in accepted.values())
+        disordered = sum(earlier > later for keys in accepted.values() for earlier, later in pairwise(keys))
+        return {"lost": lost, "doubled": doubled, "disordered": disordered}
+
+
+@contextmanager
+def shop_on_postgres():
+    """Open a shop."""
+    simulator = KlaviyoSimulator(account="shop", queue_lag=0.0, clock="real")
+    with own_shop_database() as url, simulator.serve() as base:
+        shop = Shop(url, simulator, base)
+        try:
+            yield shop
+        finally:
+            shop.klaviyo.close()

@@ -1,0 +1,1 @@
+"""A shop on Django, whose tests are run by Django itself."""

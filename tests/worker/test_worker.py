@@ -1,0 +1,290 @@
+"""The worker by itself: which lane it drains next, how it stops, and what it tells others."""
+
+import json
+import logging
+import os
+import socket
+import time
+from threading import Thread
+
+import pytest
+
+from safeklaviyo.errors import StoreUnavailableError
+from support.worker import (
+    NOT_IN_TIME,
+    STOPPED,
+    Agenda,
+    Chores,
+    Health,
+    HealthFile,
+    Limits,
+    Notifier,
+    PretendClient,
+    Worker,
+    check,
+)
+
+QUICK = Limits(threads=2, sweep=0.01, grace=5)
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    """A clock that stands still."""
+    return Clock()
+
+
+def hear_all(heard):
+    """Receive whatever comes."""
+    while True:
+        heard.recv(999)
+
+
+class TestAgenda:
+    def test_lanes_come_in_the_order_in_which_they_were_woken(self, clock):
+        """A lane with many rows goes to the end of the queue again, so that it keeps no other waiting."""
+        agenda = Agenda(clock)
+        agenda.wake([1, 2])
+        first = agenda.take()
+        agenda.done(first, has_more=True)
+        assert [1, 2, 1] == [first, agenda.take(), agenda.take()]
+
+    def test_a_lane_is_in_one_hand(self, clock):
+        """A lane that is being drained is given to no other thread, and comes again where it was woken meanwhile."""
+        agenda = Agenda(clock)
+        agenda.wake([7])
+        assert 7 == agenda.take()
+        agenda.wake([7, 8])
+        assert 8 == agenda.take()
+        agenda.done(7, has_more=False)
+        assert 7 == agenda.take()
+        agenda.done(7, has_more=False)
+        agenda.close()
+        assert None is agenda.take()
+
+    def test_a_lane_that_failed_waits_longer_each_time(self, clock):
+        """It is woken by nothing before its pause is over, and a success ends the series."""
+        agenda = Agenda(clock)
+        pauses = []
+        for _ in range(9):
+            agenda.wake([1])
+            assert 1 == agenda.take()
+            pauses.append(agenda.failed(1))
+            agenda.wake([1, 2])
+            assert 2 == agenda.take()  # and not 1
+            agenda.done(2, has_more=False)
+            clock.now += pauses[-1]
+        assert [1, 2, 4, 8, 16, 32, 60, 60, 60] == pauses
+        agenda.wake([1])
+        agenda.done(agenda.take(), has_more=False)
+        agenda.wake([1])
+        agenda.take()
+        assert 1 == agenda.failed(1)
+
+
+class TestRunning:
+    def test_it_drains_all_lanes_until_it_is_told_to_stop(self):
+        """A lane with more rows than one run comes again at once."""
+        client = PretendClient({3: 2500, 5: 10})
+        worker = Worker(client, QUICK, Notifier({}))
+        thread = Thread(target=lambda: client.done.wait(10) and worker.stop())
+        thread.start()
+        assert STOPPED == worker.run()
+        thread.join()
+        assert [(3, 500), (3, 1000), (3, 1000), (5, 10)] == sorted(client.drained)
+
+    def test_it_ends_the_run_in_hand_and_begins_no_other(self):
+        """The row that it was told to stop at is done; the rest of the lane stays."""
+        client = PretendClient({3: 2500})
+        client.may_end.clear()
+        worker = Worker(client, QUICK, Notifier({}))
+        status = []
+        thread = Thread(target=lambda: status.append(worker.run()))
+        thread.start()
+        client.in_hand.wait(10)
+        worker.stop()
+        client.may_end.set()
+        thread.join(10)
+        assert ([STOPPED], [(3, 1)]) == (status, client.drained)
+
+    def test_it_waits_no_longer_than_it_may(self, caplog):
+        """A run that does not end is left to others, and the exit code says so."""
+        client = PretendClient({3: 1})
+        client.may_end.clear()
+        worker = Worker(client, Limits(threads=1, sweep=0.01, grace=0.05), Notifier({}))
+        Thread(target=lambda: client.in_hand.wait(10) and worker.stop()).start()
+        with caplog.at_level(logging.WARNING, "safeklaviyo.worker"):
+            assert NOT_IN_TIME == worker.run()
+        assert "stopped before a run in hand was done" in caplog.text
+        client.may_end.set()
+
+    def test_no_failure_ends_it(self, caplog):
+        """An outbox that is away, or what nobody foresaw, is logged by its class, and the lane comes again."""
+        failures = [StoreUnavailableError("the outbox is away"), ValueError("ada@shop.test")]
+        client = PretendClient({1: 5, 2: 5, 3: 5}, failures)
+        worker = Worker(client, QUICK, Notifier({}))
+        Thread(target=lambda: client.done.wait(10) and worker.stop()).start()
+        with caplog.at_level(logging.WARNING, "safeklaviyo.worker"):
+            assert STOPPED == worker.run()
+        assert ["ada" in caplog.text, True] == [False, "the outbox is away" in caplog.text]
+        assert 3 == len(client.drained)
+
+
+class TestHealth:
+    def test_a_worker_writes_that_it_is_well(self, tmp_path):
+        """The file is there while it runs, and gone afterwards."""
+        path = tmp_path / "health"
+        client = PretendClient({1: 3})
+        worker = Worker(client, QUICK, Notifier({}), HealthFile(path))
+        seen = []
+        Thread(target=lambda: (client.done.wait(10), seen.append(check(path)), worker.stop())).start()
+        assert STOPPED == worker.run()
+        assert ([None], False) == (seen, path.exists())
+
+    def test_a_file_tells_what_is_wrong(self, tmp_path):
+        """None, an old one, one of a stuck worker, and one that is none are bad news; a failing worker is alive."""
+        path = tmp_path / "health"
+        file = HealthFile(path)
+        assert "there is no file" in check(path)
+        file.write(Health("failing", 1, 2, "StoreUnavailableError"))
+        assert None is check(path)
+        assert "nothing for" in check(path, now=time.time() + 60)
+        file.write(Health("stuck", 1, 2))
+        assert "the worker is stuck" == check(path)
+        path.write_text("[]")
+        assert "cannot be read" in check(path)
+
+    def test_the_file_names_the_process_and_no_customer(self, tmp_path):
+        """Numbers, and the class of the last failure."""
+        HealthFile(tmp_path / "health").write(Health("working", 7, 0))
+        found = json.loads((tmp_path / "health").read_text())
+        assert {"pid", "at", "state", "delivered", "failures", "error"} == set(found)
+        assert os.getpid() == found["pid"]
+
+
+class TestSystemd:
+    @pytest.fixture
+    def heard(self, tmp_path):
+        """The socket of a pretend systemd."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+            listening.bind(str(tmp_path / "notify"))
+            listening.settimeout(5)
+            yield listening
+
+    def test_it_hears_that_a_worker_is_ready_alive_and_stopping(self, heard):
+        """In that order, and the variables are left to no child."""
+        environment = {
+            "NOTIFY_SOCKET": heard.getsockname(), "WATCHDOG_USEC": "20000", "WATCHDOG_PID": str(os.getpid()), "A": "b",
+        }  # fmt: skip
+        client = PretendClient({1: 1})
+        worker = Worker(client, QUICK, Notifier(environment))
+        thread = Thread(target=worker.run)
+        thread.start()
+        states = [heard.recv(999).decode()]
+        while not states[-1].startswith("WATCHDOG"):
+            states.append(heard.recv(999).decode())
+        worker.stop()
+        thread.join()
+        while not states[-1].startswith("STOPPING"):
+            states.append(heard.recv(999).decode())
+        told = [each for each in dict.fromkeys(states) if not each.startswith("STATUS")]
+        assert ["READY=1", "WATCHDOG=1", "STOPPING=1\nEXTEND_TIMEOUT_USEC=10000000"] == told
+        assert {"A": "b"} == environment
+
+    def test_a_stuck_worker_is_not_alive(self, heard, caplog):
+        """A thread that makes no step keeps the worker from telling systemd, which then starts it again."""
+        client = PretendClient({1: 1})
+        client.may_end.clear()
+        environment = {"NOTIFY_SOCKET": heard.getsockname(), "WATCHDOG_USEC": "20000"}
+        worker = Worker(client, Limits(threads=1, sweep=0.01, grace=5, stuck=0.05), Notifier(environment))
+        thread = Thread(target=worker.run)
+        thread.start()
+        client.in_hand.wait(10)
+        heard.settimeout(0.3)
+        with pytest.raises(TimeoutError):  # nothing comes for much longer than the watchdog waits
+            hear_all(heard)
+        client.may_end.set()
+        worker.stop()
+        thread.join()
+
+    def test_it_is_asked_of_this_process_alone(self):
+        """The variables of another process, or nonsense, ask for nothing."""
+        for asked in ({"WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "x"}, {"WATCHDOG_USEC": "0"}, {}):
+            assert None is Notifier(dict(asked)).watchdog
+        assert 0.5 == Notifier({"WATCHDOG_USEC": "500000"}).watchdog
+
+    def test_nobody_listens(self, tmp_path):
+        """A socket that is gone ends no worker; an abstract one is understood."""
+        Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+            name = f"safeklaviyo-{os.getpid()}"
+            listening.bind(f"\0{name}")
+            Notifier({"NOTIFY_SOCKET": f"@{name}"}).ready()
+            assert b"READY=1" == listening.recv(99)
+
+
+class TestChores:
+    def test_each_comes_in_its_time(self, clock):
+        """Recovering every few minutes, rechecking with repairs every hour, counting every minute."""
+        client = PretendClient()
+        chores = Chores(client, clock, 0.0)
+        for _ in range(3600):
+            chores.run_due()
+            clock.now += 1
+        counted = {name: client.calls.count(name) for name in set(client.calls)}
+        assert {"count": 60, "recover": 20, "recheck": 1} == counted
+
+    def test_dead_rows_are_told_once_an_hour(self, clock, caplog):
+        """However often they are counted, and again in the next hour."""
+        chores = Chores(PretendClient(dead=3), clock, 0.0)
+        with caplog.at_level(logging.WARNING, "safeklaviyo.worker"):
+            for _ in range(125):
+                chores.run_due()
+                clock.now += 60
+        assert 3 == caplog.text.count("3 rows of the outbox are dead")
+
+    def test_a_failure_hides_nothing_else(self, clock, caplog):
+        """What failed is logged by its class, and comes again; the others are done."""
+        client = PretendClient(failures=[ValueError("ada@shop.test")])
+        chores = Chores(client, clock, 0.0)
+        chores.run_due()
+        clock.now += 200
+        chores.run_due()
+        assert 2 == client.calls.count("recover")
+        assert ["ada" in caplog.text, True] == [
+            False,
+            "recover failed, and will be done again: ValueError" in caplog.text,
+        ]
+
+
+def test_a_health_file_that_cannot_be_written_ends_nothing(tmp_path, caplog):
+    """The worker goes on, and a probe finds no file."""
+    client = PretendClient({1: 1})
+    worker = Worker(client, QUICK, Notifier({}), HealthFile(tmp_path / "missing" / "health"))
+    Thread(target=lambda: client.done.wait(10) and worker.stop()).start()
+    assert STOPPED == worker.run()
+    assert "the health file cannot be written: FileNotFoundError" in caplog.text
+
+
+def test_it_drains_a_lane_of_which_it_hears():
+    """What is told between two looks is drained at once."""
+    client = PretendClient({9: 1})
+    client.lanes = lambda: ()
+
+    def listen(wake, stopping):
+        wake((9,))
+        stopping.wait(10)
+
+    worker = Worker(client, Limits(threads=1, sweep=60), Notifier({}), listen=listen)
+    Thread(target=lambda: client.done.wait(10) and worker.stop()).start()
+    assert STOPPED == worker.run()
+    assert [(9, 1)] == client.drained
