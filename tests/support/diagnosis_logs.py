@@ -199,7 +199,7 @@ def entry(
         },
         "response": {
             "status": answer[0],
-            "headers": _pairs(signs),
+            "headers": _pairs(signs or {}),
             "content": {"mimeType": "", "text": answer[1].decode()},
         },
     }
