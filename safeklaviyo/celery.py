@@ -88,6 +88,7 @@ def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = No
         every: Seconds between two looks.
         queue: The queue of the tasks; else the app's default.
     """
+    k._shell.share_pace()  # noqa: SLF001 - the package's own
     # A message that nobody took in time is left to a newer one. So messages never pile up while all workers are busy.
     brief: dict[str, Any] = {"expires": max(10.0, 2 * every)} | ({} if queue is None else {"queue": queue})
     long = {**brief, "expires": 300.0}

@@ -61,6 +61,7 @@ def tasks(k: Klaviyo, *, queue: str = QUEUE) -> Blueprint:
         queue: The queue of the jobs.
     """
     blueprint = Blueprint()
+    k._shell.share_pace()  # noqa: SLF001 - the package's own
 
     # Names of their own, because procrastinate would take those of these inner functions, which move with this module.
     @blueprint.task(name="safeklaviyo.drain", queue=queue)

@@ -49,6 +49,72 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "lanes", source.AGENDA, "self._not_before.get(lane, now) <= now", "True",
+        "worker/test_worker.py::TestAgenda::test_a_lane_that_failed_waits_longer_each_time",
+    ),
+    _guard(
+        "H20", source.AGENDA, "if has_more or lane in self._woken_in_hand:", "if has_more:",
+        "worker/test_worker.py::TestAgenda::test_a_lane_is_in_one_hand",
+    ),
+    _guard(
+        "stopping", source.WORKING, "        return self._stopping.is_set()\n", "        return False\n",
+        "worker/test_worker.py::TestRunning::test_it_ends_the_run_in_hand_and_begins_no_other",
+    ),
+    _guard(
+        "P8", source.WORKING, "if isinstance(error, SafeKlaviyoError) else type(error).__name__", "",
+        "worker/test_worker.py::TestRunning::test_no_failure_ends_it",
+    ),
+    _guard(
+        "watchdog", source.WORKING, "if now - at > self._limits.stuck]", "if False]",
+        "worker/test_worker.py::TestSystemd::test_a_stuck_worker_is_not_alive",
+    ),
+    _guard(
+        "dead rows", source.CHORES, "now - self._warned_at < WARN_EVERY", "False",
+        "worker/test_worker.py::TestChores::test_dead_rows_are_told_once_an_hour",
+    ),
+    _guard(
+        "health", source.HEALTH, "if age > TOO_OLD:", "if False:",
+        "worker/test_worker.py::TestHealth::test_a_file_tells_what_is_wrong",
+    ),
+    _guard(
+        "systemd", source.SYSTEMD, 'environment.pop("NOTIFY_SOCKET", "")', 'environment.get("NOTIFY_SOCKET", "")',
+        "worker/test_worker.py::TestSystemd::test_it_hears_that_a_worker_is_ready_alive_and_stopping",
+    ),
+    _guard(
+        "pace", source.TURNS, "second - seconds <= each", "second - seconds < each",
+        "worker/test_pace.py::test_endpoints_and_their_turns_are_apart",
+    ),
+    _guard(
+        "pace", source.TURNS, "if oldest <= int(each) <= latest}", "if oldest <= int(each)}",
+        "worker/test_pace.py::test_a_clock_that_was_set_back_holds_nobody_up",
+    ),
+    _guard(
+        "pace", source.SHARED_PACING, "return max(slot, at + wait)", "return slot",
+        "worker/test_pace.py::test_what_one_worker_has_used_another_lacks",
+    ),
+    _guard(
+        "P5", source.CELERY, "kwargs |= _same_event(task, error)", "pass",
+        "engines/test_celery.py::TestRetry::test_a_task_is_given_what_makes_it_the_same_event",
+    ),
+    _guard(
+        "P5", source.CELERY, 'if "unique_id" not in taken and error.outcome != "not_applied":', "if False:",
+        "engines/test_celery.py::TestRetry::test_a_task_that_would_send_another_event_is_not_repeated",
+    ),
+    _guard(
+        "P7", source.CELERY, "    if not error.may_retry:\n        raise error\n", "",
+        "engines/test_celery.py::TestRetry::test_what_may_not_be_repeated_is_raised",
+    ),
+    _guard(
+        "stalled jobs", source.PROCRASTINATE, "await _remove_stalled(context.app.job_manager, queue)", "pass",
+        "worker/test_procrastinate_tasks.py::test_the_job_of_a_dead_worker_gives_its_lock_back",
+    ),
+    _guard(
+        "lanes", source.PROCRASTINATE, "drain.configure(lock=lock)", "drain.configure()",
+        "worker/test_procrastinate_tasks.py::test_a_look_defers_one_job_for_each_lane_which_drains_it",
+    ),
+    _guard(
+        "lanes", source.PROCRASTINATE, "if time.time() - timestamp > TOO_LATE:", "if False:",
+        "worker/test_procrastinate_tasks.py::test_a_look_that_comes_too_late_is_left_to_a_newer_one",
         "P6", source.SQLITE_TURNS, '    connection.execute("PRAGMA busy_timeout = 0")\n', "",
         "stores/test_store_sqlite.py::TestTurns::test_who_waits_for_a_writer_looks_often",
     ),

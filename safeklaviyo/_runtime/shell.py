@@ -19,13 +19,14 @@ from safeklaviyo._runtime.observing import Observed, observer
 from safeklaviyo._runtime.senders.client import ClientSender, SyncClient, check_client
 from safeklaviyo._runtime.senders.own import OwnSender
 from safeklaviyo._runtime.senders.tokens import Unsent, authorized
+from safeklaviyo._sending.shared_pacing import SharedPacer
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 from safeklaviyo.stores import patience
 from safeklaviyo.stores.calls import Call as StoreEffect
-from safeklaviyo.stores.outbox.calls import OutboxCall
+from safeklaviyo.stores.outbox.calls import OutboxCall, TakeTurn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._runtime.config import Wiring
@@ -66,6 +67,7 @@ class Shell:
         self.is_closed: bool = False
         self._root = root or self
         self._outbox: Outbox | None = None
+        self._shares_pace = False
         self.store = store
 
     @property
@@ -178,8 +180,27 @@ class Shell:
                 sender = authorized(sender, self._wiring.credentials)
                 told = observer(self._wiring.on_decision, target.host)
                 setup = self._wiring.setup(is_observed=told is not None)
+                if self._shares_pace:
+                    setup.line.pacer = self._shared_pacer(setup)
                 self._process = process = _Process(getpid(), setup, sender, told)
             return process
+
+    def share_pace(self) -> None:
+        """Let requests take turns with those of all processes that do the same over this outbox."""
+        if self._root is not self:
+            self._root.share_pace()
+        elif not self._shares_pace:
+            self._shares_pace = True
+            process = self._process
+            if process is not None and process.pid == getpid():
+                process.setup.line.pacer = self._shared_pacer(process.setup)
+
+    def _shared_pacer(self, setup: Setup) -> SharedPacer:
+        def take_turn(endpoint: str, limits: Mapping[int, int], latest: float) -> float:
+            account = setup.shared.account or ""
+            return self.outbox.perform(TakeTurn(account, endpoint, tuple(limits.items()), latest))
+
+        return SharedPacer(take_turn, published=self._wiring.target.is_klaviyo)
 
     def _perform(self, sender: Sender, effect: Effect[object]) -> Any:
         if isinstance(effect, Send):

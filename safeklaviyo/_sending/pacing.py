@@ -65,6 +65,10 @@ class Pacer:
         """
         return self._queue(endpoint).reserve(at, until, held)
 
+    def limits(self, endpoint: Endpoint) -> dict[int, int]:
+        """Return how many requests fit into a window of so many seconds, as far as that is known."""
+        return self._queue(endpoint).windows
+
     def has_news(self, endpoint: Endpoint, response: Response) -> bool:
         """Whether `learn` would change anything after this answer. Cheap, and nearly always False."""
         headers = response.headers
@@ -99,10 +103,11 @@ class _Queue:
     """The slots reserved at one endpoint: a sorted log as long as the largest limit.
 
     Attributes:
+        windows: How many requests fit into a window of so many seconds.
         adopted: The last ``RateLimit-Limit`` that was adopted, unparsed, to notice another one cheaply.
     """
 
-    __slots__ = ("_closed_until", "_lock", "_log", "_spans", "_windows", "adopted")
+    __slots__ = ("_closed_until", "_lock", "_log", "_spans", "adopted", "windows")
 
     def __init__(self, windows: dict[int, int]) -> None:
         self.adopted = ""
@@ -112,7 +117,7 @@ class _Queue:
         self._set(windows)
 
     def _set(self, windows: dict[int, int]) -> None:
-        self._windows = windows
+        self.windows = windows
         self._spans = tuple((limit, seconds + MARGIN) for seconds, limit in windows.items())
         # A longer log lacks nothing: the slots that the shorter one has dropped are outside of every window by now.
         self._log = deque(self._log, maxlen=max(windows.values(), default=0))
@@ -141,7 +146,7 @@ class _Queue:
         windows = {int(seconds): int(limit) for limit, seconds in _WINDOW.findall(header)}
         with self._lock:
             self.adopted = header or self.adopted
-            if (merged := {**self._windows, **windows}) != self._windows:
+            if (merged := {**self.windows, **windows}) != self.windows:
                 self._set(merged)
 
     def close(self, at: float, seconds: float) -> None:

@@ -42,6 +42,7 @@ class OfKlaviyo:
 
     def __init__(self, klaviyo: Klaviyo) -> None:
         self._klaviyo = klaviyo
+        klaviyo._shell.share_pace()  # noqa: SLF001 - the package's own
 
     def lanes(self) -> Sequence[int]:
         """See `Client.lanes`."""

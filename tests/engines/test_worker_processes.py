@@ -1,12 +1,16 @@
 """Real workers in processes of their own, over an outbox in PostgreSQL and in SQLite."""
 
+from collections import Counter
+
 import psycopg
 import pytest
 
 from support.engines import shop_on_postgres
+from support.pace import ENDPOINT
 from support.postgres_servers import end_all
-from support.programs import running, until
+from support.programs import SHOPS, running, until
 
+PACING = SHOPS / "pacing.py"
 WORKER = ("-m", "safeklaviyo", "worker", "--account", "shop")
 
 
@@ -37,3 +41,16 @@ def test_workers_share_the_rows_and_stop_when_told(shop, tmp_path):
     assert {"lost": 0, "doubled": 0, "disordered": 0} == shop.faults()
     assert "shop.test" not in first.output() + second.output()
     assert "INFO safeklaviyo.worker: stopped" in first.output()
+
+
+def test_processes_share_one_pace(shop, tmp_path):
+    """Three that send as fast as they may stay below the limit of a second together, and use it."""
+    with (
+        running(tmp_path, str(PACING), shop.url, "3") as first,
+        running(tmp_path, str(PACING), shop.url, "3") as second,
+        running(tmp_path, str(PACING), shop.url, "3") as third,
+    ):
+        assert [0, 0, 0] == [each.wait(60) for each in (first, second, third)]
+    counted = Counter(int(float(at)) for each in (first, second, third) for at in each.output().split())
+    assert max(counted[second] + counted[second + 1] for second in counted) <= ENDPOINT.burst
+    assert sum(counted.values()) >= ENDPOINT.burst

@@ -1,5 +1,98 @@
-"""The outbox's own parts, for tests."""
+"""The outbox's own parts, for tests: its stores, its flows, and a world of schedules that has one."""
 
-from safeklaviyo.stores.outbox.postgres import PostgresOutbox
+from __future__ import annotations
 
-__all__ = ["PostgresOutbox"]
+import pickle
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from safeklaviyo._flows.outbox import drain, insert, keep
+from safeklaviyo.stores.outbox import calls
+from safeklaviyo.stores.outbox.calls import OutboxCall
+from safeklaviyo.stores.outbox.postgres import AsyncPostgresOutbox, PostgresOutbox
+from safeklaviyo.stores.outbox.records import NewRow
+from safeklaviyo.stores.outbox.schema import SQLITE_TABLES
+from safeklaviyo.stores.outbox.sqlite import MemoryFile, SqliteOutbox
+from support.simulator import World
+
+if TYPE_CHECKING:
+    from safeklaviyo._effects import Effect
+
+__all__ = [
+    "AsyncPostgresOutbox",
+    "MemoryFile",
+    "NewRow",
+    "OutboxWorld",
+    "PostgresOutbox",
+    "SqliteOutbox",
+    "calls",
+    "flows",
+    "rows_of",
+]
+
+flows = SimpleNamespace(
+    **{
+        name: value
+        for module in (drain, insert, keep)
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
+    }
+)
+"""The flow of each public method of the outbox, by its name."""
+
+
+def rows_of(outbox: SqliteOutbox, table: str = "outbox", columns: str = "*") -> list[tuple[Any, ...]]:
+    """Return the rows of one of the outbox's tables, in order."""
+    sql = f"SELECT {columns} FROM {SQLITE_TABLES[table]} ORDER BY 1, 2, 3"
+    rows: list[tuple[Any, ...]] = outbox._file.scan(lambda db: db.execute(sql).fetchall())
+    return rows
+
+
+@dataclass(slots=True)
+class OutboxWorld(World):
+    """A world with an outbox, which all operations share."""
+
+    outbox: SqliteOutbox | None = None
+
+    @property
+    def there(self) -> SqliteOutbox:
+        """The outbox, made by its first use."""
+        if self.outbox is None:
+            self.outbox = SqliteOutbox(MemoryFile(), None, clock=self.clock)
+        return self.outbox
+
+    def copy(self) -> OutboxWorld:
+        """See `World.copy`."""
+        copied = World.copy(self)
+        assert isinstance(copied, OutboxWorld)
+        copied.outbox = deepcopy(self.there, {id(self.clock): copied.clock})
+        return copied
+
+    def shared(self) -> bytes:
+        """See `World.shared`."""
+        tables = tuple(rows_of(self.there, each) for each in ("outbox", "name", "lane", "mark"))
+        return blake2b(World.shared(self) + pickle.dumps(tables), digest_size=16).digest()
+
+    def _leases(self) -> bool:
+        return World._leases(self) or any(row[3] > self.clock.now for row in rows_of(self.there, "lane"))
+
+    def _private(self, actor: Any) -> object:
+        # The table's id and key never change.
+        if isinstance(actor.effect, calls.ReadAbout | calls.LookAbout):
+            return self.there.perform(actor.effect)
+        return World._private(self, actor)
+
+    def _result(self, effect: Effect[object], kind: Any) -> object:
+        if not isinstance(effect, OutboxCall):
+            return World._result(self, effect, kind)
+        if not effect.is_read:
+            self.changes += 1
+        return self.there.perform(effect)
+
+
+def with_outbox(setup: Any) -> Any:
+    """Return the state of a process that has an outbox."""
+    return replace(setup, has_outbox=True)

@@ -41,7 +41,7 @@ class Program(subprocess.Popen):
 
     def __init__(self, folder, *arguments, **environment):
         self._log = folder / f"{Path(arguments[0]).name}-{time.monotonic_ns()}.log"
-        path = os.pathsep.join([str(ROOT), str(SHOPS)])
+        path = os.pathsep.join([str(ROOT), str(SHOPS), str(ROOT / "tests")])
         own = {**os.environ, "PYTHONPATH": path, "SHOP_FOLDER": str(folder), **environment}
         with self._log.open("w") as log:
             super().__init__(

@@ -117,6 +117,8 @@ NAMING_DIALECTS = {CONFIG, *(name for name in MODULES if name.startswith("_api/"
 """The modules that may name a dialect's class: the wire layer, and the arguments of which one chooses a dialect."""
 
 AGENDA = "_worker/agenda.py"
+TURNS = "stores/outbox/turns.py"
+SHARED_PACING = "_sending/shared_pacing.py"
 CELERY = "celery.py"
 CHORES = "_worker/chores.py"
 DJANGO_CLIENTS = "django/_clients.py"

@@ -6,7 +6,7 @@ Decided here: the checks are those of the direct verbs; the profile is fixed whe
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.identity import Claim, Identifier, Identity, Kind, normalise_email
 from safeklaviyo.outboxes import Queued
 from safeklaviyo.stores.calls import Find
-from safeklaviyo.stores.outbox.calls import Insert, ReadAbout
+from safeklaviyo.stores.outbox.calls import Insert, InsertAtOnce, ReadAbout
 from safeklaviyo.stores.outbox.records import NewRow
 
 if TYPE_CHECKING:
@@ -218,28 +218,26 @@ def _insert(
     new_email: str | None = None,
 ) -> Flow[int]:
     about = yield from ReadAbout(call.account)
+    named = names.hashed(about, call.account, names.of_claim(claim))
+    lane = names.lane_of(next(value for _, value in names.of_claim(claim)))
+    row = NewRow(lane, named, (), None, verb, payload, unique_id, time)
+    asked = claim.identifiers()
+    if verb in {"track", "identify"} and asked:
+        row_id = yield from InsertAtOnce(call.account, row, asked, about.id, connection)
+        if row_id is not None:
+            return row_id
     # Step 1: whom the map knows now is meant, also if an identifier is another customer's by the time of the sending.
     known = yield from _known(call, claim)
-    named = names.hashed(about, call.account, names.of_claim(claim))
     if known is not None:
         named += names.hashed(about, call.account, names.of_binding(known))
+        row = replace(row, lane=names.lane_of(known.key), profile=known.profile_id)
     # Step 2: rows of the new address come after the change, and direct calls with it wait for it.
     marks: tuple[str, ...] = ()
     if new_email is not None:
         taken = names.hashed(about, call.account, (Identifier(Kind.EMAIL, new_email),))
         marks = names.changing(named) + names.reserved(taken)
         named += taken
-    key = known.key if known is not None else next(value for _, value in names.of_claim(claim))
-    row = NewRow(
-        lane=names.lane_of(key),
-        names=tuple(dict.fromkeys(named)),
-        marks=tuple(dict.fromkeys(marks)),
-        profile=None if known is None else known.profile_id,
-        verb=verb,
-        payload=payload,
-        unique_id=unique_id,
-        time=time,
-    )
+    row = replace(row, names=tuple(dict.fromkeys(named)), marks=tuple(dict.fromkeys(marks)))
     return (yield from Insert(call.account, row, about.id, connection))
 
 

@@ -6,13 +6,12 @@ new address is reserved.
 
 from __future__ import annotations
 
-from base64 import b64encode
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING
 
 from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.stores.outbox.records import LANES
-from safeklaviyo.stores.outbox.words import CHANGING, RESERVED
+from safeklaviyo.stores.outbox.words import CHANGING, ESCAPES, NAME_LENGTH, RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,12 +21,11 @@ if TYPE_CHECKING:
 
 
 def hashed(about: About, account: str, identifiers: Iterable[Identifier]) -> tuple[str, ...]:
-    """Return the names of identifiers."""
-    key = about.key.encode()
+    """Return the names of identifiers. `stores.outbox.at_once` has the same in SQL."""
     names: dict[str, None] = {}
     for kind, value in identifiers:
-        text = f"{account}\0{kind.value}\0{value}".encode(errors="surrogatepass")
-        names[b64encode(blake2b(text, digest_size=15, key=key).digest()).decode()] = None
+        text = "\n".join((about.key, account, kind.value, value.translate(ESCAPES)))
+        names[sha256(text.encode(errors="surrogatepass")).hexdigest()[:NAME_LENGTH]] = None
     return tuple(names)
 
 
@@ -56,6 +54,8 @@ def reserved(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(RESERVED + name for name in names)
 
 
-def lane_of(text: str) -> int:
-    """Return the lane of a customer's key, or of an identifier."""
-    return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()) % LANES
+def lane_of(key: str) -> int:
+    """Return the lane of a customer's key in the map, or of an identifier."""
+    if key.isascii() and key.isdigit():
+        return int(key) % LANES
+    return int.from_bytes(blake2b(key.encode(errors="surrogatepass"), digest_size=8).digest()) % LANES

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
 from safeklaviyo.stores.outbox.words import OTHER
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo.stores.outbox.words import Rows, Statement, Steps
 
+T = TypeVar("T")
 Kind: TypeAlias = Literal["sqlite", "postgres"]
 
 _ACCEPTED = (
@@ -26,7 +27,6 @@ _ACCEPTED = (
 )
 _FAILED = "the caller's connection failed while a row was inserted into the outbox; roll its transaction back"
 _DRIVERS: Final = frozenset({"sqlite3", "psycopg", "psycopg2", "sqlalchemy", "django", "aiosqlite", "asyncpg"})
-_IS_THERE: Final = "SELECT to_regclass(?) IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ class Caller:
 class Recognising:
     """What an outbox remembers of callers' connections: to which places its tables were found to belong."""
 
-    def __init__(self, kind: Kind, table: str, filled: Callable[[Statement], Statement]) -> None:
+    def __init__(self, kind: Kind, tables: tuple[str, ...], filled: Callable[[Statement], Statement]) -> None:
         self._kind = kind
-        self._table = table
+        self._tables = tables
         self._filled = filled
         self._known: set[tuple[object, ...]] = set()
 
-    def insert(self, connection: object, steps: Steps[int]) -> int:
+    def insert(self, connection: object, steps: Steps[T]) -> T:
         """Insert a row over a blocking connection, with one statement.
 
         Raises:
@@ -71,7 +71,7 @@ class Recognising:
             raise _failure(error) from None
         return _finished(steps, rows)
 
-    async def insert_async(self, connection: object, steps: Steps[int]) -> int:
+    async def insert_async(self, connection: object, steps: Steps[T]) -> T:
         """Same as `insert`, over an asynchronous connection."""
         caller = self._accepted(await _awaited(connection))
         try:
@@ -96,7 +96,8 @@ class Recognising:
         return self._kind == "postgres" and caller.place not in self._known
 
     def _asking(self, caller: Caller) -> tuple[str, tuple[Any, ...]]:
-        return _IS_THERE.replace("?", caller.mark), (self._table,)
+        asked = " AND ".join("to_regclass(?) IS NOT NULL" for _ in self._tables)
+        return f"SELECT {asked}".replace("?", caller.mark), self._tables
 
     def _check(self, caller: Caller, rows: Rows) -> None:
         if not rows[0][0]:
@@ -104,11 +105,11 @@ class Recognising:
         self._known.add(caller.place)
 
 
-def _finished(steps: Steps[int], rows: Rows) -> int:
+def _finished(steps: Steps[T], rows: Rows) -> T:
     try:
         steps.send(rows)
     except StopIteration as stop:
-        value: int = stop.value
+        value: T = stop.value
         return value
     raise AssertionError("an insert is one statement")
 

@@ -13,6 +13,7 @@ from safeklaviyo._effects import Effect
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from safeklaviyo.identity import Identifier
     from safeklaviyo.stores.outbox import records
 
 R_co = TypeVar("R_co", covariant=True)
@@ -59,6 +60,22 @@ class Insert(OutboxCall[int]):
     """
 
     row: records.NewRow
+    about: str
+    connection: object = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InsertAtOnce(OutboxCall["int | None"]):
+    """Insert a row as `Insert` does, and fix its profile by the map in the same statement.
+
+    None if that is not possible here, or the map's answer has to be judged by the rules: nothing was inserted then.
+
+    Attributes:
+        identifiers: Whom the map is asked about.
+    """
+
+    row: records.NewRow
+    identifiers: Sequence[Identifier]
     about: str
     connection: object = field(default=None, repr=False, compare=False)
 
@@ -260,3 +277,17 @@ class HasRows(OutboxCall[bool]):
     tried: bool = False
     lately: float = 0.0
     but: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeTurn(OutboxCall[float]):
+    """Reserve a turn at an endpoint among all workers, and return the seconds until then.
+
+    Attributes:
+        limits: How many requests fit into a window of so many seconds.
+        latest: The most seconds that the request can wait; a later turn is not reserved.
+    """
+
+    endpoint: str
+    limits: tuple[tuple[int, int], ...]
+    latest: float

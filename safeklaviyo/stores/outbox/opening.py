@@ -69,8 +69,10 @@ def _postgres(name: str, url: str, store: Any) -> Any:
         from safeklaviyo.stores.outbox import postgres  # noqa: PLC0415 - an extra
     except ImportError as exc:
         raise ConfigurationError('that outbox needs its driver: pip install "safeklaviyo[postgres]"') from exc
-    schema = getattr(store, "schema", None) if url == _url_of(store) else None
-    return getattr(postgres, name)(url, schema=schema)
+    address = _url_of(store)
+    if address is None or url not in {address, f"{address}?schema={store.schema}"}:
+        return getattr(postgres, name)(url)
+    return getattr(postgres, name)(url, schema=store.schema, has_map=True)
 
 
 def _sqlite(url: str | None, store: Any) -> SqliteOutbox:

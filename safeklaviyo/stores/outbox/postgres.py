@@ -13,10 +13,11 @@ import psycopg
 
 from safeklaviyo.errors import StoreIncompatibleError
 from safeklaviyo.stores.outbox import calls
+from safeklaviyo.stores.outbox.at_once import insert_as_told, insert_at_once
 from safeklaviyo.stores.outbox.base import AsyncOutbox, Outbox
 from safeklaviyo.stores.outbox.callers import Recognising
 from safeklaviyo.stores.outbox.schema import VERSION, postgres_sql, postgres_tables
-from safeklaviyo.stores.outbox.steps import insert_into_postgres, steps_of
+from safeklaviyo.stores.outbox.steps import steps_of
 from safeklaviyo.stores.outbox.words import POSTGRES
 from safeklaviyo.stores.patience import in_time, in_time_async
 from safeklaviyo.stores.postgres import _failures as failures
@@ -141,6 +142,16 @@ class _AsyncConnections(AsyncConnections):
             return value
 
 
+def _inserting(call: calls.Insert | calls.InsertAtOnce, *, has_map: bool) -> Any:
+    if isinstance(call, calls.Insert):
+        return insert_as_told(call)
+    return insert_at_once(call) if has_map else None
+
+
+def _expected(queries: _Queries, *, has_map: bool) -> tuple[str, ...]:
+    return tuple(queries.tables[each] for each in (("about", "place") if has_map else ("about",)))
+
+
 class _Missing:
     """Remembers for a while that there are no tables, so that not each direct call asks again."""
 
@@ -163,14 +174,18 @@ class PostgresOutbox(Outbox):
     Args:
         url: A PostgreSQL URL; its parameter ``schema`` names the schema.
         schema: In place of the URL's.
+        has_map: The schema holds the identity map, too.
         timeout: Seconds to wait for a connection, and for an answer.
     """
 
-    def __init__(self, url: str, *, schema: str | None = None, timeout: float = PATIENCE) -> None:
+    def __init__(
+        self, url: str, *, schema: str | None = None, has_map: bool = False, timeout: float = PATIENCE
+    ) -> None:
         server, own = named(url)
         self.queries = _Queries(schema or own)
+        self._has_map = has_map
         self._to = _Connections(server, cast("Any", self.queries), SIZE, timeout)
-        self._callers = Recognising("postgres", self.queries.tables["about"], self.queries.filled)
+        self._callers = Recognising("postgres", _expected(self.queries, has_map=has_map), self.queries.filled)
         self.listening = (server, self.queries.schema)
         self._about: About | None = None
         self._missing = _Missing()
@@ -197,9 +212,11 @@ class PostgresOutbox(Outbox):
             if self._about is None:
                 self._about = self._to.transact(steps_of(calls.ReadAbout("")), self.queries)
             return cast("T", self._about)
-        if not isinstance(asked, calls.Insert):
+        if not isinstance(asked, calls.Insert | calls.InsertAtOnce):
             return self._to.transact(steps_of(call), self.queries)
-        steps: Any = insert_into_postgres(asked)
+        steps = _inserting(asked, has_map=self._has_map)
+        if steps is None:
+            return cast("T", None)
         if asked.connection is not None:
             return cast("T", self._callers.insert(asked.connection, steps))
         return cast("T", self._to.transact(steps, self.queries))
@@ -212,11 +229,14 @@ class PostgresOutbox(Outbox):
 class AsyncPostgresOutbox(AsyncOutbox):
     """Same as `PostgresOutbox`, awaited."""
 
-    def __init__(self, url: str, *, schema: str | None = None, timeout: float = PATIENCE) -> None:
+    def __init__(
+        self, url: str, *, schema: str | None = None, has_map: bool = False, timeout: float = PATIENCE
+    ) -> None:
         server, own = named(url)
         self.queries = _Queries(schema or own)
+        self._has_map = has_map
         self._to = _AsyncConnections(server, cast("Any", self.queries), SIZE, timeout)
-        self._callers = Recognising("postgres", self.queries.tables["about"], self.queries.filled)
+        self._callers = Recognising("postgres", _expected(self.queries, has_map=has_map), self.queries.filled)
         self._about: About | None = None
         self._missing = _Missing()
 
@@ -242,9 +262,11 @@ class AsyncPostgresOutbox(AsyncOutbox):
             if self._about is None:
                 self._about = await self._to.transact(steps_of(calls.ReadAbout("")), self.queries)
             return cast("T", self._about)
-        if not isinstance(asked, calls.Insert):
+        if not isinstance(asked, calls.Insert | calls.InsertAtOnce):
             return await self._to.transact(steps_of(call), self.queries)
-        steps: Any = insert_into_postgres(asked)
+        steps = _inserting(asked, has_map=self._has_map)
+        if steps is None:
+            return cast("T", None)
         if asked.connection is not None:
             return cast("T", await self._callers.insert_async(asked.connection, steps))
         return cast("T", await self._to.transact(steps, self.queries))

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from safeklaviyo.stores.outbox.at_once import PUT
+
 VERSION: Final = 1
 
 _ROW = """
@@ -43,6 +45,11 @@ _TABLES = (
     CREATE TABLE IF NOT EXISTS {mark}(
         name {text} NOT NULL, kind {text} NOT NULL, at {real} NOT NULL, PRIMARY KEY(name, kind)){keyed}
     """,
+    """
+    CREATE TABLE IF NOT EXISTS {pace}(
+        account {text} NOT NULL, endpoint {text} NOT NULL, used {text} NOT NULL,
+        PRIMARY KEY(account, endpoint)){keyed}
+    """,
 )
 _SQLITE = (
     # The caller's own connection inserts a row with one statement, which so writes the names too.
@@ -59,8 +66,9 @@ _SQLITE = (
 _RANDOM = "md5(random()::text || clock_timestamp()::text || pg_backend_pid()::text)"
 _POSTGRES = (
     f"INSERT INTO {{about}}(id, key, version) VALUES ({_RANDOM}, {_RANDOM}, {{version}}) ON CONFLICT DO NOTHING",  # noqa: S608 - own
+    PUT,
 )
-_NAMES = ("about", "name", "lane", "mark")
+_NAMES = ("about", "name", "lane", "mark", "pace")
 _TYPES_OF_SQLITE: Final = {
     "text": "TEXT", "small": "INTEGER", "big": "INTEGER", "real": "REAL", "json": "TEXT",
     "identity": "INTEGER PRIMARY KEY AUTOINCREMENT", "keyed": " WITHOUT ROWID", "index": "safeklaviyo_outbox",
@@ -77,7 +85,8 @@ SQLITE_TABLES: Final = {"outbox": "safeklaviyo_outbox"} | {each: f"safeklaviyo_o
 
 def postgres_tables(schema: str) -> dict[str, str]:
     """Return the names of the tables in a schema, whose name is quoted."""
-    return {"outbox": f"{schema}.outbox"} | {each: f"{schema}.outbox_{each}" for each in _NAMES}
+    tables = {each: f"{schema}.{each}" for each in ("outbox", "place", "binding")}
+    return tables | {each: f"{schema}.outbox_{each}" for each in (*_NAMES, "put")}
 
 
 def sqlite_sql() -> list[str]:

@@ -110,7 +110,7 @@ class SqliteOutbox(Outbox):
         self._owns_file = owns_file
         self._process = 0
         self._about: About | None = None
-        self._callers = Recognising("sqlite", SQLITE_TABLES["about"], self._filled)
+        self._callers = Recognising("sqlite", (), self._filled)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # Only an outbox in memory is copied, by the schedules of `safeklaviyo.testing`.
@@ -139,6 +139,8 @@ class SqliteOutbox(Outbox):
             if not self._file.scan(_is_made):
                 self._file.write(_make)
             self._process = os.getpid()
+        if isinstance(asked, calls.InsertAtOnce):
+            return cast("T", None)  # a look into the file costs no round trip
         if isinstance(asked, calls.Insert):
             return cast("T", self._insert(asked))
         if isinstance(asked, calls.ReadAbout | calls.LookAbout):

@@ -21,6 +21,7 @@ from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.stores.outbox import calls
 from safeklaviyo.stores.outbox.going import fix_rows, is_held, mark, ready
 from safeklaviyo.stores.outbox.records import About, Counted, Row
+from safeklaviyo.stores.outbox.turns import take_turn
 from safeklaviyo.stores.outbox.words import COLUMNS, OTHER, as_json, holding_of, row_of
 
 if TYPE_CHECKING:
@@ -278,25 +279,6 @@ def insert_into_sqlite(call: calls.Insert) -> Steps[int]:
     return _id_of(rows)
 
 
-def insert_into_postgres(call: calls.Insert) -> Steps[int]:
-    """Insert a row and its names, and wake whoever listens once the transaction is committed, with one statement."""
-    row = call.row
-    rows = yield (
-        (
-            "WITH made AS (INSERT INTO {outbox}(account, lane, names, profile, verb, payload, unique_id, time, at, due)"
-            " SELECT CAST(? AS text), CAST(? AS integer), CAST(? AS jsonb), CAST(? AS text), CAST(? AS text),"
-            " CAST(? AS text), CAST(? AS text), CAST(? AS double precision), {now}, {now} FROM {about} WHERE id = ?"
-            " RETURNING id, lane, names),"
-            " named AS (INSERT INTO {name}(name, lane, id) SELECT e.value, o.lane, o.id"
-            " FROM made AS o, {names} ON CONFLICT DO NOTHING)"
-            " SELECT id, pg_notify('safeklaviyo_outbox', account_lane) FROM made,"
-            " (SELECT CAST(? AS text) AS account_lane) AS wake"
-        ),
-        (*_inserted(call), row.time, call.about, f"{call.account}:{row.lane}"),
-    )
-    return _id_of(rows)
-
-
 def _inserted(call: calls.Insert) -> tuple[Any, ...]:
     row = call.row
     unique_id = None if row.unique_id is None else row.unique_id.replace("\0", "\\0")
@@ -330,4 +312,5 @@ _STEPS: Final[dict[type, Callable[[Any], Steps[Any]]]] = {
     calls.Drop: _drop,
     calls.Forget: _forget,
     calls.HasRows: _has_rows,
+    calls.TakeTurn: take_turn,
 }

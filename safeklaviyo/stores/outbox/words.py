@@ -27,6 +27,9 @@ COLUMNS = (
 )
 
 
+NAME_LENGTH: Final = 32
+ESCAPES: Final = str.maketrans({"\0": "\1" + "0", "\1": "\1" + "1"})
+"""PostgreSQL's text cannot contain NUL, so the map there stores two other characters for it."""
 CHANGING: Final = "!"
 """Begins a mark: a change of email waits of a person with this name."""
 RESERVED: Final = "="

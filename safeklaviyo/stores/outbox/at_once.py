@@ -1,0 +1,110 @@
+"""In PostgreSQL a row is inserted by one call of a function, which also fixes its profile where the map is beside it.
+
+Decided here: the two usual cases, in which the rules need not be asked. Either the map knows none of the identifiers,
+or all of them are current on one binding with an address and a profile. In any other case nothing is inserted.
+
+It is a function, because PostgreSQL keeps the plans of its statements: planning them takes longer than they do.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from safeklaviyo.errors import ConfigurationError
+from safeklaviyo.stores.outbox.words import ESCAPES, NAME_LENGTH, OTHER
+
+if TYPE_CHECKING:
+    from safeklaviyo.stores.outbox import calls
+    from safeklaviyo.stores.outbox.records import NewRow
+    from safeklaviyo.stores.outbox.words import Steps
+
+PUT: Final = f"""
+    CREATE OR REPLACE FUNCTION {{put}}(
+        asked_account text, asked_about text, kinds text[], texts text[], named text[], new_lane integer,
+        new_profile text, new_verb text, new_payload text, new_key text, new_time double precision)
+    RETURNS bigint LANGUAGE plpgsql VOLATILE AS $body_of_safeklaviyo$
+    DECLARE
+        own_key text;
+        owner bigint;
+        met bigint;
+        is_current boolean := true;
+        known record;
+        row_id bigint;
+    BEGIN
+        SELECT a.key INTO own_key FROM {{about}} AS a WHERE a.id = asked_about;
+        IF NOT FOUND THEN
+            RETURN NULL;
+        END IF;
+        FOR number IN 1 .. coalesce(array_length(kinds, 1), 0) LOOP
+            SELECT p.binding, is_current AND p.retired_at IS NULL INTO met, is_current FROM {{place}} AS p
+            WHERE p.account = asked_account AND p.kind = kinds[number] AND p.value = texts[number];
+            -- All of them lead to one binding, or none leads to any.
+            IF number > 1 AND met IS DISTINCT FROM owner OR is_current IS FALSE THEN
+                RETURN 0;
+            END IF;
+            is_current := true;
+            owner := met;
+        END LOOP;
+        IF owner IS NOT NULL THEN
+            SELECT b.id, b.external_id, b.email, b.profile_id INTO known FROM {{binding}} AS b WHERE b.id = owner;
+            IF known.email IS NULL OR known.profile_id IS NULL THEN
+                RETURN 0;
+            END IF;
+            new_profile := known.profile_id;
+            new_lane := mod(known.id, 64);
+            SELECT array_agg(DISTINCT every.name) INTO named FROM (
+                SELECT unnest(named) AS name
+                UNION ALL
+                SELECT left(encode(sha256(convert_to(concat_ws(E'\\n', own_key, asked_account, n.kind, n.value),
+                    'UTF8')), 'hex'), {NAME_LENGTH})
+                FROM (VALUES ('external_id', known.external_id), ('email', known.email),
+                    ('profile_id', known.profile_id)) AS n(kind, value)
+                WHERE n.value IS NOT NULL) AS every;
+        END IF;
+        INSERT INTO {{outbox}}(account, lane, names, profile, verb, payload, unique_id, time, at, due)
+        SELECT asked_account, new_lane, to_jsonb(named), new_profile, new_verb, new_payload, new_key, new_time, t.now,
+            t.now FROM (SELECT extract(epoch FROM clock_timestamp())::double precision AS now) AS t
+        RETURNING id INTO row_id;
+        INSERT INTO {{name}}(name, lane, id) SELECT unnest(named), new_lane, row_id ON CONFLICT DO NOTHING;
+        PERFORM pg_notify('safeklaviyo_outbox', asked_account || ':' || new_lane);
+        RETURN row_id;
+    END
+    $body_of_safeklaviyo$
+"""  # noqa: S608 - names of this module's own
+_CALL: Final = (
+    "SELECT {put}(CAST(? AS text), CAST(? AS text), CAST(? AS text[]), CAST(? AS text[]), CAST(? AS text[]),"
+    " CAST(? AS integer), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text),"
+    " CAST(? AS double precision))"
+)
+
+
+def insert_at_once(call: calls.InsertAtOnce) -> Steps[int | None]:
+    """Insert a row in one of the usual cases; None in any other."""
+    kinds = [kind.value for kind, _ in call.identifiers]
+    texts = [value.translate(ESCAPES) for _, value in call.identifiers]
+    rows = yield _CALL, _given(call.account, call.about, kinds, texts, call.row)
+    return _id_of(rows[0][0]) or None
+
+
+def insert_as_told(call: calls.Insert) -> Steps[int]:
+    """Insert a row whose profile and names are known."""
+    rows = yield _CALL, _given(call.account, call.about, [], [], call.row)
+    return _id_of(rows[0][0])
+
+
+def _given(account: str, about: str, kinds: list[str], texts: list[str], row: NewRow) -> tuple[object, ...]:
+    unique_id = None if row.unique_id is None else row.unique_id.translate(ESCAPES)
+    lists = (_array(kinds), _array(texts), _array([*row.names, *row.marks]))
+    return (account, about, *lists, row.lane, row.profile, row.verb, row.payload, unique_id, row.time)
+
+
+def _array(values: list[str]) -> str:
+    """Return PostgreSQL's text of an array, which every driver can send."""
+    return "{" + ",".join(json.dumps(value, ensure_ascii=False) for value in values) + "}"
+
+
+def _id_of(answer: int | None) -> int:
+    if answer is None:
+        raise ConfigurationError(OTHER)
+    return int(answer)
