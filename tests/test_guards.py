@@ -1063,6 +1063,21 @@ GUARDS = [
         "consent/test_open_intents.py::TestBeside::test_h27_one_after_a_consent_is_asked_for_anew",
     ),
     _guard(
+        "R18", source.GIVING,
+        "if main and (intent.awaited or was_subscribed", "if main and (was_subscribed",
+        "consent/test_subscribe.py::TestOne::test_a_second_consent_within_half_an_hour",
+    ),
+    _guard(
+        "R18", source.CONSENT_RULES,
+        "(_stamp(each.changed_at) or 0.0) > since", "False",
+        "consent/test_subscribe.py::TestOne::test_a_second_consent_within_half_an_hour",
+    ),
+    _guard(
+        "H30", source.GIVING,
+        "        return withdrawn_in(read_event_names(response), channels)", "        return ()",
+        "consent/test_consent_events.py::test_h30_who_leaves_before_klaviyo_carries_it_out",
+    ),
+    _guard(
         "R18, H30", source.INTENTS,
         "return self.asked_at if self.written_at is None else self.written_at", "return self.asked_at",
         "consent/test_withdrawn.py::TestWrittenDown::test_h30_a_withdrawal_since_stays",
@@ -1091,6 +1106,101 @@ GUARDS = [
         "R13", source.CONSENT_RULES,
         'fields.get("verb") in _CONSENT_VERBS or', "False or",
         "consent/test_open_intents.py::TestBeside::test_warm_calls_do_not_wait",
+    ),
+    _guard(
+        "audit", source.AUDIT, "missing |= _each_of(_OF_IDS, _NO_ID)", "pass",
+        "audit/test_audit.py::TestChecked::test_what_the_data_cannot_show_is_not_checked",
+    ),
+    _guard(
+        "audit", source.AUDIT, "table.leave()", "table.close()",
+        "audit/test_audit.py::TestAccount::test_an_interrupted_audit_is_gone_on_with",
+    ),
+    _guard(
+        "audit", source.AUDIT_TABLE, "            self._keep_one(profile_id)\n", "            pass\n",
+        "audit/test_audit.py::TestPairs::test_a_profile_that_an_export_has_twice_counts_once",
+    ),
+    _guard(
+        "P3", source.AUDIT_JUDGEMENT,
+        "if not is_one and not _may_be_one_name(one.first_name, two.first_name):", "if False:",
+        "audit/test_audit.py::TestDoubt::test_why_two_of_one_address_are_not_merged",
+    ),
+    _guard(
+        "P3", source.AUDIT_JUDGEMENT, "            return THIRD", '            return ""',
+        "audit/test_audit.py::TestDoubt::test_one_id_and_the_address_of_another",
+    ),
+    _guard(
+        "P3", source.AUDIT_JUDGEMENT, "                return OTHERS_EMAIL", '                return ""',
+        "audit/test_audit.py::TestDoubt::test_the_map",
+    ),
+    _guard(
+        "P3", source.AUDIT_JUDGEMENT,
+        "if customer is not None and customer.mail is not None and customer.mail != into.mail:", "if False:",
+        "audit/test_audit.py::TestDoubt::test_the_map",
+    ),
+    _guard(
+        "consent", source.AUDIT_JUDGEMENT, 'if given == "subscribed" and kept != "subscribed":', "if False:",
+        "audit/test_audit.py::TestDoubt::test_why_two_of_one_address_are_not_merged",
+    ),
+    _guard(
+        "consent", source.AUDIT_JUDGEMENT, 'if kept == "subscribed" and given in _REFUSING:', "if False:",
+        "audit/test_audit.py::TestDoubt::test_why_two_of_one_address_are_not_merged",
+    ),
+    _guard(
+        "P3", source.AUDIT_PLAN, "if source in doubtful or source in ending", "if source in ending",
+        "audit/test_audit.py::TestDoubt::test_a_profile_for_which_two_could_stay",
+    ),
+    _guard(
+        "P3", source.AUDIT_PLAN, "or source in staying or stays in ending:", "or source in staying:",
+        "audit/test_audit.py::TestDoubt::test_a_chain_is_done_link_by_link",
+    ),
+    _guard(
+        "P3", source.AUDIT_PLAN, "if each.source.profile_id in stays:", "if False:",
+        "audit/test_repair.py::TestPlans::test_merges_that_contradict_each_other_are_refused",
+    ),
+    _guard(
+        "P3", source.AUDIT_REPAIR, "_changed(planned, source, into) or ", "",
+        "audit/test_repair.py::TestPassedOver::test_what_has_changed_since_the_audit",
+    ),
+    _guard(
+        "consent", source.AUDIT_REPAIR,
+        "cost = consent_cost(row_of_profile(source), row_of_profile(into))", 'cost = ""',
+        "audit/test_repair.py::TestPassedOver::test_a_consent_that_the_plan_does_not_know",
+    ),
+    _guard(
+        "P7", source.AUDIT_REPAIR, "        journal.begin(source, into)\n", "",
+        "audit/test_repair.py::TestApply::test_the_journal_has_both_before_the_merge_is_sent",
+    ),
+    _guard(
+        "P7", source.AUDIT_REPAIR, "if before in FINAL:", "if False:",
+        "audit/test_repair.py::TestApply::test_a_second_run_does_nothing",
+    ),
+    _guard(
+        "P7", source.AUDIT_REPAIR, 'if before != "begun" or self._journal is None:', "if True:",
+        "audit/test_repair.py::TestInterrupted::test_an_answer_that_was_lost_ends_the_run_and_the_next_goes_on",
+    ),
+    _guard(
+        "P4", source.AUDIT_JOURNAL, "fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
+        "audit/test_repair.py::TestJournals::test_two_runs_never_share_one",
+    ),
+    _guard(
+        "P3", source.AUDIT_JOURNAL, 'if head.get("account") != account:', "if False:",
+        "audit/test_repair.py::TestJournals::test_a_journal_of_another_account_is_not_written_to",
+    ),
+    _guard(
+        "P3", source.MERGE_PLAN, "return source.email is None and into", "return into",
+        "identity/test_merge_halves.py::test_otherwise_they_are_two",
+    ),
+    _guard(
+        "P3", source.MERGE_PLAN, "email_of(into) == owner.email is not None", "True",
+        "identity/test_merge_halves.py::test_a_half_of_which_the_map_has_another_email_is_left",
+    ),
+    _guard(
+        "R4", source.MERGE_VERB, "planned.into.external_id or planned.source.external_id", "planned.into.external_id",
+        "identity/test_merge_halves.py::test_an_id_that_did_not_come_with_the_merge_is_written_by_the_next_call",
+    ),
+    _guard(
+        "R4", source.MERGE, "if lease is not None and _has_lost_its_id(intent, survivor, owner):", "if False:",
+        "identity/test_merge_halves.py::test_an_id_that_did_not_come_with_the_merge_is_written_by_the_next_call",
     ),
 ]  # fmt: skip
 

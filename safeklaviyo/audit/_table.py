@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo.audit._finding import ShownConsent
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the tables: a file of another version is begun again."""
 
 
@@ -36,6 +36,7 @@ class Row(NamedTuple):
         key: The external id; None for none, or for a placeholder.
         spoilt: The kinds of its identifiers that are placeholders, with blanks between.
         others: Other channels to which it is subscribed, with blanks between.
+        bound: The map has learnt this profile, so that it is the one that stays.
     """
 
     line: int | None
@@ -55,6 +56,7 @@ class Row(NamedTuple):
     key: str | None
     spoilt: str = ""
     others: str = ""
+    bound: bool = False
 
     @property
     def shown(self) -> Shown:

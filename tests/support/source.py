@@ -20,6 +20,14 @@ PUBLIC = {
 
 PRIVATE = sorted(set(MODULES) - PUBLIC)
 
+AUDIT = "audit/_audit.py"
+AUDIT_JOURNAL = "audit/_journal.py"
+AUDIT_JUDGEMENT = "audit/_judgement.py"
+AUDIT_PLAN = "audit/_plan.py"
+AUDIT_REPAIR = "audit/_repair.py"
+AUDIT_TABLE = "audit/_table.py"
+MERGE_PLAN = "_rules/merge_plan.py"
+MERGE_VERB = "_flows/verbs/merge.py"
 ADDING = "_flows/verbs/add_bindings.py"
 ADDING_TO_SQLITE = "stores/sqlite/_adding.py"
 POSTGRES_VALUES = "stores/postgres/_values.py"
