@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from safeklaviyo.audit._diagnosis.bodies import READS
 from safeklaviyo.audit._diagnosis.endpoints import BY_ID, SYNCHRONOUS, UNDOING
+from safeklaviyo.audit._diagnosis.evidence import Before
 from safeklaviyo.audit._diagnosis.histories import Change, changes, reaches, unanswered
 from safeklaviyo.audit._diagnosis.open_questions import BY_EVENTS, USUAL, Reading, other_readings
-from safeklaviyo.audit._diagnosis.replays import Before, Plan, Replay, Stage, Twice
+from safeklaviyo.audit._diagnosis.replays import Plan, Replay, Stage, Twice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
