@@ -180,17 +180,18 @@ def event_replaces_email(account: Account) -> bool:
 def event_conflict(account: Account) -> Literal["merge_alone", "merge", "keep"]:
     """Whether an event with the id of one profile and the email of another one merges them."""
     key, email = account.key(), account.email()
-    account.create(external_id=key)
-    alone = made(account.create(email=email))
+    alone = made(account.create(external_id=key)), made(account.create(email=email))
     other, taken = account.key(), account.email()
-    account.create(external_id=other)
-    owned = made(account.create(external_id=account.key(), email=taken))
+    owned = (
+        made(account.create(external_id=other, email=account.email())),
+        made(account.create(external_id=account.key(), email=taken)),
+    )
     account.event(external_id=key, email=email)
     account.event(external_id=other, email=taken)
     account.applied()
-    if account.get(owned) is None:
+    if not all(map(account.get, owned)):
         return "merge"
-    return "merge_alone" if account.get(alone) is None else "keep"
+    return "keep" if all(map(account.get, alone)) else "merge_alone"
 
 
 def event_email_first(account: Account) -> bool:
