@@ -49,6 +49,14 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "P5", source.TRANSFER, "            file.truncate(whole)\n", "            pass\n",
+        "cli/test_cli_transfer.py::test_what_a_killed_import_half_wrote_is_written_again",
+    ),
+    _guard(
+        "P5", source.REPORT, "            self.kept.flush()\n", "            pass\n",
+        "cli/test_cli_killed_imports.py::test_a_killed_import_is_resumed",
+    ),
+    _guard(
         "lanes", source.AGENDA, "self._not_before.get(lane, now) <= now", "True",
         "worker/test_worker.py::TestAgenda::test_a_lane_that_failed_waits_longer_each_time",
     ),
@@ -115,6 +123,8 @@ GUARDS = [
     _guard(
         "lanes", source.PROCRASTINATE, "if time.time() - timestamp > TOO_LATE:", "if False:",
         "worker/test_procrastinate_tasks.py::test_a_look_that_comes_too_late_is_left_to_a_newer_one",
+    ),
+    _guard(
         "P6", source.SQLITE_TURNS, '    connection.execute("PRAGMA busy_timeout = 0")\n', "",
         "stores/test_store_sqlite.py::TestTurns::test_who_waits_for_a_writer_looks_often",
     ),
@@ -167,7 +177,7 @@ GUARDS = [
         "bulk/test_track_many.py::TestOnce::test_an_address_that_changes_while_a_request_waits_is_not_put_back",
     ),
     _guard(
-        "R13", source.MANY, "and binding is not None and is_free:", "and binding is not None:",
+        "R13", source.MANY, "and (not leased or _is_free(leased, names, binding)):", ":",
         "bulk/test_track_many.py::TestAllTogether::test_a_customer_under_a_lease_waits_for_it_and_others_do_not",
     ),
     _guard(
@@ -815,8 +825,21 @@ GUARDS = [
         "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
     ),
     _guard(
-        "surplus answers", source.CONNECTIONS, "return not beyond", "return True",
-        "senders/test_own_senders.py::TestKeeping::test_a_surplus_answer_ends_the_connection",
+        "surplus answers", source.ANSWER_BYTES, "iter((None,)).__next__", "lambda: None",
+        "senders/test_answers.py::test_nothing_behind_an_answer_is_believed",
+    ),
+    _guard(
+        "surplus answers through proxies", source.CONNECTIONS, "return not beyond", "return True",
+        "senders/test_own_senders.py::TestThroughProxies::test_a_surplus_answer_ends_the_tunnel",
+    ),
+    _guard(
+        "trailers", source.ANSWER_BYTES,
+        "self.on_header = read.__setitem__", "self.on_header = answer.headers.__setitem__",
+        "senders/test_answers.py::test_a_trailer_is_no_header",
+    ),
+    _guard(
+        "closing connections", source.ANSWER_BYTES, 'closes = "close" in', 'closes = "clos" ==',
+        "senders/test_answers.py::test_a_connection_is_kept_if_the_server_keeps_it",
     ),
     _guard(
         "size of answers", source.ANSWER_BODIES, "if self._size > LIMIT:", "if False:",

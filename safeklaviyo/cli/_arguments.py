@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo._files.columns import FIELDS
 from safeklaviyo._version import VERSION
 from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_repair
+from safeklaviyo.cli._bulk_arguments import IDENTIFY, TRACK, add_sending
 from safeklaviyo.cli._diagnosing_arguments import DIAGNOSE, add_diagnose
 from safeklaviyo.cli._help import Paragraphs
 from safeklaviyo.cli._places import store_argument
@@ -112,6 +113,7 @@ def parser() -> ArgumentParser:
     _add_explain(commands)
     _add_bindings(commands)
     _add_store(commands)
+    _add_sending(commands)
     _add_worker(commands)
     _add_auditing(commands)
     _add_diagnosing(commands)
@@ -236,6 +238,17 @@ def _add_store(commands: Commands) -> None:
         copy.add_argument(name, metavar=metavar, type=store_argument, help=f"the URL of the store that {does}")
     copy.add_argument("--account", metavar="ID", required=True, help="the map's account: the six-character public key")
     copy.add_argument("--resume", action="store_true", help="go on where an earlier copy from the same FROM stopped")
+
+
+def _add_sending(commands: Commands) -> None:
+    track = _command(commands, "track", "Record the events of a file.", "_bulk.track", TRACK)
+    add_sending(track, of_events=True, add_file=_add_file)
+    identify = _command(
+        commands, "identify", "Write a file's properties onto the customers' profiles.", "_bulk.identify", IDENTIFY
+    )
+    add_sending(identify, of_events=False, add_file=_add_file)
+    for command in (track, identify):
+        _add_map(command)
 
 
 def _add_worker(commands: Commands) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
@@ -11,7 +13,8 @@ from safeklaviyo import AuthenticationError, ConfigurationError, NoResponseError
 from safeklaviyo import audit as package
 from safeklaviyo.audit import RULES, Export, audit
 from safeklaviyo.stores.memory import MemoryStore
-from safeklaviyo.testing import KlaviyoSimulator
+from safeklaviyo.testing import KlaviyoSimulator, Readings
+from support.scenes import by_hand
 
 HEADER = (
     "Klaviyo ID,Email,external_id,Phone Number,First Name,Email Marketing Consent,Email Suppressions,"
@@ -266,6 +269,12 @@ class TestMap:
             with audit(k.with_options(policy=Policy(retired_for=86400))) as found:
                 assert "given up so long ago" in only(found, "A5").why_not
 
+    def test_a_customer_of_whom_a_part_is_known(self, exported):
+        """A guest, an address alone, and an email-only profile that is the customer's to be: none is a finding."""
+        rows = ({"email": "g@shop.test"}, {"email": "h@shop.test"})
+        with exported(*rows, bindings=["7,g@shop.test,Z9,", ",h@shop.test,,", "8,gone@shop.test,,"]) as found:
+            assert [] == [*found.findings]
+
     def test_a_map_that_names_another_profile(self, exported):
         """The profile by its id comes first; what it lacks is a difference too."""
         bindings = ["1815,ada@shop.test,A1,", "7,,,", "9,x@shop.test,Z9,"]
@@ -345,6 +354,8 @@ class TestResult:
             assert ("<3 findings>", "<Audit of 4 profiles: 3 findings>") == (repr(found.findings), repr(found))
             assert "ada" not in repr(every).lower()
             assert "ada" not in repr(found.plan()).lower()
+        with exported(ADA, {"email": "ada@old.test"}, bindings=["1815,ada@shop.test,,ada@old.test"]) as found:
+            assert "ada@" not in repr(only(found, "A5")).lower()
 
     def test_a_baseline_is_an_audit_or_its_file(self, exported, tmp_path):
         """What it had is not new, and what is no more is counted."""
@@ -423,6 +434,65 @@ class TestAccount:
             with audit(k) as found:
                 assert (251, 2) == (found.profiles, len(simulator.journal))
             assert [] == [*state.iterdir()]
+
+    def test_an_audit_that_was_interrupted_at_its_end(self, open_client, simulator, state, tmp_path):
+        """When all is read, only the findings are looked for; a file that stands for the map is not read again."""
+        shop = tmp_path / "shop.csv"
+        shop.write_text("external_id,email\nA7,else@shop.test\n")
+
+        def interrupt(progress):
+            if progress.done == 251:
+                raise KeyboardInterrupt
+
+        with open_client(simulator, MemoryStore(clock=simulator.now)) as k:
+            with pytest.raises(KeyboardInterrupt):
+                audit(k, bindings=shop, on_progress=interrupt)
+            simulator.journal.clear()
+            shop.unlink()
+            with audit(k, bindings=shop) as found:
+                assert (251, [], "c7@shop.test") == (
+                    found.profiles, simulator.journal, only(found, "A6").profiles[0].email
+                )  # fmt: skip
+
+    def test_a_note_that_was_damaged(self, open_client, simulator, state):
+        """A place that is no path of Klaviyo's is not gone to: the account is read from the beginning."""
+        with open_client(simulator, MemoryStore(clock=simulator.now)) as k:
+            simulator.fail_next("get_profiles", status=401, match=lambda asked: "page[cursor]" in asked.query)
+            with pytest.raises(AuthenticationError):
+                audit(k)
+            (kept,) = state.iterdir()
+            with closing(sqlite3.connect(kept)) as file, file:
+                file.execute("UPDATE note SET value = 'https://else.test/api/profiles?x=1' WHERE name = 'next page'")
+            with audit(k) as found:
+                assert 251 == found.profiles
+
+    def test_a_large_map_is_read_whole(self, open_client, simulator, state):
+        """More customers than one page of the map has, with their former addresses and ids."""
+        with open_client(simulator, MemoryStore(clock=simulator.now)) as k:
+            k.bindings.add([{"external_id": f"L{number}", "email": f"l{number}@shop.test"} for number in range(1001)])
+            former = {"former_emails": ["m@old.test"], "former_external_ids": ["M0"]}
+            k.bindings.add([{"external_id": "M1", "email": "m@shop.test", **former}])
+            simulator.add_profile(email="m@old.test")
+            with audit(k) as found:
+                assert (1002, ("m@old.test",)) == (found.bindings, only(found, "A5").binding.former)
+
+    def test_other_channels_have_consents_too(self, open_client, state):
+        """A source that is subscribed to messages about orders is not merged into a profile that is not."""
+        simulator = KlaviyoSimulator(account="SiMuLa", readings=Readings(email_case="distinct"))
+        with open_client(simulator, MemoryStore(clock=simulator.now)) as k:
+            simulator.add_profile(external_id="1815", email="ada@shop.test", phone_number="+12025550198")
+            other = simulator.add_profile(email="Ada@shop.test", phone_number="+12025550199")
+            given = {"sms": {"transactional": {"consent": "SUBSCRIBED"}}}
+            row = {
+                "type": "profile",
+                "id": other.id,
+                "attributes": {"phone_number": "+12025550199", "subscriptions": given},
+            }
+            job = {"type": "profile-subscription-bulk-create-job", "attributes": {"profiles": {"data": [row]}}}
+            assert 202 == by_hand(simulator, "POST", "/api/profile-subscription-bulk-create-jobs", job).status
+            simulator.drain()
+            with audit(k) as found:
+                assert "subscribed to a channel" in only(found, "A2").why_not
 
     def test_an_audit_of_yesterday_begins_again(self, open_client, simulator, state, monkeypatch):
         """What was read long ago would report what is long mended."""

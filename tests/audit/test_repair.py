@@ -7,13 +7,14 @@ import os
 import signal
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import count
 from multiprocessing import get_context
 
 import pytest
 
 from safeklaviyo import APIConnectionError, ConfigurationError, RetryPolicy
-from safeklaviyo.audit import RepairPlan, audit, repair
+from safeklaviyo.audit import RepairPlan, Shown, audit, repair
 from safeklaviyo.stores import open_store
 from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator, Readings
@@ -388,6 +389,21 @@ class TestJournals:
         with pytest.raises(ConfigurationError, match="holds something else"):
             repair(klaviyo, plan, dry_run=False, journal=journal)
         assert ("a shopping list\n", []) == (journal.read_text(), merges(simulator))
+
+    def test_a_plan_that_is_given_as_such_is_looked_at_too(self, klaviyo, plan):
+        """A plan without Klaviyo's ids of the profiles, as a program may make it, is refused."""
+        wanted = RepairPlan.from_json(plan.read_text())
+        nameless = replace(wanted, merges=(replace(wanted.merges[0], source=Shown()),))
+        with pytest.raises(ConfigurationError, match="merge 1 of the plan has a profile without its profile_id"):
+            repair(klaviyo, nameless)
+
+    def test_what_the_plan_knows_of_a_customer_may_be_edited(self, plan):
+        """The map's word is a part of the plan, and is read back as it was written."""
+        given = json.loads(plan.read_text())
+        given["merges"][0]["binding"] = {"external_id": "7", "email": "ada@shop.test", "former": ["ada@old.test"]}
+        again = RepairPlan.from_json(json.dumps(given))
+        assert ("7", ("ada@old.test",)) == ((bound := again.merges[0].binding).external_id, bound.former)
+        assert again == RepairPlan.from_json(again.to_json())
 
     def test_two_runs_never_share_one(self, klaviyo, simulator, plan):
         """A second run with the same journal is refused while the first one has it."""
