@@ -18,6 +18,8 @@ SHOWS = {
     "deadline_in_a_view.py": "2 events, 1 of them later",
     "oauth_app.py": "1 profile, 1 event",
     "nightly_bulk.py": "2 accepted, 1 refused, 2 profiles",
+    "why_two_profiles.py": "situation: race rule: R4",
+    "probe_account.py": "asked 9 questions, answered 9; nothing is left in the account",
     "weekly_audit.py": "new in each week: 1, 0, 1",
     "consent_at_checkout.py": "email: False, messages about orders: True",
     "unsubscribe_link.py": "2 profiles, 0 subscribed",

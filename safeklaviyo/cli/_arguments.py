@@ -9,6 +9,7 @@ from safeklaviyo._files.columns import FIELDS
 from safeklaviyo._version import VERSION
 from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_repair
 from safeklaviyo.cli._bulk_arguments import IDENTIFY, TRACK, add_sending
+from safeklaviyo.cli._diagnosing_arguments import DIAGNOSE, add_diagnose
 from safeklaviyo.cli._help import Paragraphs
 from safeklaviyo.cli._places import store_argument
 from safeklaviyo.cli._working_arguments import WORKER, add_working
@@ -116,6 +117,7 @@ def parser() -> ArgumentParser:
     _add_worker(commands)
     _add_decisions(commands)
     _add_auditing(commands)
+    _add_diagnosing(commands)
     _add_doctor(commands)
     return root
 
@@ -273,6 +275,11 @@ def _add_auditing(commands: Commands) -> None:
     add_audit(_command(commands, "audit", does, "_auditing.look", AUDIT), _add_map)
     does = "Merge the profiles that a plan of `audit` names."
     add_repair(_command(commands, "repair", does, "_auditing.mend", REPAIR), _add_map)
+
+
+def _add_diagnosing(commands: Commands) -> None:
+    does = "Find the calls that gave one customer two profiles, and say why."
+    add_diagnose(_command(commands, "diagnose", does, "_diagnosing.tell", DIAGNOSE), _add_map)
 
 
 def _add_doctor(commands: Commands) -> None:
