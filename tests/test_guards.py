@@ -181,6 +181,26 @@ GUARDS = [
         "bulk/test_track_many.py::TestAllTogether::test_a_customer_under_a_lease_waits_for_it_and_others_do_not",
     ),
     _guard(
+        "P5", source.IN_MANY, "row.claim.identifiers() or (row.number,)", "row.claim.identifiers()",
+        "bulk/test_consent_many.py::TestSubscribe::test_by_a_number_alone",
+    ),
+    _guard(
+        "P5", source.SENT_FILES, 'given.setdefault("unique_id"', 'dict().setdefault("unique_id"',
+        "cli/test_cli_bulk.py::TestTrack::test_a_file_may_be_sent_again",
+    ),
+    _guard(
+        "P5", source.SENT_FILES, 'if self.kept is not None and kind == "refused":', "if self.kept is not None:",
+        "cli/test_cli_bulk.py::TestInterrupted::test_what_may_have_arrived_is_sent_by_the_same_file",
+    ),
+    _guard(
+        "R1", source.RECORDS, "(name in _DECIDES or cell.strip() not in _MARKS)", "cell.strip() not in _MARKS",
+        "cli/test_cli_bulk.py::TestTrack::test_each_kind_of_dirt_costs_its_row_alone",
+    ),
+    _guard(
+        "F-25", source.BODIES, "or _OTHERWISE.search(body)", "",
+        "bulk/test_bulk_bodies.py::test_each_number_is_written_as_before",
+    ),
+    _guard(
         "P4", source.TOGETHER, "            if not is_kept:\n", "            if False:\n",
         "bulk/test_consent_many.py::TestAnswers::test_p4_whose_lease_is_lost_is_left_out_and_decided_again",
     ),
