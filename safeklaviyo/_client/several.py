@@ -33,7 +33,6 @@ def several(
     Raises:
         SafeKlaviyoError: One that is not about one call alone.
     """
-
     ends_all: list[SafeKlaviyoError] = []
 
     def ended(each: T) -> R | SafeKlaviyoError:
