@@ -69,8 +69,8 @@ GUARDS = [
         "guard/test_guard_bad_input.py::TestWithoutTheMap::test_an_enforced_call_is_refused_for_later",
     ),
     _guard(
-        "jobs are refused whole", "guard/_carry/settling.py",
-        "    if case.faults:\n        case.say(", "    if False:\n        case.say(",
+        "jobs are refused whole", "guard/_common.py",
+        "        if case.faults:\n            case.land()", "        if False:\n            case.land()",
         "guard/test_guard_jobs.py::test_what_only_klaviyo_can_refuse_refuses_the_job_too",
     ),
     _guard(
@@ -119,6 +119,8 @@ GUARDS = [
         "both modes alike", "guard/_decide/by_map.py",
         "lease = None if lease.identifiers.isdisjoint(names) else lease", "lease = None",
         "guard/test_guard_modes.py::test_a_lease_is_seen_in_both_modes",
+    ),
+    _guard(
         "P5", source.TRANSFER, "            file.truncate(whole)\n", "            pass\n",
         "cli/test_cli_transfer.py::test_what_a_killed_import_half_wrote_is_written_again",
     ),
