@@ -49,74 +49,75 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
-        "R14", "guard/_write/bodies.py", '(*IDENTIFIERS, "_kx") if name', '("_kx",) if name',
+        "R14", source.GUARD_BODIES, '(*IDENTIFIERS, "_kx") if name', '("_kx",) if name',
         "guard/test_guard_events.py::test_a_phone_number_is_attached_and_does_not_travel",
     ),
     _guard(
-        "F-1", "guard/_write/replies.py", ' and meta.get("duplicate_profile_id") not in own', " and False",
+        "F-1", source.GUARD_REPLIES, ' and meta.get("duplicate_profile_id") not in own', " and False",
         "guard/test_guard_profiles.py::test_klaviyos_own_conflict_is_passed_on_without_the_other_profile",
     ),
     _guard(
-        "P8", "guard/_log/hashes.py", '"hash": self.of(normal)', '"hash": normal',
+        "P8", source.GUARD_HASHES, '"hash": self.of(normal)', '"hash": normal',
         "guard/test_guard_decision_log.py::test_no_identifier_is_in_it",
     ),
     _guard(
-        "P6", "guard/_core.py", "            self.broken(plan, error)\n", "            pass\n",
+        "P6", source.GUARD_CORE, "            self.broken(plan, error)\n", "            pass\n",
         "guard/test_guard_bad_input.py::test_the_guards_own_fault_is_never_the_shops",
     ),
     _guard(
-        "P6", "guard/_common.py", "if is_map and self._forwards:", "if is_map:",
+        "P6", source.GUARD_COMMON, "if is_map and self._forwards:", "if is_map:",
         "guard/test_guard_bad_input.py::TestWithoutTheMap::test_an_enforced_call_is_refused_for_later",
     ),
     _guard(
-        "jobs are refused whole", "guard/_common.py",
+        "jobs are refused whole", source.GUARD_COMMON,
         "        if case.faults:\n            case.land()", "        if False:\n            case.land()",
         "guard/test_guard_jobs.py::test_what_only_klaviyo_can_refuse_refuses_the_job_too",
     ),
     _guard(
-        "one name twice", "guard/_parse/asked.py", "    if has_twins:\n", "    if False:\n",
+        "one name twice", source.GUARD_ASKED, "    if has_twins:\n", "    if False:\n",
         "guard/test_guard_bad_input.py::test_what_cannot_be_understood_does_not_reach_klaviyo",
     ),
     _guard(
-        "P1", "guard/_carry/updating.py", "    refuse_clearing(ruling, binding)\n", "",
+        "P1", source.GUARD_UPDATING, "    refuse_clearing(ruling, binding)\n", "",
         "guard/test_guard_bad_input.py::test_an_identifier_is_not_taken_away_by_null",
     ),
     _guard(
-        "P3", "guard/_carry/updating.py", "if resolved.binding.profile_id != profile.id:", "if False:",
+        "P3", source.GUARD_UPDATING, "if resolved.binding.profile_id != profile.id:", "if False:",
         "guard/test_guard_bad_input.py::test_a_ghosts_profile_id_changes_nobodys_address",
     ),
     _guard(
-        "H33", "guard/_lessons.py", "profile.updated < known", "False",
+        "H33", source.GUARD_LESSONS, "profile.updated < known", "False",
         "guard/test_guard_learning.py::test_h33_an_older_answer_is_not_learnt_over_a_newer_one",
     ),
     _guard(
-        "H33", "guard/_carry/learning.py", "Change(replace(owner, verified_at=None), verified=False)",
+        "H33", source.GUARD_LEARNING, "Change(replace(owner, verified_at=None), verified=False)",
         "Change(replace(owner, email=None, verified_at=None), verified=False)",
         "guard/test_guard_learning.py::test_h33_a_verbs_word_is_doubted_and_not_overwritten",
     ),
     _guard(
-        "H32", "guard/_carry/learning.py", "Change(binding, verified=False, token=lease.token)",
+        "H32", source.GUARD_LEARNING, "Change(binding, verified=False, token=lease.token)",
         "Change(binding, token=lease.token)",
         "guard/test_guard_learning.py::test_h32_a_hint_is_read_before_its_first_use",
     ),
     _guard(
-        "H34", "_flows/identity/drift.py", "if not is_former and (yield from forget_hint(call, binding)):", "if False:",
+        "H34", source.DRIFT, "if not is_former and (yield from forget_hint(call, binding)):", "if False:",
         "guard/test_guard_learning.py::test_h34_a_wrong_hint_refuses_no_one",
     ),
     _guard(
-        "H34", "guard/_decide/by_map.py", "        if is_hint(decision):\n", "        if False:\n",
+        "H34", source.GUARD_BY_MAP, "        if is_hint(decision):\n", "        if False:\n",
         "guard/test_guard_learning.py::test_h34_a_wrong_hint_refuses_no_one",
     ),
     _guard(
-        "guarded once", "guard/_common.py", '.startswith("safeklaviyo/")', '.startswith("-")',
+        "guarded once", source.GUARD_COMMON, '.startswith("safeklaviyo/")', '.startswith("-")',
         "guard/test_guard_install.py::test_calls_of_clients_of_this_package_are_not_guarded_again",
     ),
     _guard(
-        "guarded once", "guard/_common.py", "        busy = is_busy.set(True)\n", "        busy = is_busy.set(False)\n",
+        "guarded once", source.GUARD_COMMON,
+        "        busy = is_busy.set(True)\n", "        busy = is_busy.set(False)\n",
         "guard/test_guard_install.py::test_a_hook_within_the_process_wide_guard_counts_once",
     ),
     _guard(
-        "both modes alike", "guard/_decide/by_map.py",
+        "both modes alike", source.GUARD_BY_MAP,
         "lease = None if lease.identifiers.isdisjoint(names) else lease", "lease = None",
         "guard/test_guard_modes.py::test_a_lease_is_seen_in_both_modes",
     ),
