@@ -255,6 +255,26 @@ GUARDS = [
         "bulk/test_track_many.py::TestAllTogether::test_a_customer_under_a_lease_waits_for_it_and_others_do_not",
     ),
     _guard(
+        "P5", source.IN_MANY, "row.claim.identifiers() or (row.number,)", "row.claim.identifiers()",
+        "bulk/test_consent_many.py::TestSubscribe::test_by_a_number_alone",
+    ),
+    _guard(
+        "P5", source.SENT_FILES, 'given.setdefault("unique_id"', 'dict().setdefault("unique_id"',
+        "cli/test_cli_bulk.py::TestTrack::test_a_file_may_be_sent_again",
+    ),
+    _guard(
+        "P5", source.SENT_FILES, 'if self.kept is not None and kind == "refused":', "if self.kept is not None:",
+        "cli/test_cli_bulk.py::TestInterrupted::test_what_may_have_arrived_is_sent_by_the_same_file",
+    ),
+    _guard(
+        "R1", source.RECORDS, "(name in _DECIDES or cell.strip() not in _MARKS)", "cell.strip() not in _MARKS",
+        "cli/test_cli_bulk.py::TestTrack::test_each_kind_of_dirt_costs_its_row_alone",
+    ),
+    _guard(
+        "F-25", source.BODIES, "or _OTHERWISE.search(body)", "",
+        "bulk/test_bulk_bodies.py::test_each_number_is_written_as_before",
+    ),
+    _guard(
         "P4", source.TOGETHER, "            if not is_kept:\n", "            if False:\n",
         "bulk/test_consent_many.py::TestAnswers::test_p4_whose_lease_is_lost_is_left_out_and_decided_again",
     ),
@@ -1298,6 +1318,44 @@ GUARDS = [
     _guard(
         "R4", source.MERGE, "if lease is not None and _has_lost_its_id(intent, survivor, owner):", "if False:",
         "identity/test_merge_halves.py::test_an_id_that_did_not_come_with_the_merge_is_written_by_the_next_call",
+    ),
+    _guard(
+        "R14", source.DIAGNOSIS_PEOPLE, "last, who = claims[index - 1]", "last, who = claims[0]",
+        "diagnosis/test_causes.py::TestNoSecondProfile::test_address_that_goes_to_another_customer",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_RESULT, "    if cause.before:\n", "    if False:\n",
+        "diagnosis/test_causes.py::TestEvidence::test_sign_up_before_the_log_begins",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_CAUSES, "if needs.told and not needs.told & replay.done:", "if False:",
+        "diagnosis/test_causes.py::TestPlanted::test_is_found_and_explained",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_EVIDENCE,
+        "return shown.email is None or had is None or shown.email.lower() in had", "return True",
+        "diagnosis/test_causes.py::TestEvidence::test_the_history_that_tracked_right",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_HISTORIES,
+        "return not operations & UNDOING and _keyed_apart(parts, first, second)", "return False",
+        "diagnosis/test_causes.py::TestEvidence::test_the_history_that_duplicated",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_RESULT, "    if unread:\n", "    if False:\n",
+        "diagnosis/test_logs.py::TestHar::test_a_body_that_cannot_be_read_is_said",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_LOGS, "if call.account == chosen:", "if True:",
+        "diagnosis/test_logs.py::TestHar::test_another_accounts_calls_are_not_mixed_in",
+    ),
+    _guard(
+        "P8", source.DIAGNOSIS_HAR, "hashlib.sha256(secret.encode()).hexdigest()[:16]", "secret",
+        "diagnosis/test_logs.py::TestHar::test_no_header_is_kept",
+    ),
+    _guard(
+        "P8", source.DIAGNOSIS_CALLS, '"{id}" if _ODD.search(part) else part', "part",
+        "diagnosis/test_logs.py::TestHar::test_no_path_shows_an_address",
     ),
 ]  # fmt: skip
 
