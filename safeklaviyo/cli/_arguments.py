@@ -9,6 +9,7 @@ from safeklaviyo._files.columns import FIELDS
 from safeklaviyo._version import VERSION
 from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_repair
 from safeklaviyo.cli._help import Paragraphs
+from safeklaviyo.cli._outbox_arguments import add_outbox
 from safeklaviyo.cli._places import store_argument
 from safeklaviyo.cli._working_arguments import WORKER, add_working
 
@@ -112,6 +113,7 @@ def parser() -> ArgumentParser:
     _add_bindings(commands)
     _add_store(commands)
     _add_worker(commands)
+    add_outbox(commands, _command, _add_map)
     _add_auditing(commands)
     _add_doctor(commands)
     return root

@@ -240,15 +240,19 @@ class Retry(OutboxCall[int]):
 
 @dataclass(frozen=True, slots=True)
 class Drop(OutboxCall[int]):
-    """Delete rows, waiting or parked; return how many.
+    """Delete rows, waiting or parked; return how many."""
 
-    Attributes:
-        ids: Which; None for all that were parked.
-        before: Only those that were inserted before.
+    ids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Expire(OutboxCall[int]):
+    """Delete rows that were parked and are older than so many seconds; return how many.
+
+    What is remembered of changes goes with them, because no row is left that it could be about.
     """
 
-    ids: Sequence[int] | None
-    before: float | None = None
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
