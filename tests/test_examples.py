@@ -23,7 +23,7 @@ SHOWS = {
     "unsubscribe_link.py": "2 profiles, 0 subscribed",
     "task_queue_retry.py": "1 event, 1 repetition that Klaviyo recognised",
 }
-TESTS = ("testing_with_the_simulator.py", "testing_consent.py")
+TESTS = ("testing_with_the_simulator.py", "testing_consent.py", "testing_the_outbox.py")
 
 
 def run(folder, *arguments):

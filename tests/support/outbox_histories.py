@@ -212,9 +212,9 @@ def _play(zygote: Zygote, shop: Shop, chance: random.Random, simulator: KlaviyoS
     workers = [zygote.begin("work", shop, 0, 0) for _ in range(2)]
     others: list[int] = []
     number = 2
-    end = time.monotonic() + (0.6 if shop.is_sqlite else 1.2)
-    while time.monotonic() < end:
-        time.sleep(chance.random() * 0.06)
+    end = time.monotonic() + 30
+    while any(is_alive(pid) for pid in callers) and time.monotonic() < end:
+        time.sleep(chance.random() * 0.1)
         what = chance.random()
         if what < 0.3:
             victim = chance.randrange(2)

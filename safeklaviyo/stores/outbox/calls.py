@@ -139,9 +139,15 @@ class Mark(_OfLane["frozenset[int]"]):
 
 @dataclass(frozen=True, slots=True)
 class FixRows(_OfLane["records.Fixed | None"]):
-    """Write down whom rows mean, and ask again whether they may go; None if another drain has the lane."""
+    """Write down whom rows mean, and ask again whether they may go; None if another drain has the lane.
+
+    Attributes:
+        anew: Ask about all names, not only those that the rows have not had so far: others may have been given names
+            since the rows were read.
+    """
 
     rows: Sequence[records.Fix]
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
