@@ -41,8 +41,9 @@ T = TypeVar("T")
 
 _OURS: Final = "safeklaviyo"
 _CARRIERS: Final = sys.stdlib_module_names | {
-    _OURS, "aiohttp", "anyio", "email_validator", "h11", "httpcore", "httpcore2", "httpx", "httpx2", "httpx_aiohttp",
-    "idna", "phonenumbers", "psycopg", "psycopg_binary", "psycopg_pool", "pydantic", "redis", "sniffio", "tenacity",
+    _OURS, "aiohttp", "anyio", "email_validator", "h11", "httpcore", "httpcore2", "httptools", "httpx", "httpx2",
+    "httpx_aiohttp", "idna", "phonenumbers", "psycopg", "psycopg_binary", "psycopg_pool", "pydantic", "redis",
+    "sniffio", "tenacity",
 }  # fmt: skip
 """The packages whose frames may hold what a call is about."""
 _SPECIAL: Final = frozenset({"__init__", "__iter__", "__aiter__"})

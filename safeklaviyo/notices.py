@@ -9,7 +9,7 @@ NoticeCode: TypeAlias = Literal[
     "answer_unreadable", "consent_carried", "drift_adopted", "email_kept", "hard_bounced", "identifiers_differ",
     "key_unknown", "name_trimmed", "not_visible_yet", "orphan_left", "phone_differs", "phone_invalid",
     "phone_not_attached", "phone_taken", "profiles_left", "property_dropped", "put_back_repaired",
-    "sms_consent", "superseded", "unique_id_of_customer", "value_taken",
+    "sms_consent", "subscribe_pause", "superseded", "unique_id_of_customer", "value_taken",
 ]  # fmt: skip
 """The words by which programs tell notices apart.
 
@@ -22,7 +22,8 @@ NoticeCode: TypeAlias = Literal[
   another person's (``profiles_left``).
 - Consent: ``consent_carried`` from a former address to one that was never confirmed; ``identifiers_differ``: they are
   different customers', and the withdrawal was carried out for each (R19); ``hard_bounced``: Klaviyo sends nothing to
-  the address although its owner allows it.
+  the address although its owner allows it; ``subscribe_pause``: a second consent within half an hour may be passed
+  over.
 - The call was ``superseded`` by a later change; its answer was ``answer_unreadable``.
 """
 

@@ -49,6 +49,88 @@ def _guard(keeps: str, module: str, old: str, new: str, test: str) -> Guard:
 
 GUARDS = [
     _guard(
+        "R14", source.GUARDS_WRITE_BODIES, '(*IDENTIFIERS, "_kx") if name', '("_kx",) if name',
+        "guard/test_guard_events.py::test_a_phone_number_is_attached_and_does_not_travel",
+    ),
+    _guard(
+        "F-1", source.GUARDS_WRITE_REPLIES, ' and meta.get("duplicate_profile_id") not in own', " and False",
+        "guard/test_guard_profiles.py::test_klaviyos_own_conflict_is_passed_on_without_the_other_profile",
+    ),
+    _guard(
+        "P8", source.GUARDS_LOG_HASHES, '"hash": self.of(normal)', '"hash": normal',
+        "guard/test_guard_decision_log.py::test_no_identifier_is_in_it",
+    ),
+    _guard(
+        "P6", source.GUARDS_CORE, "            self.broken(plan, error)\n", "            pass\n",
+        "guard/test_guard_bad_input.py::test_the_guards_own_fault_is_never_the_shops",
+    ),
+    _guard(
+        "P6", source.GUARDS_COMMON, "if is_map and self._forwards:", "if is_map:",
+        "guard/test_guard_bad_input.py::TestWithoutTheMap::test_an_enforced_call_is_refused_for_later",
+    ),
+    _guard(
+        "jobs are refused whole", source.GUARDS_CARRY_SETTLING,
+        "    if case.faults:\n        case.say(", "    if False:\n        case.say(",
+        "guard/test_guard_jobs.py::test_what_only_klaviyo_can_refuse_refuses_the_job_too",
+    ),
+    _guard(
+        "one name twice", source.GUARDS_PARSE_ASKED, "    if has_twins:\n", "    if False:\n",
+        "guard/test_guard_bad_input.py::test_what_cannot_be_understood_does_not_reach_klaviyo",
+    ),
+    _guard(
+        "P1", source.GUARDS_CARRY_UPDATING, "    refuse_clearing(ruling, binding)\n", "",
+        "guard/test_guard_bad_input.py::test_an_identifier_is_not_taken_away_by_null",
+    ),
+    _guard(
+        "P3", source.GUARDS_CARRY_UPDATING, "if resolved.binding.profile_id != profile.id:", "if False:",
+        "guard/test_guard_bad_input.py::test_a_ghosts_profile_id_changes_nobodys_address",
+    ),
+    _guard(
+        "H33", source.GUARDS_LESSONS, "profile.updated < known", "False",
+        "guard/test_guard_learning.py::test_h33_an_older_answer_is_not_learnt_over_a_newer_one",
+    ),
+    _guard(
+        "H33", source.GUARDS_CARRY_LEARNING, "Change(replace(owner, verified_at=None), verified=False)",
+        "Change(replace(owner, email=None, verified_at=None), verified=False)",
+        "guard/test_guard_learning.py::test_h33_a_verbs_word_is_doubted_and_not_overwritten",
+    ),
+    _guard(
+        "H32", source.GUARDS_CARRY_LEARNING, "Change(binding, verified=False, token=lease.token)",
+        "Change(binding, token=lease.token)",
+        "guard/test_guard_learning.py::test_h32_a_hint_is_read_before_its_first_use",
+    ),
+    _guard(
+        "H34", source.DRIFT,
+        "if not is_former and (yield from forget_hint(call, binding)):", "if False:",
+        "guard/test_guard_learning.py::test_h34_a_wrong_hint_refuses_no_one",
+    ),
+    _guard(
+        "H34", source.GUARDS_DECIDE_BY_MAP, "        if is_hint(decision):\n", "        if False:\n",
+        "guard/test_guard_learning.py::test_h34_a_wrong_hint_refuses_no_one",
+    ),
+    _guard(
+        "guarded once", source.GUARDS_COMMON, '.startswith("safeklaviyo/")', '.startswith("-")',
+        "guard/test_guard_install.py::test_calls_of_clients_of_this_package_are_not_guarded_again",
+    ),
+    _guard(
+        "guarded once", source.GUARDS_COMMON,
+        "        busy = is_busy.set(True)\n", "        busy = is_busy.set(False)\n",
+        "guard/test_guard_install.py::test_a_hook_within_the_process_wide_guard_counts_once",
+    ),
+    _guard(
+        "both modes alike", source.GUARDS_DECIDE_BY_MAP,
+        "lease = None if lease.identifiers.isdisjoint(names) else lease", "lease = None",
+        "guard/test_guard_modes.py::test_a_lease_is_seen_in_both_modes",
+    ),
+    _guard(
+        "P5", source.TRANSFER, "            file.truncate(whole)\n", "            pass\n",
+        "cli/test_cli_transfer.py::test_what_a_killed_import_half_wrote_is_written_again",
+    ),
+    _guard(
+        "P5", source.REPORT, "            self.kept.flush()\n", "            pass\n",
+        "cli/test_cli_transfer.py::test_what_a_killed_import_half_wrote_is_written_again",
+    ),
+    _guard(
         "lanes", source.AGENDA, "self._not_before.get(lane, now) <= now", "True",
         "worker/test_worker.py::TestAgenda::test_a_lane_that_failed_waits_longer_each_time",
     ),
@@ -115,6 +197,8 @@ GUARDS = [
     _guard(
         "lanes", source.PROCRASTINATE, "if time.time() - timestamp > TOO_LATE:", "if False:",
         "worker/test_procrastinate_tasks.py::test_a_look_that_comes_too_late_is_left_to_a_newer_one",
+    ),
+    _guard(
         "P6", source.SQLITE_TURNS, '    connection.execute("PRAGMA busy_timeout = 0")\n', "",
         "stores/test_store_sqlite.py::TestTurns::test_who_waits_for_a_writer_looks_often",
     ),
@@ -127,7 +211,7 @@ GUARDS = [
         "cli/test_cli_imports.py::test_p3_json_lines_from_a_pipe_are_looked_through",
     ),
     _guard(
-        "P3", source.ADDING_TO_SQLITE, "if times > 1 and value", "if times > 2 and value",
+        "P3", source.ADDING_TO_SQLITE, "if times > 1 and value", "if times > 9 and value",
         "stores/test_store_contract.py::TestSqlite::test_rows_are_judged_in_their_order",
     ),
     _guard(
@@ -167,8 +251,28 @@ GUARDS = [
         "bulk/test_track_many.py::TestOnce::test_an_address_that_changes_while_a_request_waits_is_not_put_back",
     ),
     _guard(
-        "R13", source.MANY, "and binding is not None and is_free:", "and binding is not None:",
+        "R13", source.MANY, "and (not leased or _is_free(leased, names, binding)):", ":",
         "bulk/test_track_many.py::TestAllTogether::test_a_customer_under_a_lease_waits_for_it_and_others_do_not",
+    ),
+    _guard(
+        "P5", source.IN_MANY, "row.claim.identifiers() or (row.number,)", "row.claim.identifiers()",
+        "bulk/test_consent_many.py::TestSubscribe::test_by_a_number_alone",
+    ),
+    _guard(
+        "P5", source.SENT_FILES, 'given.setdefault("unique_id"', 'dict().setdefault("unique_id"',
+        "cli/test_cli_bulk.py::TestTrack::test_a_file_may_be_sent_again",
+    ),
+    _guard(
+        "P5", source.SENT_FILES, 'if self.kept is not None and kind == "refused":', "if self.kept is not None:",
+        "cli/test_cli_bulk.py::TestInterrupted::test_what_may_have_arrived_is_sent_by_the_same_file",
+    ),
+    _guard(
+        "R1", source.RECORDS, "(name in _DECIDES or cell.strip() not in _MARKS)", "cell.strip() not in _MARKS",
+        "cli/test_cli_bulk.py::TestTrack::test_each_kind_of_dirt_costs_its_row_alone",
+    ),
+    _guard(
+        "F-25", source.BODIES, "or _OTHERWISE.search(body)", "",
+        "bulk/test_bulk_bodies.py::test_each_number_is_written_as_before",
     ),
     _guard(
         "P4", source.TOGETHER, "            if not is_kept:\n", "            if False:\n",
@@ -815,8 +919,21 @@ GUARDS = [
         "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
     ),
     _guard(
-        "surplus answers", source.CONNECTIONS, "return not beyond", "return True",
-        "senders/test_own_senders.py::TestKeeping::test_a_surplus_answer_ends_the_connection",
+        "surplus answers", source.ANSWER_BYTES, "iter((None,)).__next__", "lambda: None",
+        "senders/test_answers.py::test_nothing_behind_an_answer_is_believed",
+    ),
+    _guard(
+        "surplus answers through proxies", source.CONNECTIONS, "return not beyond", "return True",
+        "senders/test_own_senders.py::TestThroughProxies::test_a_surplus_answer_ends_the_tunnel",
+    ),
+    _guard(
+        "trailers", source.ANSWER_BYTES,
+        "self.on_header = read.__setitem__", "self.on_header = answer.headers.__setitem__",
+        "senders/test_answers.py::test_a_trailer_is_no_header",
+    ),
+    _guard(
+        "closing connections", source.ANSWER_BYTES, 'closes = "close" in', 'closes = "clos" ==',
+        "senders/test_answers.py::test_a_connection_is_kept_if_the_server_keeps_it",
     ),
     _guard(
         "size of answers", source.ANSWER_BODIES, "if self._size > LIMIT:", "if False:",
@@ -1063,6 +1180,21 @@ GUARDS = [
         "consent/test_open_intents.py::TestBeside::test_h27_one_after_a_consent_is_asked_for_anew",
     ),
     _guard(
+        "R18", source.GIVING,
+        "if main and (intent.awaited or was_subscribed", "if main and (was_subscribed",
+        "consent/test_subscribe.py::TestOne::test_a_second_consent_within_half_an_hour",
+    ),
+    _guard(
+        "R18", source.CONSENT_RULES,
+        "(_stamp(each.changed_at) or 0.0) > since", "False",
+        "consent/test_subscribe.py::TestOne::test_a_second_consent_within_half_an_hour",
+    ),
+    _guard(
+        "H30", source.GIVING,
+        "        return withdrawn_in(read_event_names(response), channels)", "        return ()",
+        "consent/test_consent_events.py::test_h30_who_leaves_before_klaviyo_carries_it_out",
+    ),
+    _guard(
         "R18, H30", source.INTENTS,
         "return self.asked_at if self.written_at is None else self.written_at", "return self.asked_at",
         "consent/test_withdrawn.py::TestWrittenDown::test_h30_a_withdrawal_since_stays",
@@ -1091,6 +1223,197 @@ GUARDS = [
         "R13", source.CONSENT_RULES,
         'fields.get("verb") in _CONSENT_VERBS or', "False or",
         "consent/test_open_intents.py::TestBeside::test_warm_calls_do_not_wait",
+    ),
+    _guard(
+        "audit", source.AUDIT, "missing |= _each_of(_OF_IDS, _NO_ID)", "pass",
+        "audit/test_audit.py::TestChecked::test_what_the_data_cannot_show_is_not_checked",
+    ),
+    _guard(
+        "audit", source.AUDIT, "table.leave()", "table.close()",
+        "audit/test_audit.py::TestAccount::test_an_interrupted_audit_is_gone_on_with",
+    ),
+    _guard(
+        "audit", source.AUDIT_TABLE, "            self._keep_one(profile_id)\n", "            pass\n",
+        "audit/test_audit.py::TestPairs::test_a_profile_that_an_export_has_twice_counts_once",
+    ),
+    _guard(
+        "P3", source.AUDIT_JUDGEMENT,
+        "if not is_one and not _may_be_one_name(one.first_name, two.first_name):", "if False:",
+        "audit/test_audit.py::TestDoubt::test_why_two_of_one_address_are_not_merged",
+    ),
+    _guard(
+        "P3", source.AUDIT_JUDGEMENT, "            return THIRD", '            return ""',
+        "audit/test_audit.py::TestDoubt::test_one_id_and_the_address_of_another",
+    ),
+    _guard(
+        "P3", source.AUDIT_JUDGEMENT, "                return OTHERS_EMAIL", '                return ""',
+        "audit/test_audit.py::TestDoubt::test_the_map",
+    ),
+    _guard(
+        "P3", source.AUDIT_JUDGEMENT,
+        "if customer is not None and customer.mail is not None and customer.mail != into.mail:", "if False:",
+        "audit/test_audit.py::TestDoubt::test_the_map",
+    ),
+    _guard(
+        "consent", source.AUDIT_JUDGEMENT, 'if given == "subscribed" and kept != "subscribed":', "if False:",
+        "audit/test_audit.py::TestDoubt::test_why_two_of_one_address_are_not_merged",
+    ),
+    _guard(
+        "consent", source.AUDIT_JUDGEMENT, 'if kept == "subscribed" and given in _REFUSING:', "if False:",
+        "audit/test_audit.py::TestDoubt::test_why_two_of_one_address_are_not_merged",
+    ),
+    _guard(
+        "P3", source.AUDIT_PLAN, "if source in doubtful or source in ending", "if source in ending",
+        "audit/test_audit.py::TestDoubt::test_a_profile_for_which_two_could_stay",
+    ),
+    _guard(
+        "P3", source.AUDIT_PLAN, "or source in staying or stays in ending:", "or source in staying:",
+        "audit/test_audit.py::TestDoubt::test_a_chain_is_done_link_by_link",
+    ),
+    _guard(
+        "P3", source.AUDIT_PLAN, "if each.source.profile_id in stays:", "if False:",
+        "audit/test_repair.py::TestPlans::test_merges_that_contradict_each_other_are_refused",
+    ),
+    _guard(
+        "P3", source.AUDIT_REPAIR, "_changed(planned, source, into) or ", "",
+        "audit/test_repair.py::TestPassedOver::test_what_has_changed_since_the_audit",
+    ),
+    _guard(
+        "consent", source.AUDIT_REPAIR,
+        "cost = consent_cost(row_of_profile(source), row_of_profile(into))", 'cost = ""',
+        "audit/test_repair.py::TestPassedOver::test_a_consent_that_the_plan_does_not_know",
+    ),
+    _guard(
+        "P7", source.AUDIT_REPAIR, "        journal.begin(source, into)\n", "",
+        "audit/test_repair.py::TestApply::test_the_journal_has_both_before_the_merge_is_sent",
+    ),
+    _guard(
+        "P7", source.AUDIT_REPAIR, "if before in FINAL:", "if False:",
+        "audit/test_repair.py::TestApply::test_a_second_run_does_nothing",
+    ),
+    _guard(
+        "P7", source.AUDIT_REPAIR, 'if before != "begun" or self._journal is None:', "if True:",
+        "audit/test_repair.py::TestInterrupted::test_an_answer_that_was_lost_ends_the_run_and_the_next_goes_on",
+    ),
+    _guard(
+        "P4", source.AUDIT_JOURNAL, "fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
+        "audit/test_repair.py::TestJournals::test_two_runs_never_share_one",
+    ),
+    _guard(
+        "P3", source.AUDIT_JOURNAL, 'if head.get("account") != account:', "if False:",
+        "audit/test_repair.py::TestJournals::test_a_journal_of_another_account_is_not_written_to",
+    ),
+    _guard(
+        "P3", source.MERGE_PLAN, "return source.email is None and into", "return into",
+        "identity/test_merge_halves.py::test_otherwise_they_are_two",
+    ),
+    _guard(
+        "P3", source.MERGE_PLAN, "email_of(into) == owner.email is not None", "True",
+        "identity/test_merge_halves.py::test_a_half_of_which_the_map_has_another_email_is_left",
+    ),
+    _guard(
+        "R4", source.MERGE_VERB, "planned.into.external_id or planned.source.external_id", "planned.into.external_id",
+        "identity/test_merge_halves.py::test_an_id_that_did_not_come_with_the_merge_is_written_by_the_next_call",
+    ),
+    _guard(
+        "R4", source.MERGE, "if lease is not None and _has_lost_its_id(intent, survivor, owner):", "if False:",
+        "identity/test_merge_halves.py::test_an_id_that_did_not_come_with_the_merge_is_written_by_the_next_call",
+    ),
+    _guard(
+        "H12", source.OUTBOX_WORDS,
+        " AND EXISTS(SELECT 1 FROM {lane} AS held WHERE held.account = ? AND held.lane = ? AND held.token = ?)",
+        " AND (? <> '' OR ? > -1 OR ? > -1)",
+        "outbox/test_outbox_traces.py::TestH12::test_a_token_that_was_overtaken",
+    ),
+    _guard(
+        "H12", source.OUTBOX_SCHEMA,
+        "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "INTEGER PRIMARY KEY",
+        "outbox/test_outbox_traces.py::TestH12::test_ids_never_come_again",
+    ),
+    _guard(
+        "H13", source.OUTBOX_CARRY,
+        "    if row.profile is None:\n        return None",
+        "    if True:\n        return None",
+        "outbox/test_outbox_traces.py::TestH13H14::test_an_address_that_has_gone_to_another",
+    ),
+    _guard(
+        "H15", source.OUTBOX_RUNS,
+        "row.verb == \"track\" and not row.unsure and",
+        "row.verb == \"track\" and",
+        "outbox/test_outbox_traces.py::TestH15::test_a_run_that_is_sent_again",
+    ),
+    _guard(
+        "H15", source.OUTBOX_RUNS,
+        "            ran.singly += rows\n",
+        "            pass\n",
+        "outbox/test_outbox_traces.py::TestH15::test_a_run_that_is_refused",
+    ),
+    _guard(
+        "H16", source.OUTBOX_GOING,
+        "                _hold(holding, row.names, row.id)\n            elif len(found)",
+        "                pass\n            elif len(found)",
+        "outbox/test_outbox_traces.py::TestH16::test_a_row_that_waits_holds_back_its_person",
+    ),
+    _guard(
+        "H17", source.OUTBOX_GOING,
+        "if len(part) < max(PAGE, call.limit):",
+        "if True:",
+        "outbox/test_outbox_traces.py::TestH17::test_more_rows_than_are_read_at_once",
+    ),
+    _guard(
+        "H18", source.OUTBOX_GOING,
+        "yield from _hold_by_others(holding, names, call.lane)",
+        "yield from ()",
+        "outbox/test_outbox_traces.py::TestH18::test_other_lanes",
+    ),
+    _guard(
+        "H18", source.OUTBOX_GOING,
+        "    behind = yield from _behind(call, added, frozenset(ids))",
+        "    behind: frozenset[int] = frozenset()",
+        "outbox/test_outbox_traces.py::TestH18::test_a_guest_who_signs_up_while_rows_wait",
+    ),
+    _guard(
+        "H20", source.OUTBOX_DRAIN,
+        "if not again or again[0].id in seen:",
+        "if True:",
+        "outbox/test_outbox_schedules.py::test_h20",
+    ),
+    _guard(
+        "H21", source.OUTBOX_CARRY,
+        "if last is not None and last > row.at:",
+        "if False:",
+        "outbox/test_outbox_traces.py::TestH21::test_a_queued_change_that_a_direct_one_overtakes",
+    ),
+    _guard(
+        "H22", source.OUTBOX_GOING,
+        "CHANGING + name in changing for",
+        "False for",
+        "outbox/test_outbox_traces.py::TestH22::test_events_before_a_change",
+    ),
+    _guard(
+        "H23", source.ERASING,
+        "yield from forget_rows(call, sorted(names - others))",
+        "yield from ()",
+        "outbox/test_outbox_traces.py::TestH23::test_erase",
+    ),
+    _guard(
+        "H24", source.OUTBOX_DRAIN,
+        "elif error.may_retry and (",
+        "elif False and (",
+        "outbox/test_outbox_traces.py::TestH24::test_an_order_before_its_sign_up",
+    ),
+    _guard(
+        "H25", source.MERGE,
+        "    yield from check_none_in_hand(call, source_id, source_email)\n",
+        "    yield from ()\n",
+        "outbox/test_outbox_traces.py::TestH25::test_a_merge_while_a_row_is_in_hand",
+    ),
+    _guard(
+        "R13", source.RESOLVING,
+        "if (yield from is_reserved(call, claim)):",
+        "if False:",
+        "outbox/test_outbox_traces.py::TestReserved::test_a_direct_call_with_the_new_address",
     ),
 ]  # fmt: skip
 

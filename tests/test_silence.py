@@ -45,7 +45,7 @@ def test_nothing_tells_on_anybody(day: Callable[..., dict[str, Any]], tmp_path: 
     assert report["planted"] >= 200
     # The day was one: much was said in each channel, calls went well, and they failed in many ways.
     assert not HEARD - {channel for channel, number in report["texts"].items() if number}
-    assert report["texts"]["log"] > 1000
+    assert report["texts"]["log"] > 500
     counts = report["counts"]
     assert counts["done"] > 50
     assert len(counts) > 15

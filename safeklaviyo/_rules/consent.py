@@ -254,6 +254,12 @@ def is_given(profile: Profile, channels: Iterable[Channel]) -> bool:
     return subscribed and not withdrawals(profile, wanted)
 
 
+def was_subscribed(profile: Profile, since: float) -> bool:
+    """Tell whether a profile shows that it was subscribed to anything since a moment."""
+    shown = all_channels(profile).values()
+    return any(each.status == "subscribed" and (_stamp(each.changed_at) or 0.0) > since for each in shown)
+
+
 def is_withdrawn(profile: Profile, channel: Channel) -> bool:
     """Tell whether Klaviyo sends nothing more by this channel to a profile."""
     return not channel_consent(profile, channel).can_receive

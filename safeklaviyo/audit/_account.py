@@ -105,7 +105,8 @@ def read_account(klaviyo: Klaviyo, table: Table, blocked: frozenset[str], on_par
         if page.began_again:
             # Klaviyo has forgotten the place: what was read counts again from the beginning, once for each profile.
             done = 0
-        table.add_profiles([row_of_profile(each, blocked) for each in page.profiles])
+        rows = (row_of_profile(each, blocked) for each in page.profiles)
+        table.add_profiles([row._replace(bound=at in page.bound) for at, row in enumerate(rows)])
         done += len(page.profiles)
         path = page.next_path
         table.note("next page", path)

@@ -186,13 +186,15 @@ class _Reader:
                 yield self._passed_over()
                 continue
             line, text = lines.take()
+            if not any(read):
+                continue
             if len(read) >= width:
                 # Most rows are plain: their cells need no second look.
                 plain = [unguarded(cell) for cell in read] if "'" in text else read
                 values = [cell.strip() for cell in plain]
                 given = {name: values[at] for name, at in fields.items()}
                 yield self._row(given, line) if text.isascii() else self._odd_row(given, line)
-            elif any(read):
+            else:
                 yield self._passed_over()
 
     def jsonl(self, lines: Lines, chosen: Mapping[str, str]) -> Iterator[Row | None]:

@@ -37,6 +37,8 @@ _RANK: Final[dict[str, int]] = {
 
 NO_IDS: Final = "the data do not say Klaviyo's ids of the profiles, so a merge cannot name them"
 OTHER_NAMES: Final = "the two have different first names"
+THIRD: Final = "a third profile has the email of one of them, and another external id"
+OTHERS_EMAIL: Final = "the map gives the email of one of them to another customer"
 PLACEHOLDER: Final = "an identifier of one of them is a placeholder"
 
 
@@ -58,7 +60,7 @@ def judge(table: Table, one: Row, two: Row, doubt: str = "") -> Verdict:
     Args:
         doubt: What speaks against the pair already, because of others that share the identifier.
     """
-    reason = doubt or _against_both(one, two)
+    reason = doubt or _against_both(one, two) or _third(table, one, two) or _of_others(table, one, two)
     if reason:
         return Verdict(reason)
     reasons: list[str] = []
@@ -138,6 +140,27 @@ def _against_both(one: Row, two: Row) -> str:
     return ""
 
 
+def _third(table: Table, one: Row, two: Row) -> str:
+    """Return whether a third profile makes a pair doubtful: it has one of their emails, and another external id."""
+    known = (one.external_id or "", two.external_id or "")
+    for mail in {one.mail, two.mail} - {None}:
+        where = "mail = ? AND external_id IS NOT NULL AND external_id NOT IN (?, ?)"
+        if next(table.select(where, mail, *known), None) is not None:
+            return THIRD
+    return ""
+
+
+def _of_others(table: Table, one: Row, two: Row) -> str:
+    """Return whether the map gives the email of one of them to a customer with another external id."""
+    if not table.has_customers:
+        return ""
+    for row in (one, two):
+        for customer in table.customers("mail = ?", row.mail):
+            if None not in {customer.external_id, row.key} and customer.external_id != row.key:
+                return OTHERS_EMAIL
+    return ""
+
+
 def _against(table: Table, source: Row, into: Row) -> Iterator[str]:
     """Yield what speaks against merging the one into the other."""
     source_owner, owner = owner_of(table, source), owner_of(table, into)
@@ -147,6 +170,8 @@ def _against(table: Table, source: Row, into: Row) -> Iterator[str]:
     )  # fmt: skip
     yield from plan.obstacles
     yield from _against_map(table, source, into)
+    if source.bound and not into.bound:
+        yield "the identity map has this customer on the profile that would end"
     yield from filter(None, (consent_cost(source, into),))
     if plan.suppresses is None:
         yield "the data do not say whether the consent of either would be lost"
@@ -156,14 +181,22 @@ def _against(table: Table, source: Row, into: Row) -> Iterator[str]:
 
 def _against_map(table: Table, source: Row, into: Row) -> Iterator[str]:
     """Yield how the map contradicts a merge that leaves the destination's address."""
-    if into.key is None:
+    if not table.has_customers:
         return
-    for customer in table.customers("external_id = ?", into.key):
-        if customer.mail is not None and customer.mail != into.mail:
-            yield "the map has this customer with another address than the profile that would stay"
-        for former in table.ask("SELECT customer FROM former WHERE mail = ?", source.mail):
-            if former[0] != customer.number:
-                yield "the map says that the address of the one was another customer's"
+    customer = customer_of(table, into)
+    if customer is not None and customer.mail is not None and customer.mail != into.mail:
+        yield "the map has this customer with another address than the profile that would stay"
+    number = None if customer is None else customer.number
+    if any(former != number for (former,) in table.ask("SELECT customer FROM former WHERE mail = ?", source.mail)):
+        yield "the map says that the address of the one was another customer's"
+
+
+def customer_of(table: Table, row: Row) -> Customer | None:
+    """Return the customer of whom a profile shows something that is current in the map, the profile's id first."""
+    for where, value in (("profile_id = ?", row.profile_id), ("external_id = ?", row.key), ("mail = ?", row.mail)):
+        for customer in table.customers(where, value) if value is not None else ():
+            return customer
+    return None
 
 
 def owner_of(table: Table, row: Row) -> Customer | None:
@@ -189,8 +222,8 @@ def _binding(customer: Customer | None) -> Binding | None:
 def _worth(row: Row) -> tuple[object, ...]:
     """Order two profiles: the one that stays is the customer's own, then the one with a consent, then the livelier."""
     return (
-        row.key is not None, row.mail is not None, _RANK[row.consent] + _RANK[row.sms], row.last_event or "",
-        row.created or "", row.content,
+        row.key is not None, row.mail is not None, bool(row.bound), _RANK[row.consent] + _RANK[row.sms],
+        row.last_event or "", row.created or "", row.content,
     )  # fmt: skip
 
 

@@ -242,10 +242,7 @@ def _lines_of_merges(text: str) -> dict[int, int]:
     while (begin := _past_blanks(text, at)) < len(text) and text[begin] != "]":
         line += text.count("\n", at, begin)
         found[len(found) + 1] = line
-        try:
-            _, at = decoder.raw_decode(text, begin)
-        except ValueError:
-            break  # another list came first that is called so: the entries then have their numbers only
+        _, at = decoder.raw_decode(text, begin)
         line += text.count("\n", begin, at)
     return found
 

@@ -206,9 +206,10 @@ class _Run:
         try:
             done = self._k.profiles.merge(source_id, into_id)
         except IdentityError as error:
-            # Nothing was sent: the rules of merges, or another call, came in between.
-            journal.end(source_id, into_id, "skipped", str(error))
-            return "skipped", str(error)
+            # The rules of merges, or another call, came in between: before anything was sent, or while it was done.
+            state: Literal["skipped", "requested"] = "skipped" if error.outcome == "not_applied" else "requested"
+            journal.end(source_id, into_id, state, str(error))
+            return state, str(error)
         except SafeKlaviyoError as error:
             # The merge may be on its way: the next run reads both again before it concludes anything.
             if error.outcome == "not_applied":
@@ -227,8 +228,8 @@ class _Run:
             self._k.profiles.merge(source_id, into_id)
         except ProfileNotVisibleError:
             return "requested", "Klaviyo does not show the source now; run the repair again to finish the map"
-        except NotFoundError:
-            pass  # the map has nothing left to do
+        except (IdentityError, NotFoundError):
+            pass  # the map has nothing left to do, or says otherwise, which the next audit shows
         self._journal.end(source_id, into_id, "merged")
         return "merged", "an earlier run has done it"
 

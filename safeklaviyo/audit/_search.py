@@ -37,9 +37,7 @@ _FAMILIES: Final = "families, twins and colleagues share a number, so the two ma
 _VARIANTS: Final = (
     "to Klaviyo these are two addresses, and they may be two people's: not every mail service unites them"
 )
-_SEVERAL_IDS: Final = "profiles with this email have different external ids, so it is not certain whose this one is"
 _MAY_BE_CONSTANT: Final = "several profiles with other emails have this external id, so it may be nobody's own"
-_OTHERS_EMAIL: Final = "the email of one of them is on a profile with another external id"
 
 
 def search(table: Table, checked: Collection[str], *, since: float | None) -> Iterator[Finding]:
@@ -67,22 +65,17 @@ def _without_email(table: Table) -> Iterator[Finding]:
 
 
 def _same_mail(table: Table) -> Iterator[Finding]:
-    query = (
-        "SELECT mail, count(DISTINCT external_id) FROM profile WHERE mail IS NOT NULL GROUP BY mail HAVING count(*) > 1"
-    )
-    for mail, ids in table.ask(query):
+    for (mail,) in table.ask("SELECT mail FROM profile WHERE mail IS NOT NULL GROUP BY mail HAVING count(*) > 1"):
         for one, two in _pairs(table, "mail", mail):
-            # A profile without an id is the customer's only where all the others are one customer's.
-            doubt = _SEVERAL_IDS if number_of(ids) > 1 and None in {one.external_id, two.external_id} else ""
             spelling = "one email, written in two ways" if one.email != two.email else "the same email"
-            yield finding_of("A2", (one, two), f"both have {spelling}", judge(table, one, two, doubt))
+            yield finding_of("A2", (one, two), f"both have {spelling}", judge(table, one, two))
 
 
 def _same_key(table: Table) -> Iterator[Finding]:
     query = "SELECT key, count(DISTINCT mail) FROM profile WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1"
     for key, mails in table.ask(query):
         for one, two in _pairs(table, "key", key):
-            doubt = _MAY_BE_CONSTANT if number_of(mails) >= _CONSTANT else _others_email(table, one, two)
+            doubt = _MAY_BE_CONSTANT if number_of(mails) >= _CONSTANT else ""
             yield finding_of("A3", (one, two), "both have the same external id", judge(table, one, two, doubt))
 
 
@@ -113,14 +106,6 @@ def _placeholders(table: Table) -> Iterator[Finding]:
         names = " and the ".join(row.spoilt.split())
         why = f"the {names} is a placeholder, or spoilt by an export, and no customer's own"
         yield finding_of("A9", (row,), why, Verdict("a placeholder says nothing about who somebody is"))
-
-
-def _others_email(table: Table, one: Row, two: Row) -> str:
-    """Return what speaks against two profiles of one id whose emails differ: another customer has one of these."""
-    for mail in {one.mail, two.mail} - {None} if one.mail != two.mail else ():
-        if next(table.select("mail = ? AND external_id IS NOT NULL AND external_id <> ?", mail, one.external_id), None):
-            return _OTHERS_EMAIL
-    return ""
 
 
 def _pairs(table: Table, column: str, value: object) -> Iterator[tuple[Row, Row]]:

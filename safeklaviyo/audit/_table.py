@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo.audit._finding import ShownConsent
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the tables: a file of another version is begun again."""
 
 
@@ -36,6 +36,7 @@ class Row(NamedTuple):
         key: The external id; None for none, or for a placeholder.
         spoilt: The kinds of its identifiers that are placeholders, with blanks between.
         others: Other channels to which it is subscribed, with blanks between.
+        bound: The map has learnt this profile, so that it is the one that stays.
     """
 
     line: int | None
@@ -55,6 +56,7 @@ class Row(NamedTuple):
     key: str | None
     spoilt: str = ""
     others: str = ""
+    bound: bool = False
 
     @property
     def shown(self) -> Shown:
@@ -95,15 +97,15 @@ CREATE INDEX merge_by_name ON merge (name);
 """
 # After all is read: an index that grows with each row would cost three times as much.
 _INDEXES: Final = """
-CREATE INDEX by_key ON profile (key) WHERE key IS NOT NULL;
-CREATE INDEX by_mail ON profile (mail) WHERE mail IS NOT NULL;
-CREATE INDEX by_number ON profile (number) WHERE number IS NOT NULL;
-CREATE INDEX by_variant ON profile (variant) WHERE variant IS NOT NULL;
-CREATE INDEX customer_by_key ON customer (external_id);
-CREATE INDEX customer_by_mail ON customer (mail);
-CREATE INDEX customer_by_profile ON customer (profile_id);
-CREATE INDEX former_by_customer ON former (customer);
-CREATE INDEX former_by_mail ON former (mail);
+CREATE INDEX IF NOT EXISTS by_key ON profile (key) WHERE key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_mail ON profile (mail) WHERE mail IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_number ON profile (number) WHERE number IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_variant ON profile (variant) WHERE variant IS NOT NULL;
+CREATE INDEX IF NOT EXISTS customer_by_key ON customer (external_id);
+CREATE INDEX IF NOT EXISTS customer_by_mail ON customer (mail);
+CREATE INDEX IF NOT EXISTS customer_by_profile ON customer (profile_id);
+CREATE INDEX IF NOT EXISTS former_by_customer ON former (customer);
+CREATE INDEX IF NOT EXISTS former_by_mail ON former (mail);
 """
 
 
@@ -185,14 +187,13 @@ class Table:
 
     def finish_reading(self) -> None:
         """Prepare for looking pairs up, and keep one row for each profile that was read twice."""
-        if self.noted("is read") is not None:
-            return
-        self._connection.execute("CREATE INDEX by_id ON profile (profile_id) WHERE profile_id IS NOT NULL")
+        # A run that was killed here is gone on with, and finds a part of this done.
+        index = "CREATE INDEX IF NOT EXISTS by_id ON profile (profile_id) WHERE profile_id IS NOT NULL"
+        self._connection.execute(index)
         twice = "SELECT profile_id FROM profile WHERE profile_id IS NOT NULL GROUP BY profile_id HAVING count(*) > 1"
         for (profile_id,) in self._connection.execute(twice).fetchall():
             self._keep_one(profile_id)
         self._connection.executescript(_INDEXES)
-        self.note("is read", "yes")
         self.commit()
 
     def _keep_one(self, profile_id: str) -> None:

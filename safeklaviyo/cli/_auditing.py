@@ -40,13 +40,23 @@ def look(arguments: Namespace) -> int:
 
 def mend(arguments: Namespace) -> int:
     """Carry out a plan, or say what would be done."""
+    done = 0
+
+    def on_progress(reached: Progress) -> None:
+        nonlocal done
+        done = reached.done
+        show(done)
+
     try:
         with open_client(arguments) as klaviyo, progress("repairing", None) as show:
             endless = klaviyo.with_options(deadline=None)
-            report = repair(
-                endless, arguments.plan, dry_run=not arguments.apply, journal=arguments.journal, on_progress=_told(show)
-            )
-    except (SafeKlaviyoError, OSError) as error:
+            dry_run, journal = not arguments.apply, arguments.journal
+            report = repair(endless, arguments.plan, dry_run=dry_run, journal=journal, on_progress=on_progress)
+    except (KeyboardInterrupt, SafeKlaviyoError, OSError) as error:
+        if done:
+            complain(f"stopped after {done} merges of the plan; run it again to go on")
+        if isinstance(error, KeyboardInterrupt):
+            raise
         return _failed(error)
     _tell(report)
     return 1 if report.skipped else 0

@@ -1,6 +1,7 @@
 """The progress of an import: a small file beside the one that is imported.
 
-The file is written after each thousand rows, when the map has them. So it may be behind the map, but never ahead.
+The file is written after each thousand rows, when the map has them, and the file for refused rows those that it has
+not. So it may be behind both, but never ahead.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from errno import ELOOP
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from safeklaviyo.cli._map import store_url
 from safeklaviyo.errors import ConfigurationError
@@ -55,34 +56,50 @@ class Checkpoint:
         Raises:
             ConfigurationError: The file belongs to another import.
         """
+        return self._read()[0]
+
+    def kept(self, refused: str) -> int | None:
+        """Return how long the file for refused rows was then; None if that is not known, or was another file."""
+        _, name, size = self._read()
+        return size if name == _digest(refused) else None
+
+    def _read(self) -> tuple[int, str, int]:
         try:
             with open(self.path, encoding="ascii", opener=_unlinked) as file:
-                subject, rows = file.read().split()
+                subject, rows, *kept = file.read().split()
         except FileNotFoundError:
-            return 0
+            return 0, "", 0
         except ValueError:
-            subject, rows = "", "0"
+            subject, rows, kept = "", "0", []
         except OSError as exc:
             if exc.errno != ELOOP:
                 raise
             raise ConfigurationError("the .progress file beside is a link; remove it to start again") from None
         if subject != self.subject:
             raise ConfigurationError("the .progress file beside is of another import; remove it to start again")
-        return int(rows)
+        name, size = kept or ("", "0")
+        return int(rows), name, int(size)
 
-    def save(self, rows: int) -> None:
-        """Write how many rows are done."""
+    def save(self, rows: int, kept: IO[str] | None = None) -> None:
+        """Write how many rows are done, and how long the file for refused rows is."""
+        words = [self.subject, str(rows)]
+        if kept is not None:
+            words += [_digest(kept.name), str(os.fstat(kept.fileno()).st_size)]
         # Replaced in one step: a process that is killed here leaves the old file or the new one, whole.
         new = self.path.with_name(self.path.name + ".new")
         # Removed, and then made anew: in a folder that others may write to, it could be a link to any other file.
         new.unlink(missing_ok=True)
         with open(new, "x", encoding="ascii", opener=_unlinked) as file:
-            file.write(f"{self.subject} {rows}\n")
+            file.write(" ".join(words) + "\n")
         new.replace(self.path)
 
     def forget(self) -> None:
         """Remove the file."""
         self.path.unlink(missing_ok=True)
+
+
+def _digest(name: str) -> str:
+    return sha256(name.encode(errors="surrogateescape")).hexdigest()
 
 
 def _unlinked(path: str, flags: int) -> int:

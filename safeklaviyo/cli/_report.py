@@ -54,6 +54,9 @@ class Report:
         for row in part:
             if row.line in reasons:
                 self._refuse(row, reasons[row.line])
+        # Before the progress is noted: a row that was refused must not be lost with a process that is killed.
+        if reasons and self.kept is not None:
+            self.kept.flush()
 
     def sum_up(self) -> None:
         """Say how many warnings of each kind were not told."""

@@ -134,6 +134,21 @@ def test_a_plan_that_makes_no_sense_ends_with_2(run, here, klaviyo, tmp_path):
     assert "ConfigurationError: merge 1 of the plan (line 3) is no object; mend it or take it out" in err
 
 
+def test_a_repair_that_stops_says_how_far_it_came(run, here, klaviyo, tmp_path):
+    """The next run goes on there; Ctrl-C is told as ever."""
+    simulator, url = klaviyo
+    simulator.add_profile(external_id="1816", email="bob@shop.test", consent="SUBSCRIBED")
+    simulator.add_profile(email="Bob@shop.test", consent="SUBSCRIBED")
+    plan = tmp_path / "plan.json"
+    run("audit", "--plan", str(plan), "--base-url", url, *here)
+    met: list[object] = []
+    simulator.fail_next("merge_profiles", status=401, match=lambda asked: met.append(asked) or len(met) == 2)
+    status, out, err = run("repair", str(plan), "--apply", "--base-url", url, *here)
+    assert (2, "") == (status, out)
+    assert err.startswith("stopped after 1 merges of the plan; run it again to go on\nAuthenticationError: ")
+    assert "merged 2, requested 0, passed over 0\n" == run("repair", str(plan), "--apply", "--base-url", url, *here).out
+
+
 @pytest.mark.parametrize("wrong", ["email", "city=Ort"])
 def test_a_mapping_names_a_field(run, wrong):
     """A misspelt field is a wrong call."""

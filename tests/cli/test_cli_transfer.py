@@ -329,6 +329,34 @@ def test_a_resumed_import_goes_on_where_it_stopped(run, here, stopped, tmp_path)
     assert 2400 == exported(run, here).count("\n")
 
 
+def test_what_a_killed_import_half_wrote_is_written_again(run, here, tmp_path, monkeypatch):
+    """A row that stands there in part, beyond what was noted, is replaced by the whole row."""
+    file, kept = tmp_path / "people.csv", tmp_path / "refused.csv"
+    file.write_text(HEADER + "null,a@shop.test\n" + people(999) + "null,b@shop.test\n" + people(10, first=1000))
+    arguments = ("bindings", "import", str(file), "--resume", "--refused", str(kept), *here)
+
+    noted = []
+
+    class Stopping(io.StringIO):
+        def write(self, text):
+            if "line 1002" in text:
+                noted.append(kept.read_text())
+                raise KeyboardInterrupt
+            return super().write(text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", Stopping())
+        assert 130 == run(*arguments).status
+    done = kept.read_text()
+    assert [done] == noted
+    assert 2 == done.count("\n")
+    kept.write_text(done + '1002,"half a r')
+    assert 1 == run(*arguments).status
+    whole = kept.read_text()
+    assert [done, 3] == [whole[: len(done)], whole.count("\n")]
+    assert whole.removeprefix(done).startswith('1002,"the external_id is')
+
+
 @pytest.mark.parametrize("change", ["file", "account", "store", "garbage"])
 def test_another_import_is_not_resumed(run, stopped, tmp_path, change):
     """A checkpoint counts for the same file, the same map and the same account only."""

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -85,6 +85,7 @@ class History:
     def __init__(self, open_client, seed):
         self.rng = Random(seed)
         rng, reading = self.rng, READINGS[sorted(READINGS)[seed % len(READINGS)]]
+        reading = replace(reading, consent_events=seed // len(READINGS) % 2 == 1)
         lag = rng.choice([0, 0, 1.0])
         self.simulator = KlaviyoSimulator(reading, account=ACCOUNT, search_lag=lag, start=1_800_000_000.0)
         self.store = MemoryStore(clock=self.simulator.now)

@@ -15,7 +15,7 @@ from support.consent import (
     requests,
     subscribed,
 )
-from support.scenes import ANN, NEW, edit, expire, leases, meanwhile, pairs, rejected
+from support.scenes import ANN, NEW, edit, expire, leases, meanwhile, merge, pairs, rejected
 
 OLD = ANN["email"]
 LATER = 400.0
@@ -258,6 +258,31 @@ def test_h31_a_merge_after_a_withdrawal(moved, simulator):
     moved.profiles.merge(ghost, into=own, allow_suppressed=True)
     come_to_rest(simulator, moved)
     assert ({("ann-1", NEW)}, []) == (pairs(simulator), can_receive(simulator))
+
+
+def test_h31_a_merge_by_hand_after_a_withdrawal(moved, simulator):
+    """H31: nobody can be made to wait by hand; what the jobs make receives nothing, and the survivor neither."""
+    moved.unsubscribe("email", external_id="ann-1")
+    late, simulator._account.queue[:] = simulator._account.queue.copy(), []
+    merge(simulator, simulator.find(email=OLD).id, simulator.find(email=NEW).id)
+    simulator._account.queue[:] = late
+    come_to_rest(simulator, moved)
+    simulator.advance(LATER)
+    moved.recheck_changes()
+    come_to_rest(simulator, moved)
+    assert [] == can_receive(simulator)
+    assert "ann-1" == simulator.find(email=NEW).external_id
+
+
+def test_h29_an_address_that_changes_by_hand_where_it_travels(client, simulator, settings):
+    """H29: where Klaviyo takes no row by id, the job puts it back: the map and Klaviyo agree, on one profile."""
+    k = client(policy=Policy(wait=3.0))
+    simulator.add_profile(**ANN)
+    k.subscribe("email", **ANN)
+    edit(simulator, simulator.profiles[0].id, email=NEW)
+    come_to_rest(simulator, k)
+    travels = settings["readings"].subscribe_by_id == 400
+    assert ({("ann-1", OLD if travels else NEW)}, 1) == (pairs(simulator), len(simulator.profiles))
 
 
 def test_h31_a_withdrawal_after_a_merge_that_klaviyo_has_not_done(moved, simulator):

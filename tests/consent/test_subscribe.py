@@ -140,6 +140,25 @@ class TestOne:
         simulator.withdraw(email=ANN["email"], reason="HARD_BOUNCE")
         assert ["hard_bounced"] == codes(client().subscribe("email", **ANN))
 
+    @pytest.mark.parametrize("settings", [{"readings": Readings(subscribe_pause=1800)}], ids=["paused"])
+    @pytest.mark.parametrize("rests", [True, False])
+    def test_a_second_consent_within_half_an_hour(self, client, simulator, store, *, rests):
+        """Klaviyo may pass it over: that is said, whether the first shows yet or not, and it blocks nobody."""
+        simulator.add_profile(**ANN, phone_number=PHONE)
+        k = client()
+        assert [] == codes(k.subscribe("email", **ANN))
+        if rests:
+            simulator.drain()
+            simulator.advance(5)
+        assert ["subscribe_pause"] == codes(k.subscribe("sms", **ANN))
+        come_to_rest(simulator, k)
+        assert (0, [ANN["email"]]) == (leases(store), subscribed(simulator))
+        assert "never_subscribed" == k.consent(**ANN).channels["sms"].status
+        simulator.advance(1800)
+        assert [] == codes(k.subscribe("sms", **ANN))
+        come_to_rest(simulator, k)
+        assert "subscribed" == k.consent(**ANN).channels["sms"].status
+
     def test_an_address_that_was_put_back_is_repaired_first(self, client, simulator):
         """R15: consent goes to the address that the map knows, so the profile is put right before it is asked for."""
         k = client()

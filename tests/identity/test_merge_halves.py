@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from safeklaviyo import AmbiguousIdentityError
-from support.scenes import ANN, bound, edit, journal_of, leases, meanwhile, pairs, rejected, writes
+from safeklaviyo.identity import Identifier, Kind
+from support.scenes import ACCOUNT, ANN, bound, edit, journal_of, leases, meanwhile, pairs, rejected, writes
 
 ID, EMAIL = ANN["external_id"], ANN["email"]
 
@@ -33,6 +34,27 @@ def test_the_map_says_that_they_are_one(client, simulator, store, halves):
     assert ("subscribed", 0) == (k.consent(email=EMAIL).channels["email"].status, leases(store))
     assert ("merge", None, EMAIL) == journal_of(store)[-1]
     assert "R3" == k.identify({"plan": "gold"}, **ANN).rule
+
+
+def test_the_lease_covers_the_id_too(client, simulator, store, halves):
+    """R13: a call by the id of one half waits for the merge, as one by the email of the other does."""
+    k = client()
+    k.bindings.add([ANN])
+    names = (Identifier(Kind.EXTERNAL_ID, ID), Identifier(Kind.EMAIL, EMAIL))
+    held: list[bool] = []
+    look = lambda: held.extend(store.find(ACCOUNT, [each]).lease is not None for each in names)  # noqa: E731 - a step
+    meanwhile(simulator, "merge_profiles", look)
+    k.profiles.merge(halves[0], into=halves[1])
+    assert [True, True] == held
+
+
+def test_a_half_of_which_the_map_has_another_email_is_left(client, simulator, halves):
+    """P3: where the map has the profile with the email, but with another email, the two contradict each other."""
+    k = client()
+    k.bindings.add([{"external_id": ID, "email": "else@shop.test", "profile_id": halves[1]}])
+    simulator.journal.clear()
+    assert isinstance(rejected(k.profiles.merge, halves[0], into=halves[1]), AmbiguousIdentityError)
+    assert ([], 2) == (writes(simulator), len(simulator.profiles))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from safeklaviyo.errors import ConfigurationError, NoResponseError, NotSentError
 from safeklaviyo.identity import Kind
 from support.certificates import Certificates
 from support.peers import DRIPS, answer, answering, dripping_tls, in_turn, listening, next_request, silent
-from support.wire import SECONDS, Endpoint, Repeat, Request, current, senders, target
+from support.wire import SECONDS, Endpoint, Exchange, Repeat, Request, current, senders, target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +61,15 @@ class TestKeeping:
         with listening(server) as base:
             send = own.to(target(base))
             assert [b"1", b"2", b"3"] == [send(SEARCH).body for _ in range(3)]
+
+    def test_its_connections_do_the_work_themselves(self) -> None:
+        """Httpcore hands each request on to the connection within, so no part of a call is read in Python."""
+        with listening(Counted()) as base:
+            sender = senders.OwnSender(target(base))
+            sender.send(SEARCH, SECONDS)
+            (kept,) = sender._kept
+            sender.close()
+        assert isinstance(kept.http._connection, Exchange)
 
     def test_a_late_surplus_answer_ends_the_connection(self, own: Sending) -> None:
         """Nor is one that comes while nobody waits."""
@@ -285,6 +294,16 @@ class TestThroughProxies:
         assert b"CONNECT 127.0.0.1:" == asked[:18]
         assert b"proxy-authorization: basic dxnlcjp3b3jk" in asked.lower()
         assert KEY.encode() not in asked
+
+    def test_a_surplus_answer_ends_the_tunnel(
+        self, own: Sending, trusted: Certificates, elsewhere: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What comes beyond an answer is never taken for the next one here either (1.10)."""
+        server = Counted(surplus=answer(b"of another"))
+        with secure(server, trusted) as base, listening(Tunnel(base)) as through:
+            monkeypatch.setenv("https_proxy", through)
+            send = own.to(target(base))
+            assert [b"1", b"2", b"3"] == [send(SEARCH).body for _ in range(3)]
 
     @pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
     @pytest.mark.parametrize("serve", [silent, DRIPS["headers"]], ids=["silent", "dripping"])

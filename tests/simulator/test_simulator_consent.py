@@ -426,6 +426,35 @@ class TestPeople:
         ann = simulator.find(email=ANN)
         assert (True, status) == (ann.suppressed, ann.consent)
 
+    @pytest.mark.parametrize("recorded", [True, False])
+    def test_the_events_of_a_consent(self, recorded):
+        """Each change is an event of Klaviyo's own, in one reading, and what changes nothing is none."""
+        simulator = KlaviyoSimulator(Readings(consent_events=recorded))
+        simulator.add_profile(email=ANN, phone_number=PHONE)
+        simulator.submit_form(email=ANN, phone_number=PHONE)
+        simulator.withdraw(email=ANN, reason="SPAM_COMPLAINT")
+        for _ in range(2):
+            simulator.withdraw(email=ANN)
+            simulator.withdraw(phone_number=PHONE)
+        names = [
+            "Subscribed to Email Marketing", "Subscribed to SMS Marketing", "Marked Email as Spam",
+            "Unsubscribed from Email Marketing", "Unsubscribed from SMS Marketing",
+        ]  # fmt: skip
+        assert (names if recorded else []) == [event.metric for event in simulator.events]
+        assert {"Klaviyo"} >= {simulator._account.metrics[each.metric].integration for each in simulator.events}
+
+    @pytest.mark.parametrize("recorded", [True, False])
+    def test_the_events_of_a_job(self, ask, recorded):
+        """Likewise of what a program has asked for, on the profile that it was done to."""
+        simulator = ask.simulator = KlaviyoSimulator(Readings(consent_events=recorded))
+        simulator.add_profile(email=ANN)
+        ask.subscribe(ask.person(EMAIL, email=ANN))
+        simulator.drain()
+        ask.unsubscribe(ask.person(EMAIL, status="UNSUBSCRIBED", email=ANN))
+        simulator.drain()
+        names = ["Subscribed to Email Marketing", "Unsubscribed from Email Marketing"]
+        assert (names if recorded else []) == [event.metric for event in simulator.events]
+
     def test_stop(self, simulator, ask):
         """STOP ends every kind of text message."""
         simulator.add_profile(email=ANN, phone_number=PHONE)

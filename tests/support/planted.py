@@ -287,8 +287,44 @@ def _placeholder(account: Planted) -> None:
         account.expect("A9", account.profile(person, external_id=mark, email=person["email"]))
 
 
+def _heir_who_is_there_twice(account: Planted) -> None:
+    """Somebody else has an address that a customer had given up, once with an id and once without."""
+    person, heir = account.person(), account.person()
+    former = person["email"]
+    own = account.profile(person, external_id=person["id"], email=f"new-{former}")
+    account.customers.append({"external_id": person["id"], "email": own["email"], "former_emails": former})
+    theirs = account.profile(heir, external_id=heir["id"], email=former)
+    other = account.profile(heir, email=former.title(), first_name=None)
+    account.expect("A2", theirs, other)
+    account.expect("A5", theirs, own)
+    account.expect("A5", other, own)
+
+
+def _id_on_the_profile_of_another(account: Planted) -> None:
+    """A shop that wrote a customer's id onto the profile of another, whose address the map knows."""
+    one, two = account.person(), account.person()
+    own = account.profile(one, external_id=one["id"], email=one["email"])
+    other = account.profile(two, external_id=one["id"], email=two["email"], first_name=None)
+    account.customers.append({"external_id": two["id"], "email": two["email"]})
+    account.expect("A3", own, other)
+    account.expect("A6", other)
+
+
+def _halves_beside_another(account: Planted) -> None:
+    """The halves of a customer, and a third profile with the same address and the id of somebody else."""
+    one, two = account.person(), account.person()
+    own = account.profile(one, external_id=one["id"])
+    twin = account.profile(two, email=one["email"], first_name=None)
+    theirs = account.profile(two, external_id=two["id"], email=one["email"].title())
+    account.customers.append({"external_id": one["id"], "email": one["email"]})
+    account.expect("A1", own)
+    account.expect("A7", twin, own)
+    account.expect("A2", twin, theirs)
+
+
 SCENES: list[Callable[[Planted], None]] = [
     _clean, _guest, _id_only, _two_spellings, _two_spellings_of_a_guest, _couple_with_one_mailbox, _id_twice,
     _id_twice_with_two_addresses, _constant_id, _family, _twins, _ghost, _address_of_another_by_now, _disagreement,
-    _taken_over, _email_only_twin, _variants, _placeholder,
+    _taken_over, _email_only_twin, _variants, _placeholder, _heir_who_is_there_twice, _id_on_the_profile_of_another,
+    _halves_beside_another,
 ]  # fmt: skip

@@ -10,6 +10,8 @@ from safeklaviyo._api.responses import ERRORS, UnreadableAnswer, error_class, er
 from safeklaviyo._runtime import server as targets
 from safeklaviyo._runtime.senders import awaited, client, failures, own, proxies, sockets, timeouts, tokens
 from safeklaviyo._runtime.senders import bodies as answer_bodies
+from safeklaviyo._runtime.senders.answers import Answer as OneAnswer
+from safeklaviyo._runtime.senders.exchanges import AsyncExchange, Exchange
 from safeklaviyo._runtime.server import Target
 from safeklaviyo._secrets import Secret
 
@@ -47,10 +49,13 @@ __all__ = [
     "ERRORS",
     "SECONDS",
     "Answer",
+    "AsyncExchange",
     "CurrentDialect",
     "Dialect",
     "Endpoint",
+    "Exchange",
     "LegacyDialect",
+    "OneAnswer",
     "Repeat",
     "Request",
     "Response",

@@ -30,6 +30,7 @@ from safeklaviyo._rules.consent import (
     channel_consent,
     in_the_way,
     is_given,
+    was_subscribed,
     what_lifts,
     withdrawals,
     withdrawn_in,
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.base import Lease
 
 _BOUNCED = frozenset({"HARD_BOUNCE", "INVALID_EMAIL"})
+_PAUSE = 1800.0
+"""Seconds in which a profile is in one subscription job at most, as a guide of Klaviyo's says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +270,9 @@ def _ask(
         request = _request(intent, own=own, phone_number=phone_number)
         yield from send(call, request, main=main, again=again, lease=lease)
     _note_bounces(call, intent, own)
+    if main and (intent.awaited or was_subscribed(own, (yield from Now()) - _PAUSE)):
+        message = "Klaviyo may take one consent of a customer in half an hour: look at consent() later, or ask again"
+        call.notice("subscribe_pause", None, message)
 
 
 def _request(intent: GiveIntent, *, own: Profile | None = None, phone_number: str | None = None) -> Request:

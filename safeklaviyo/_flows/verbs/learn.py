@@ -137,9 +137,15 @@ def _learn_page(call: Call, course: Course) -> Flow[Course]:
     )  # fmt: skip
 
 
-def learn_profiles(call: Call, profiles: Iterable[Profile]) -> Flow[None]:
-    """Let the map learn of profiles that another call has read for itself."""
-    yield from _learn_all(call, profiles, _Learnt())
+def learn_profiles(call: Call, profiles: Iterable[Profile]) -> Flow[frozenset[int]]:
+    """Let the map learn of profiles that another call has read for itself.
+
+    Returns:
+        The places of those that the map has now, just as they are.
+    """
+    learnt = _Learnt()
+    yield from _learn_all(call, profiles, learnt)
+    return frozenset(at for at, (status, _) in learnt.profiles.items() if status in {"added", "unchanged"})
 
 
 def _page(call: Call, course: Course) -> Flow[tuple[str, Page]]:

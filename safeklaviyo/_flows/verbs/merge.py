@@ -78,7 +78,7 @@ def _merge_profiles(call: Call, source: object, into: object, *, allow_suppresse
 
 def _intent(planned: merging.Planned, *, may_suppress: bool) -> MergeIntent:
     return MergeIntent(
-        # Of two halves the id is the source's, and the lease has to cover it too.
+        # Of two halves the id is the source's, and the survivor is expected to have it.
         external_id=planned.into.external_id or planned.source.external_id,
         email=email_of(planned.into),
         profile_id=planned.into.id,

@@ -36,12 +36,14 @@ class Surveyed:
     Attributes:
         path: The path by which this page was asked for.
         next_path: That of the next page; None after the last.
+        bound: The places of those that the map has now, just as they are.
         began_again: Klaviyo no longer knows the page that was asked for, and this is the first one.
     """
 
     profiles: tuple[Profile, ...]
     path: str
     next_path: str | None
+    bound: frozenset[int] = frozenset()
     began_again: bool = False
 
 
@@ -100,8 +102,9 @@ def _survey(call: Call, path: str | None) -> Flow[Surveyed]:
         request = first
         response = yield from send(call, request)
     page = understood(read_profiles, response)
-    yield from learn_profiles(call, page.profiles)
-    return Surveyed(page.profiles, request.path, page.next_path, began_again=path is not None and request is first)
+    bound = yield from learn_profiles(call, page.profiles)
+    began_again = path is not None and request is first
+    return Surveyed(page.profiles, request.path, page.next_path, bound, began_again=began_again)
 
 
 def _map_page(call: Call, after: str | None) -> Flow[tuple[Page, tuple[Match, ...]]]:

@@ -12,6 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from safeklaviyo._api.messages import Response
 from safeklaviyo._runtime.senders.async_sockets import AsyncWire
 from safeklaviyo._runtime.senders.bodies import Body
 from safeklaviyo._runtime.senders.connections import KEPT_FOR, Requests, is_reusable, is_usable, response_of, unlock
@@ -20,7 +21,7 @@ from safeklaviyo._runtime.senders.own import Kept
 from safeklaviyo.errors import APIConnectionError
 
 if TYPE_CHECKING:
-    from safeklaviyo._api.messages import Request, Response
+    from safeklaviyo._api.messages import Request
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
     from safeklaviyo._secrets import Secret
@@ -46,8 +47,6 @@ class _Places:
 
     def keep(self, connection: Kept) -> None:
         """Same as `OwnSender._keep`."""
-        if not connection.since:
-            unlock(connection.http)
         now = connection.since = time.monotonic()
         self.kept.append(connection)
         while self.kept[0].since < now - KEPT_FOR:
@@ -96,7 +95,9 @@ class AsyncOwnSender:
 
     def _made(self) -> Kept:
         wire = AsyncWire(self._target)
-        return Kept(self._new(wire), wire)
+        http = self._new(wire)
+        unlock(http)
+        return Kept(http, wire)
 
     def _fail(self, exc: Exception, outer: BaseException | None, places: _Places, wire: Any) -> NoReturn:
         if wire is not None:
@@ -125,6 +126,8 @@ class AsyncOwnSender:
 
 async def _exchange(http: Any, request: Any) -> Response:
     answer = await http.handle_async_request(request)
+    if isinstance(answer, Response):
+        return answer
     body = await Body().read_async(answer.stream)
     await answer.aclose()
     return response_of(answer, body)

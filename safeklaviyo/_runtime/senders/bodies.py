@@ -18,14 +18,15 @@ class Body:
     """The parts of a body, as they come.
 
     Args:
+        parts: Those that have come already, within the limit.
         check: Raises if the attempt's time is over; called for each part, because each part alone may be in time.
     """
 
     __slots__ = ("_check", "_parts", "_size")
 
-    def __init__(self, check: Callable[[], None] | None = None) -> None:
+    def __init__(self, parts: list[bytes] | None = None, *, check: Callable[[], None] | None = None) -> None:
         self._check = check
-        self._parts: list[bytes] = []
+        self._parts = [] if parts is None else parts
         self._size = 0
 
     def read(self, stream: Iterable[bytes]) -> Body:

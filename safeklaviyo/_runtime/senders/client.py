@@ -136,7 +136,7 @@ class ClientSender:
         try:
             answer = self._client.send(outgoing, follow_redirects=False, stream=True)
             try:
-                return _response(answer, None if _is_read(answer) else Body(phases.check).read(answer.stream))
+                return _response(answer, None if _is_read(answer) else Body(check=phases.check).read(answer.stream))
             finally:
                 answer.close()
         except Exception as exc:  # noqa: BLE001 - `explain` raises again what no transport raised

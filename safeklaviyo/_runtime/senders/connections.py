@@ -1,8 +1,11 @@
 """Connections of httpcore's: how one is made, what goes over it, and whether it can be used again.
 
 The blocking sender and the awaited one share this. respx takes the place of the classes of httpcore that are used here,
-so that mocks answer for the requests of both. A proxy is httpcore's pool of one connection, because only the pools of
-httpcore that know a proxy are among the classes that respx replaces.
+so that mocks answer for the requests of both.
+
+- To Klaviyo directly, it is httpcore's connection with one of `exchanges` inside, which does the work.
+- Through a proxy, it is httpcore's pool of one connection, because only the pools of httpcore that know a proxy are
+  among the classes that respx replaces. There httpcore and h11 do the work.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import httpcore
 import httpx
 
 from safeklaviyo._api.messages import Response
+from safeklaviyo._runtime.senders.exchanges import BODY, HEAD, AsyncExchange, Exchange
 from safeklaviyo._runtime.senders.proxies import proxy_for
 
 if TYPE_CHECKING:
@@ -30,8 +34,8 @@ KEPT_FOR: Final = 30.0
 """Seconds for which a connection is kept without a request. Load balancers close theirs after 60 or more."""
 
 _Checking: TypeAlias = "tuple[Secret | None, Callable[[tuple[str, int] | None], Any]]"
-_BLOCKING: Final = (httpcore.HTTPConnection, httpcore.HTTPProxy, httpcore.SOCKSProxy)
-_AWAITED: Final = (httpcore.AsyncHTTPConnection, httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
+_BLOCKING: Final = (httpcore.HTTPConnection, httpcore.HTTPProxy, httpcore.SOCKSProxy, Exchange)
+_AWAITED: Final = (httpcore.AsyncHTTPConnection, httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy, AsyncExchange)
 
 
 class Requests:
@@ -57,7 +61,6 @@ class Requests:
         """Return a request as httpcore sends it."""
         path, body = request.path, request.body
         url = self._url(path) if "?" in path else self._plain(path)
-        outgoing: Any = httpcore.Request(request.method, url, content=body, extensions={"timeout": timeouts.phases})
         of, headers = self._checked
         if of != authorization:
             # Another token: what was kept of the former one is of no use any more. One assignment, for other threads.
@@ -65,13 +68,16 @@ class Requests:
         described = None if body is None else (request.content_type, len(body))
         # Only requests that a caller describes have headers of their own, and these are seldom the same twice.
         own = request.headers
-        outgoing.headers = self._headers(authorization, described, own) if own else headers(described)
+        checked, written = self._headers(authorization, described, own) if own else headers(described)
+        extensions = {"timeout": timeouts.phases, HEAD: written, BODY: body or b""}
+        outgoing: Any = httpcore.Request(request.method, url, content=body, extensions=extensions)
+        outgoing.headers = checked
         return outgoing  # type: ignore[no-any-return]
 
     def _headers(
         self, authorization: Secret | None, body: tuple[str, int] | None, own: tuple[tuple[str, str], ...] = ()
-    ) -> Any:
-        """Return the headers of a request as h11 has checked them, which takes it longer than all else.
+    ) -> tuple[Any, bytes]:
+        """Return the headers of a request as h11 has checked them, which takes it longer than all else, and as written.
 
         Args:
             authorization: The value of that header, where the target has none.
@@ -81,16 +87,18 @@ class Requests:
         headers = self._target.headers_with(own, authorization)
         if body is not None:
             headers += [(b"Content-Type", body[0].encode()), (b"Content-Length", b"%d" % body[1])]
-        return h11.Request(method="GET", target="/", headers=headers).headers
+        checked = h11.Request(method="GET", target="/", headers=headers).headers
+        return checked, b"".join(b"%b: %b\r\n" % each for each in checked.raw_items()) + b"\r\n"
 
     def connection(self, *, is_awaited: bool) -> Callable[[Any], Any]:
         """Return what makes a connection, given the network backend that it is to use."""
-        direct, tunnel, socks = _AWAITED if is_awaited else _BLOCKING
+        direct, tunnel, socks, inside = _AWAITED if is_awaited else _BLOCKING
         trust, proxy = httpx.create_ssl_context(), proxy_for(self._target)
         if proxy is None:
+            trust.set_alpn_protocols(["http/1.1"])
             port = self.port or (443 if self.scheme == b"https" else 80)
             origin = httpcore.Origin(self.scheme, self.host, port)
-            return partial(_direct, direct, origin, ssl_context=trust, keepalive_expiry=KEPT_FOR)
+            return partial(_direct, direct, partial(inside, origin=origin, trust=trust, kept_for=KEPT_FOR))
         url = httpcore.URL(
             scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=proxy.url.raw_path
         )
@@ -104,8 +112,12 @@ class Requests:
         return partial(pool, tunnel, proxy_headers=proxy.headers.raw, proxy_ssl_context=secure)
 
 
-def _direct(kind: Any, origin: httpcore.Origin, backend: Any, **options: Any) -> Any:
-    return kind(origin, network_backend=backend, **options)
+def _direct(kind: Any, inside: Any, wire: Any) -> Any:
+    exchange = inside(wire)
+    http = kind(exchange.origin, network_backend=wire)
+    # As httpcore does it with its own, once the connection is open. `HTTPConnection` only hands requests on to it.
+    http._connection = exchange  # noqa: SLF001
+    return http
 
 
 def _one(kind: Any, backend: Any, **options: Any) -> Any:
@@ -133,6 +145,8 @@ def is_reusable(http: Any) -> bool:
     one = _one_of(http)
     if one is None or not one.is_idle():
         return False
+    if isinstance(getattr(one, "_connection", None), Exchange | AsyncExchange):
+        return True
     while not hasattr(one, "_h11_state"):
         one = getattr(one, "_connection", None)
         if one is None:
@@ -153,15 +167,12 @@ class _NoLock:
 
 
 def unlock(http: Any) -> None:
-    """Take the locks out of an awaited connection, which belongs to one request at a time.
+    """Take the lock out of an awaited connection, which belongs to one request at a time.
 
-    anyio's locks let other tasks run at each step, which takes a third of a request's time. Where httpcore has renamed
-    its locks, nothing changes but that time.
+    anyio's locks let other tasks run at each step. Where httpcore has renamed its lock, nothing changes but that time.
     """
-    for each in (http, getattr(http, "_connection", None)):
-        for name in ("_request_lock", "_state_lock"):
-            if hasattr(each, name):
-                setattr(each, name, _NO_LOCK)
+    if hasattr(http, "_request_lock"):
+        http._request_lock = _NO_LOCK  # noqa: SLF001
 
 
 _NO_LOCK: Final = _NoLock()

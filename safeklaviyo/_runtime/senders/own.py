@@ -15,13 +15,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from safeklaviyo._api.messages import Response
 from safeklaviyo._runtime.senders.bodies import Body
 from safeklaviyo._runtime.senders.connections import KEPT_FOR, Requests, is_reusable, is_usable, response_of
 from safeklaviyo._runtime.senders.failures import explain
 from safeklaviyo._runtime.senders.sockets import Wire
 
 if TYPE_CHECKING:
-    from safeklaviyo._api.messages import Request, Response
+    from safeklaviyo._api.messages import Request
     from safeklaviyo._runtime.senders.timeouts import Timeouts
     from safeklaviyo._runtime.server import Target
     from safeklaviyo._secrets import Secret
@@ -104,6 +105,8 @@ class OwnSender:
 
 def _exchange(http: Any, request: Any) -> Response:
     answer = http.handle_request(request)
+    if isinstance(answer, Response):
+        return answer
     body = Body().read(answer.stream)
     answer.close()
     return response_of(answer, body)

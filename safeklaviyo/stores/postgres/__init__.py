@@ -2,7 +2,13 @@
 
 The contract is in `base`. Each operation is one statement, which calls a function of ``version_1.sql``. The function
 does all of the operation in one transaction, so this client never reads first and writes later. Writers of one account
-take turns. A `find` is one round trip and waits for no writer.
+take turns. A `find` is one round trip and waits for no writer. An `add` judges and writes its rows as a set, in the
+statement of ``add.sql``; before it, in the same transaction, another statement takes the account's lock. One statement
+could not do both, because it sees the map as it was before it waited.
+
+**Why a look-up calls a function.** The tables could be read by a plain statement, too. But PostgreSQL would plan that
+anew for each look-up, because a session keeps no prepared statements (PgBouncer): measured on PostgreSQL 15 with 50,000
+customers, that cost the server 605 us of CPU, and the function, whose plan each connection keeps, 266 us.
 
 **Repeating.** An operation that loses its connection raises `StoreUnavailableError`, and may have been done. Each
 operation may be repeated:

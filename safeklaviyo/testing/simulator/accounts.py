@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 Lag: TypeAlias = float | Literal["until_drain"]
 
-_OWN_METRICS = frozenset({"Merged Profile", "Subscribed to Back in Stock"})
+_OWN_METRICS = frozenset({
+    "Marked Email as Spam", "Merged Profile", "Subscribed to Back in Stock", "Subscribed to Email Marketing",
+    "Subscribed to SMS Marketing", "Unsubscribed from Email Marketing", "Unsubscribed from SMS Marketing",
+})  # fmt: skip
 """The metrics that Klaviyo makes itself."""
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 

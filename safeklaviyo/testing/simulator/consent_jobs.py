@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo.testing.simulator import matching
+from safeklaviyo.testing.simulator.consent_events import put_consent
 from safeklaviyo.testing.simulator.consents import (
     BY_API,
     consented,
@@ -116,7 +117,7 @@ class Subscribing(Record):
             else:
                 when = now if at is None else at
                 consent = Consent(SUBSCRIBED, when, now, self.method, self.source, self.confirmed)
-                profile = account.put(consented(profile, channel, consent))
+                profile = put_consent(account, profile, consented(profile, channel, consent))
         if self.list_id in account.lists and not waits:
             account.join(self.list_id, profile.id)
 
@@ -151,14 +152,14 @@ class Withdrawing(Record):
                 self._withdraw(account, profile, row)
 
     def _withdraw(self, account: Account, profile: Profile, row: Row) -> None:
-        now, list_id = account.clock.now(), self.list_id
+        now, list_id, before = account.clock.now(), self.list_id, profile
         is_member = list_id is not None and (list_id, profile.id) in account.members
         for channel in row.channels:
             if channel == EMAIL_MARKETING and is_member:
                 profile = with_suppression(profile, UNSUBSCRIBE, now, list_id)
             else:
                 profile = withdrawn(profile, channel, now)
-        account.put(profile)
+        put_consent(account, before, profile)
         if list_id is not None:
             account.leave(list_id, profile.id)
 

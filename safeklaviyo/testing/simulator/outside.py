@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from safeklaviyo.testing.simulator import matching
+from safeklaviyo.testing.simulator.consent_events import put_consent
 from safeklaviyo.testing.simulator.consent_jobs import Row, Subscribing
 from safeklaviyo.testing.simulator.consents import SPAM_COMPLAINT, with_suppression, withdrawn
 from safeklaviyo.testing.simulator.inspected import Inspected
@@ -87,7 +88,7 @@ class Outside(Inspected):
             now = self._account.clock.now()
             for kind, value in ((EMAIL, email), (PHONE_NUMBER, phone_number)):
                 for profile in [] if value is None else self._owners(kind, value):
-                    self._account.put(self._left(profile, kind, reason, now))
+                    put_consent(self._account, profile, self._left(profile, kind, reason, now))
 
     def submit_form(
         self, *, email: str | None = None, phone_number: str | None = None, list_id: str | None = None

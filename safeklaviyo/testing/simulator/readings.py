@@ -62,6 +62,9 @@ class Readings(Record):
         withdrawal_creates: A withdrawal or suppression by an address that no profile has creates a profile, as the
             reference says since 2026-10-15; nobody has seen it.
         spam_report_unsubscribes: A spam report withdraws the consent too, and does not only suppress.
+        consent_events: A change of consent is an event too ("Unsubscribed from Email Marketing"), which can be read.
+            Klaviyo's help names these metrics; nobody has seen them in an answer. Off by default, because tests count
+            the events that a program sends.
         bulk_repeats: What a job of events does with a unique id that its profile and metric have already: the event is
             dropped, as the overview says, or the job is refused, as the field's description says, with a pointer to
             the row or without.
@@ -98,6 +101,7 @@ class Readings(Record):
     subscribe_pause: Literal[0, 1800] = 0
     withdrawal_creates: bool = True
     spam_report_unsubscribes: bool = False
+    consent_events: bool = False
     bulk_repeats: Literal["dropped", "refused", "refused_without_pointer"] = "dropped"
     any_limit: int | None = None
     earliest_year: Literal[1990, 2000] = 2000
