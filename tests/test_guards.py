@@ -1338,18 +1338,6 @@ GUARDS = [
         "outbox/test_outbox_traces.py::TestH13H14::test_an_address_that_has_gone_to_another",
     ),
     _guard(
-        "H15", source.OUTBOX_RUNS,
-        "row.verb == \"track\" and not row.unsure and",
-        "row.verb == \"track\" and",
-        "outbox/test_outbox_traces.py::TestH15::test_a_run_that_is_sent_again",
-    ),
-    _guard(
-        "H15", source.OUTBOX_RUNS,
-        "            ran.singly += rows\n",
-        "            pass\n",
-        "outbox/test_outbox_traces.py::TestH15::test_a_run_that_is_refused",
-    ),
-    _guard(
         "H16", source.OUTBOX_GOING,
         "                _hold(holding, row.names, row.id)\n            elif len(found)",
         "                pass\n            elif len(found)",
