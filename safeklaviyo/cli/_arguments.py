@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo._files.columns import FIELDS
 from safeklaviyo._version import VERSION
 from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_repair
+from safeklaviyo.cli._bulk_arguments import IDENTIFY, TRACK, add_sending
+from safeklaviyo.cli._diagnosing_arguments import DIAGNOSE, add_diagnose
 from safeklaviyo.cli._help import Paragraphs
 from safeklaviyo.cli._places import store_argument
 from safeklaviyo.cli._working_arguments import WORKER, add_working
@@ -111,8 +113,11 @@ def parser() -> ArgumentParser:
     _add_explain(commands)
     _add_bindings(commands)
     _add_store(commands)
+    _add_sending(commands)
     _add_worker(commands)
+    _add_decisions(commands)
     _add_auditing(commands)
+    _add_diagnosing(commands)
     _add_doctor(commands)
     return root
 
@@ -140,9 +145,7 @@ def _command(commands: Commands, name: str, does: str, runs: str, more: str | No
 
 
 def _add_simulation(commands: Commands) -> None:
-    does = (
-        "Run a shop's day against a pretend Klaviyo, once with plain HTTP calls and once with safeklaviyo, and compare."
-    )
+    does = "Run a shop's day against a pretend Klaviyo: with plain calls, with the same guarded, and with safeklaviyo."
     demo = _command(commands, "demo", does, "_simulation.demo", f"{does}\nNeeds neither a key nor the network.")
     demo.add_argument("--customers", type=_customers, default=20, metavar="N", help="the number of customers (20)")
     demo.add_argument("--json", action="store_true", help="print the numbers as JSON")
@@ -236,6 +239,27 @@ def _add_store(commands: Commands) -> None:
     copy.add_argument("--resume", action="store_true", help="go on where an earlier copy from the same FROM stopped")
 
 
+def _add_decisions(commands: Commands) -> None:
+    does = "Summarise the guard's decision log: what it has changed, or would have, by rule and by line of code."
+    command = _command(commands, "decisions", does, "_decisions.decisions", f"{does}\nNothing is sent or changed.")
+    command.add_argument("log", metavar="LOG", help="the file that the guard has written")
+    command.add_argument(
+        "--sites", type=_customers, default=20, metavar="N", help="how many lines of code to show (20)"
+    )
+    command.add_argument("--json", action="store_true", help="print all of it as JSON")
+
+
+def _add_sending(commands: Commands) -> None:
+    track = _command(commands, "track", "Record the events of a file.", "_bulk.track", TRACK)
+    add_sending(track, of_events=True, add_file=_add_file)
+    identify = _command(
+        commands, "identify", "Write a file's properties onto the customers' profiles.", "_bulk.identify", IDENTIFY
+    )
+    add_sending(identify, of_events=False, add_file=_add_file)
+    for command in (track, identify):
+        _add_map(command)
+
+
 def _add_worker(commands: Commands) -> None:
     does = "Deliver the rows of the outbox until told to stop."
     command = _command(commands, "worker", does, "_worker.worker", WORKER)
@@ -251,6 +275,11 @@ def _add_auditing(commands: Commands) -> None:
     add_audit(_command(commands, "audit", does, "_auditing.look", AUDIT), _add_map)
     does = "Merge the profiles that a plan of `audit` names."
     add_repair(_command(commands, "repair", does, "_auditing.mend", REPAIR), _add_map)
+
+
+def _add_diagnosing(commands: Commands) -> None:
+    does = "Find the calls that gave one customer two profiles, and say why."
+    add_diagnose(_command(commands, "diagnose", does, "_diagnosing.tell", DIAGNOSE), _add_map)
 
 
 def _add_doctor(commands: Commands) -> None:

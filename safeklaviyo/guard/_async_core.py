@@ -13,7 +13,7 @@ from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.guard._carry.finishing import answered, finish, needs_finishing
 from safeklaviyo.guard._carry.learning import learn_from
 from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle
-from safeklaviyo.guard._core import OBSERVED, Core, is_busy, shell_of
+from safeklaviyo.guard._core import Core, is_busy, shell_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -117,7 +117,7 @@ class AsyncCore:
             names = core.names(case, client)
             found = NOTHING_FOUND
             if names:
-                async with asyncio.timeout(OBSERVED):
+                async with asyncio.timeout(core.patience):
                     found = await _look(client, names)
         except (TimeoutError, SafeKlaviyoError):
             found = None

@@ -188,6 +188,7 @@ def test_one_alone(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("limits", [Limits(crashes=1), Limits(losses=1), Limits(applies=True)], ids=str)
 @pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
 def test_every_pair(pair: tuple[str, str], limits: Limits) -> None:
@@ -196,6 +197,7 @@ def test_every_pair(pair: tuple[str, str], limits: Limits) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("limits", [Limits(delays=1), Limits(expiries=1)], ids=str)
 @pytest.mark.parametrize("pair", QUICK, ids=" and ".join)
 def test_late_writes_and_expired_leases(pair: tuple[str, str], limits: Limits) -> None:
