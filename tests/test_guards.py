@@ -69,8 +69,8 @@ GUARDS = [
         "guard/test_guard_bad_input.py::TestWithoutTheMap::test_an_enforced_call_is_refused_for_later",
     ),
     _guard(
-        "jobs are refused whole", source.GUARDS_CARRY_SETTLING,
-        "    if case.faults:\n        case.say(", "    if False:\n        case.say(",
+        "jobs are refused whole", source.GUARDS_COMMON,
+        "        if case.faults:\n            case.land()", "        if False:\n            case.land()",
         "guard/test_guard_jobs.py::test_what_only_klaviyo_can_refuse_refuses_the_job_too",
     ),
     _guard(
