@@ -69,8 +69,8 @@ GUARDS = [
         "guard/test_guard_bad_input.py::TestWithoutTheMap::test_an_enforced_call_is_refused_for_later",
     ),
     _guard(
-        "jobs are refused whole", source.GUARDS_CARRY_SETTLING,
-        "    if case.faults:\n        case.say(", "    if False:\n        case.say(",
+        "jobs are refused whole", source.GUARDS_COMMON,
+        "        if case.faults:\n            case.land()", "        if False:\n            case.land()",
         "guard/test_guard_jobs.py::test_what_only_klaviyo_can_refuse_refuses_the_job_too",
     ),
     _guard(
@@ -1402,6 +1402,42 @@ GUARDS = [
         "if (yield from is_reserved(call, claim)):",
         "if False:",
         "outbox/test_outbox_traces.py::TestReserved::test_a_direct_call_with_the_new_address",
+        "R14", source.DIAGNOSIS_PEOPLE, "last, who = claims[index - 1]", "last, who = claims[0]",
+        "diagnosis/test_causes.py::TestNoSecondProfile::test_address_that_goes_to_another_customer",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_RESULT, "    if cause.before:\n", "    if False:\n",
+        "diagnosis/test_causes.py::TestEvidence::test_sign_up_before_the_log_begins",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_CAUSES, "if needs.told and not needs.told & replay.done:", "if False:",
+        "diagnosis/test_causes.py::TestPlanted::test_is_found_and_explained",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_EVIDENCE,
+        "return shown.email is None or had is None or shown.email.lower() in had", "return True",
+        "diagnosis/test_causes.py::TestEvidence::test_the_history_that_tracked_right",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_HISTORIES,
+        "return not operations & UNDOING and _keyed_apart(parts, first, second)", "return False",
+        "diagnosis/test_causes.py::TestEvidence::test_the_history_that_duplicated",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_RESULT, "    if unread:\n", "    if False:\n",
+        "diagnosis/test_logs.py::TestHar::test_a_body_that_cannot_be_read_is_said",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_LOGS, "if call.account == chosen:", "if True:",
+        "diagnosis/test_logs.py::TestHar::test_another_accounts_calls_are_not_mixed_in",
+    ),
+    _guard(
+        "P8", source.DIAGNOSIS_HAR, "hashlib.sha256(secret.encode()).hexdigest()[:16]", "secret",
+        "diagnosis/test_logs.py::TestHar::test_no_header_is_kept",
+    ),
+    _guard(
+        "P8", source.DIAGNOSIS_CALLS, '"{id}" if _ODD.search(part) else part', "part",
+        "diagnosis/test_logs.py::TestHar::test_no_path_shows_an_address",
     ),
 ]  # fmt: skip
 
