@@ -11,6 +11,7 @@ from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_re
 from safeklaviyo.cli._bulk_arguments import IDENTIFY, TRACK, add_sending
 from safeklaviyo.cli._diagnosing_arguments import DIAGNOSE, add_diagnose
 from safeklaviyo.cli._help import Paragraphs
+from safeklaviyo.cli._outbox_arguments import add_outbox
 from safeklaviyo.cli._places import store_argument
 from safeklaviyo.cli._working_arguments import WORKER, add_working
 
@@ -115,6 +116,7 @@ def parser() -> ArgumentParser:
     _add_store(commands)
     _add_sending(commands)
     _add_worker(commands)
+    add_outbox(commands, _command, _add_map)
     _add_decisions(commands)
     _add_auditing(commands)
     _add_diagnosing(commands)
