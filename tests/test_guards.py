@@ -183,6 +183,10 @@ GUARDS = [
         "engines/test_celery.py::TestRetry::test_a_task_that_would_send_another_event_is_not_repeated",
     ),
     _guard(
+        "one client an app", source.CELERY, '"shared": False', '"shared": True',
+        "engines/test_celery.py::test_each_app_drains_its_own_client",
+    ),
+    _guard(
         "P7", source.CELERY, "    if not error.may_retry:\n        raise error\n", "",
         "engines/test_celery.py::TestRetry::test_what_may_not_be_repeated_is_raised",
     ),
