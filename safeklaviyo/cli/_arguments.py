@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo._files.columns import FIELDS
 from safeklaviyo._version import VERSION
 from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_repair
+from safeklaviyo.cli._gateway_arguments import GATEWAY, add_gateway
 from safeklaviyo.cli._help import Paragraphs
 from safeklaviyo.cli._places import store_argument
 from safeklaviyo.cli._working_arguments import WORKER, add_working
@@ -112,6 +113,7 @@ def parser() -> ArgumentParser:
     _add_bindings(commands)
     _add_store(commands)
     _add_worker(commands)
+    _add_gateway(commands)
     _add_auditing(commands)
     _add_doctor(commands)
     return root
@@ -243,6 +245,13 @@ def _add_worker(commands: Commands) -> None:
     command.add_argument(
         "--outbox", metavar="URL", type=store_argument, help="else SAFEKLAVIYO_OUTBOX, else the map's database"
     )
+    _add_map(command)
+
+
+def _add_gateway(commands: Commands) -> None:
+    does = "Guard the calls of shops in any language, as a server between them and Klaviyo."
+    command = _command(commands, "gateway", does, "_gateway.gateway", GATEWAY)
+    add_gateway(command)
     _add_map(command)
 
 

@@ -10,7 +10,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 PUBLIC = {
     "__init__.py", "__main__.py", "audit/__init__.py", "batches.py", "celery.py",
     "cli/__init__.py", "consent.py", "demo/__init__.py", "django/__init__.py", "django/apps.py",
-    "django/migrations/0001_initial.py", "errors.py", "guard/__init__.py", "identity.py", "lists.py", "models.py",
+    "django/migrations/0001_initial.py", "errors.py", "gateway/__init__.py", "guard/__init__.py", "identity.py", "lists.py", "models.py",
     "outboxes.py", "policy.py", "procrastinate.py", "raw.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
@@ -142,7 +142,7 @@ WORKING = "_worker/working.py"
 ROOMS = (
     ("django",),
     ("cli",),
-    ("audit", "demo", "testing"),
+    ("audit", "demo", "gateway", "testing"),
     ("_worker", "celery", "guard", "procrastinate"),
     ("_client",),
     ("_runtime",),
@@ -167,7 +167,7 @@ CORE = [
     for name in MODULES
     if name.startswith(WITHOUT_IO)
     or name in {
-        "_addresses.py", "_effects.py", "_secrets.py", "errors.py", "identity.py", "lists.py", "models.py",
+        "_addresses.py", "_effects.py", "_secrets.py", "errors.py", "gateway/__init__.py", "identity.py", "lists.py", "models.py",
         "policy.py", "raw.py", "stores/base.py", "stores/calls.py", "stores/records.py", "stores/rows.py", SEMANTICS,
     }
 ]  # fmt: skip
