@@ -18,11 +18,19 @@ SHOWS = {
     "deadline_in_a_view.py": "2 events, 1 of them later",
     "oauth_app.py": "1 profile, 1 event",
     "nightly_bulk.py": "2 accepted, 1 refused, 2 profiles",
+    "why_two_profiles.py": "situation: race rule: R4",
+    "probe_account.py": "asked 9 questions, answered 9; nothing is left in the account",
     "weekly_audit.py": "new in each week: 1, 0, 1",
     "consent_at_checkout.py": "email: False, messages about orders: True",
     "unsubscribe_link.py": "2 profiles, 0 subscribed",
+    "drain_the_outbox.py": "1 delivered, 0 waiting, 0 dead, next at None",
+    "django_outbox.py": "1 delivered, 1 event",
+    "fastapi_lifespan.py": "order-7: 1 event",
+    "scheduled_drain.py": "1 event, 0 waiting",
     "task_queue_retry.py": "1 event, 1 repetition that Klaviyo recognised",
 }
+SLOW = {"fastapi_lifespan.py", "scheduled_drain.py"}
+"""Those that load much, and show what another one shows too: the same drain, called by something else."""
 TESTS = ("testing_with_the_simulator.py", "testing_consent.py")
 
 
@@ -38,7 +46,9 @@ def test_each_example_is_run_here():
     assert {*SHOWS, *TESTS} == {path.name for path in EXAMPLES.glob("*.py")}
 
 
-@pytest.mark.parametrize("name", SHOWS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SHOWS]
+)
 def test_an_example_shows_what_it_says(tmp_path, name):
     """It ends well, warns of nothing, and prints what the reader is to see."""
     done = run(tmp_path, EXAMPLES / name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote
 
-from safeklaviyo._api.bodies import MAX_BODY_BYTES, encoded_text, profile_data
+from safeklaviyo._api.bodies import MAX_BODY_BYTES, encoded_bytes, profile_data
 from safeklaviyo._api.events import event_attributes
 from safeklaviyo._api.messages import Repeat, Request
 from safeklaviyo._api.paths import (
@@ -39,7 +39,7 @@ GROUP: Final = 400
 
 def event_row(event: Event) -> bytes:
     """Return one event of a group."""
-    return encoded_text({"type": "event", "attributes": event_attributes(event)}).encode()
+    return encoded_bytes({"type": "event", "attributes": event_attributes(event)})
 
 
 def create_events(groups: Iterable[tuple[Binding, Person, Iterable[bytes]]], *, by_profile_id_alone: bool) -> Request:
@@ -56,7 +56,7 @@ def create_events(groups: Iterable[tuple[Binding, Person, Iterable[bytes]]], *, 
             named = {"external_id": binding.external_id, "email": binding.email}
             data["attributes"] |= {name: value for name, value in named.items() if value is not None}
         # In bulk the profile's `meta` stands beside its attributes in every revision.
-        profile = encoded_text(data).encode()
+        profile = encoded_bytes(data)
         parts.append(
             b'{"type":"event-bulk-create","attributes":{"profile":{"data":%b},"events":{"data":[%b]}}}'
             % (profile, b",".join(rows))
@@ -67,7 +67,7 @@ def create_events(groups: Iterable[tuple[Binding, Person, Iterable[bytes]]], *, 
 
 def profile_row(binding: Binding, person: Person) -> bytes:
     """Return one profile of an import: by its id, without identifiers."""
-    return encoded_text(profile_data(person) | {"id": binding.profile_id}).encode()
+    return encoded_bytes(profile_data(person) | {"id": binding.profile_id})
 
 
 def import_profiles(rows: Iterable[bytes], *, repeat: Repeat) -> Request:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from safeklaviyo._client.many import Many, carry_out, carry_out_async
 from safeklaviyo._flows.many.consent import (
@@ -13,13 +13,14 @@ from safeklaviyo._flows.many.consent import (
     unsubscribe_batch,
     unsubscribe_row,
 )
-from safeklaviyo._flows.many.identify import identify_batch, identify_row, import_errors
-from safeklaviyo._flows.many.track import track_batch, track_row
+from safeklaviyo._flows.many.identify import identify_batch, identify_row, import_errors, rehearse_people
+from safeklaviyo._flows.many.track import rehearse_events, track_batch, track_row
 from safeklaviyo._tracebacks import discreet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 
+    from safeklaviyo._flows.many.rows import Batch
     from safeklaviyo._runtime.async_shell import AsyncShell
     from safeklaviyo._runtime.shell import Shell
     from safeklaviyo.batches import BatchReport, OnRefused
@@ -149,6 +150,22 @@ class BulkVerbs:
             SafeKlaviyoError: As for `track_many`.
         """
         return carry_out(self._shell, _SUPPRESS, rows, on_progress, on_refused)
+
+
+def rehearse(
+    verbs: BulkVerbs, verb: Literal["track", "identify"], rows: list[dict[str, Any]], on_refused: OnRefused
+) -> int:
+    """Tell the rows that would be refused, by what they say and by the map; return how many would not.
+
+    Asks Klaviyo nothing, but for the account, and writes nothing.
+    """
+    shell, numbered = verbs._shell, enumerate(rows)  # noqa: SLF001 - of this module
+    batch: Batch[Any] = (
+        shell.run(rehearse_events, numbered) if verb == "track" else shell.run(rehearse_people, numbered)
+    )
+    for each in batch.refused:
+        on_refused(each.number, each.row, each.error)
+    return batch.accepted
 
 
 @discreet

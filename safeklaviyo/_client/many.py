@@ -156,7 +156,12 @@ def _send_singly(shell: Shell, verb: Many[R], rows: list[R], tally: Tally) -> No
     else:
         # Threads, because one call about one person waits for Klaviyo three times or more.
         with ThreadPoolExecutor(min(AT_ONCE, len(groups)), "safeklaviyo-row") as pool:
-            results = list(pool.map(send, groups))
+            try:
+                results = list(pool.map(send, groups))
+            except BaseException:
+                # An interruption, or an error that ends the call: what is on its way is finished, and nothing begun.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     _count(groups, results, tally)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from safeklaviyo._files.columns import FIELDS
 from safeklaviyo._version import VERSION
 from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_repair
+from safeklaviyo.cli._bulk_arguments import IDENTIFY, TRACK, add_sending
+from safeklaviyo.cli._diagnosing_arguments import DIAGNOSE, add_diagnose
 from safeklaviyo.cli._gateway_arguments import GATEWAY, add_gateway
 from safeklaviyo.cli._help import Paragraphs
 from safeklaviyo.cli._places import store_argument
@@ -112,9 +114,11 @@ def parser() -> ArgumentParser:
     _add_explain(commands)
     _add_bindings(commands)
     _add_store(commands)
+    _add_sending(commands)
     _add_worker(commands)
     _add_gateway(commands)
     _add_auditing(commands)
+    _add_diagnosing(commands)
     _add_doctor(commands)
     return root
 
@@ -238,6 +242,17 @@ def _add_store(commands: Commands) -> None:
     copy.add_argument("--resume", action="store_true", help="go on where an earlier copy from the same FROM stopped")
 
 
+def _add_sending(commands: Commands) -> None:
+    track = _command(commands, "track", "Record the events of a file.", "_bulk.track", TRACK)
+    add_sending(track, of_events=True, add_file=_add_file)
+    identify = _command(
+        commands, "identify", "Write a file's properties onto the customers' profiles.", "_bulk.identify", IDENTIFY
+    )
+    add_sending(identify, of_events=False, add_file=_add_file)
+    for command in (track, identify):
+        _add_map(command)
+
+
 def _add_worker(commands: Commands) -> None:
     does = "Deliver the rows of the outbox until told to stop."
     command = _command(commands, "worker", does, "_worker.worker", WORKER)
@@ -260,6 +275,11 @@ def _add_auditing(commands: Commands) -> None:
     add_audit(_command(commands, "audit", does, "_auditing.look", AUDIT), _add_map)
     does = "Merge the profiles that a plan of `audit` names."
     add_repair(_command(commands, "repair", does, "_auditing.mend", REPAIR), _add_map)
+
+
+def _add_diagnosing(commands: Commands) -> None:
+    does = "Find the calls that gave one customer two profiles, and say why."
+    add_diagnose(_command(commands, "diagnose", does, "_diagnosing.tell", DIAGNOSE), _add_map)
 
 
 def _add_doctor(commands: Commands) -> None:

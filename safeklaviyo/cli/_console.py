@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -37,17 +38,18 @@ def complain(text: str) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int | None) -> Generator[Callable[[int], None]]:
+def progress(what: str, total: int | None, *, unit: str | None = None) -> Generator[Callable[..., None]]:
     """Show a progress bar, if stderr is a terminal and rich is installed.
 
     Args:
         total: How much there is to do; None if that cannot be said.
+        unit: What is counted besides, to show how many of it are done, and how many a second.
 
     Yields:
-        A function to call with how much is done by now.
+        A function to call with how much is done by now, and how many units that is.
     """
     if not sys.stderr.isatty() or find_spec("rich") is None:
-        yield lambda _: None
+        yield lambda *_: None
         return
     from rich.console import Console  # noqa: PLC0415 - an extra
     from rich.progress import Progress, TextColumn  # noqa: PLC0415 - an extra
@@ -56,6 +58,14 @@ def progress(what: str, total: int | None) -> Generator[Callable[[int], None]]:
     columns = Progress.get_default_columns()
     if total is None:
         columns = (*columns[:2], TextColumn("{task.completed:,.0f}"))
+    if unit is not None:
+        columns = (*columns, TextColumn("{task.fields[said]}"))
+    began = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task(what, total=total, said="")
+
+        def show(done: int, units: int = 0) -> None:
+            pace = units / max(time.monotonic() - began, 0.001)
+            bar.update(task, completed=done, said=f"{units:,} {unit}, {pace:,.0f}/s")
+
+        yield show

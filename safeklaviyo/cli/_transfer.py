@@ -56,7 +56,7 @@ def import_file(arguments: Namespace) -> int:
         done = checkpoint.rows() if checkpoint else 0
         whole = checkpoint.kept(arguments.refused) if checkpoint and arguments.refused else None
         kept = opened.enter_context(
-            _keeping(arguments.refused, given.table.header, given.encoding, goes_on=done > 0, whole=whole)
+            keeping(arguments.refused, given.table.header, given.encoding, goes_on=done > 0, whole=whole)
         )
         report = Report(given.table, given.claims, kept)
         show = opened.enter_context(progress("importing", _size(arguments)))
@@ -88,7 +88,7 @@ def export_file(arguments: Namespace) -> int:
         _destination(arguments.file) as file,
         progress("exporting", None) as show,
     ):
-        write = (jsonl_writer if _is_jsonl(arguments) else csv_writer)(file)
+        write = (jsonl_writer if is_jsonl(arguments) else csv_writer)(file)
         number = 0
         for number, binding in enumerate(klaviyo.bindings, start=1):
             write(binding)
@@ -123,7 +123,7 @@ def _given(arguments: Namespace) -> Generator[_Given]:
             yield given
             return
         claims = None
-        if not _is_jsonl(arguments) or _names_former(arguments, source, given.encoding):
+        if not is_jsonl(arguments) or _names_former(arguments, source, given.encoding):
             rows = _read(arguments, source.again(), given.encoding).table.rows
             claims = opened.enter_context(Claims(rows, policy_of(arguments)))
         yield replace(_read(arguments, source.again(), given.encoding), claims=claims)
@@ -142,7 +142,7 @@ def _read(arguments: Namespace, file: Readable, encoding: str | Encoding | None)
     text, known = opened_text(file, encoding)
     lines = Lines(text)
     form = Form(dict(arguments.map), is_guess=known.is_guess, strips=arguments.strip_apostrophes)
-    return _Given(lines, (read_jsonl if _is_jsonl(arguments) else read_csv)(lines, form), known)
+    return _Given(lines, (read_jsonl if is_jsonl(arguments) else read_csv)(lines, form), known)
 
 
 def _tell(given: _Given) -> None:
@@ -157,7 +157,8 @@ def _size(arguments: Namespace) -> int | None:
     return None if arguments.file == STANDARD else Path(arguments.file).stat().st_size
 
 
-def _is_jsonl(arguments: Namespace) -> bool:
+def is_jsonl(arguments: Namespace) -> bool:
+    """Tell whether a file is one of JSON lines, by what the caller says or by its name."""
     by_name = "jsonl" if arguments.file.lower().endswith((".jsonl", ".ndjson")) else "csv"
     return (arguments.format or by_name) == "jsonl"
 
@@ -169,7 +170,7 @@ def _parts(rows: Iterator[Row], *, skip: int) -> Iterator[list[Row]]:
 
 
 @contextmanager
-def _keeping(
+def keeping(
     name: str | None, header: str, encoding: Encoding, *, goes_on: bool, whole: int | None
 ) -> Generator[IO[str] | None]:
     """Open the file for refused rows, in the encoding of the rows: a new file, or the end of it in a resumed import.

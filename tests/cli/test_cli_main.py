@@ -29,6 +29,8 @@ COMMANDS = {
     ("bindings", "export"): "owner only",
     ("bindings", "get"): "as JSON",
     ("bindings", "remove"): "Remove",
+    ("track",): "a file sent again doubles nothing",
+    ("identify",): "--number says which ones hold numbers",
     ("store",): "migrate",
     ("store", "migrate"): "where they are missing",
     ("store", "copy"): "by count and by checksum",

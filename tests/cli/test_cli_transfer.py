@@ -335,9 +335,12 @@ def test_what_a_killed_import_half_wrote_is_written_again(run, here, tmp_path, m
     file.write_text(HEADER + "null,a@shop.test\n" + people(999) + "null,b@shop.test\n" + people(10, first=1000))
     arguments = ("bindings", "import", str(file), "--resume", "--refused", str(kept), *here)
 
+    noted = []
+
     class Stopping(io.StringIO):
         def write(self, text):
             if "line 1002" in text:
+                noted.append(kept.read_text())
                 raise KeyboardInterrupt
             return super().write(text)
 
@@ -345,11 +348,13 @@ def test_what_a_killed_import_half_wrote_is_written_again(run, here, tmp_path, m
         patched.setattr(sys, "stderr", Stopping())
         assert 130 == run(*arguments).status
     done = kept.read_text()
+    assert [done] == noted
     assert 2 == done.count("\n")
     kept.write_text(done + '1002,"half a r')
     assert 1 == run(*arguments).status
-    assert [done, "1002"] == [kept.read_text()[: len(done)], kept.read_text()[len(done) :].partition(",")[0]]
-    assert 3 == kept.read_text().count("\n")
+    whole = kept.read_text()
+    assert [done, 3] == [whole[: len(done)], whole.count("\n")]
+    assert whole.removeprefix(done).startswith('1002,"the external_id is')
 
 
 @pytest.mark.parametrize("change", ["file", "account", "store", "garbage"])

@@ -1,12 +1,13 @@
 """Celery: tasks that repeat the same event, and the outbox drained by a real worker and beat, over Redis."""
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
+from celery import Celery
 from celery.exceptions import Retry
 
-from safeklaviyo.celery import retry
+from safeklaviyo.celery import retry, tasks
 from safeklaviyo.errors import BadRequestError, ConfigurationError, NoResponseError, RateLimitError
 from safeklaviyo.testing import KlaviyoSimulator
 from support.engines import own_shop_database
@@ -41,6 +42,7 @@ def worker(shop, request):
         yield program
 
 
+@pytest.mark.slow
 def test_a_worker_repeats_the_same_event_and_drains_the_outbox(shop, worker):
     """After a lost answer the event is sent again under its key; beat and worker deliver the rows of the outbox."""
     module, simulator, _ = shop
@@ -57,6 +59,23 @@ def test_a_worker_repeats_the_same_event_and_drains_the_outbox(shop, worker):
     until(lambda: not module.klaviyo.outbox.counts().waiting, watched=[worker])
     simulator.drain()
     assert keys == [each.unique_id for each in simulator.events[before + 1 :]]
+
+
+def test_the_tasks_drain_and_the_beat_calls_them():
+    """One task looks for lanes, and calls another one for each; a message that nobody took in time is dropped."""
+    with closing(KlaviyoSimulator().client()) as klaviyo:
+        app = Celery("shop", set_as_current=False)
+        app.conf.task_always_eager = True
+        app.conf.beat_schedule = {"nightly": {"task": "shop.nightly", "schedule": 86_400.0}}
+        tasks(app, klaviyo, every=2.0, queue="klaviyo")
+        for number in range(3):
+            klaviyo.outbox.track("A", external_id=f"c{number}", email=f"c{number}@shop.test")
+        for name in ("sweep", "recover", "recheck_changes"):
+            app.tasks[f"safeklaviyo.{name}"].apply()
+        assert 0 == klaviyo.outbox.counts().waiting
+    entries = app.conf.beat_schedule
+    assert {"nightly", "safeklaviyo.sweep", "safeklaviyo.recover", "safeklaviyo.recheck_changes"} == set(entries)
+    assert {"expires": 10.0, "queue": "klaviyo"} == entries["safeklaviyo.sweep"]["options"]
 
 
 class Request:

@@ -42,6 +42,7 @@ def test_the_shop_works_on_postgresql():
         assert "OK (skipped=1)" in run_shop(database)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_file", [True, False], ids=["file", "memory"])
 def test_the_shop_works_on_sqlite(tmp_path, is_file):
     """The outbox is in Django's file, the map in another one; in memory, all goes over Django's connection."""

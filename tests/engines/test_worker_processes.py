@@ -43,6 +43,7 @@ def test_workers_share_the_rows_and_stop_when_told(shop, tmp_path):
     assert "INFO safeklaviyo.worker: stopped" in first.output()
 
 
+@pytest.mark.slow
 def test_processes_share_one_pace(shop, tmp_path):
     """Three that send as fast as they may stay below the limit of a second together, and use it."""
     with (

@@ -110,8 +110,8 @@ class Shop:
     def customer(self) -> tuple[str, str]:
         """Return the id and the address of a new customer."""
         self.numbers += 1
-        number = self.random.randrange(10**6, 10**7)
-        return str(number), f"customer{number}.{self.numbers}@shop.test"
+        number = self.random.randrange(10**3, 10**4) * 10**5 + self.numbers
+        return str(number), f"customer{number}@shop.test"
 
     # The calls of a shop.
 
@@ -199,7 +199,7 @@ def entry(
         },
         "response": {
             "status": answer[0],
-            "headers": _pairs(signs),
+            "headers": _pairs(signs or {}),
             "content": {"mimeType": "", "text": answer[1].decode()},
         },
     }

@@ -66,6 +66,27 @@ class Shop:
         """Return how many rows wait."""
         return self.klaviyo.outbox.counts().waiting
 
+    def queued_total(self):
+        """Return how many events were queued so far."""
+        return sum(map(len, self.queued.values()))
+
+    def now(self):
+        """Return the time of the outbox's clock."""
+        return self._ask("SELECT extract(epoch FROM clock_timestamp())::float8")[0][0]
+
+    def held(self):
+        """Return the lanes that are held, and until when."""
+        return dict(
+            self._ask(
+                "SELECT lane, expires FROM safeklaviyo.outbox_lane"
+                " WHERE expires > extract(epoch FROM clock_timestamp())::float8"
+            )
+        )
+
+    def _ask(self, statement):
+        with psycopg.connect(self.url) as connection:
+            return connection.execute(statement).fetchall()
+
     def faults(self):
         """Return how many events were lost, doubled and out of their customer's order of acceptance."""
         self.simulator.drain()

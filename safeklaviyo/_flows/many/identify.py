@@ -28,6 +28,7 @@ from safeklaviyo._flows.many.rows import (
     Batch,
     Refused,
     goes_singly,
+    rehearsed,
     row_from,
     send_patiently,
     shown_row,
@@ -85,15 +86,21 @@ def import_errors(setup: Setup, job_id: str, rows: list[PersonRow]) -> Flow[list
     return run(setup, "identify_many", lambda call: _import_errors(call, job_id, rows))
 
 
+def rehearse_people(setup: Setup, rows: Iterable[tuple[int, object]]) -> Flow[Batch[PersonRow]]:
+    """Tell which people would be written and which refused, by the rows and the map alone."""
+
+    def body(call: Call) -> Flow[Batch[PersonRow]]:
+        batch: Batch[PersonRow] = Batch()
+        yield from rehearsed(call, _check(call, rows, batch), batch)
+        return batch
+
+    return run(setup, "identify_many", body)
+
+
 def _identify_batch(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batch[PersonRow]]:
     batch: Batch[PersonRow] = Batch()
     # Step 1: check each row.
-    checked: list[PersonRow] = []
-    for number, row in rows:
-        try:
-            checked.append(_checked(call, number, row))
-        except SafeKlaviyoError as error:
-            batch.refused.append(Refused(number, shown_row(row), error))
+    checked = _check(call, rows, batch)
     # Step 2: what an import cannot say goes singly: a number to attach (R14), a property to clear.
     warm, batch.cold = yield from sorted_by_map(call, checked)
     together: list[tuple[PersonRow, Binding]] = []
@@ -106,6 +113,16 @@ def _identify_batch(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batc
     for job in _jobs(together, batch):
         yield from _send(call, job, batch)
     return batch
+
+
+def _check(call: Call, rows: Iterable[tuple[int, object]], batch: Batch[PersonRow]) -> list[PersonRow]:
+    checked: list[PersonRow] = []
+    for number, row in rows:
+        try:
+            checked.append(_checked(call, number, row))
+        except SafeKlaviyoError as error:
+            batch.refused.append(Refused(number, shown_row(row), error))
+    return checked
 
 
 def _checked(call: Call, number: int, row: object) -> PersonRow:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from safeklaviyo._flows.call import logger, send, start_deadline
 from safeklaviyo._flows.waiting import LONGEST_TURN, wait_for_turn
 from safeklaviyo._input.findings import refused
-from safeklaviyo._rules.claims import decide
+from safeklaviyo._rules.claims import decide, refusal
 from safeklaviyo.errors import (
     APIStatusError,
     AuthenticationError,
@@ -155,8 +155,7 @@ def sorted_by_map(call: Call, rows: list[R]) -> Flow[tuple[list[tuple[R, Binding
         found = Found(tuple(matches[name] for name in names if name in matches), None, now)
         decision = decide(row.claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
         binding = decision.binding
-        is_free = leased.isdisjoint(names) and (binding is None or leased.isdisjoint(_names(binding)))
-        if decision.action == "send" and binding is not None and is_free:
+        if decision.action == "send" and binding is not None and (not leased or _is_free(leased, names, binding)):
             warm.append((row, binding))
         else:
             singly.append(row)
@@ -185,10 +184,26 @@ def known_to_map(call: Call, rows: Iterable[Checked]) -> Flow[tuple[dict[Identif
         names = left
 
 
+def _is_free(leased: set[Identifier], names: tuple[Identifier, ...], binding: Binding) -> bool:
+    return leased.isdisjoint(names) and leased.isdisjoint(_names(binding))
+
+
 def _names(binding: Binding) -> Iterator[Identifier]:
     yield from Claim(binding.external_id, binding.email).identifiers()
     if binding.profile_id is not None:
         yield Identifier(Kind.PROFILE_ID, binding.profile_id)
+
+
+def rehearsed(call: Call, rows: list[R], batch: Batch[R]) -> Flow[None]:
+    """Count what would become of checked rows, and refuse what the rules refuse by the map alone. Writes nothing."""
+    matches, _, now = yield from known_to_map(call, rows)
+    for row in rows:
+        found = Found(tuple(matches[name] for name in row.claim.identifiers() if name in matches), None, now)
+        decision = decide(row.claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
+        if decision.action == "refuse":
+            batch.refused.append(Refused(row.number, row.row, refusal(decision)))
+        else:
+            batch.accepted += 1
 
 
 def goes_singly(error: SafeKlaviyoError) -> bool:

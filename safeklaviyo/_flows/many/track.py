@@ -12,6 +12,7 @@ from safeklaviyo._flows.many.rows import (
     Batch,
     Refused,
     goes_singly,
+    rehearsed,
     row_from,
     send_patiently,
     shown_row,
@@ -62,17 +63,21 @@ def track_row(setup: Setup, row: EventRow) -> Flow[TrackResult]:
     return run(setup, "track_many", lambda call: tracked(call, row.claim, row.event, row.person))
 
 
+def rehearse_events(setup: Setup, rows: Iterable[tuple[int, object]]) -> Flow[Batch[EventRow]]:
+    """Tell which events would be sent and which refused, by the rows and the map alone."""
+
+    def body(call: Call) -> Flow[Batch[EventRow]]:
+        batch: Batch[EventRow] = Batch()
+        yield from rehearsed(call, (yield from _check(call, rows, batch)), batch)
+        return batch
+
+    return run(setup, "track_many", body)
+
+
 def _track_batch(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batch[EventRow]]:
     batch: Batch[EventRow] = Batch()
     # Step 1: check each row, and fix what identifies its event.
-    now = yield from Now()
-    first = yield from NewId()
-    checked: list[EventRow] = []
-    for number, row in rows:
-        try:
-            checked.append(_checked(call, number, row, now, f"{first}-{number}"))
-        except SafeKlaviyoError as error:
-            batch.refused.append(Refused(number, shown_row(row), error))
+    checked = yield from _check(call, rows, batch)
     # Step 2: a key that comes twice for one profile and name counts once; Klaviyo may refuse a whole job for it.
     warm, batch.cold = yield from sorted_by_map(call, checked)
     batch.accepted = len(warm)
@@ -87,6 +92,18 @@ def _track_batch(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batch[E
     for job in _jobs(once):
         yield from _send(call, job, batch)
     return batch
+
+
+def _check(call: Call, rows: Iterable[tuple[int, object]], batch: Batch[EventRow]) -> Flow[list[EventRow]]:
+    now = yield from Now()
+    first = yield from NewId()
+    checked: list[EventRow] = []
+    for number, row in rows:
+        try:
+            checked.append(_checked(call, number, row, now, f"{first}-{number}"))
+        except SafeKlaviyoError as error:
+            batch.refused.append(Refused(number, shown_row(row), error))
+    return checked
 
 
 def _checked(call: Call, number: int, row: object, now: float, new_id: str) -> EventRow:

@@ -10,11 +10,12 @@ import base64
 import binascii
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qs, unquote
 
-from safeklaviyo.audit._diagnosis.calls import Call, Named, named
+from safeklaviyo.audit._diagnosis.calls import Call, Named, named, object_of
 from safeklaviyo.testing.simulator import routes
 
 if TYPE_CHECKING:
@@ -75,8 +76,6 @@ def understood(call: Call, query: Mapping[str, str], body: bytes | None, answer:
     Raises:
         Unreadable: The request's body is missing, cut off, or not what the endpoint takes.
     """
-    from dataclasses import replace  # noqa: PLC0415
-
     shown, owner = _answered(call, answer)
     filled = replace(call, shown=shown, owner_shown=owner, accepted=_is_accepted(call, answer))
     if call.operation in READS:
@@ -85,24 +84,26 @@ def understood(call: Call, query: Mapping[str, str], body: bytes | None, answer:
         data = _retired_data(call, query, body)
         return replace(filled, people=_retired_people(call, data, query), happened=_seconds(data.get("time")))
     data = _data(body)
-    attributes = _object(data.get("attributes"))
+    attributes = object_of(data.get("attributes"))
     return replace(
         filled,
         people=tuple(_people(call, data, attributes)),
         merged=_merge(data) if call.operation == "merge_profiles" else None,
         happened=_seconds(attributes.get("time")),
-        has_list=attributes.get("historical_import") is True or "list" in _object(data.get("relationships")),
+        has_list=attributes.get("historical_import") is True or "list" in object_of(data.get("relationships")),
     )
 
 
 def _is_accepted(call: Call, answer: bytes | None) -> bool | None:
-    """Tell whether Klaviyo took a call: None for a call without an answer, or with a server's error."""
-    if call.status is None or call.status >= 500:
-        return None
     # The retired endpoints answer 0 under status 200 to what they do not take.
-    return 200 <= call.status < 300 and not (
-        call.operation in _LEGACY and answer is not None and answer.strip() == b"0"
-    )
+    if call.operation in _LEGACY and answer is not None and answer.strip() == b"0":
+        return False
+    return accepted(call.status)
+
+
+def accepted(status: int | None) -> bool | None:
+    """Tell whether Klaviyo took a call: None for a call without an answer, or with a server's error."""
+    return None if status is None or status >= 500 else 200 <= status < 300
 
 
 def _people(call: Call, data: JSON, attributes: JSON) -> Iterator[Named]:
@@ -112,7 +113,7 @@ def _people(call: Call, data: JSON, attributes: JSON) -> Iterator[Named]:
         yield _profile(own)
     elif operation == "bulk_create_events":
         for group in _rows(attributes.get("events-bulk-create")):
-            yield _profile(_inner(_object(group.get("attributes")).get("profile")))
+            yield _profile(_inner(object_of(group.get("attributes")).get("profile")))
     elif operation.startswith("bulk_") and operation != "bulk_create_client_events":
         yield from map(_profile, _rows(attributes.get("profiles")))
     elif operation != "merge_profiles":
@@ -121,7 +122,7 @@ def _people(call: Call, data: JSON, attributes: JSON) -> Iterator[Named]:
 
 def _profile(data: JSON) -> Named:
     """Read a profile: of today's form, or of that of 2023, which had the retired names."""
-    attributes = _object(data.get("attributes"))
+    attributes = object_of(data.get("attributes"))
     if not attributes and "attributes" not in data:
         given: JSON = {kind: next((data[name] for name in _MARKED[kind] if name in data), None) for kind in _KINDS}
         if any(name.startswith("$") for name in data):
@@ -132,12 +133,12 @@ def _profile(data: JSON) -> Named:
 
 
 def _inner(profile: object) -> JSON:
-    holder = _object(profile)
-    return _object(holder["data"]) if "data" in holder else holder
+    holder = object_of(profile)
+    return object_of(holder["data"]) if "data" in holder else holder
 
 
 def _merge(data: JSON) -> tuple[str, str]:
-    sources = _rows(_object(data.get("relationships")).get("profiles"))
+    sources = _rows(object_of(data.get("relationships")).get("profiles"))
     source, destination = sources[0].get("id") if len(sources) == 1 else None, data.get("id")
     if not isinstance(source, str) or not isinstance(destination, str):
         raise Unreadable("its body names no two profiles")
@@ -161,7 +162,7 @@ def _retired_data(call: Call, query: Mapping[str, str], body: bytes | None) -> J
 
 def _retired_people(call: Call, data: JSON, query: Mapping[str, str]) -> tuple[Named, ...]:
     name = {"track": "customer_properties", "identify": "properties"}.get(call.operation)
-    holder: Mapping[str, Any] = query if name is None else _object(data.get(name))
+    holder: Mapping[str, Any] = query if name is None else object_of(data.get(name))
     given: JSON = {kind: next((holder[each] for each in _MARKED[kind] if holder.get(each)), None) for kind in _KINDS}
     return (named(profile_id=_last(call.path) if call.operation == "update_person" else None, **given),)
 
@@ -186,7 +187,7 @@ def _answered(call: Call, answer: bytes | None) -> tuple[tuple[Named, ...], str 
         return (), None
     errors = document.get("errors")
     if isinstance(errors, list):
-        metas = [_object(_object(error).get("meta")) for error in cast("list[object]", errors)]
+        metas = [object_of(object_of(error).get("meta")) for error in cast("list[object]", errors)]
         owner = next((meta["duplicate_profile_id"] for meta in metas if meta.get("duplicate_profile_id")), None)
         return (), owner if isinstance(owner, str) else None
     if call.operation in {"search_people", "get_person", "update_person"}:
@@ -194,7 +195,7 @@ def _answered(call: Call, answer: bytes | None) -> tuple[tuple[Named, ...], str 
         return ((own,) if own.profile_id else ()), None
     data: Any = document.get("data")
     rows = cast("list[object]", data) if isinstance(data, list) else [data]
-    shown = (_object(row) for row in rows)
+    shown = (object_of(row) for row in rows)
     # A merge answers with its destination's id alone.
     return tuple(_profile(row) for row in shown if row.get("type") == "profile" and row.get("attributes")), None
 
@@ -211,7 +212,7 @@ def decoded(body: bytes | None) -> JSON:
         document: object = json.loads(body)
     except (ValueError, RecursionError):
         raise Unreadable("its body is cut off, or no JSON") from None
-    return _object(document)
+    return object_of(document)
 
 
 def _data(body: bytes | None) -> JSON:
@@ -222,12 +223,8 @@ def _data(body: bytes | None) -> JSON:
 
 
 def _rows(holder: object) -> list[JSON]:
-    rows: Any = _object(holder).get("data")
-    return [_object(row) for row in cast("list[object]", rows)] if isinstance(rows, list) else []
-
-
-def _object(value: object) -> JSON:
-    return cast("JSON", value) if isinstance(value, dict) else {}
+    rows: Any = object_of(holder).get("data")
+    return [object_of(row) for row in cast("list[object]", rows)] if isinstance(rows, list) else []
 
 
 def _last(path: str) -> str:

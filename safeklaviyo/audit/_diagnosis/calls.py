@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from safeklaviyo._placeholders import is_placeholder
 
@@ -94,6 +94,11 @@ class Call:
 
     def __repr__(self) -> str:
         return f"Call({self.index}, {self.method} {self.operation or self.path} -> {self.status})"
+
+
+def object_of(value: object) -> dict[str, Any]:
+    """Return a JSON object; anything else is an empty one."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def shown_path(path: str) -> str:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from safeklaviyo.audit._diagnosis.bodies import READS
 from safeklaviyo.audit._diagnosis.endpoints import BY_ID, SYNCHRONOUS, UNDOING
-from safeklaviyo.audit._diagnosis.histories import Change, changes, unanswered
-from safeklaviyo.audit._diagnosis.open_questions import USUAL, Reading, other_readings
-from safeklaviyo.audit._diagnosis.replays import Before, Plan, Stage, Twice
+from safeklaviyo.audit._diagnosis.evidence import Before
+from safeklaviyo.audit._diagnosis.histories import Change, changes, reaches, unanswered
+from safeklaviyo.audit._diagnosis.open_questions import BY_EVENTS, USUAL, Reading, other_readings
+from safeklaviyo.audit._diagnosis.replays import Plan, Replay, Stage, Twice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -77,32 +78,34 @@ class Search:
 
     def run(self, groups: Sequence[Group], on_progress: Callable[[int], None] = lambda _: None) -> Cause | None:
         """Return the best founded cause; of several, the earliest."""
-        open_groups: list[_Group] = []
+        looked_at: list[_Group] = []
         for number, each in enumerate(groups):
             group = _Group(_stage(each), self.asked)
             if len(group.stage.parts) > 1 or group.stage.before:
-                causes = list(group.in_order())
-                self.found += causes
-                open_groups.append(group)
-                group.is_doubtful = group.is_refuted or bool(causes)
+                self.found += group.in_order()
+                looked_at.append(group)
             on_progress(number + 1)
         best = min(self.found, key=_rank, default=None)
         if best is not None and best.rank <= BY_ORDER:
             return best
-        for group in open_groups:
-            if group.is_doubtful:
-                self.found += group.changed(BY_ANSWERS if group.is_refuted else BY_CHANGE)
+        refuted = [group for group in looked_at if group.is_refuted]
+        for group in refuted:
+            self.found += group.otherwise(BY_ANSWERS)
         if not self.found:
-            self._speculate(group for group in open_groups if not group.is_doubtful)
+            self._speculate(group for group in looked_at if not group.is_refuted)
         return min(self.found, key=_rank, default=None)
 
     def _speculate(self, groups: Iterable[_Group]) -> None:
-        """Look for a change of the order in groups of which nothing says that there was one."""
+        """Look for a change of the order, or another reading, in groups of which nothing says that there was one."""
         # Many customers have the same calls: one of them is searched for all.
         memory: dict[object, bool] = {}
         for group in groups:
-            if memory.get(group.shape, True):
-                causes = list(group.changed(BY_CHANGE))
+            first = min((cause.at for cause in self.found if cause.rank == BY_CHANGE), default=None)
+            if first is not None and first < group.stage.parts[0].at:
+                # All that is left to search begins later than what is found.
+                return
+            if group.is_open and memory.get(group.shape, True):
+                causes = list(group.otherwise(BY_CHANGE))
                 memory[group.shape] = bool(causes)
                 self.found += causes
 
@@ -146,11 +149,19 @@ class _Group:
         self.asked = asked
         self.assumed: list[Before] = []
         self.is_refuted = False
-        self.is_doubtful = False
-        """The log's own order is not the whole story."""
-        self.readings: list[Reading] = [USUAL]
-        self.possible: list[Reading] = []
-        """The readings under which the log's order agrees with its answers."""
+        self.asked_of_events = BY_EVENTS
+        self.usual = Plan(tuple(range(len(stage.parts))))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody is named in more than one way. Nobody else can get a second profile by a change."""
+        forms: dict[Who | None, tuple[str | None, ...]] = {}
+        for part in self.stage.parts:
+            for row, who in part.rows:
+                form = (row.external_id, row.email, row.phone_number)
+                if forms.setdefault(who, form) != form or part.call.merged:
+                    return True
+        return False
 
     @property
     def shape(self) -> object:
@@ -160,73 +171,79 @@ class _Group:
         def short(value: object) -> int | None:
             return None if value is None else names.setdefault(value, len(names))
 
-        start = self.stage.parts[0].call.time if self.stage.parts else None
+        parts = self.stage.parts
         return tuple(
             (
                 part.call.operation,
                 part.call.status,
                 part.call.has_list,
-                round((part.call.time - start).total_seconds()) if part.call.time and start else None,
+                reach,
                 tuple(
                     (short(row.external_id), short(row.email), short(row.phone_number), short(row.profile_id),
-                     short(row.anonymous_id), short(who))
+                     short(row.anonymous_id), row.is_number, short(who))
                     for row, who in part.rows
                 ),
                 tuple((short(each.profile_id), short(each.external_id), short(each.email)) for each in part.shown),
                 tuple(map(short, part.call.merged or ())),
             )
-            for part in self.stage.parts
+            for part, reach in zip(parts, reaches(parts), strict=True)
         )  # fmt: skip
 
     def in_order(self) -> Iterator[Cause]:
-        """Yield the causes that the log's own order has."""
-        self._learn_before()
-        self.readings = [USUAL, *other_readings(self.stage.parts)]
-        self.possible = [each for each in self.readings if self._agrees(each)]
-        self.is_refuted = USUAL not in self.possible
-        # The usual reading comes first. Another one is named only where the usual one shows no second profile.
-        for reading in self.possible:
-            found = self._twice(Plan(tuple(range(len(self.stage.parts)))), reading)
-            if found is None:
-                continue
-            yield self._judged(*found, reading)
-            return
+        """Yield the cause that the log's own order has, under the usual reading."""
+        replay = self._learn_before()
+        self.is_refuted = replay.refuted is not None
+        self.asked_of_events = BY_EVENTS if self.is_refuted else frozenset(replay.asked)
+        if not self.is_refuted and (replay.twice or self._undoes):
+            found = self._twice(self.usual, USUAL)
+            if found is not None:
+                yield self._judged(*found)
 
-    def changed(self, rank: int) -> Iterator[Cause]:
-        """Yield the nearest cause that a history has which differs from the log in one thing."""
+    @property
+    def _undoes(self) -> bool:
+        return any(part.call.operation in UNDOING for part in self.stage.parts)
+
+    def otherwise(self, rank: int) -> Iterator[Cause]:
+        """Yield the nearest causes that another history has: one thing changed, or the log's order read otherwise."""
         without = unanswered(self.stage.parts)
         if without:
-            kept = tuple(number for number in range(len(self.stage.parts)) if number not in without)
+            kept = tuple(number for number in self.usual.order if number not in without)
             found = self._checked(Plan(kept), USUAL)
             if found is not None:
                 yield self._cause(*found, USUAL, rank, away=tuple(without))
-                return
-        readings = self.readings if rank == BY_ANSWERS else [USUAL]
-        for reading in readings:
+        others = list(other_readings(self.stage.parts))
+        for reading in others:
+            came_up = reading.deviates not in BY_EVENTS or reading.deviates in self.asked_of_events
+            if came_up and self._agrees(reading):
+                found = self._twice(self.usual, reading)
+                if found is not None:
+                    yield self._cause(*found, reading, BY_READING)
+                    break
+        for reading in [USUAL, *others] if rank == BY_ANSWERS else [USUAL]:
             for change, plan in changes(self.stage.parts):
                 found = self._checked(plan, reading)
                 if found is not None:
                     yield self._cause(*found, reading, rank, change=change)
                     return
 
-    def _learn_before(self) -> None:
-        """Add the profiles that were there before the log begins, as its first answers show."""
-        plan = Plan(tuple(range(len(self.stage.parts))))
-        replay = self.stage.play(plan)
+    def _learn_before(self) -> Replay:
+        """Add the profiles that were there before the log begins, as its first answers show; return the last replay."""
+        replay = self.stage.play(self.usual)
         for _ in range(_MOST_BEFORE):
             if replay.refuted is None or replay.lacking is None:
-                return
+                break
             self.stage.before.append(replay.lacking)
-            after = self.stage.play(plan)
+            after = self.stage.play(self.usual)
             if after.refuted is not None and after.refuted <= replay.refuted:
                 # With this profile an earlier answer is wrong, or the same one still is: it was made later.
                 self.stage.before.pop()
-                return
+                break
             self.assumed.append(replay.lacking)
             replay = after
+        return replay
 
     def _agrees(self, reading: Reading) -> bool:
-        return self.stage.play(Plan(tuple(range(len(self.stage.parts)))), reading).refuted is None
+        return self.stage.play(self.usual, reading).refuted is None
 
     def _checked(self, plan: Plan, reading: Reading) -> tuple[Plan, Twice] | None:
         """Return the cause in a plan, if the log's answers agree with the whole of it."""
@@ -301,16 +318,16 @@ class _Group:
             return None
         return next((each for each in replay.twice if each.who == needs.who and each.place == last), None)
 
-    def _judged(self, plan: Plan, twice: Twice, reading: Reading) -> Cause:
+    def _judged(self, plan: Plan, twice: Twice) -> Cause:
         """Return a cause of the log's own order, with what it assumes."""
         doubted = unanswered([self.stage.parts[number] for number in plan.order])
         carried_out = tuple(plan.order[place] for place in doubted)
-        if reading is not USUAL:
-            return self._cause(plan, twice, reading, BY_READING, carried_out=carried_out)
-        disagrees = next((each for each in self.possible if self._still(plan, each, _Needs(twice.who)) is None), None)
+        # A reading that the log's answers rule out is no objection.
+        others = (each for each in other_readings(self.stage.parts) if self._agrees(each))
+        disagrees = next((each for each in others if self._still(plan, each, _Needs(twice.who)) is None), None)
         is_certain = disagrees is None and not self.assumed and not carried_out
         rank = CERTAIN if is_certain else BY_ORDER
-        return self._cause(plan, twice, reading, rank, disagrees=disagrees, carried_out=carried_out)
+        return self._cause(plan, twice, USUAL, rank, disagrees=disagrees, carried_out=carried_out)
 
     def _cause(self, plan: Plan, twice: Twice, reading: Reading, rank: int, **more: Any) -> Cause:
         return Cause(self.stage, plan, twice, reading, rank, before=tuple(self.assumed), **more)

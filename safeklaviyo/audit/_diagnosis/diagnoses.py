@@ -15,6 +15,7 @@ from safeklaviyo.audit._diagnosis.explaining import explained, words_of
 from safeklaviyo.audit._diagnosis.people import groups, join, people_of
 from safeklaviyo.audit._diagnosis.prevention import prevented
 from safeklaviyo.audit._diagnosis.starting import profiles_before
+from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +119,11 @@ def diagnosed(
     before = [] if start is None else profiles_before(start, log.calls)
     people = people_of(log.calls, before)
     asked = None if profiles is None else join(people, profiles)
-    linked = groups(log.calls, people, before)
+    if asked is not None and not asked:
+        raise ConfigurationError(
+            "the logs do not say whose profiles these are; leave them out, or give an export as start"
+        )
+    linked = groups(log.calls, people, before, profiles or ())
     search = causes.Search(asked=asked)
 
     def progress(done: int) -> None:

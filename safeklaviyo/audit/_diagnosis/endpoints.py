@@ -28,6 +28,8 @@ SYNCHRONOUS: Final = frozenset({"create_profile", "update_profile", "create_or_u
 """The writes that are done when they are answered. Klaviyo does all others later."""
 UNDOING: Final = frozenset({"merge_profiles", "request_profile_deletion"})
 """The calls by which a shop takes a profile away."""
+NEVER_WARM: Final = frozenset({"create_profile"})
+"""The writes that do something else if the profile is there as it is named."""
 BY_ID: Final = frozenset({"update_profile", "update_person"})
 """The writes that name the profile in their path."""
 
@@ -35,6 +37,21 @@ BY_ID: Final = frozenset({"update_profile", "update_person"})
 def carry_out(account: Account, call: Call, person: Person) -> Written:
     """Do what one row of a call asks."""
     return _HOW.get(call.operation, _meet)(account, call, person)
+
+
+def unchanged(account: Account, person: Person) -> Profile | None:
+    """Return the profile that has all identifiers of a row, if no other one has any: the row changes nothing then."""
+    if person.anonymous_id is not None:
+        return None
+    found = None if person.profile_id is None else account.live.get(person.profile_id)
+    if person.profile_id is not None and found is None:
+        return None
+    for kind, value in person.identifiers.items():
+        owners = [] if value is None else account.live.owners(kind, value)
+        if len(owners) != 1 or (found is not None and owners[0].id != found.id):
+            return None
+        found = owners[0]
+    return found
 
 
 def _create(account: Account, _call: Call, person: Person) -> Written:

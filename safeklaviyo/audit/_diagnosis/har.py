@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from safeklaviyo.audit._diagnosis.bodies import READS, Unreadable, operation_of, understood
-from safeklaviyo.audit._diagnosis.calls import KEY, Call, shown_path
+from safeklaviyo.audit._diagnosis.calls import KEY, Call, object_of, shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ def calls_of(document: JSON, source: str) -> Iterator[Call | tuple[int, str, boo
     entries = _entries(document)
     keys = _accounts_of_keys(entries)
     for index, entry in enumerate(entries):
-        request = _object(entry.get("request"))
+        request = object_of(entry.get("request"))
         method = str(request.get("method", "")).upper()
         parts = _split(request.get("url"))
         operation = "" if parts is None else operation_of(method, parts[0])
@@ -48,16 +48,16 @@ def calls_of(document: JSON, source: str) -> Iterator[Call | tuple[int, str, boo
 
 
 def _entries(document: JSON) -> list[JSON]:
-    entries: Any = _object(document.get("log")).get("entries")
-    return [_object(entry) for entry in cast("list[object]", entries)] if isinstance(entries, list) else []
+    entries: Any = object_of(document.get("log")).get("entries")
+    return [object_of(entry) for entry in cast("list[object]", entries)] if isinstance(entries, list) else []
 
 
 def _accounts_of_keys(entries: list[JSON]) -> dict[str | None, str]:
     """Return the account of each private key, where one answer to it says so."""
     keys: dict[str | None, str] = {}
     for entry in entries:
-        secret = _headers(_object(entry.get("request"))).get("authorization")
-        public = _headers(_object(entry.get("response"))).get("cid")
+        secret = _headers(object_of(entry.get("request"))).get("authorization")
+        public = _headers(object_of(entry.get("response"))).get("cid")
         if secret and public:
             keys[_hashed(secret)] = public
     return keys
@@ -79,7 +79,7 @@ def _split(url: object) -> tuple[str, dict[str, str]] | None:
 
 def _call(entry: JSON, call: Call, query: Mapping[str, str]) -> Call | tuple[int, str, bool]:
     """Return a call with what its bodies say; or that it cannot be used, and why."""
-    request, response = (_object(entry.get(name)) for name in ("request", "response"))
+    request, response = (object_of(entry.get(name)) for name in ("request", "response"))
     sent = _headers(request)
     status, took = response.get("status"), entry.get("time")
     call = replace(
@@ -99,7 +99,7 @@ def _call(entry: JSON, call: Call, query: Mapping[str, str]) -> Call | tuple[int
 def _answer(response: JSON) -> bytes | None:
     """Return an answer's body. It is evidence only: the call counts without it."""
     try:
-        return _body(_object(response.get("content")), {})
+        return _body(object_of(response.get("content")), {})
     except Unreadable:
         return None
 
@@ -108,9 +108,9 @@ def skew(document: JSON) -> timedelta | None:
     """Return how far a log's clock is ahead of Klaviyo's, by the Date headers of the answers; None for unknown."""
     ahead: list[float] = []
     for entry in _entries(document):
-        if _split(_object(entry.get("request")).get("url")) is None:
+        if _split(object_of(entry.get("request")).get("url")) is None:
             continue
-        answered = _headers(_object(entry.get("response"))).get("date")
+        answered = _headers(object_of(entry.get("response"))).get("date")
         moment = _moment(entry.get("startedDateTime"))
         took = entry.get("time")
         if answered is None or moment is None:
@@ -126,10 +126,10 @@ def skew(document: JSON) -> timedelta | None:
 
 
 def _request_body(request: JSON, headers: Mapping[str, str]) -> bytes:
-    given = _object(request.get("postData"))
+    given = object_of(request.get("postData"))
     params = given.get("params")
     if not given.get("text") and isinstance(params, list):
-        pairs = [(_object(each).get("name"), _object(each).get("value")) for each in cast("list[object]", params)]
+        pairs = [(object_of(each).get("name"), object_of(each).get("value")) for each in cast("list[object]", params)]
         data = next((value for name, value in pairs if name == "data"), None)
         if isinstance(data, str):
             return unquote(data).encode()
@@ -192,7 +192,7 @@ def _hashed(secret: str) -> str:
 def _headers(message: JSON) -> dict[str, str]:
     listed: Any = message.get("headers")
     rows = cast("list[object]", listed) if isinstance(listed, list) else []
-    pairs = [(_object(row).get("name"), _object(row).get("value")) for row in rows]
+    pairs = [(object_of(row).get("name"), object_of(row).get("value")) for row in rows]
     return {name.lower(): value for name, value in pairs if isinstance(name, str) and isinstance(value, str)}
 
 
@@ -204,7 +204,3 @@ def _moment(value: object) -> datetime | None:
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-
-
-def _object(value: object) -> JSON:
-    return cast("JSON", value) if isinstance(value, dict) else {}

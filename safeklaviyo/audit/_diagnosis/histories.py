@@ -71,6 +71,17 @@ def _distance(item: tuple[float, int, Change, Plan]) -> tuple[float, int]:
     return item[0], item[1]
 
 
+def reaches(parts: Sequence[Part]) -> list[int]:
+    """Return for each part how many of the next ones were sent while it may not have been done yet."""
+    found: list[int] = []
+    for first in range(len(parts)):
+        second = first + 1
+        while second < len(parts) and _seconds(parts, first, second) <= _longest(parts, first):
+            second += 1
+        found.append(second - first)
+    return found
+
+
 def unanswered(parts: Sequence[Part]) -> list[int]:
     """Return the numbers of the writes of which the log does not tell whether Klaviyo carried them out."""
     return [

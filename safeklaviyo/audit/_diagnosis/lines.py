@@ -6,25 +6,28 @@ needs. Not here: what the bodies say (`bodies`).
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import parse_qsl
 
 from safeklaviyo.audit._diagnosis.bodies import (
     READS,
     WRITES,
     Unreadable,
+    accepted,
     operation_of,
     understood,
 )
-from safeklaviyo.audit._diagnosis.calls import Call, Named, named, shown_path
+from safeklaviyo.audit._diagnosis.calls import Call, Named, named, object_of, shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 JSON = dict[str, Any]
 VERSION: Final = 1
-_SYNCHRONOUS: Final = frozenset({"create_profile", "update_profile", "create_or_update_profile"})
 
 
 def calls_of(rows: Iterable[bytes], source: str) -> Iterator[Call | tuple[int, str, bool]]:
@@ -79,67 +82,75 @@ def _call(row: JSON, index: int, source: str) -> Call | None:
 
 def _from_bodies(call: Call, row: JSON, query: str) -> Call:
     """Read a line that has the bodies as they were."""
-    from urllib.parse import parse_qsl  # noqa: PLC0415 - few logs have a query
-
     body, answer = (_bytes(row.get(name)) for name in ("request", "response"))
     return understood(call, dict(parse_qsl(query)), body, answer)
 
 
 def _from_people(call: Call, row: JSON) -> Call:
     """Read a line of the decision log's schema."""
-    from dataclasses import replace  # noqa: PLC0415
-
-    answer = _object(row.get("answer"))
+    if row.get("mode") == "enforce" and row.get("action", "pass") != "pass":
+        raise Unreadable("the guard put it right or refused it, so that Klaviyo got another call")
+    answer = object_of(row.get("answer"))
     people = tuple(_person(each) for each in _objects(row.get("people")))
-    if call.operation in WRITES and not people and call.operation != "merge_profiles":
+    merged = (object_of(row.get("source")).get("profile_id"), object_of(row.get("destination")).get("profile_id"))
+    is_merge = all(isinstance(each, str) for each in merged)
+    if call.operation in WRITES and not people and not is_merge:
         raise Unreadable("it names nobody")
-    merged = (_object(row.get("source")).get("profile_id"), _object(row.get("destination")).get("profile_id"))
-    event = _object(row.get("event"))
-    moment = _moment(event.get("time"))
-    accepted = None if call.status is None or call.status >= 500 else 200 <= call.status < 300
-    shown = tuple(_person(each) for each in _objects(answer.get("profiles")))
-    is_conflict = answer.get("code") == "duplicate_profile"
-    # An answer that the guard gave itself says nothing about Klaviyo, and the call never reached it.
-    if row.get("from_klaviyo") is False and row.get("action") in {"refuse", "answer"}:
-        accepted = False
+    moment = _moment(object_of(row.get("event")).get("time"))
+    owner = answer.get("duplicate_profile_id")
     return replace(
         call,
         people=people if call.operation not in READS else (),
-        shown=() if is_conflict else shown,
-        owner_shown=next((each.profile_id for each in shown), None) if is_conflict else None,
-        accepted=accepted,
-        merged=cast("tuple[str, str]", merged) if all(isinstance(each, str) for each in merged) else None,
+        shown=tuple(_person(each) for each in _objects(answer.get("profiles"))),
+        owner_shown=owner if isinstance(owner, str) else None,
+        # An answer that is not Klaviyo's own says nothing of what became of the call.
+        accepted=None if row.get("from_klaviyo") is False else accepted(call.status),
+        merged=cast("tuple[str, str]", merged) if is_merge else None,
         happened=None if moment is None else moment.timestamp(),
         has_list=row.get("has_list") is True,
     )
 
 
 def _person(row: JSON) -> Named:
-    given: JSON = {
-        kind: _value(row.get(kind), kind) for kind in ("external_id", "email", "phone_number", "anonymous_id")
-    }
-    own = _object(row.get("external_id"))
-    if own.get("kind") in {"int", "float"} and isinstance(given["external_id"], str):
-        found = named(profile_id=row.get("profile_id"), **given)
-        return Named(
-            found.profile_id, found.external_id, found.email, found.phone_number, found.anonymous_id,
-            is_number=True, key=found.key, address=found.address, placeholder=found.placeholder,
-        )  # fmt: skip
-    return named(profile_id=row.get("profile_id"), **given)
+    own_id = object_of(row.get("external_id"))
+    found = named(
+        profile_id=row.get("profile_id"),
+        external_id=_value(row.get("external_id"), "external_id"),
+        email=_value(row.get("email"), "email"),
+        phone_number=_value(row.get("phone_number"), "phone_number"),
+        anonymous_id=_value(row.get("anonymous_id"), "anonymous_id"),
+    )
+    return replace(found, is_number=True) if own_id.get("kind") in {"int", "float"} else found
 
 
 def _value(value: object, kind: str) -> object:
     """Return an identifier, or a text that stands for a hashed one."""
-    given = _object(value)
+    given = object_of(value)
     if not given:
         return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
     if "value" in given:
         return given["value"]
+    hashed = given.get("hash")
+    if not isinstance(hashed, str):
+        return None
     if given.get("placeholder"):
-        # Every placeholder of one kind is the same value to Klaviyo.
-        return "null" if kind != "email" else "null@null.com"
-    stands = given.get("hash")
-    return stands if isinstance(stands, str) else None
+        # Nobody's id: the same hash is the same mark.
+        return "null"
+    return _stand_in(hashed, kind, given.get("spelling"))
+
+
+def _stand_in(hashed: str, kind: str, spelling: object) -> str:
+    """Return a text that is one for each hash, and has the form of an identifier of its kind."""
+    digest = hashlib.sha256(hashed.encode()).hexdigest()[:24]
+    if kind == "phone_number":
+        return f"+1{int(digest[:12], 16) % 10**10:010d}"
+    if kind != "email":
+        return f"h{digest}"
+    # Two spellings of one address differ in case, as they do for Klaviyo.
+    bits = hashlib.sha256(str(spelling).encode()).digest() if spelling is not None and spelling != hashed else bytes(24)
+    return "".join(
+        letter.upper() if bit & 1 else letter for letter, bit in zip(f"h{digest}", bits, strict=False)
+    ) + "@hashed.test"  # fmt: skip
 
 
 def _moment(value: object) -> datetime | None:
@@ -161,8 +172,4 @@ def _bytes(value: object) -> bytes | None:
 
 
 def _objects(value: object) -> list[JSON]:
-    return [_object(each) for each in cast("list[object]", value)] if isinstance(value, list) else []
-
-
-def _object(value: object) -> JSON:
-    return cast("JSON", value) if isinstance(value, dict) else {}
+    return [object_of(each) for each in cast("list[object]", value)] if isinstance(value, list) else []

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NUMBER: Final = " (a number)"
 """Stands behind an id that was sent as a number, where that makes it another id."""
+BY_EVENTS: Final = frozenset({"event_conflict", "event_email_first", "event_replaces_email"})
+"""The questions that come up at single events. A replay tells whether they did."""
 _CUT: Final = 64
 _ANSWERS: Final[dict[str, tuple[Any, ...]]] = {
     "event_conflict": ("merge", "keep"),
@@ -79,7 +81,7 @@ def _questions(parts: Sequence[Part]) -> Iterator[str]:
     operations = {part.call.operation for part in parts}
     rows = [row for part in parts for row, _ in part.rows]
     if operations - SYNCHRONOUS - READS - UNDOING:
-        yield from ("event_conflict", "event_email_first", "event_replaces_email")
+        yield from BY_EVENTS
     emails = {row.email for row in rows if row.email is not None}
     if len(emails) > len({email.lower() for email in emails}):
         yield "email_case"

@@ -108,9 +108,8 @@ def people_of(calls: Sequence[Call], before: Sequence[Named] = ()) -> People:
 def join(people: People, profile_ids: Iterable[str]) -> set[Who]:
     """Make the people of some profiles one person, because the caller says so; return whom there were."""
     found = {people.owner[each] for each in profile_ids if each in people.owner}
-    if found:
-        first = min(found)
-        people.joined.update({who: first for who in found if who != first})
+    first = min(found, default=None)
+    people.joined.update({who: first for who in found if first is not None and who != first})
     return found
 
 
@@ -179,9 +178,16 @@ class Group:
     before: list[tuple[Named, Who | None]] = field(default_factory=list["tuple[Named, Who | None]"])
 
 
-def groups(calls: Sequence[Call], people: People, before: Sequence[Named] = ()) -> list[Group]:
-    """Cut a log into groups: by any identifier, phone numbers too."""
+def groups(
+    calls: Sequence[Call], people: People, before: Sequence[Named] = (), together: Sequence[str] = ()
+) -> list[Group]:
+    """Cut a log into groups: by any identifier, phone numbers too.
+
+    Args:
+        together: Ids of profiles that belong together, because the caller says so.
+    """
     links = _Links()
+    links.unite([f"p:{each}" for each in together])
     for row in before:
         links.unite(list(nodes_of(row)))
     for call in calls:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from safeklaviyo.audit._diagnosis.bodies import CLIENT
-from safeklaviyo.errors import LeaseHeldError, SafeKlaviyoError
+from safeklaviyo.errors import EmailMismatchError, LeaseHeldError, SafeKlaviyoError
 from safeklaviyo.policy import Policy
 from safeklaviyo.testing.simulator import KlaviyoSimulator
 
@@ -59,6 +59,8 @@ def replayed(cause: Cause) -> tuple[tuple[str, ...], KlaviyoSimulator]:
             told[cause.in_log_order.index(late)] += shop.repaired()
         if change is not None and change.operator == "racing":
             told[-1] += "; of two calls at the same moment the second one waits for the first (R13)"
+        if shop.has_two(cause.twice.who):
+            told[-1] += "; the customer has two profiles here too"
     return tuple(told), simulator
 
 
@@ -72,10 +74,20 @@ class _Shop:
     """Under what each person was last known."""
     profiles: dict[str, str] = field(default_factory=dict[str, str])
     """The profile's id here, by the log's."""
+    landed: dict[Who, set[str]] = field(default_factory=dict["Who", "set[str]"])
+    """The profiles to which this library has written each person's calls."""
+
+    def has_two(self, who: Who) -> bool:
+        """Tell whether calls about one person were written to two profiles that both exist."""
+        alive = {profile.id for profile in self.simulator.profiles}
+        return len(alive & self.landed.get(who, set())) > 1
 
     def repaired(self) -> str:
         """Let the shop's schedule look after a late event, and tell what it finds."""
-        found = sorted({each.finding for each in self.klaviyo.recheck_changes(repair=True)})
+        try:
+            found = sorted({each.finding for each in self.klaviyo.recheck_changes(repair=True)})
+        except SafeKlaviyoError:
+            return "; `recheck_changes` looks at it again later"
         return f"; what it brings back late (`{'`, `'.join(found)}`) is put right by `recheck_changes`" if found else ""
 
     def told(self, part: Part) -> str:
@@ -93,15 +105,32 @@ class _Shop:
         carry_out = _VERBS.get(call.operation, _Shop.track)
         try:
             verb, result = carry_out(self, row, who)
+        except EmailMismatchError:
+            return self._changed_first(call, row, who)
         except LeaseHeldError:
             return "waits until Klaviyo has done what was asked before about this customer (R13)"
         except SafeKlaviyoError as error:
             by = f" ({error.rule})" if error.rule else ""
             return f"refused by {type(error).__name__}{by}, so that nothing is written"
+        return self._written(call, row, who, verb, result)
+
+    def _changed_first(self, call: Call, row: Named, who: Who | None) -> str:
+        """Give the customer the new address by the verb for that, as the error asks for, and make the call again."""
+        try:
+            self.klaviyo.change_email(row.email or "", external_id=row.external_id)
+            verb, result = _VERBS.get(call.operation, _Shop.track)(self, row, who)
+        except SafeKlaviyoError as error:
+            return f"refused by {type(error).__name__} ({error.rule}), so that nothing is written"
+        told = self._written(call, row, who, verb, result)
+        return f"refused by EmailMismatchError (R6), which asks for `change_email`; after that {told}"
+
+    def _written(self, call: Call, row: Named, who: Who | None, verb: str, result: Any) -> str:
         if who is not None and (row.external_id or row.email):
             self.pairs[who] = row
         found: str | None = getattr(result, "profile_id", None)
         profile_id = found or next(iter(getattr(result, "profile_ids", ())), None)
+        if profile_id is not None and who is not None:
+            self.landed.setdefault(who, set()).add(profile_id)
         shown = next((each.profile_id for each in self._shown(call)), None)
         if shown is not None and profile_id is not None:
             self.profiles.setdefault(shown, profile_id)
