@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-NARROWED = ("-k", "not async and not retrying")
+NARROWED = ("-k", "not (async and not asyncio) and not retrying")
 """Which of the cases of a test are run: one kind of client is enough to notice."""
 
 
