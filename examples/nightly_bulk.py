@@ -31,8 +31,8 @@ def show(progress: Progress) -> None:
 
 
 def refuse(number: int, _row: Mapping[str, Any], error: SafeKlaviyoError) -> None:
-    """Print why a row was refused; the error's message names nobody."""
-    print(f"row {number}: {error}")
+    """Print why a row was refused, and by which rule; the error's message names nobody."""
+    print(f"row {number}: {error} ({error.rule})")
 
 
 def main() -> None:

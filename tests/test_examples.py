@@ -23,6 +23,7 @@ SHOWS = {
     "weekly_audit.py": "new in each week: 1, 0, 1",
     "consent_at_checkout.py": "email: False, messages about orders: True",
     "unsubscribe_link.py": "2 profiles, 0 subscribed",
+    "guarded_calls.py": "1 profile, 1 event",
     "drain_the_outbox.py": "1 delivered, 0 waiting, 0 dead, next at None",
     "django_outbox.py": "1 delivered, 1 event",
     "fastapi_lifespan.py": "order-7: 1 event",

@@ -76,6 +76,80 @@ GUARDS = [
         "gateway/test_gateway.py::TestRetiredEndpoints::test_an_event_without_a_key_has_its_second",
     ),
     _guard(
+        "R14", source.GUARDS_WRITE_BODIES, '(*IDENTIFIERS, "_kx") if name', '("_kx",) if name',
+        "guard/test_guard_events.py::test_a_phone_number_is_attached_and_does_not_travel",
+    ),
+    _guard(
+        "F-1", source.GUARDS_WRITE_REPLIES, ' and meta.get("duplicate_profile_id") not in own', " and False",
+        "guard/test_guard_profiles.py::test_klaviyos_own_conflict_is_passed_on_without_the_other_profile",
+    ),
+    _guard(
+        "P8", source.GUARDS_LOG_HASHES, '"hash": self.of(normal)', '"hash": normal',
+        "guard/test_guard_decision_log.py::test_no_identifier_is_in_it",
+    ),
+    _guard(
+        "P6", source.GUARDS_CORE, "            self.broken(plan, error)\n", "            pass\n",
+        "guard/test_guard_bad_input.py::test_the_guards_own_fault_is_never_the_shops",
+    ),
+    _guard(
+        "P6", source.GUARDS_COMMON, "if is_map and self._forwards:", "if is_map:",
+        "guard/test_guard_bad_input.py::TestWithoutTheMap::test_an_enforced_call_is_refused_for_later",
+    ),
+    _guard(
+        "jobs are refused whole", source.GUARDS_COMMON,
+        "        if case.faults:\n            case.land()", "        if False:\n            case.land()",
+        "guard/test_guard_jobs.py::test_what_only_klaviyo_can_refuse_refuses_the_job_too",
+    ),
+    _guard(
+        "one name twice", source.GUARDS_PARSE_ASKED, "    if has_twins:\n", "    if False:\n",
+        "guard/test_guard_bad_input.py::test_what_cannot_be_understood_does_not_reach_klaviyo",
+    ),
+    _guard(
+        "P1", source.GUARDS_CARRY_UPDATING, "    refuse_clearing(ruling, binding)\n", "",
+        "guard/test_guard_bad_input.py::test_an_identifier_is_not_taken_away_by_null",
+    ),
+    _guard(
+        "P3", source.GUARDS_CARRY_UPDATING, "if resolved.binding.profile_id != profile.id:", "if False:",
+        "guard/test_guard_bad_input.py::test_a_ghosts_profile_id_changes_nobodys_address",
+    ),
+    _guard(
+        "H33", source.GUARDS_LESSONS, "profile.updated < known", "False",
+        "guard/test_guard_learning.py::test_h33_an_older_answer_is_not_learnt_over_a_newer_one",
+    ),
+    _guard(
+        "H33", source.GUARDS_CARRY_LEARNING, "Change(replace(owner, verified_at=None), verified=False)",
+        "Change(replace(owner, email=None, verified_at=None), verified=False)",
+        "guard/test_guard_learning.py::test_h33_a_verbs_word_is_doubted_and_not_overwritten",
+    ),
+    _guard(
+        "H32", source.GUARDS_CARRY_LEARNING, "Change(binding, verified=False, token=lease.token)",
+        "Change(binding, token=lease.token)",
+        "guard/test_guard_learning.py::test_h32_a_hint_is_read_before_its_first_use",
+    ),
+    _guard(
+        "H34", source.DRIFT,
+        "if not is_former and (yield from forget_hint(call, binding)):", "if False:",
+        "guard/test_guard_learning.py::test_h34_a_wrong_hint_refuses_no_one",
+    ),
+    _guard(
+        "H34", source.GUARDS_DECIDE_BY_MAP, "        if is_hint(decision):\n", "        if False:\n",
+        "guard/test_guard_learning.py::test_h34_a_wrong_hint_refuses_no_one",
+    ),
+    _guard(
+        "guarded once", source.GUARDS_COMMON, '.startswith("safeklaviyo/")', '.startswith("-")',
+        "guard/test_guard_install.py::test_calls_of_clients_of_this_package_are_not_guarded_again",
+    ),
+    _guard(
+        "guarded once", source.GUARDS_COMMON,
+        "        busy = is_busy.set(True)\n", "        busy = is_busy.set(False)\n",
+        "guard/test_guard_install.py::test_a_hook_within_the_process_wide_guard_counts_once",
+    ),
+    _guard(
+        "both modes alike", source.GUARDS_DECIDE_BY_MAP,
+        "lease = None if lease.identifiers.isdisjoint(names) else lease", "lease = None",
+        "guard/test_guard_modes.py::test_a_lease_is_seen_in_both_modes",
+    ),
+    _guard(
         "P5", source.TRANSFER, "            file.truncate(whole)\n", "            pass\n",
         "cli/test_cli_transfer.py::test_what_a_killed_import_half_wrote_is_written_again",
     ),
@@ -206,6 +280,26 @@ GUARDS = [
     _guard(
         "R13", source.MANY, "and (not leased or _is_free(leased, names, binding)):", ":",
         "bulk/test_track_many.py::TestAllTogether::test_a_customer_under_a_lease_waits_for_it_and_others_do_not",
+    ),
+    _guard(
+        "P5", source.IN_MANY, "row.claim.identifiers() or (row.number,)", "row.claim.identifiers()",
+        "bulk/test_consent_many.py::TestSubscribe::test_by_a_number_alone",
+    ),
+    _guard(
+        "P5", source.SENT_FILES, 'given.setdefault("unique_id"', 'dict().setdefault("unique_id"',
+        "cli/test_cli_bulk.py::TestTrack::test_a_file_may_be_sent_again",
+    ),
+    _guard(
+        "P5", source.SENT_FILES, 'if self.kept is not None and kind == "refused":', "if self.kept is not None:",
+        "cli/test_cli_bulk.py::TestInterrupted::test_what_may_have_arrived_is_sent_by_the_same_file",
+    ),
+    _guard(
+        "R1", source.RECORDS, "(name in _DECIDES or cell.strip() not in _MARKS)", "cell.strip() not in _MARKS",
+        "cli/test_cli_bulk.py::TestTrack::test_each_kind_of_dirt_costs_its_row_alone",
+    ),
+    _guard(
+        "F-25", source.BODIES, "or _OTHERWISE.search(body)", "",
+        "bulk/test_bulk_bodies.py::test_each_number_is_written_as_before",
     ),
     _guard(
         "P4", source.TOGETHER, "            if not is_kept:\n", "            if False:\n",
@@ -1251,6 +1345,44 @@ GUARDS = [
     _guard(
         "R4", source.MERGE, "if lease is not None and _has_lost_its_id(intent, survivor, owner):", "if False:",
         "identity/test_merge_halves.py::test_an_id_that_did_not_come_with_the_merge_is_written_by_the_next_call",
+    ),
+    _guard(
+        "R14", source.DIAGNOSIS_PEOPLE, "last, who = claims[index - 1]", "last, who = claims[0]",
+        "diagnosis/test_causes.py::TestNoSecondProfile::test_address_that_goes_to_another_customer",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_RESULT, "    if cause.before:\n", "    if False:\n",
+        "diagnosis/test_causes.py::TestEvidence::test_sign_up_before_the_log_begins",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_CAUSES, "if needs.told and not needs.told & replay.done:", "if False:",
+        "diagnosis/test_causes.py::TestPlanted::test_is_found_and_explained",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_EVIDENCE,
+        "return shown.email is None or had is None or shown.email.lower() in had", "return True",
+        "diagnosis/test_causes.py::TestEvidence::test_the_history_that_tracked_right",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_HISTORIES,
+        "return not operations & UNDOING and _keyed_apart(parts, first, second)", "return False",
+        "diagnosis/test_causes.py::TestEvidence::test_the_history_that_duplicated",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_RESULT, "    if unread:\n", "    if False:\n",
+        "diagnosis/test_logs.py::TestHar::test_a_body_that_cannot_be_read_is_said",
+    ),
+    _guard(
+        "diagnosis", source.DIAGNOSIS_LOGS, "if call.account == chosen:", "if True:",
+        "diagnosis/test_logs.py::TestHar::test_another_accounts_calls_are_not_mixed_in",
+    ),
+    _guard(
+        "P8", source.DIAGNOSIS_HAR, "hashlib.sha256(secret.encode()).hexdigest()[:16]", "secret",
+        "diagnosis/test_logs.py::TestHar::test_no_header_is_kept",
+    ),
+    _guard(
+        "P8", source.DIAGNOSIS_CALLS, '"{id}" if _ODD.search(part) else part', "part",
+        "diagnosis/test_logs.py::TestHar::test_no_path_shows_an_address",
     ),
 ]  # fmt: skip
 

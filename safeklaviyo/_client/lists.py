@@ -7,6 +7,7 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from safeklaviyo._api.lists import MOST_MEMBERS
+from safeklaviyo._client.several import several, several_async
 from safeklaviyo._flows.verbs.lists import (
     Member,
     add_members,
@@ -23,7 +24,7 @@ from safeklaviyo.batches import BatchReport
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Setup
@@ -46,22 +47,14 @@ class _Tally:
         self._waiting: list[tuple[int, Row, Member]] = []
         self._total = self._refused = self._unknown = 0
 
-    def found(self, number: int, row: Row, member: Member | None) -> None:
-        """Count a row; a member waits for the next request. Who has no profile is in no list already."""
-        self._total += 1
-        if member is not None:
-            self._waiting.append((number, row, member))
-
-    def failed(self, number: int, row: Row, error: SafeKlaviyoError) -> None:
-        """Count a row for which no profile was found.
-
-        Raises:
-            SafeKlaviyoError: The failure concerns the other rows, too.
-        """
-        if not is_about_one(error):
-            raise error
-        self._total += 1
-        self._refuse(number, row, error)
+    def take_in(self, part: Sequence[tuple[int, Row]], found: Sequence[Member | SafeKlaviyoError | None]) -> None:
+        """Count rows: a member waits for the next request. Who has no profile is in no list already."""
+        for (number, row), member in zip(part, found, strict=True):
+            self._total += 1
+            if isinstance(member, SafeKlaviyoError):
+                self._refuse(number, row, member)
+            elif member is not None:
+                self._waiting.append((number, row, member))
 
     @property
     def members(self) -> list[Member]:
@@ -193,13 +186,9 @@ class Lists:
         self._shell.run(get_list, list_id)
         tally = _Tally(on_refused)
         for part in _parts(people):
-            for number, row in part:
-                try:
-                    member = self._shell.run(find, row)
-                except SafeKlaviyoError as error:
-                    tally.failed(number, row, error)
-                else:
-                    tally.found(number, row, member)
+            # Several at once, because first contact waits for Klaviyo three times or more.
+            found = several(lambda each: self._shell.run(find, each[1]), part, is_about_one)
+            tally.take_in(part, found)
             if tally.members:
                 tally.take(self._shell.run(change, list_id, tally.members))
         return tally.report()
@@ -263,13 +252,8 @@ class AsyncLists:
         await self._shell.run(get_list, list_id)
         tally = _Tally(on_refused)
         async for part in _parts_async(people):
-            for number, row in part:
-                try:
-                    member = await self._shell.run(find, row)
-                except SafeKlaviyoError as error:
-                    tally.failed(number, row, error)
-                else:
-                    tally.found(number, row, member)
+            found = await several_async(lambda each: self._shell.run(find, each[1]), part, is_about_one)
+            tally.take_in(part, found)
             if tally.members:
                 tally.take(await self._shell.run(change, list_id, tally.members))
         return tally.report()

@@ -43,13 +43,13 @@ class Limits:
 
     Attributes:
         threads: How many lanes are drained at once.
-        sweep: Seconds between two looks at all lanes.
+        sweep: Seconds between two looks at all lanes. A lane whose holder was killed is taken so soon after its lease.
         grace: Seconds that the runs in hand may take once the worker is told to stop.
         stuck: Seconds without a step after which a thread counts as stuck.
     """
 
     threads: int = 4
-    sweep: float = 1.0
+    sweep: float = 0.5
     grace: float = 40.0
     stuck: float = 300.0
 

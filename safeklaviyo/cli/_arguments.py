@@ -117,6 +117,7 @@ def parser() -> ArgumentParser:
     _add_sending(commands)
     _add_worker(commands)
     _add_gateway(commands)
+    _add_decisions(commands)
     _add_auditing(commands)
     _add_diagnosing(commands)
     _add_doctor(commands)
@@ -146,9 +147,7 @@ def _command(commands: Commands, name: str, does: str, runs: str, more: str | No
 
 
 def _add_simulation(commands: Commands) -> None:
-    does = (
-        "Run a shop's day against a pretend Klaviyo, once with plain HTTP calls and once with safeklaviyo, and compare."
-    )
+    does = "Run a shop's day against a pretend Klaviyo: with plain calls, with the same guarded, and with safeklaviyo."
     demo = _command(commands, "demo", does, "_simulation.demo", f"{does}\nNeeds neither a key nor the network.")
     demo.add_argument("--customers", type=_customers, default=20, metavar="N", help="the number of customers (20)")
     demo.add_argument("--json", action="store_true", help="print the numbers as JSON")
@@ -240,6 +239,16 @@ def _add_store(commands: Commands) -> None:
         copy.add_argument(name, metavar=metavar, type=store_argument, help=f"the URL of the store that {does}")
     copy.add_argument("--account", metavar="ID", required=True, help="the map's account: the six-character public key")
     copy.add_argument("--resume", action="store_true", help="go on where an earlier copy from the same FROM stopped")
+
+
+def _add_decisions(commands: Commands) -> None:
+    does = "Summarise the guard's decision log: what it has changed, or would have, by rule and by line of code."
+    command = _command(commands, "decisions", does, "_decisions.decisions", f"{does}\nNothing is sent or changed.")
+    command.add_argument("log", metavar="LOG", help="the file that the guard has written")
+    command.add_argument(
+        "--sites", type=_customers, default=20, metavar="N", help="how many lines of code to show (20)"
+    )
+    command.add_argument("--json", action="store_true", help="print all of it as JSON")
 
 
 def _add_sending(commands: Commands) -> None:

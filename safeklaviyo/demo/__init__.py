@@ -1,22 +1,24 @@
-"""A shop's day, run twice over real HTTP against two pretend Klaviyos: with plain calls, and through `Klaviyo`.
+"""A shop's day, run over real HTTP against pretend Klaviyos: with plain calls, the same guarded, and by `Klaviyo`.
 
-Decided here: what both runs share, so that the shop's own code is the only difference: the script (`script`), the
+Decided here: what all runs share, so that the shop's own code is the only difference: the script (`script`), the
 faults, the time that passes, and the counting of profiles and events at the end (`counts`). The two shops are in
 `shops`.
 """
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Barrier
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from safeklaviyo import Klaviyo
+from safeklaviyo import Klaviyo, guard
 from safeklaviyo.demo import script
 from safeklaviyo.demo.counts import Counts, count
 from safeklaviyo.demo.shops import RawShop, SafeShop
@@ -31,12 +33,14 @@ if TYPE_CHECKING:
 __all__ = ["Counts", "Outcome", "run"]
 
 _KEY: Final = "pk_demo"
+_ACCOUNT: Final = "SiMuLa"
+_HEADERS: Final = {"Authorization": f"Klaviyo-API-Key {_KEY}", "revision": "2026-10-15"}
 _BETWEEN_MOMENTS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is in each of the two Klaviyos after the day.
+    """What is in each of the Klaviyos after the day.
 
     Attributes:
         customers: The number of the shop's customers.
@@ -44,16 +48,22 @@ class Outcome:
         safe: After the same day through `Klaviyo`.
         postponed: Events that `Klaviyo` refused because they had only an external id that neither the map nor Klaviyo
             had yet, and that the shop repeated after the customer's first contact.
+        observed: After the same plain calls, observed by the guard.
+        guarded: After the same plain calls, with the guard in enforce.
+        told: Events that the guard refused with an error. The plain shop does not repeat them.
     """
 
     customers: int
     raw: Counts
     safe: Counts
     postponed: int
+    observed: Counts
+    guarded: Counts
+    told: int
 
 
 def run(customers: int) -> Outcome:
-    """Run the day twice, and count.
+    """Run the day in each way, and count.
 
     Args:
         customers: The number of the shop's customers; with six each kind of day occurs.
@@ -64,16 +74,35 @@ def run(customers: int) -> Outcome:
     people = script.customers(customers)
     moments = script.day(people)
     raw = _run_raw(people, moments)
+    observed, _ = _run_guarded(people, moments, "observe")
+    guarded, told = _run_guarded(people, moments, "enforce")
     safe, postponed = _run_safe(people, moments)
-    return Outcome(customers, raw, safe, postponed)
+    return Outcome(customers, raw, safe, postponed, observed, guarded, told)
 
 
 def _run_raw(people: Sequence[Customer], moments: Sequence[Moment]) -> Counts:
     simulator = KlaviyoSimulator()
-    headers = {"Authorization": f"Klaviyo-API-Key {_KEY}", "revision": "2026-10-15"}
-    with simulator.serve() as url, httpx.Client(base_url=url, headers=headers) as http:
+    with simulator.serve() as url, httpx.Client(base_url=url, headers=_HEADERS) as http:
         _live(RawShop(http, wait=simulator.advance), simulator, moments)
     return count(simulator, people, moments)
+
+
+def _run_guarded(people: Sequence[Customer], moments: Sequence[Moment], mode: guard.Mode) -> tuple[Counts, int]:
+    """Run the plain day through the guard: the shop's code is the same, and its HTTP client has another transport."""
+    simulator = KlaviyoSimulator()
+    with ExitStack() as opened:
+        folder = opened.enter_context(TemporaryDirectory())
+        url = opened.enter_context(simulator.serve())
+        store = f"sqlite:///{folder}/identity.db"
+        k = opened.enter_context(Klaviyo(_KEY, store=store, base_url=url, account=_ACCOUNT))
+        log = Path(folder) / "decisions.jsonl"
+        hook = guard.transport(k, mode=mode, decision_log=log)
+        http = opened.enter_context(httpx.Client(base_url=url, headers=_HEADERS, transport=hook))
+        _live(RawShop(http, wait=simulator.advance), simulator, moments)
+        hook.guard.flush()
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+    told = sum(line["operation"] == "create_event" and line["status"] == 400 for line in lines)
+    return count(simulator, people, moments), told
 
 
 def _run_safe(people: Sequence[Customer], moments: Sequence[Moment]) -> tuple[Counts, int]:

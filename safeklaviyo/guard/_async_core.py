@@ -14,7 +14,7 @@ from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.guard._carry.finishing import answered, finish, needs_finishing
 from safeklaviyo.guard._carry.learning import learn_from
 from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle
-from safeklaviyo.guard._core import OBSERVED, Core, is_busy, shell_of
+from safeklaviyo.guard._core import Core, is_busy, shell_of
 from safeklaviyo.guard._log.records import KEY_NOTE
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class AsyncCore:
         if plan.case is None or plan.client is None:
             return plan
         if plan.client.is_async and plan.client.log_key is None and core.is_logging:
-            await self._know_key(plan.client, OBSERVED)
+            await self._know_key(plan.client, core.patience)
         if not plan.client.is_async:
             await _in_thread(core.decide, plan)
         elif plan.mode == "enforce":
@@ -141,7 +141,7 @@ class AsyncCore:
             names = core.names(case, client)
             found = NOTHING_FOUND
             if names:
-                async with asyncio.timeout(OBSERVED):
+                async with asyncio.timeout(core.patience):
                     found = await _look(client, names)
         except (TimeoutError, SafeKlaviyoError):
             found = None

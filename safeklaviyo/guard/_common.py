@@ -64,6 +64,7 @@ class Common:
     """What the guards of both kinds of client share.
 
     Attributes:
+        patience: Seconds that an observed call waits for the map.
         under_way: How many requests are being sent. A client whose calls are awaited may send at any time, so it counts
             as one.
     """
@@ -85,6 +86,7 @@ class Common:
         self._counted: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self._lock = Lock()
         self._looks = Looks()
+        self.patience = OBSERVED
         self.under_way = sum(client.is_async for client in self.clients.all)
         self.lessons = Lessons()
         self.later = Later(_WAITING, _HEAVIEST, lambda: self.count("log_dropped"))

@@ -6,13 +6,13 @@ enforce nothing that is not settled leaves the process.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.guard._background import LateError
 from safeklaviyo.guard._carry.finishing import answered, finish, needs_finishing
 from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle
-from safeklaviyo.guard._common import COUNTERS, Common, OnStoreFailure, is_busy, shell_of
+from safeklaviyo.guard._common import COUNTERS, OBSERVED, Common, OnStoreFailure, is_busy, shell_of
 
 if TYPE_CHECKING:
     from safeklaviyo.guard._carry.case import Case
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.base import Found
 
 __all__ = ["COUNTERS", "OBSERVED", "Core", "OnStoreFailure", "is_busy", "shell_of"]
-
-OBSERVED: Final = 0.005
-"""Seconds that an observed call may wait for the map."""
 
 
 class Core(Common):
@@ -76,7 +73,7 @@ class Core(Common):
             names = self.names(case, client)
             found = NOTHING_FOUND
             if names:
-                found = self._looks.ask(lambda: _look(client, names), OBSERVED)
+                found = self._looks.ask(lambda: _look(client, names), self.patience)
         except (LateError, SafeKlaviyoError):
             found = None
         except Exception as error:  # noqa: BLE001 - in observe nothing reaches the caller

@@ -82,9 +82,9 @@ def simulated() -> Iterator[str]:
             process.terminate()
 
 
-def opened(url: str, store: str, shop: str) -> Klaviyo:
+def opened(url: str, store: str, shop: str, account: str = ACCOUNT) -> Klaviyo:
     """Return a client whose map knows the customers."""
-    client = Klaviyo(KEY, account=ACCOUNT, store=store, base_url=url, deadline=None)
+    client = Klaviyo(KEY, account=account, store=store, base_url=url, deadline=None)
     rows = [
         {"external_id": each.external_id, "email": each.email, "profile_id": each.profile_id}
         for each in customers(shop)
@@ -159,7 +159,7 @@ def main() -> None:
         folder = Path(name)
         store = given.store or f"sqlite:///{folder / 'map.db'}"
         if given.paced:
-            with simulated() as url, opened(url, store, "bulk") as client:
+            with simulated() as url, opened(url, store, "bulk", "SiMuLa") as client:
                 paced(client, given.events)
             return
         with served(folder) as server, opened(server.urls["plain"], store, "bulk") as client:

@@ -49,6 +49,10 @@ def test_the_demonstration_shows_what_the_client_is_for(run):
     assert raw["complete"] < 6 < raw["profiles"]
     assert raw["sent"] == safe["sent"]
     assert 1 == outcome["postponed"]
+    assert raw == outcome["observed"]
+    guarded = outcome["guarded"]
+    assert (6, 6, 0) == (guarded["profiles"], guarded["complete"], guarded["mixed"] + guarded["misplaced"])
+    assert 1 == outcome["told"]
     for side in (raw, safe):
         assert side["sent"] - side["lost"] + side["doubled"] == side["recorded"]
 
@@ -71,7 +75,7 @@ def test_the_demonstration_prints_a_table(run):
 )
 def test_a_demonstration_that_is_not_clean_fails(capsys, safe, interrupted, as_json):
     """If the client left a duplicate, or a change half done, the command says so."""
-    outcome = demo.Outcome(2, CLEAN, safe, 0)
+    outcome = demo.Outcome(2, CLEAN, safe, 0, CLEAN, CLEAN, 0)
     assert 1 == commands.simulation.report(outcome, interrupted, as_json=as_json)
     assert "safeklaviyo left something behind that it should not have\n" == capsys.readouterr().err
 

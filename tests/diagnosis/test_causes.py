@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from safeklaviyo.audit import Diagnosis, diagnose
-from support.diagnosis_logs import FAULTS, PAUSE, Planted, Shop, log
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from safeklaviyo.testing import KlaviyoSimulator
+from support.diagnosis_logs import FAULTS, PAUSE, START, Planted, Shop, log
 
 EXPECTED = {
     "5": ("5", "R7", "overwrote the id"),
@@ -32,6 +31,7 @@ EXPECTED = {
     "withdrawal": ("withdrawal", "R19", "withdrew a consent"),
 }
 """By planted fault: the situation, the rule, and words of the explanation."""
+LOGS = Path(__file__).parents[2] / "examples" / "logs"
 SAME = {"external_id": "7001", "email": "ada@shop.test"}
 
 
@@ -67,6 +67,25 @@ class TestPlanted:
         assert (situation, rule) == (found.situation, found.rule)
         assert words in found.explanation
         assert len(found.calls) == len(found.prevented)
+
+    @pytest.mark.parametrize("kind", ["5", "6", "shared phone", "number", "placeholder"])
+    def test_its_calls_alone_make_two_profiles(self, kind: str, tmp_path: Path) -> None:
+        """The calls of a cause, sent as they were to a Klaviyo that knows nobody, make two profiles."""
+        planted = log(4, kind, customers=1, calls=2)
+        klaviyo = KlaviyoSimulator(start=START)
+        for call in told(planted.har, tmp_path).calls:
+            request = planted.entries[call.index]["request"]
+            headers = {each["name"]: each["value"] for each in request["headers"]}
+            path = request["url"].removeprefix("https://a.klaviyo.com")
+            klaviyo.handle(request["method"], path, headers, request["postData"]["text"].encode())
+            klaviyo.drain()
+        assert 2 == len(klaviyo.profiles)
+
+    def test_this_library_makes_one_profile_of_each(self, tmp_path: Path) -> None:
+        """Through this library no fault leaves a second profile that its calls were written to."""
+        for kind in FAULTS:
+            prevented = told(log(6, kind, customers=0).har, tmp_path).prevented
+            assert (kind, False) == (kind, any("two profiles here too" in each for each in prevented))
 
     def test_every_fault_is_expected(self) -> None:
         """No fault of the generator is left out."""
@@ -147,6 +166,15 @@ class TestNoSecondProfile:
 
 
 class TestEvidence:
+    def test_the_history_that_tracked_right(self) -> None:
+        """An address that Klaviyo shows afterwards rules out the reading under which it would not have been stored."""
+        assert None is diagnose(LOGS / "tracked_right.har").cause
+
+    def test_the_history_that_duplicated(self) -> None:
+        """The same calls within a second, and two profiles in the answer: a race, which is not certain."""
+        found = diagnose(LOGS / "duplicated.har")
+        assert ("race", False, [0, 2, 3]) == (found.situation, found.certain, [call.index for call in found.calls])
+
     def test_answers_decide_between_histories(self, tmp_path: Path) -> None:
         """What Klaviyo answered later rules out the histories in which it would have answered otherwise."""
         made = shop()

@@ -11,7 +11,7 @@ import pytest
 
 from safeklaviyo import ConfigurationError
 from safeklaviyo.audit import Diagnosis, diagnose
-from support.diagnosis_logs import FAULTS, JSON, entry, log
+from support.diagnosis_logs import FAULTS, JSON, entry, log, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,6 +116,13 @@ class TestHar:
         found = diagnose(saved(tmp_path, secret))
         shown = found.to_json() + repr(found) + repr(found.calls) + repr(found.calls[0].account)
         assert ("6", False, False) == (found.situation, "pk_topsecret" in shown, ADA in shown)
+
+    def test_no_path_shows_an_address(self, tmp_path: Path) -> None:
+        """Also where a shop has put one in the place of an id."""
+        odd = json.loads(json.dumps([*SITUATION_6, called(2000, "/api/events", email=ADA)]))
+        odd[3]["request"].update(method="GET", url=f"https://a.klaviyo.com/api/profiles/{ADA}")
+        (tmp_path / "odd.har").write_text(json.dumps({"log": {"entries": odd}}))
+        assert "/api/profiles/{id}" == read([tmp_path / "odd.har"]).calls[-1].path
 
     def test_retired_calls_are_read(self, tmp_path: Path) -> None:
         """Of all forms: JSON, a form, base64 in the query."""

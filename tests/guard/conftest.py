@@ -8,17 +8,19 @@ import pytest
 
 from safeklaviyo import Klaviyo
 from safeklaviyo.testing import KlaviyoSimulator
-from support.clients import ACCOUNT
+from support.clients import ACCOUNT, OpenClient
 from support.guarding import KEY, Shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from safeklaviyo.stores.memory import MemoryStore
+
 
 @pytest.fixture
-def k(simulator: KlaviyoSimulator) -> Iterator[Klaviyo]:
-    """The client of the shop's account."""
-    with simulator.client(account=ACCOUNT) as opened:
+def k(simulator: KlaviyoSimulator, store: MemoryStore, open_client: OpenClient) -> Iterator[Klaviyo]:
+    """The client of the shop's account, which never really waits."""
+    with open_client(simulator, store, api_key=KEY) as opened:
         yield opened
 
 

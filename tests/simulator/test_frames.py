@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from safeklaviyo.errors import NoResponseError
-from support.flows import Recall
+from support.flows import Recall, Sleep
 from support.simulator import Point, digest_of
 
 
@@ -121,7 +121,28 @@ def test_what_cannot_be_read():
     def flow():
         with open(__file__, "rb") as held:  # noqa: PTH123 - any object that cannot be copied
             assert held.readable()
-            yield Recall("a", "b")
+            yield Sleep(1.0)
 
     with pytest.raises(TypeError):
         digest_of(after(flow()))
+    point = Point(flow)
+    assert point.remembers is None
+    point.die()
+
+
+def test_how_an_operation_ended():
+    """What it returned or raised is all that counts then."""
+
+    def flow(*, fails):
+        seen = yield Recall("a", "b")
+        yield Sleep(float(seen is None))
+        if fails:
+            raise NoResponseError("no")
+        return 1
+
+    for fails in (True, False):
+        first = Point(lambda fails=fails: flow(fails=fails))
+        assert first.remembers is None
+        ends = [first.after(seen).after(None) for seen in (None, "c")]
+        assert 1 == len({each.remembers for each in ends})
+        assert 2 == len({first.after(seen).remembers for seen in (None, "c")})

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from multiprocessing import get_context
 from random import Random
@@ -113,7 +113,8 @@ class Deaths:
         if kind == "chance":
             assert executioner.has_begun.wait(30)
             time.sleep(wait)
-            os.kill(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may have ended in time
+                os.kill(process.pid, signal.SIGKILL)
         process.join(30)
         executioner.retire()
         self.killed += process.exitcode == KILLED

@@ -13,10 +13,13 @@ from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from safeklaviyo.audit._diagnosis.logs import read
 from safeklaviyo.testing import KlaviyoSimulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+__all__ = ["BASE", "FAULTS", "JSON", "PAUSE", "START", "Planted", "Shop", "entry", "log", "ordinary", "read"]
 
 JSON = dict[str, Any]
 BASE = "https://a.klaviyo.com"

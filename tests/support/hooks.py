@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
@@ -26,8 +26,8 @@ HEADERS = {"Authorization": f"Klaviyo-API-Key {KEY}", "revision": REVISION}
 class Caller(Protocol):
     """One way to POST a document: returns the status, the document and the headers."""
 
-    def __call__(self, path: str, data: Any) -> tuple[int, Any]:
-        """POST a document."""
+    def __call__(self, path: str, data: Any, method: str = "POST") -> tuple[int, Any]:
+        """Send a document."""
         ...
 
 
@@ -38,8 +38,8 @@ def by_httpx(library: Any) -> Callable[..., Caller]:
         hook = guard.transport(k, library.HTTPTransport(), **options)
         http = stack.enter_context(library.Client(base_url=url, headers=HEADERS, transport=hook))
 
-        def call(path: str, data: Any) -> tuple[int, Any]:
-            answer = http.post(path, json={"data": data})
+        def call(path: str, data: Any, method: str = "POST") -> tuple[int, Any]:
+            answer = http.request(method, path, json={"data": data})
             return answer.status_code, answer.json() if answer.content else None
 
         return call
@@ -54,8 +54,8 @@ def by_httpx_async(stack: ExitStack, url: str, k: Klaviyo, **options: Any) -> Ca
     http = httpx.AsyncClient(base_url=url, headers=HEADERS, transport=hook)
     stack.callback(lambda: runner.run(http.aclose()))
 
-    def call(path: str, data: Any) -> tuple[int, Any]:
-        answer = runner.run(http.post(path, json={"data": data}))
+    def call(path: str, data: Any, method: str = "POST") -> tuple[int, Any]:
+        answer = runner.run(http.request(method, path, json={"data": data}))
         return answer.status_code, answer.json() if answer.content else None
 
     return call
@@ -67,8 +67,8 @@ def by_requests(stack: ExitStack, url: str, k: Klaviyo, **options: Any) -> Calle
     session.mount(url, guard.adapter(k, **options))
     session.headers.update(HEADERS)
 
-    def call(path: str, data: Any) -> tuple[int, Any]:
-        answer = session.post(url + path, json={"data": data})
+    def call(path: str, data: Any, method: str = "POST") -> tuple[int, Any]:
+        answer = session.request(method, url + path, json={"data": data})
         return answer.status_code, answer.json() if answer.content else None
 
     return call
@@ -79,16 +79,16 @@ def by_aiohttp(stack: ExitStack, url: str, k: Klaviyo, **options: Any) -> Caller
     hook = guard.aiohttp_middleware(k, **options)
     runner = stack.enter_context(asyncio.Runner())
 
-    async def send(path: str, data: Any) -> tuple[int, Any]:
+    async def send(path: str, data: Any, method: str) -> tuple[int, Any]:
         async with (
             aiohttp.ClientSession(headers=HEADERS, middlewares=(hook,)) as session,
-            session.post(url + path, json={"data": data}) as answer,
+            session.request(method, url + path, json={"data": data}) as answer,
         ):
             text = await answer.text()
             return answer.status, await answer.json(content_type=None) if text else None
 
-    def call(path: str, data: Any) -> tuple[int, Any]:
-        return runner.run(send(path, data))
+    def call(path: str, data: Any, method: str = "POST") -> tuple[int, Any]:
+        return runner.run(send(path, data, method))
 
     return call
 
@@ -104,11 +104,14 @@ def by_sdk(_stack: ExitStack, url: str, k: Klaviyo, **options: Any) -> Caller:
         "/api/profiles": api.Profiles.create_profile,
     }
 
-    def call(path: str, data: Any) -> tuple[int, Any]:
+    def update(path: str, data: Any) -> Any:
+        return api.Profiles.update_profile(path.rpartition("/")[2], {"data": data})
+
+    def call(path: str, data: Any, method: str = "POST") -> tuple[int, Any]:
         try:
-            answer = ways[path]({"data": data})
+            answer = ways[path]({"data": data}) if method == "POST" else update(path, data)
         except ApiException as refused:
-            return int(str(refused.status)), json.loads(str(refused.body))
+            return int(str(refused.status)), loads(str(refused.body))
         shown = None if answer is None else answer if isinstance(answer, dict) else answer.to_dict()
         return (202, None) if shown is None else (200, shown)
 
@@ -123,3 +126,18 @@ HOOKS = {
     "aiohttp": by_aiohttp,
     "sdk": by_sdk,
 }
+
+
+class Http:
+    """What the demo's plain shop asks of an HTTP client, by any library."""
+
+    def __init__(self, call: Caller) -> None:
+        self._call = call
+
+    def request(self, method: str, path: str, json: Any) -> httpx.Response:
+        """Send a document, and return the answer as httpx would."""
+        try:
+            status, document = self._call(path, json["data"], method)
+        except (requests.ConnectionError, aiohttp.ClientError) as error:
+            raise httpx.ReadError(str(error)) from error
+        return httpx.Response(status, content=dumps(document, default=str))

@@ -2,7 +2,7 @@
 
 from safeklaviyo import demo
 from safeklaviyo.demo import script
-from safeklaviyo.demo.counts import Counts
+from safeklaviyo.demo.counts import Counts, count
 from safeklaviyo.demo.interruption import NEW, Interruption, State, change, run
 from safeklaviyo.demo.shops import RawShop, SafeShop
 from safeklaviyo.testing import simulator as package
@@ -26,6 +26,7 @@ __all__ = [
     "VirtualClock",
     "World",
     "change",
+    "count",
     "demo",
     "digest_of",
     "explore",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, assert_type
 from uuid import UUID
 
+import aiohttp
 import httpx
+import requests
 
 import safeklaviyo
 from safeklaviyo import (
@@ -44,6 +46,7 @@ from safeklaviyo import (
     RetryPolicy,
     SafeKlaviyoError,
     TrackResult,
+    guard,
 )
 from safeklaviyo.stores import open_async_store, open_store
 
@@ -189,3 +192,28 @@ def errors(k: Klaviyo) -> None:
         assert_type(error.unique_id, str | None)
         assert_type(error.time, datetime | None)
     assert_type(safeklaviyo.__version__, str)
+
+
+def guarded(k: Klaviyo, awaited: AsyncKlaviyo) -> None:
+    """The hooks of the guard, and the guard of a whole process."""
+    modes: guard.Modes = {"create_event": "enforce", "bulk_unsubscribe_profiles": "enforce"}
+    installed = guard.install(k, awaited, mode=modes, decision_log="klaviyo.jsonl", on_store_failure="refuse")
+    assert_type(installed, guard.Guard)
+    assert_type(installed.counters, Mapping[str, int])
+    with installed as again:
+        assert_type(again, guard.Guard)
+    httpx.Client(transport=guard.transport(k, httpx.HTTPTransport(), mode="enforce", learn=False))
+    httpx.AsyncClient(transport=guard.async_transport(awaited))
+    requests.Session().mount("https://a.klaviyo.com", guard.adapter(k))
+    guard.sdk(k)
+    aiohttp.ClientSession(middlewares=(guard.aiohttp_middleware(awaited),))
+    guard.install(k, mode="enforced")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def judged(verdict: guard.Verdict) -> None:
+    """What the guard says about a call."""
+    assert_type(verdict.operation, str | None)
+    assert_type(verdict.rule, str | None)
+    assert_type(verdict.rewritten, tuple[str, ...])
+    assert_type(verdict.account, str | None)
+    assert_type(verdict.at, datetime)

@@ -79,7 +79,12 @@ def understood(call: Call, query: Mapping[str, str], body: bytes | None, answer:
     shown, owner = _answered(call, answer)
     filled = replace(call, shown=shown, owner_shown=owner, accepted=_is_accepted(call, answer))
     if call.operation in READS:
-        return replace(filled, searched=_searched(call.operation, query), people=_read(call))
+        searched = _searched(call.operation, query)
+        if call.operation == "search_people" and searched is not None:
+            # The retired search answers with an id alone. What was searched for is that profile's.
+            own: JSON = dict([searched])
+            filled = replace(filled, shown=tuple(named(profile_id=each.profile_id, **own) for each in shown))
+        return replace(filled, searched=searched, people=_read(call))
     if call.operation in _LEGACY:
         data = _retired_data(call, query, body)
         return replace(filled, people=_retired_people(call, data, query), happened=_seconds(data.get("time")))

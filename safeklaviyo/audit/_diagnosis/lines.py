@@ -147,9 +147,9 @@ def _stand_in(hashed: str, kind: str, spelling: object) -> str:
     if kind != "email":
         return f"h{digest}"
     # Two spellings of one address differ in case, as they do for Klaviyo.
-    bits = hashlib.sha256(str(spelling).encode()).digest() if spelling is not None and spelling != hashed else bytes(24)
+    bits = hashlib.sha256(str(spelling).encode()).digest() if spelling is not None and spelling != hashed else bytes(32)
     return "".join(
-        letter.upper() if bit & 1 else letter for letter, bit in zip(f"h{digest}", bits, strict=False)
+        letter.upper() if bit & 1 else letter for letter, bit in zip(f"h{digest}", bits[:25], strict=True)
     ) + "@hashed.test"  # fmt: skip
 
 

@@ -123,6 +123,10 @@ def _own(people: People, call: Call, at: int) -> None:
     for profile_id, row in _told(call):
         by_id = call.operation in _BY_ID and row.key is None
         owner = people.owner.get(profile_id)
+        shown = next((each.key for each in call.shown if each.key is not None), None) if by_id else None
+        if owner is None and shown is not None:
+            # The log has not made this profile. The answer says whose it is.
+            owner = people.owner[profile_id] = f"x:{shown}"
         if by_id and owner is not None and row.address is not None and profile_id not in people.taken:
             # The shop gives its customer a new address. One that somebody else claims by an id stays theirs.
             if owner.startswith("x:") and row.address not in people.claims:

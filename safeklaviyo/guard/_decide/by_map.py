@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 GIVING: Final = frozenset({"bulk_subscribe_profiles", "bulk_unsuppress_profiles"})
 WITHDRAWING: Final = frozenset({"bulk_unsubscribe_profiles", "bulk_suppress_profiles"})
+_CHANGING: Final = frozenset({"update_profile", "create_or_update_profile"})
 CARRIED_OUT: Final = frozenset({"create_profile", "merge_profiles"}) | GIVING | WITHDRAWING
 """The operations that the guard carries out by itself, and answers."""
 
+_NAMED: Final = "the profile is named by Klaviyo's id or by a browser's mark, and no identifier is written"
 _SEVERITY: Final[tuple[Action, ...]] = (
     "pass", "rewrite", "answer", "change", "contact", "lookup", "wait", "refuse",
 )  # fmt: skip
@@ -40,13 +42,16 @@ class Person:
     Attributes:
         claim: What the request says about who this is; None where it names nobody by the shop's own identifiers.
         error: Why the request cannot be sent about this person.
-        targets: The profile that the request changes by its id, where it does.
+        targets: The profile that the request names by its id, where it does.
+        is_settled: The profile is named by its id or by a browser's mark, and nothing is said about who that is: the
+            map is not asked.
     """
 
     named: Named
     claim: Claim | None = None
     error: IdentityError | None = None
     targets: str | None = None
+    is_settled: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -86,6 +91,8 @@ def names_of(people: Iterable[Person]) -> tuple[Identifier, ...]:
     """Return what the map is asked for."""
     names: dict[Identifier, None] = {}
     for person in people:
+        if person.is_settled:
+            continue
         if person.targets is not None:
             names[Identifier(Kind.PROFILE_ID, person.targets)] = None
         if person.claim is not None:
@@ -113,8 +120,8 @@ def away(asked: Asked, people: Iterable[Person]) -> Rulings | None:
     for person in people:
         if person.error is not None:
             return Rulings("refuse", person.error.rule, str(person.error))
-    if asked.name != "merge_profiles" and all(each.claim is None and each.targets is None for each in people):
-        return Rulings("pass", None, "the request names no one by the shop's own identifiers")
+    if asked.name != "merge_profiles" and all(each.is_settled for each in people):
+        return Rulings("pass", None, _NAMED)
     return None
 
 
@@ -126,7 +133,8 @@ def _person(asked: Asked, named: Named, policy: Policy) -> Person:
         external_id, email, phone_number = (named.given(name) for name in _IDENTIFIERS)
         if external_id is email is None and (asked.name in GIVING | WITHDRAWING or targets is not None):
             # A number alone: for consent the verbs find its one owner; a profile that is named by its id just has it.
-            return Person(named, Claim(), targets=targets)
+            is_settled = targets is not None and _is_settled(asked, named)
+            return Person(named, Claim(), targets=targets, is_settled=is_settled)
         return Person(named, claim_from(external_id, email, phone_number, policy), targets=targets)
     except IdentityError as error:
         return Person(named, error=error)
@@ -140,13 +148,21 @@ def _targets(asked: Asked, named: Named) -> str | None:
         if given not in {None, path_id} if isinstance(given, str | None) else True:
             raise InvalidIdentifierError("the profile's id in the body is another than that in the path")
         return path_id
-    return None if given is None else normalise_profile_id(given)
+    # A create takes no id: it names the profile that it makes by what the shop knows of the person.
+    return None if given is None or asked.name == "create_profile" else normalise_profile_id(given)
 
 
 def _unnamed(asked: Asked, named: Named, targets: str | None) -> Person:
-    if targets is not None or (named.is_of_browser and asked.name not in CARRIED_OUT):
-        return Person(named, targets=targets)
+    if targets is not None:
+        return Person(named, targets=targets, is_settled=_is_settled(asked, named))
+    if named.is_of_browser and asked.name not in CARRIED_OUT:
+        return Person(named, is_settled=True)
     raise InvalidIdentifierError("no customer is named: give an email, an external_id, or both", rule="R2")
+
+
+def _is_settled(asked: Asked, named: Named) -> bool:
+    """Tell whether nothing is to be decided about a person named by a profile's id, without identifiers."""
+    return asked.name not in CARRIED_OUT and not (asked.name in _CHANGING and _clears(named))
 
 
 def _part(person: Person, found: Found) -> Found:
@@ -167,13 +183,13 @@ def _part(person: Person, found: Found) -> Found:
 def _ruling(asked: Asked, person: Person, found: Found, policy: Policy) -> Ruling:
     if person.error is not None:
         return Ruling(person, "refuse", person.error.rule, str(person.error), error=person.error)
+    if person.is_settled:
+        return Ruling(person, "pass", None, _NAMED)
     if asked.name in WITHDRAWING:
         return Ruling(person, "answer", "R19", "what is withdrawn is withdrawn for every profile of the customer")
-    if person.targets is not None and (asked.name in {"update_profile", "create_or_update_profile"} | GIVING):
+    if person.targets is not None and (asked.name in _CHANGING | GIVING):
         return _by_profile(asked, person, found)
-    if person.claim is None:
-        return Ruling(person, "pass", None, "the profile is named by Klaviyo's id, or by a browser's mark, alone")
-    if not person.claim.identifiers():
+    if person.claim is None or not person.claim.identifiers():
         return Ruling(person, "lookup", "R18", "Klaviyo has to be asked who has the phone number")
     decision = decide(person.claim, found, policy)
     return _decided(asked, person, decision)
@@ -211,15 +227,12 @@ def different_people() -> InvalidIdentifierError:
 
 def _by_profile(asked: Asked, person: Person, found: Found) -> Ruling:
     """Rule on a change of one profile that is named by its id, or on consent for it."""
-    is_giving, claim = asked.name in GIVING, person.claim
-    if not is_giving and (claim is None or not claim.identifiers()) and not _clears(person.named):
-        return Ruling(person, "pass", None, "the profile is named by Klaviyo's id, and no identifier is written")
     if found.lease is not None:
         return Ruling(person, "wait", "R13", "another call is writing about this customer")
     binding = found.current(Kind.PROFILE_ID)
     if binding is None:
         return Ruling(person, "lookup", "R16", "the map does not know the profile, which has to be read first")
-    if is_giving:
+    if asked.name in GIVING:
         return Ruling(person, "answer", "R18", "consent is given for the profile that is named", binding)
     return _change(person, found, binding)
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from safeklaviyo.guard._plans import Plan
 
 
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
+
 class GuardTransport(httpx.BaseTransport):
     """A transport that guards what goes through another one. Closing it closes the other one.
 
@@ -60,10 +63,11 @@ class AsyncGuardTransport(httpx.AsyncBaseTransport):
 
 def send_guarded(guard: Core, send: Callable[[Any], Any], request: Any) -> Any:
     """Send a request of httpx's or httpx2's by another transport, guarded."""
-    is_read = guard.wants(request.method, str(request.url))
+    url = str(request.url)
+    is_read = guard.wants(request.method, url)
     if is_read:
         request.read()
-    plan = guard.begin(incoming_from(request, is_read=is_read))
+    plan = guard.begin(incoming_from(request, url, is_read=is_read))
     if plan.answer is not None:
         return response_from(request, plan.answer)
     if plan.case is None:
@@ -71,17 +75,18 @@ def send_guarded(guard: Core, send: Callable[[Any], Any], request: Any) -> Any:
     with guard.sending(plan):
         answer = send(outgoing(request, plan))
         body = b"".join(answer.stream)
-        answer.close()
+        answer.stream.close()
     reply = reply_from(answer, body)
     return passed_on(request, answer, body, reply, guard.end(plan, reply))
 
 
 async def send_guarded_async(guard: AsyncCore, send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
     """Same as `send_guarded`, awaited."""
-    is_read = guard.wants(request.method, str(request.url))
+    url = str(request.url)
+    is_read = guard.wants(request.method, url)
     if is_read:
         await request.aread()
-    plan = await guard.begin(incoming_from(request, is_read=is_read))
+    plan = await guard.begin(incoming_from(request, url, is_read=is_read))
     if plan.answer is not None:
         return response_from(request, plan.answer)
     if plan.case is None:
@@ -89,7 +94,7 @@ async def send_guarded_async(guard: AsyncCore, send: Callable[[Any], Awaitable[A
     with guard.core.sending(plan):
         answer = await send(outgoing(request, plan))
         body = b"".join([part async for part in answer.stream])
-        await answer.aclose()
+        await answer.stream.aclose()
     reply = reply_from(answer, body)
     return passed_on(request, answer, body, reply, await guard.end(plan, reply))
 
@@ -99,19 +104,22 @@ def library_of(thing: object) -> Any:
     return sys.modules[type(thing).__module__.partition(".")[0]]
 
 
-def incoming_from(request: Any, *, is_read: bool) -> Incoming:
+def incoming_from(request: Any, url: str, *, is_read: bool) -> Incoming:
     """Return a request as the guard takes it."""
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
-    return Incoming(request.method, str(request.url), headers, request.content if is_read else None)
+    return Incoming(request.method, url, headers, request.content if is_read else None)
 
 
 def outgoing(request: Any, plan: Plan) -> Any:
     """Return the request that is sent: the caller's own, if nothing was changed."""
     if not plan.is_changed:
         return request
-    return library_of(request).Request(
-        plan.method, plan.url, headers=list(plan.headers), content=plan.body, extensions=request.extensions
-    )
+    library = library_of(request)
+    url = request.url if plan.method == request.method else plan.url
+    headers = [each for each in request.headers.raw if each[0].lower() not in _FRAMING]
+    headers.append((b"Content-Length", str(len(plan.body or b"")).encode()))
+    stream = library.ByteStream(plan.body)
+    return library.Request(plan.method, url, headers=headers, stream=stream, extensions=request.extensions)
 
 
 def reply_from(answer: Any, body: bytes) -> Reply:
@@ -130,10 +138,10 @@ def passed_on(request: Any, answer: Any, body: bytes, reply: Reply, final: Reply
     """Return the answer that the caller gets: Klaviyo's own bytes, if nothing was changed."""
     if final.body is not reply.body:
         return response_from(request, final)
-    library = library_of(request)
-    return library.Response(
-        final.status, headers=answer.headers, stream=library.ByteStream(body), extensions=answer.extensions
-    )
+    # The body was read past the response, which is as new with a stream of the same bytes.
+    answer.stream = library_of(request).ByteStream(body)
+    answer.status_code = final.status
+    return answer
 
 
 def response_from(request: Any, reply: Reply) -> Any:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+from contextlib import suppress
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_KEPT: Final = 1.0
+"""Seconds for which a file is kept open."""
 
 logger = logging.getLogger("safeklaviyo")
 
@@ -25,20 +30,35 @@ class LogFile:
         self._path = Path(path)
         self._failed = failed
         self._has_warned = False
+        self._file: int | None = None
+        self._until = 0.0
 
     def write(self, line: dict[str, Any]) -> None:
         """Write one line, or count that it could not be written; never raises."""
         text = dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n"
-        # Opened for each line, so that a rotated file is left alone, and one step, so that processes share a file.
-        # Readable by its owner alone: it says which customers do what, if not who they are.
         try:
-            opened = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(opened, text.encode())
-            finally:
-                os.close(opened)
+            os.write(self._opened(), text.encode())
         except OSError as error:
             self._failed()
+            self.close()
             if not self._has_warned:
                 self._has_warned = True
                 logger.warning("the decision log cannot be written: %s", type(error).__name__)
+
+    def _opened(self) -> int:
+        """Return the file's number. Once a second it is opened anew, so that a file that was rotated is left alone."""
+        now = time.monotonic()
+        if self._file is None or now >= self._until:
+            self.close()
+            # At its end, and in one step, so that several processes share a file. Readable by its owner alone: it says
+            # which customers do what, if not who they are.
+            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._until = now + _KEPT
+        return self._file
+
+    def close(self) -> None:
+        """Close the file. May be called twice."""
+        opened, self._file = self._file, None
+        if opened is not None:
+            with suppress(OSError):
+                os.close(opened)

@@ -182,13 +182,13 @@ def _gunzip(body: bytes) -> bytes | None:
 def _open(asked: Asked, name: str) -> Problem | None:
     """Find the people in the body."""
     try:
-        root = scan(asked.text, _SHAPES[name])
+        root, has_twins = scan(asked.text, _SHAPES[name])
     except (ValueError, RecursionError):
         return Problem(400, "the body is no JSON", "/")
     if not isinstance(root, Object) or root.opened("data") is None:
         return Problem(400, _OTHER)
     asked.root = root
-    if has_twins(root):
+    if has_twins:
         return Problem(400, "a name stands twice in one object, and it is not certain which one counts", "/")
     people: list[Named] = []
     for pointer, node in _nodes(name, root):
@@ -199,14 +199,6 @@ def _open(asked: Asked, name: str) -> Problem | None:
     asked.people = tuple(people)
     is_about_no_one = name == "merge_profiles" or any(asked.related(each) is not None for each in ("list", "segment"))
     return None if people or is_about_no_one else Problem(400, _OTHER, "/data/attributes")
-
-
-def has_twins(opened: Object | Array) -> bool:
-    """Tell whether a name stands twice in anything that was opened."""
-    if isinstance(opened, Object) and opened.has_twins:
-        return True
-    inner = [each.value for each in opened.members.values()] if isinstance(opened, Object) else opened.elements
-    return any(has_twins(each) for each in inner if isinstance(each, Object | Array))
 
 
 def _nodes(name: str, root: Object) -> Iterator[tuple[str, Any]]:

@@ -12,12 +12,12 @@ from json import decoder
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-_DEEPEST: Final = 100
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
+_NAME: Final = re.compile(r'[ \t\n\r]*("(?:[^"\\\x00-\x1f]|\\.)*")[ \t\n\r]*:[ \t\n\r]*')
+_AFTER: Final = re.compile(r"[ \t\n\r]*([,\]}])[ \t\n\r]*")
 _value_at = decoder.JSONDecoder().raw_decode
-_name_at: Callable[[str, int], tuple[str, int]] = decoder.scanstring  # type: ignore[attr-defined]  # not in typeshed
 
 Shape: TypeAlias = "Mapping[str, Shape]"
 """The names to open in an object, each with what to open below it. ``EACH`` stands for the elements of an array."""
@@ -49,13 +49,11 @@ class Object:
     Attributes:
         start: Where its brace stands.
         end: Where what follows it begins.
-        has_twins: A name stands in it twice.
     """
 
     start: int
     end: int = 0
     members: dict[str, Member] = field(default_factory=dict[str, Member])
-    has_twins: bool = False
 
     def get(self, name: str) -> Any:
         """Return a value; None where the name is not there."""
@@ -77,17 +75,22 @@ class Array:
     elements: list[Any] = field(default_factory=list[Any])
 
 
-def scan(text: str, shape: Shape) -> Any:
-    """Return the document: an `Object` or an `Array` where the shape opens it, else as Python's decoder returns it.
+def scan(text: str, shape: Shape) -> tuple[Any, bool]:
+    """Read a document.
+
+    Returns:
+        The document: an `Object` or an `Array` where the shape opens it, else as Python's decoder returns it; and
+        whether a name stands twice in anything that was opened.
 
     Raises:
         ValueError: It is no JSON.
         RecursionError: It is nested too deep.
     """
-    value, end = _value(text, _skipped(text, 0), shape, 0)
+    scanner = _Scanner(text)
+    value, end = scanner.value(_skipped(text, 0), shape)
     if _skipped(text, end) != len(text):
         raise ValueError("something follows the document")
-    return value
+    return value, scanner.has_twins
 
 
 def _skipped(text: str, at: int) -> int:
@@ -95,60 +98,64 @@ def _skipped(text: str, at: int) -> int:
     return at if match is None else match.end()
 
 
-def _value(text: str, at: int, shape: Shape | None, depth: int) -> tuple[Any, int]:
-    if shape is None or depth > _DEEPEST:
-        return _value_at(text, at)
-    first = text[at : at + 1]
-    if first == "{":
-        opened = _object(text, at, shape, depth)
-        return opened, opened.end
-    if first == "[" and EACH in shape:
-        array = _array(text, at, shape[EACH], depth)
-        return array, array.end
-    return _value_at(text, at)
+class _Scanner:
+    """Reads one text."""
 
+    __slots__ = ("_text", "has_twins")
 
-def _object(text: str, start: int, shape: Shape, depth: int) -> Object:
-    opened = Object(start)
-    at = _skipped(text, start + 1)
-    if text[at : at + 1] == "}":
-        opened.end = at + 1
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.has_twins = False
+
+    def value(self, at: int, shape: Shape | None) -> tuple[Any, int]:
+        """Read the value that begins at a place; return it, and where what follows it begins."""
+        if shape is not None:
+            first = self._text[at : at + 1]
+            if first == "{":
+                opened = self._object(at, shape)
+                return opened, opened.end
+            if first == "[" and EACH in shape:
+                array = self._array(at, shape[EACH])
+                return array, array.end
+        return _value_at(self._text, at)
+
+    def _object(self, start: int, shape: Shape) -> Object:
+        opened, text = Object(start), self._text
+        members, at = opened.members, start + 1
+        end = _AFTER.match(text, at)
+        while end is None or end[1] != "}" or members:
+            found = _NAME.match(text, at)
+            if found is None:
+                raise ValueError("a name was expected")
+            name = found[1][1:-1]
+            if "\\" in name:
+                name = _value_at(found[1])[0]
+            begin = found.end()
+            value, after = self.value(begin, shape.get(name))
+            self.has_twins = self.has_twins or name in members
+            members[name] = Member(found.start(1), begin, after, value)
+            end = _AFTER.match(text, after)
+            if end is None or end[1] == "]":
+                raise ValueError("a comma was expected")
+            if end[1] == "}":
+                break
+            at = end.end()
+        opened.end = end.start(1) + 1
         return opened
-    while True:
-        if text[at : at + 1] != '"':
-            raise ValueError("a name was expected")
-        name, after = _name_at(text, at + 1)
-        after = _skipped(text, after)
-        if text[after : after + 1] != ":":
-            raise ValueError("a colon was expected")
-        begin = _skipped(text, after + 1)
-        value, end = _value(text, begin, shape.get(name), depth + 1)
-        opened.has_twins = opened.has_twins or name in opened.members
-        opened.members[name] = Member(at, begin, end, value)
-        at = _skipped(text, end)
-        mark = text[at : at + 1]
-        if mark == "}":
+
+    def _array(self, start: int, shape: Shape) -> Array:
+        opened, text = Array(start), self._text
+        at = _skipped(text, start + 1)
+        if text[at : at + 1] == "]":
             opened.end = at + 1
             return opened
-        if mark != ",":
-            raise ValueError("a comma was expected")
-        at = _skipped(text, at + 1)
-
-
-def _array(text: str, start: int, shape: Shape, depth: int) -> Array:
-    opened = Array(start)
-    at = _skipped(text, start + 1)
-    if text[at : at + 1] == "]":
-        opened.end = at + 1
-        return opened
-    while True:
-        value, end = _value(text, at, shape, depth + 1)
-        opened.elements.append(value)
-        at = _skipped(text, end)
-        mark = text[at : at + 1]
-        if mark == "]":
-            opened.end = at + 1
-            return opened
-        if mark != ",":
-            raise ValueError("a comma was expected")
-        at = _skipped(text, at + 1)
+        while True:
+            value, after = self.value(at, shape)
+            opened.elements.append(value)
+            end = _AFTER.match(text, after)
+            if end is None or end[1] == "}":
+                raise ValueError("a comma was expected")
+            if end[1] == "]":
+                opened.end = end.start(1) + 1
+                return opened
+            at = end.end()

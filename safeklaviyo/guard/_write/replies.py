@@ -112,6 +112,8 @@ def fault_of(error: SafeKlaviyoError, pointer: str = "/data") -> Fault:
     if status == 400 and isinstance(error, IdentityError):
         kind = "external_id" if isinstance(error, IdOnlyError) else getattr(error, "identifier_kind", None)
         where += "" if kind is None else "/id" if kind == "profile_id" else f"/attributes/{kind}"
+    elif status == 400:
+        where += "/attributes"
     elif status == 409:
         where, detail, meta = f"{pointer}/attributes", _TAKEN, _own_profile(error)
     elif status == 404:
@@ -162,7 +164,7 @@ def without_owner(reply: Reply, *, own: frozenset[str]) -> Reply:
     """
     try:
         text = reply.body.decode()
-        root = scan(text, _ERRORS)
+        root, _ = scan(text, _ERRORS)
     except (ValueError, RecursionError):
         return reply
     listed = root.get("errors") if isinstance(root, Object) else None

@@ -1,0 +1,81 @@
+"""Several calls at once, where each is about one person and waits for Klaviyo: what they return, in their order."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from safeklaviyo.errors import SafeKlaviyoError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+AT_ONCE: Final = 8
+"""Calls that are made at the same time."""
+
+
+def several(
+    call: Callable[[T], R], given: Sequence[T], may_go_on: Callable[[SafeKlaviyoError], bool]
+) -> list[R | SafeKlaviyoError]:
+    """Make a call for each, several at a time, in threads.
+
+    Args:
+        may_go_on: Tells whether an error is about one call alone. Any other ends all: what is on its way is finished,
+            and nothing more is begun.
+
+    Returns:
+        What each call returned, or its error.
+
+    Raises:
+        SafeKlaviyoError: One that is not about one call alone.
+    """
+    ends_all: list[SafeKlaviyoError] = []
+
+    def ended(each: T) -> R | SafeKlaviyoError:
+        if ends_all:
+            raise ends_all[0]
+        try:
+            return call(each)
+        except SafeKlaviyoError as error:
+            if not may_go_on(error):
+                ends_all.append(error)
+                raise
+            return error
+
+    if len(given) < 2:
+        return [ended(each) for each in given]
+    with ThreadPoolExecutor(min(AT_ONCE, len(given)), "safeklaviyo-row") as pool:
+        try:
+            return list(pool.map(ended, given))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+async def several_async(
+    call: Callable[[T], Awaitable[R]], given: Sequence[T], may_go_on: Callable[[SafeKlaviyoError], bool]
+) -> list[R | SafeKlaviyoError]:
+    """Same as `several`, awaited, in tasks."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def ended(each: T) -> R | SafeKlaviyoError:
+        async with places:
+            try:
+                return await call(each)
+            except SafeKlaviyoError as error:
+                if not may_go_on(error):
+                    raise
+                return error
+
+    tasks = [asyncio.ensure_future(ended(each)) for each in given]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        # After an error that ends all, the others are not left to themselves.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
