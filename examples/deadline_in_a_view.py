@@ -1,7 +1,5 @@
 """A request that may take two seconds, as in a view of a web application; what does not fit is told by its error."""
 
-from datetime import datetime
-
 from safeklaviyo import DeadlineExceededError
 from safeklaviyo.testing import KlaviyoSimulator
 
@@ -10,8 +8,6 @@ klaviyo = simulator.client()  # in a shop: Klaviyo(), 30 s for any one call
 fast = klaviyo.with_options(deadline=2.0)  # a view: shares everything, and closing it closes nothing
 unlimited = klaviyo.with_options(deadline=None)
 
-later: list[tuple[int, str | None, datetime | None]] = []  # in a shop: a queue
-
 
 def product(user_id: int, sku: str) -> str:
     try:
@@ -19,7 +15,7 @@ def product(user_id: int, sku: str) -> str:
     except DeadlineExceededError as error:
         if not error.may_retry:
             return "lost, and perhaps recorded"
-        later.append((user_id, error.unique_id, error.time))
+        klaviyo.outbox.track("Viewed Product", external_id=user_id, unique_id=error.unique_id, time=error.time)
         return "later"
     return "now"
 
@@ -29,11 +25,10 @@ def main() -> None:
     print(product(42, "engine"))
     simulator.fail_next("create_event", status=503, headers={"retry-after": "20"}, times=1)  # longer than the view has
     print(product(42, "loom"))
-    for user_id, unique_id, time in later:
-        unlimited.track("Viewed Product", external_id=user_id, unique_id=unique_id, time=time)
+    later = unlimited.outbox.drain().delivered  # in a shop: `safeklaviyo worker`
     simulator.drain()
     klaviyo.close()
-    print(f"{len(simulator.events)} events, {len(later)} of them later")
+    print(f"{len(simulator.events)} events, {later} of them later")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["retry", "tasks"]
 
+NAME: Final = "safeklaviyo"
 ROWS: Final = 10_000
 """Rows that one task delivers at most, so that no lane keeps a worker for itself."""
 LONGEST_PAUSE: Final = 600.0
@@ -75,7 +76,7 @@ def _same_event(task: Task[..., Any], error: SafeKlaviyoError) -> dict[str, Any]
     return taken
 
 
-def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = None) -> None:
+def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = None, name: str = NAME) -> None:
     """Give an app the tasks that drain the outbox of a client, and entries of its beat that call them.
 
     The tasks are ``safeklaviyo.sweep``, which looks for lanes with rows that may go and calls ``safeklaviyo.drain``
@@ -87,26 +88,29 @@ def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = No
         k: The client. It may be made before workers are forked.
         every: Seconds between two looks.
         queue: The queue of the tasks; else the app's default.
+        name: What the tasks' names begin with. An app with the clients of several accounts gives each its own.
     """
+    # Not shared: Celery gives shared tasks to all apps of the process, and another app's would drain this client.
+    own: dict[str, Any] = {"ignore_result": True, "shared": False}
     k._shell.share_pace()  # noqa: SLF001 - the package's own
     # A message that nobody took in time is left to a newer one. So messages never pile up while all workers are busy.
     brief: dict[str, Any] = {"expires": max(10.0, 2 * every)} | ({} if queue is None else {"queue": queue})
     long = {**brief, "expires": 300.0}
 
-    @app.task(name="safeklaviyo.drain", ignore_result=True)
+    @app.task(name=f"{name}.drain", **own)
     def drain(lane: int) -> None:
         k.outbox.drain(lane=lane, limit=ROWS)
 
-    @app.task(name="safeklaviyo.sweep", ignore_result=True)
+    @app.task(name=f"{name}.sweep", **own)
     def sweep() -> None:
         for lane in k.outbox.lanes():
             drain.apply_async((lane,), **brief)
 
-    @app.task(name="safeklaviyo.recover", ignore_result=True)
+    @app.task(name=f"{name}.recover", **own)
     def recover() -> None:
         k.recover()
 
-    @app.task(name="safeklaviyo.recheck_changes", ignore_result=True)
+    @app.task(name=f"{name}.recheck_changes", **own)
     def recheck_changes() -> None:
         k.recheck_changes(repair=True)
 

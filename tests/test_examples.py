@@ -32,7 +32,7 @@ SHOWS = {
 }
 SLOW = {"fastapi_lifespan.py", "scheduled_drain.py"}
 """Those that load much, and show what another one shows too: the same drain, called by something else."""
-TESTS = ("testing_with_the_simulator.py", "testing_consent.py")
+TESTS = ("testing_with_the_simulator.py", "testing_consent.py", "testing_the_outbox.py")
 
 
 def run(folder, *arguments):

@@ -18,7 +18,7 @@ import pytest
 import safeklaviyo
 from safeklaviyo import AsyncKlaviyo, Klaviyo, Policy, RetryPolicy, errors, policy, stores
 from safeklaviyo.cli import main
-from support.clients import VERSION, Bindings, Lists, Profiles
+from support.clients import VERSION, Bindings, Lists, Outbox, Profiles
 from support.commands import COUNTED, parser
 from support.pages import promised, python_blocks
 from support.source import IN_CONTRIBUTING, PACKAGE, RULES
@@ -31,7 +31,7 @@ PAGES = ("calls", "commands", "delivery", "errors", "guarantees", "identities", 
 REFERENCE = "\n".join([README, *((ROOT / "docs" / f"{name}.md").read_text() for name in PAGES)])
 """What a user reads to learn what there is."""
 SPANS = set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", REFERENCE, flags=re.DOTALL)))
-PARTS = {"bindings": Bindings, "lists": Lists, "profiles": Profiles}
+PARTS = {"bindings": Bindings, "lists": Lists, "outbox": Outbox, "profiles": Profiles}
 OTHERS = {"GET", "POST", "PATCH", "KLAVIYO_API_KEY", "SAFEKLAVIYO_STORE", "ValueError", "TimeoutError", "Retry"} | {
     "Client",
     "AsyncClient",  # of httpx and of httpx2
@@ -296,8 +296,8 @@ class TestOtherPages:
 
     def test_a_number_without_an_explanation_would_be_found(self):
         """The search above sees each way to cite a number, and takes no other word for one."""
-        code = "def test_p9_h40_is_broken(): ...  # P0, R20, (F-48), H12 and H1"
-        assert {"P9", "H40", "P0", "R20", "F48", "H12"} == cited(code) - EXPLAINED
+        code = "def test_p9_h40_is_broken(): ...  # P0, R20, (F-48), H39 and H1"
+        assert {"P9", "H40", "P0", "R20", "F48", "H39"} == cited(code) - EXPLAINED
         assert set() == cited('"P0@shop.org", "SKU-P12345", "A1", "F0", "sha256_f1"')
 
     def test_each_rule_is_explained_to_users(self):

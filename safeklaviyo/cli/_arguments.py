@@ -12,6 +12,7 @@ from safeklaviyo.cli._bulk_arguments import IDENTIFY, TRACK, add_sending
 from safeklaviyo.cli._diagnosing_arguments import DIAGNOSE, add_diagnose
 from safeklaviyo.cli._gateway_arguments import GATEWAY, add_gateway
 from safeklaviyo.cli._help import Paragraphs
+from safeklaviyo.cli._outbox_arguments import add_outbox
 from safeklaviyo.cli._places import store_argument
 from safeklaviyo.cli._working_arguments import WORKER, add_working
 
@@ -117,6 +118,7 @@ def parser() -> ArgumentParser:
     _add_sending(commands)
     _add_worker(commands)
     _add_gateway(commands)
+    add_outbox(commands, _command, _add_map)
     _add_decisions(commands)
     _add_auditing(commands)
     _add_diagnosing(commands)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from safeklaviyo._api.accounts import get_account
 from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_account_id
+from safeklaviyo._flows.outbox.keep import counts_if_any
 from safeklaviyo._runtime.config import DEADLINE, REVISION, wiring
 from safeklaviyo._runtime.shell import Shell
 from safeklaviyo._sending.retry import transmit
 from safeklaviyo._version import VERSION
 from safeklaviyo.cli._console import say
-from safeklaviyo.cli._map import store_url
-from safeklaviyo.errors import APIConnectionError, ConfigurationError, StoreError
+from safeklaviyo.cli._map import open_client, store_url
+from safeklaviyo.errors import APIConnectionError, ConfigurationError, SafeKlaviyoError, StoreError
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores import opening
 from safeklaviyo.stores.memory import MemoryStore
@@ -71,6 +72,7 @@ def _checks(arguments: Namespace) -> Iterator[Check]:
     yield from _check_versions()
     yield from _check_klaviyo(arguments)
     yield from _check_store(store_url(arguments))
+    yield from _check_outbox(arguments)
 
 
 def _check_versions() -> Iterator[Check]:
@@ -184,6 +186,26 @@ def _check_store(url: str) -> Iterator[Check]:
             yield from _check_persistence(store)
     if path is not None:
         yield _check_mode(Path(path))
+
+
+def _check_outbox(arguments: Namespace) -> Iterator[Check]:
+    """Say how many rows there are, where somebody has made an outbox."""
+    url = store_url(arguments)
+    if url.startswith("memory:") or (arguments.account is None and not os.environ.get("KLAVIYO_API_KEY")):
+        return
+    try:
+        with open_client(arguments) as klaviyo:
+            counted = klaviyo._shell.run(counts_if_any)  # noqa: SLF001 - it makes no tables
+    except SafeKlaviyoError as error:
+        yield Check("fail", "outbox", str(error))
+        return
+    if counted is None:
+        return
+    found = f"{counted.waiting} rows wait, {counted.dead} are parked"
+    if counted.dead:
+        yield Check("warn", "outbox", f"{found}: see `safeklaviyo outbox list`")
+    else:
+        yield Check("ok", "outbox", found)
 
 
 def _check_persistence(store: IdentityStore) -> Iterator[Check]:

@@ -118,7 +118,9 @@ class Common:
         return self.later.flush(seconds)
 
     def close(self) -> None:
-        """Write what waits for the log, for two seconds at most."""
+        """Write what waits for the log, for two seconds at most, and close its file."""
+        if self._log is not None:
+            self.later.add(self._log.close)  # in the thread that writes
         self.flush()
 
     # What both kinds do before, and after.

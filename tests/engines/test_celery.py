@@ -65,7 +65,7 @@ def test_the_tasks_drain_and_the_beat_calls_them():
     """One task looks for lanes, and calls another one for each; a message that nobody took in time is dropped."""
     with closing(KlaviyoSimulator().client()) as klaviyo:
         app = Celery("shop", set_as_current=False)
-        app.conf.task_always_eager = True
+        app.conf.task_always_eager = app.conf.task_eager_propagates = True
         app.conf.beat_schedule = {"nightly": {"task": "shop.nightly", "schedule": 86_400.0}}
         tasks(app, klaviyo, every=2.0, queue="klaviyo")
         for number in range(3):
@@ -76,6 +76,29 @@ def test_the_tasks_drain_and_the_beat_calls_them():
     entries = app.conf.beat_schedule
     assert {"nightly", "safeklaviyo.sweep", "safeklaviyo.recover", "safeklaviyo.recheck_changes"} == set(entries)
     assert {"expires": 10.0, "queue": "klaviyo"} == entries["safeklaviyo.sweep"]["options"]
+
+
+def test_each_app_drains_its_own_client():
+    """Two apps of a process, or two accounts of an app, never take each other's rows."""
+    with ExitStack() as opened:
+        clients = [opened.enter_context(closing(KlaviyoSimulator().client())) for _ in range(4)]
+        apps = [Celery(f"shop{number}", set_as_current=False) for number in range(3)]
+        for app, klaviyo in zip(apps, clients, strict=False):
+            app.conf.task_always_eager = app.conf.task_eager_propagates = True
+            tasks(app, klaviyo)
+        tasks(apps[0], clients[3], name="other")
+        for number, klaviyo in enumerate(clients):
+            klaviyo.outbox.track("A", external_id=f"c{number}", email=f"c{number}@shop.test")
+        left = []
+        for app, name in (
+            (apps[1], "safeklaviyo"),
+            (apps[0], "safeklaviyo"),
+            (apps[0], "other"),
+            (apps[2], "safeklaviyo"),
+        ):
+            app.tasks[f"{name}.sweep"].apply()
+            left.append([each.outbox.counts().waiting for each in clients])
+    assert [[1, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 0], [0, 0, 0, 0]] == left
 
 
 class Request:

@@ -1,10 +1,14 @@
 """Real workers in processes of their own, over an outbox in PostgreSQL and in SQLite."""
 
+import signal
 from collections import Counter
 
 import psycopg
 import pytest
 
+from safeklaviyo import Klaviyo
+from safeklaviyo.cli import main
+from safeklaviyo.testing import KlaviyoSimulator
 from support.engines import shop_on_postgres
 from support.pace import ENDPOINT
 from support.postgres_servers import end_all
@@ -55,3 +59,46 @@ def test_processes_share_one_pace(shop, tmp_path):
     counted = Counter(int(float(at)) for each in (first, second, third) for at in each.output().split())
     assert max(counted[second] + counted[second + 1] for second in counted) <= ENDPOINT.burst
     assert sum(counted.values()) >= ENDPOINT.burst
+
+
+@pytest.mark.slow
+def test_a_worker_polls_an_outbox_in_sqlite(tmp_path):
+    """Nothing tells it of rows there: it looks, and delivers."""
+    simulator = KlaviyoSimulator(account="shop", queue_lag=0.0, clock="real")
+    store = f"sqlite:///{tmp_path}/shop.db"
+    with simulator.serve() as base, Klaviyo("pk_shop", account="shop", store=store, base_url=base) as klaviyo:
+        environment = {"KLAVIYO_API_KEY": "pk_shop", "KLAVIYO_BASE_URL": base, "SAFEKLAVIYO_STORE": store}
+        with running(tmp_path, *WORKER, **environment) as worker:
+            until(lambda: "draining the outbox" in worker.output(), watched=[worker])
+            key = klaviyo.outbox.track("A", external_id="c1", email="c1@shop.test").unique_id
+            until(lambda: not klaviyo.outbox.counts().waiting, watched=[worker])
+            assert 0 == worker.end(signal.SIGINT)
+        simulator.drain()
+    assert [key] == [each.unique_id for each in simulator.events]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("again", "code"), [(False, 3), (True, 143)])
+def test_a_worker_that_is_held_up_ends_in_time(tmp_path, again, code):
+    """The first signal waits for the row in hand, but no longer than it may; the second one waits for nothing."""
+    grace = "60" if again else "1"
+    with shop_on_postgres() as shop, running(tmp_path, *WORKER, "--grace", grace, **shop.environment) as worker:
+        shop.know(1)
+        shop.simulator.fail_next("create_event", delay=30.0)
+        shop.queue(1, 1)
+        until(shop.held, watched=[worker])
+        worker.send_signal(signal.SIGTERM)
+        if again:
+            until(lambda: "stopping" in worker.output(), watched=[worker])
+            worker.send_signal(signal.SIGTERM)
+        assert code == worker.wait(20)
+
+
+def test_a_worker_that_cannot_begin_says_why(monkeypatch, capsys, tmp_path):
+    """In one line, and with the exit code of a failure, before it starts a thread."""
+    monkeypatch.setenv("SAFEKLAVIYO_STORE", f"sqlite:///{tmp_path}/map.db")
+    assert 1 == main(["worker"])
+    assert "which account?" in capsys.readouterr().err
+    monkeypatch.setenv("SAFEKLAVIYO_STORE", "redis://127.0.0.1:1/0")
+    assert 1 == main(["worker", "--account", "shop"])
+    assert "the outbox needs a database" in capsys.readouterr().err

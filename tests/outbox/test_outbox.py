@@ -182,3 +182,15 @@ def test_outbox_waits_for_the_sign_up(client, simulator):
     assert 1 == k.outbox.drain().waiting
     simulator.advance(4000)
     assert 1 == k.outbox.drain().dead
+
+
+def test_parked_rows_expire(client, simulator):
+    """A row that was parked is deleted after `Policy.outbox_keep`, and what waits is not."""
+    k = client(policy=Policy(outbox_keep=3600, outbox_wait=10_000))
+    k.identify(**ADA)
+    k.outbox.track("E", external_id="c-1", email="bea@shop.test")
+    k.outbox.track("E", external_id="c-9")
+    assert 1 == k.outbox.drain().dead
+    simulator.advance(3601)
+    k.outbox.drain()
+    assert (1, 0) == (k.outbox.counts().waiting, k.outbox.counts().dead)

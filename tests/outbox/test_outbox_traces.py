@@ -198,6 +198,24 @@ class TestH18:
         sent = [body["data"]["attributes"]["unique_id"] for body in bodies(simulator, "/api/events")]
         assert ["u1", "u2"] == sent
 
+    def test_rows_of_one_run_that_others_stand_between(self, simulator, shop):
+        """Of a run, a row that turns out to have an earlier one in another lane waits for it, singly too."""
+        shop.outbox.track("E", external_id="a", email=ONE, unique_id="u1")
+        shop.outbox.track("E", email=ONE, unique_id="u2")
+        shop.outbox.track("E", external_id="a", unique_id="u3")
+        shop.outbox.track("E", external_id="a", email=ONE, unique_id="u4")
+        shop.identify(external_id="a", email=ONE)
+        for _ in range(3):
+            for lane in sorted(shop.outbox.lanes(), reverse=True):
+                shop.outbox.drain(lane=lane)
+            for lane in shop.outbox.lanes():
+                shop.outbox.drain(lane=lane)
+        assert 0 == shop.outbox.counts().waiting
+        keys = [body["data"]["attributes"].get("unique_id") for body in bodies(simulator, "/api/events")]
+        assert keys == sorted(keys)
+        simulator.drain()
+        assert ["u1", "u2", "u3", "u4"] == [event.unique_id for event in simulator.events]
+
 
 class TestH19:
     def test_nothing_later_of_a_run(self, simulator, shop):

@@ -32,6 +32,7 @@ from safeklaviyo.outboxes import DrainReport
 from safeklaviyo.stores.outbox.calls import (
     CountRows,
     Delete,
+    Expire,
     Keep,
     Lanes,
     Leave,
@@ -98,6 +99,9 @@ def drain(
 
 
 def _drain(call: Call, tally: _Tally, lane: int | None) -> Flow[DrainReport]:
+    expired = yield from Expire(call.account, call.policy.outbox_keep)
+    if expired:
+        logger.warning("outbox: %s rows were parked for longer than they are kept, and are gone", expired)
     # Round after round: a row may have waited for one of another lane that has gone since.
     while tally.may_go_on:
         before = tally.delivered + tally.dead + tally.dropped

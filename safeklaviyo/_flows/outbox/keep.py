@@ -10,7 +10,7 @@ from safeklaviyo._flows.call import Call, Setup, run
 from safeklaviyo._flows.outbox.carry import kinds_of
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.outboxes import DeadRow, OutboxCounts
-from safeklaviyo.stores.outbox.calls import CountRows, DeadRows, Drop, Lanes, LastChange, Retry
+from safeklaviyo.stores.outbox.calls import CountRows, DeadRows, Drop, Lanes, LastChange, LookAbout, Retry
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
@@ -28,6 +28,18 @@ def counts(setup: Setup) -> Flow[OutboxCounts]:
     """See `Outbox.counts`."""
 
     def body(call: Call) -> Flow[OutboxCounts]:
+        counted = yield from CountRows(call.account)
+        return OutboxCounts(counted.waiting, counted.dead, _moment(counted.oldest))
+
+    return run(setup, "outbox.counts", body)
+
+
+def counts_if_any(setup: Setup) -> Flow[OutboxCounts | None]:
+    """Count the rows; None where nobody has made an outbox."""
+
+    def body(call: Call) -> Flow[OutboxCounts | None]:
+        if (yield from LookAbout(call.account)) is None:
+            return None
         counted = yield from CountRows(call.account)
         return OutboxCounts(counted.waiting, counted.dead, _moment(counted.oldest))
 

@@ -99,11 +99,14 @@ def _run_together(call: Call, lane: Lane, rows: list[Row]) -> Flow[Ran]:
         raise FencedError
     rows = [row for row in rows if row.id in marked]  # others were erased or dropped since they were read
     # Step 2: whom they mean, by the map alone; and whether they may go, now that this is known (H18).
-    warm = yield from _warm(call, lane, rows)
-    going = {sent.of.id for sent, _ in warm}
-    ran.singly = [row for row in rows if row.id not in going]
-    if ran.singly:
-        yield from Wait(*of_lane, [row.id for row in ran.singly], 0.0, unsure=False)
+    known = yield from _known(call, rows)
+    warm = yield from _fixed(call, lane, known)
+    asked, going = {sent.of.id for sent, _ in known}, {sent.of.id for sent, _ in warm}
+    left = [row for row in rows if row.id not in going]
+    if left:
+        yield from Wait(*of_lane, [row.id for row in left], 0.0, unsure=False)
+    # Those that have to wait for an earlier row are read again once that has gone.
+    ran.singly = [row for row in left if row.id not in asked]
     # Step 3: send, until an answer is no acceptance.
     is_stopped = False
     for job in _jobs(warm):
@@ -120,7 +123,8 @@ def _run_together(call: Call, lane: Lane, rows: list[Row]) -> Flow[Ran]:
     return ran
 
 
-def _warm(call: Call, lane: Lane, rows: list[Row]) -> Flow[list[tuple[_Sent, Binding]]]:
+def _known(call: Call, rows: list[Row]) -> Flow[list[tuple[_Sent, Binding]]]:
+    """Return the rows of customers whom the map knows well enough, and whose rows may go together."""
     given = [_read(number, row) for number, row in enumerate(rows)]
     # A profile that was fixed decides, whoever has the row's identifiers by now (H13).
     pinned = tuple(dict.fromkeys(Identifier(Kind.PROFILE_ID, row.profile) for row in rows if row.profile))
@@ -130,8 +134,8 @@ def _warm(call: Call, lane: Lane, rows: list[Row]) -> Flow[list[tuple[_Sent, Bin
         owner = owners.get(sent.of.profile or "")
         if owner is not None:
             sent.claim = replace(sent.claim, external_id=owner.external_id, email=owner.email)
-    known, _ = yield from sorted_by_map(call, given)
-    bindings = {sent.number: binding for sent, binding in known}
+    warm, _ = yield from sorted_by_map(call, given)
+    bindings = {sent.number: binding for sent, binding in warm}
     going: list[tuple[_Sent, Binding]] = []
     held: set[str] = set()
     seen: set[tuple[str, str, str]] = set()
@@ -143,7 +147,7 @@ def _warm(call: Call, lane: Lane, rows: list[Row]) -> Flow[list[tuple[_Sent, Bin
         else:
             seen.add(key)
             going.append((sent, binding))
-    return (yield from _fixed(call, lane, going))
+    return going
 
 
 def _may_go(sent: _Sent, binding: Binding) -> bool:

@@ -42,6 +42,10 @@ class Log:
             return
         self._file.write(line)
 
+    def close(self) -> None:
+        """Close the file; a line that comes later opens it again."""
+        self._file.close()
+
     def _hashes_of(self, client: Guarded) -> Hashes:
         known = self._hashes.get(client.account)
         if known is None:

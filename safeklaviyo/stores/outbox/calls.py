@@ -139,9 +139,15 @@ class Mark(_OfLane["frozenset[int]"]):
 
 @dataclass(frozen=True, slots=True)
 class FixRows(_OfLane["records.Fixed | None"]):
-    """Write down whom rows mean, and ask again whether they may go; None if another drain has the lane."""
+    """Write down whom rows mean, and ask again whether they may go; None if another drain has the lane.
+
+    Attributes:
+        anew: Ask about all names, not only those that the rows have not had so far: others may have been given names
+            since the rows were read.
+    """
 
     rows: Sequence[records.Fix]
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,15 +246,19 @@ class Retry(OutboxCall[int]):
 
 @dataclass(frozen=True, slots=True)
 class Drop(OutboxCall[int]):
-    """Delete rows, waiting or parked; return how many.
+    """Delete rows, waiting or parked; return how many."""
 
-    Attributes:
-        ids: Which; None for all that were parked.
-        before: Only those that were inserted before.
+    ids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Expire(OutboxCall[int]):
+    """Delete rows that were parked and are older than so many seconds; return how many.
+
+    What is remembered of changes goes with them, because no row is left that it could be about.
     """
 
-    ids: Sequence[int] | None
-    before: float | None = None
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

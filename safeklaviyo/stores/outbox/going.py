@@ -110,6 +110,8 @@ def fix_rows(call: calls.FixRows) -> Steps[Fixed | None]:
         if new or profile != row.profile:
             added[row.id] = new
             yield from _write_fix(call, row, (*names, *new), new)
+        if call.anew:
+            added[row.id] = list(row.names)
     # Step 2: an earlier row may have one of them, in any lane. It goes first (H18).
     behind = yield from _behind(call, added, frozenset(ids))
     return Fixed(behind, (yield from _changing(call.rows)))

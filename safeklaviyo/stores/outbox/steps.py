@@ -227,13 +227,17 @@ def _again(number: int) -> Steps[int]:
 
 
 def _drop(call: calls.Drop) -> Steps[int]:
-    which = " AND state = 'dead'"
-    given: tuple[Any, ...] = (call.account,)
-    if call.ids is not None:
-        which, given = " AND id IN ({numbers})", (*given, as_json(call.ids))
-    if call.before is not None:
-        which, given = which + " AND at < ?", (*given, call.before)
-    rows = yield f"SELECT id FROM {{outbox}} WHERE account = ?{which}{{lock}}", given  # noqa: S608 - own names
+    sql = "SELECT id FROM {outbox} WHERE account = ? AND id IN ({numbers}){lock}"
+    rows = yield sql, (call.account, as_json(call.ids))
+    return (yield from _remove([int(number) for (number,) in rows]))
+
+
+def _expire(call: calls.Expire) -> Steps[int]:
+    sql = "SELECT id FROM {outbox} WHERE account = ? AND state = 'dead' AND at < {now} - ?{lock}"
+    rows = yield sql, (call.account, call.seconds)
+    if not rows:
+        return 0
+    yield "DELETE FROM {mark} WHERE at < {now} - ?", (call.seconds,)
     return (yield from _remove([int(number) for (number,) in rows]))
 
 
@@ -310,6 +314,7 @@ _STEPS: Final[dict[type, Callable[[Any], Steps[Any]]]] = {
     calls.DeadRows: _dead_rows,
     calls.Retry: _retry,
     calls.Drop: _drop,
+    calls.Expire: _expire,
     calls.Forget: _forget,
     calls.HasRows: _has_rows,
     calls.TakeTurn: take_turn,

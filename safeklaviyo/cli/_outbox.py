@@ -1,0 +1,100 @@
+"""The commands about the rows of the outbox that were parked.
+
+Decided here: what is shown of a row. Identifiers are masked and values left out, unless the user asks to see them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from safeklaviyo.cli._console import complain, say
+from safeklaviyo.cli._map import open_client
+from safeklaviyo.identity import mask
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from safeklaviyo.outboxes import DeadRow
+
+_KEPT = frozenset({"name", "channels", "list_id", "value_currency", "historical", "resubscribe", "merges", "backfill"})
+"""What says nothing about a person."""
+
+
+def list_rows(arguments: Namespace) -> int:
+    """Print a line for each row that was parked, and how many there are."""
+    with open_client(arguments) as klaviyo:
+        for row in klaviyo.outbox.dead():
+            rule = "" if row.rule is None else f" ({row.rule})"
+            say(f"{row.id}  {row.time.isoformat()}  {row.verb}  {_who(row)}  {row.error}{rule}: {row.message}")
+        counted = klaviyo.outbox.counts()
+    say(f"{counted.dead} parked, {counted.waiting} waiting")
+    return 0
+
+
+def show(arguments: Namespace) -> int:
+    """Print one row that was parked, as JSON."""
+    with open_client(arguments) as klaviyo:
+        for row in klaviyo.outbox.dead():
+            if row.id == arguments.id:
+                say(_text(row, reveal=arguments.reveal))
+                return 0
+    complain("no row of that number is parked")
+    return 1
+
+
+def retry(arguments: Namespace) -> int:
+    """Put rows that were parked at the end of the queue."""
+    with open_client(arguments) as klaviyo:
+        say(f"{klaviyo.outbox.retry(*arguments.ids, rule=arguments.rule)} will be tried again")
+    return 0
+
+
+def drop(arguments: Namespace) -> int:
+    """Delete rows for good."""
+    with open_client(arguments) as klaviyo:
+        say(f"{klaviyo.outbox.drop(*arguments.ids)} deleted")
+    return 0
+
+
+def export(arguments: Namespace) -> int:
+    """Write the rows that were parked to a file that its owner alone may read, one JSON object a line."""
+    path = Path(arguments.file)
+    number = 0
+    with (
+        open_client(arguments) as klaviyo,
+        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file,
+    ):
+        for number, row in enumerate(klaviyo.outbox.dead(), 1):  # noqa: B007 - the last number is how many there were
+            file.write(_text(row, reveal=arguments.reveal) + "\n")
+    say(f"{number} written")
+    return 0
+
+
+def _who(row: DeadRow) -> str:
+    claim: dict[str, Any] = row.payload["claim"]
+    named = [claim[kind] for kind in ("external_id", "email", "phone_number") if claim[kind] is not None]
+    return " ".join(mask(each) for each in named)
+
+
+def _text(row: DeadRow, *, reveal: bool) -> str:
+    shown = asdict(row) | {"time": row.time.isoformat()}
+    if not reveal:
+        shown["payload"] = _hidden(shown["payload"])
+        shown["unique_id"] = None if row.unique_id is None else mask(row.unique_id)
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def _hidden(value: object, key: str = "") -> object:
+    """Return a value whose texts and numbers are masked, but for those that say nothing about a person."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        return {name: _hidden(each, name) for name, each in fields.items()}
+    if value is None or isinstance(value, bool) or key in _KEPT:
+        return value
+    if isinstance(value, list):
+        return [_hidden(each) for each in cast("list[object]", value)]
+    return mask(str(value))
