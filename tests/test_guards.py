@@ -210,6 +210,10 @@ GUARDS = [
         "engines/test_celery.py::TestRetry::test_a_task_that_would_send_another_event_is_not_repeated",
     ),
     _guard(
+        "one transaction", source.DJANGO_CLIENTS, "(calls.Insert, calls.InsertAtOnce)", "(calls.Insert,)",
+        "engines/test_django.py::test_every_call_that_takes_a_connection_is_given_djangos",
+    ),
+    _guard(
         "one client an app", source.CELERY, '"shared": False', '"shared": True',
         "engines/test_celery.py::test_each_app_drains_its_own_client",
     ),

@@ -1,6 +1,7 @@
 """Django: the shop's own tests, run by Django on PostgreSQL and on SQLite in a file and in memory."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import fields, is_dataclass
@@ -19,6 +20,7 @@ def run_shop(databases, *, environment=None, labels=("django_shop",)):
         [sys.executable, "-W", "error", "-m", "django", "test", "--noinput", *labels],
         cwd=SHOPS,
         env={
+            **{name: value for name, value in os.environ.items() if name.startswith("COV")},
             "PYTHONPATH": f"{ROOT}:{SHOPS}",
             "DJANGO_SETTINGS_MODULE": "django_settings",
             "SHOP_DATABASES": json.dumps({"default": {"ATOMIC_REQUESTS": True, **databases}}),

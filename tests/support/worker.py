@@ -5,13 +5,14 @@ from threading import Event
 from safeklaviyo._worker import agenda, chores, health, systemd, waking, working
 from safeklaviyo._worker.agenda import Agenda
 from safeklaviyo._worker.chores import Chores
+from safeklaviyo._worker.contract import OfKlaviyo
 from safeklaviyo._worker.health import Health, HealthFile, check
 from safeklaviyo._worker.systemd import Notifier
 from safeklaviyo._worker.waking import Listener
 from safeklaviyo._worker.working import NOT_IN_TIME, STOPPED, Limits, Worker
 
 __all__ = [
-    "NOT_IN_TIME", "STOPPED", "Agenda", "Chores", "Health", "HealthFile", "Limits", "Listener", "Notifier",
+    "NOT_IN_TIME", "STOPPED", "Agenda", "Chores", "Health", "HealthFile", "Limits", "Listener", "Notifier", "OfKlaviyo",
     "PretendClient", "Worker", "agenda", "check", "chores", "health", "systemd", "waking", "working",
 ]  # fmt: skip
 
@@ -30,6 +31,7 @@ class PretendClient:
         self.in_hand = Event()
         self.calls = []
         self.found = []
+        self.recovered = []
 
     def lanes(self):
         return tuple(lane for lane, left in self.lanes_left.items() if left)
@@ -56,7 +58,7 @@ class PretendClient:
         self.calls.append("recover")
         if self.failures:
             raise self.failures.pop(0)
-        return []
+        return self.recovered
 
     def recheck(self):
         self.calls.append("recheck")

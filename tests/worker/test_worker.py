@@ -5,11 +5,14 @@ import logging
 import os
 import socket
 import time
+from contextlib import closing
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
 from safeklaviyo.errors import StoreUnavailableError
+from safeklaviyo.testing import KlaviyoSimulator
 from support.worker import (
     NOT_IN_TIME,
     STOPPED,
@@ -19,6 +22,7 @@ from support.worker import (
     HealthFile,
     Limits,
     Notifier,
+    OfKlaviyo,
     PretendClient,
     Worker,
     check,
@@ -288,3 +292,45 @@ def test_it_drains_a_lane_of_which_it_hears():
     Thread(target=lambda: client.done.wait(10) and worker.stop()).start()
     assert STOPPED == worker.run()
     assert [(9, 1)] == client.drained
+
+
+class TestTold:
+    def test_what_the_chores_have_found(self, clock, caplog):
+        """How many changes were finished, and what rechecking found, by kind and without a name."""
+        client = PretendClient()
+        client.found = [SimpleNamespace(finding="ghost", email="ada@shop.test")] * 2
+        client.recovered = [object()]
+        with caplog.at_level(logging.INFO, "safeklaviyo.worker"):
+            Chores(client, clock, 0.0).run_due()
+            clock.now += 4000
+            chores = Chores(client, clock, 0.0)
+            clock.now += 4000
+            chores.run_due()
+        assert "finished 1 interrupted changes" in caplog.text
+        assert "rechecking changed customers found 2: ghost" in caplog.text
+        assert "ada" not in caplog.text
+
+    def test_an_outbox_that_cannot_be_looked_at(self, caplog):
+        """It is looked at again, and the health file says that the worker is failing until then."""
+        client = PretendClient()
+        tries = iter([StoreUnavailableError("the outbox is away"), None])
+
+        def lanes():
+            if failure := next(tries):
+                raise failure
+            return ()
+
+        client.lanes = lanes
+        worker = Worker(client, QUICK, Notifier({}))
+        worker.stop()
+        worker._look()
+        assert ("StoreUnavailableError", 1) == (worker._tally.error, worker._tally.failures)
+        worker._look()
+        assert None is worker._tally.error
+        assert "the outbox is away" in caplog.text
+
+    def test_a_worker_has_the_verbs_of_a_client(self):
+        """Recovering and rechecking are those of `Klaviyo`."""
+        with closing(KlaviyoSimulator().client()) as klaviyo:
+            client = OfKlaviyo(klaviyo)
+            assert ([], [], 0) == (client.recover(10), client.recheck(), client.count_dead())
