@@ -92,25 +92,26 @@ def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = No
     """
     # Not shared: Celery gives shared tasks to all apps of the process, and another app's would drain this client.
     own: dict[str, Any] = {"ignore_result": True, "shared": False}
+    task_of: Any = app.task  # Celery has no types
     k._shell.share_pace()  # noqa: SLF001 - the package's own
     # A message that nobody took in time is left to a newer one. So messages never pile up while all workers are busy.
     brief: dict[str, Any] = {"expires": max(10.0, 2 * every)} | ({} if queue is None else {"queue": queue})
     long = {**brief, "expires": 300.0}
 
-    @app.task(name=f"{name}.drain", **own)
+    @task_of(name=f"{name}.drain", **own)
     def drain(lane: int) -> None:
         k.outbox.drain(lane=lane, limit=ROWS)
 
-    @app.task(name=f"{name}.sweep", **own)
+    @task_of(name=f"{name}.sweep", **own)
     def sweep() -> None:
         for lane in k.outbox.lanes():
             drain.apply_async((lane,), **brief)
 
-    @app.task(name=f"{name}.recover", **own)
+    @task_of(name=f"{name}.recover", **own)
     def recover() -> None:
         k.recover()
 
-    @app.task(name=f"{name}.recheck_changes", **own)
+    @task_of(name=f"{name}.recheck_changes", **own)
     def recheck_changes() -> None:
         k.recheck_changes(repair=True)
 

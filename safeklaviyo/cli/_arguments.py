@@ -10,6 +10,7 @@ from safeklaviyo._version import VERSION
 from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_repair
 from safeklaviyo.cli._bulk_arguments import IDENTIFY, TRACK, add_sending
 from safeklaviyo.cli._diagnosing_arguments import DIAGNOSE, add_diagnose
+from safeklaviyo.cli._gateway_arguments import GATEWAY, add_gateway
 from safeklaviyo.cli._help import Paragraphs
 from safeklaviyo.cli._outbox_arguments import add_outbox
 from safeklaviyo.cli._places import store_argument
@@ -116,6 +117,7 @@ def parser() -> ArgumentParser:
     _add_store(commands)
     _add_sending(commands)
     _add_worker(commands)
+    _add_gateway(commands)
     add_outbox(commands, _command, _add_map)
     _add_decisions(commands)
     _add_auditing(commands)
@@ -269,6 +271,13 @@ def _add_worker(commands: Commands) -> None:
     command.add_argument(
         "--outbox", metavar="URL", type=store_argument, help="else SAFEKLAVIYO_OUTBOX, else the map's database"
     )
+    _add_map(command)
+
+
+def _add_gateway(commands: Commands) -> None:
+    does = "Guard the calls of shops in any language, as a server between them and Klaviyo."
+    command = _command(commands, "gateway", does, "_gateway.gateway", GATEWAY)
+    add_gateway(command)
     _add_map(command)
 
 

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_INSERTING = (calls.Insert, calls.InsertAtOnce)
+"""Every call that writes a row for the caller: a test looks for any other that has a connection."""
+
 _lock = RLock()
 _made: dict[Hashable, Klaviyo] = {}
 _made_for_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, AsyncKlaviyo]] = WeakKeyDictionary()
@@ -186,7 +189,7 @@ class _AsyncOnDjango(AsyncOutbox):
 
     async def perform(self, call: OutboxCall[T]) -> T:
         """See `Outbox.perform`."""
-        if self._own is not None and not isinstance(call, calls.Insert | calls.ReadAbout | calls.LookAbout):
+        if self._own is not None and not isinstance(call, (*_INSERTING, calls.ReadAbout, calls.LookAbout)):
             return await self._own.perform(call)
         return cast("T", await sync_to_async(self._blocking.perform, thread_sensitive=True)(call))
 
@@ -203,7 +206,7 @@ def _over_django(call: OutboxCall[T], alias: str) -> OutboxCall[T]:
     Raises:
         ConfigurationError: The caller has given another connection.
     """
-    if not isinstance(call, calls.Insert):
+    if not isinstance(call, _INSERTING):
         return call
     if call.connection is not None:
         raise ConfigurationError(

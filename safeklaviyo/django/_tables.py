@@ -41,9 +41,19 @@ def drop_all(connection: BaseDatabaseWrapper) -> None:
     if connection.vendor == "sqlite":
         execute(connection, [f"DROP TABLE IF EXISTS {each}" for each in SQLITE_TABLES.values()])
         return
-    execute(connection, [f"DROP TABLE IF EXISTS {each}" for each in postgres_tables(f'"{SCHEMA}"').values()])
+    # The function before the tables, whose rows it takes. The map's tables are named besides, and dropped below.
+    execute(connection, [f'DROP FUNCTION IF EXISTS "{SCHEMA}".outbox_put'])
+    execute(connection, [f"DROP TABLE IF EXISTS {each}" for each in outbox_tables(connection).values()])
     if keeps_map_in_database(configured):
         execute(connection, _dropping())
+
+
+def outbox_tables(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    """Return the outbox's own tables, by what they are called in its statements."""
+    if connection.vendor == "sqlite":
+        return dict(SQLITE_TABLES)
+    named = postgres_tables(f'"{SCHEMA}"')
+    return {name: named[name] for name in SQLITE_TABLES}
 
 
 def has_outbox(connection: BaseDatabaseWrapper) -> bool:
@@ -62,9 +72,9 @@ def read_about(connection: BaseDatabaseWrapper) -> About:
     """
     if not has_outbox(connection):
         raise ConfigurationError("the outbox's tables are missing: run manage.py migrate")
-    tables = SQLITE_TABLES if connection.vendor == "sqlite" else postgres_tables(f'"{SCHEMA}"')
+    about = outbox_tables(connection)["about"]
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT id, key FROM {tables['about']}")  # noqa: S608 - a name of ours
+        cursor.execute(f"SELECT id, key FROM {about}")  # noqa: S608 - a name of ours
         return About(*cursor.fetchone())
 
 

@@ -13,9 +13,8 @@ from django.db.migrations.loader import MigrationLoader
 
 from safeklaviyo.django._clients import close_all
 from safeklaviyo.django._settings import configuration, keeps_map_in_database
-from safeklaviyo.django._tables import SCHEMA, execute, has_outbox, make_missing
+from safeklaviyo.django._tables import SCHEMA, execute, has_outbox, make_missing, outbox_tables
 from safeklaviyo.errors import ConfigurationError
-from safeklaviyo.stores.outbox.schema import SQLITE_TABLES, postgres_tables
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -48,12 +47,10 @@ def _empty(configured: Configuration) -> None:
     connection = configured.connection
     if not has_outbox(connection):
         return
-    if connection.vendor == "sqlite":
-        kept, own = SQLITE_TABLES["about"], list(SQLITE_TABLES.values())
-    else:
-        tables = postgres_tables(f'"{SCHEMA}"')
-        kept, own = tables["about"], list(tables.values())
-        own += [f'"{SCHEMA}".{each}' for each in _MAP if keeps_map_in_database(configured)]
+    tables = outbox_tables(connection)
+    kept, own = tables["about"], list(tables.values())
+    if keeps_map_in_database(configured):
+        own += [f'"{SCHEMA}".{each}' for each in _MAP]
     # What says which tables these are stays: the client has read it, and compares it.
     execute(connection, [f"DELETE FROM {each}" for each in own if each != kept])  # noqa: S608 - names of ours
 

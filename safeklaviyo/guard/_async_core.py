@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from safeklaviyo.errors import SafeKlaviyoError
@@ -14,6 +15,7 @@ from safeklaviyo.guard._carry.finishing import answered, finish, needs_finishing
 from safeklaviyo.guard._carry.learning import learn_from
 from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle
 from safeklaviyo.guard._core import Core, is_busy, shell_of
+from safeklaviyo.guard._log.records import KEY_NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -52,6 +54,8 @@ class AsyncCore:
         plan = core.opened_safely(incoming)
         if plan.case is None or plan.client is None:
             return plan
+        if plan.client.is_async and plan.client.log_key is None and core.is_logging:
+            await self._know_key(plan.client, core.patience)
         if not plan.client.is_async:
             await _in_thread(core.decide, plan)
         elif plan.mode == "enforce":
@@ -59,6 +63,26 @@ class AsyncCore:
         else:
             await self._observe(plan.case, plan.client)
         return core.concluded(plan)
+
+    async def prepare(self, seconds: float) -> None:
+        """Do before the first call what it would have to wait for."""
+        for client in self.core.clients.all:
+            if client.is_async and self.core.is_logging:
+                await self._know_key(client, seconds)
+
+    async def _know_key(self, client: Guarded, seconds: float) -> None:
+        """Ask the map for the key of the log's hashes, which all processes of a shop hash with."""
+        if client.account is None:
+            return
+        store = shell_of(client).store
+        try:
+            async with asyncio.timeout(seconds):
+                await store.remember(client.account, KEY_NOTE, token_hex(32), new=True)
+                client.log_key = await store.recall(client.account, KEY_NOTE)
+        except (TimeoutError, SafeKlaviyoError):
+            return
+        except Exception as error:  # noqa: BLE001 - nothing of the guard's own reaches the caller
+            self.core.report(error)
 
     async def end(self, plan: Plan, reply: Reply) -> Reply:
         """Same as `Core.end`."""

@@ -103,6 +103,11 @@ class Common:
         with self._lock:
             self._counted[name] += 1
 
+    @property
+    def is_logging(self) -> bool:
+        """Whether there is a decision log."""
+        return self._log is not None
+
     def wants(self, method: str, url: str) -> bool:
         """Tell whether a request has to be handed to the guard with its whole body. Others can be passed on as is."""
         host, path = split_url(url)

@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields, is_dataclass
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from support.django_clients import INSERTING, outbox_calls
 from support.postgres_servers import own_database
 from support.programs import ROOT, SHOPS
 
@@ -51,3 +53,10 @@ def test_the_shop_works_on_sqlite(tmp_path, is_file):
         database["TEST"] = {"NAME": str(tmp_path / "test.db")}
     environment = {"SAFEKLAVIYO_STORE": f"sqlite:///{tmp_path}/map.db"}
     assert "OK (skipped=1)" in run_shop(database, environment=environment)
+
+
+def test_every_call_that_takes_a_connection_is_given_djangos():
+    """A new way to insert must not write beside Django's transaction."""
+    calls = [each for each in vars(outbox_calls).values() if isinstance(each, type) and is_dataclass(each)]
+    taking = {each for each in calls if "connection" in {field.name for field in fields(each)}}
+    assert set(INSERTING) == taking

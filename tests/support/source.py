@@ -10,8 +10,8 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 PUBLIC = {
     "__init__.py", "__main__.py", "audit/__init__.py", "batches.py", "celery.py",
     "cli/__init__.py", "consent.py", "demo/__init__.py", "django/__init__.py", "django/apps.py",
-    "django/migrations/0001_initial.py", "errors.py", "guard/__init__.py", "identity.py", "lists.py", "models.py",
-    "outboxes.py", "policy.py", "procrastinate.py", "raw.py",
+    "django/migrations/0001_initial.py", "errors.py", "gateway/__init__.py", "guard/__init__.py",
+    "identity.py", "lists.py", "models.py", "outboxes.py", "policy.py", "procrastinate.py", "raw.py",
     "stores/__init__.py", "stores/base.py", "stores/calls.py", "stores/memory.py",
     "stores/postgres/__init__.py", "stores/redis/__init__.py", "stores/sqlite/__init__.py", "testing/__init__.py",
     "testing/contract.py", "testing/plugin.py",
@@ -28,6 +28,9 @@ AUDIT_REPAIR = "audit/_repair.py"
 AUDIT_TABLE = "audit/_table.py"
 MERGE_PLAN = "_rules/merge_plan.py"
 MERGE_VERB = "_flows/verbs/merge.py"
+GATEWAY = "gateway/_application.py"
+GATEWAY_LEGACY = "gateway/_legacy.py"
+GATEWAY_MESSAGES = "gateway/_messages.py"
 ADDING = "_flows/verbs/add_bindings.py"
 ADDING_TO_SQLITE = "stores/sqlite/_adding.py"
 POSTGRES_VALUES = "stores/postgres/_values.py"
@@ -161,7 +164,7 @@ WORKING = "_worker/working.py"
 ROOMS = (
     ("django",),
     ("cli",),
-    ("audit", "demo", "testing"),
+    ("audit", "demo", "gateway", "testing"),
     ("_worker", "celery", "guard", "procrastinate"),
     ("_client",),
     ("_runtime",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from httpcore import AsyncNetworkStream, LocalProtocolError, NetworkStream
 
@@ -74,7 +74,7 @@ class Exchange(_Exchange):
         Raises:
             OSError: No connection was made, or it broke; or one of httpcore's errors that say so.
         """
-        phases = request.extensions["timeout"]
+        phases = _extensions(request)["timeout"]
         self.is_reusable = False
         if self._stream is None:
             self._stream = self._connected(phases["connect"])
@@ -101,7 +101,7 @@ class AsyncExchange(_Exchange):
 
     async def handle_async_request(self, request: httpcore.Request) -> Response:
         """Same as `Exchange.handle_request`."""
-        phases = request.extensions["timeout"]
+        phases = _extensions(request)["timeout"]
         self.is_reusable = False
         if self._stream is None:
             self._stream = await self._connected(phases["connect"])
@@ -121,9 +121,12 @@ class AsyncExchange(_Exchange):
 
 def _written(request: httpcore.Request) -> bytes:
     """Return a request as it goes over the wire, in one piece."""
-    method, target, body = request.method, request.url.target, request.extensions[BODY]
+    method, target, extensions = request.method, request.url.target, _extensions(request)
     if not _METHOD.fullmatch(method) or not _TARGET.fullmatch(target):
         # A blank or a line's end in a path would be a request of its own.
         raise LocalProtocolError("the method or the path of the request has other characters than a URL's")
-    head: bytes = request.extensions[HEAD]
-    return b"%b %b HTTP/1.1\r\n%b%b" % (method, target, head, body)
+    return b"%b %b HTTP/1.1\r\n%b%b" % (method, target, extensions[HEAD], extensions[BODY])
+
+
+def _extensions(request: httpcore.Request) -> dict[str, Any]:
+    return cast("Any", request).extensions  # type: ignore[no-any-return]

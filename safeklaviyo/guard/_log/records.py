@@ -57,11 +57,12 @@ class Log:
 
 def _key_from_map(client: Guarded) -> str | None:
     store = cast("Any", client.client)._shell.store  # noqa: SLF001 - as in `_clients`
-    if client.account is None or not hasattr(store, "perform"):
+    # The store of a client whose calls are awaited is asked by `AsyncCore`, in the event loop.
+    if client.account is None or client.is_async:
         return None
     try:
         store.remember(client.account, KEY_NOTE, token_hex(32), new=True)
         found: str | None = store.recall(client.account, KEY_NOTE)
-    except Exception:  # noqa: BLE001 - the map is away, or is one of an asynchronous client
+    except Exception:  # noqa: BLE001 - the map is away
         return None
     return found

@@ -1,0 +1,94 @@
+"""The command `gateway`: serves the guard to shops in any language, with uvicorn."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from safeklaviyo.cli._console import complain, require, say
+from safeklaviyo.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from socket import socket
+
+_GRACE: Final = 30
+"""Seconds that the calls in hand may take after the first signal."""
+_TOKEN: Final = "SAFEKLAVIYO_GATEWAY_TOKEN"  # noqa: S105 - a variable's name
+
+
+def gateway(arguments: Namespace) -> int:
+    """Serve until SIGTERM or Ctrl-C, and finish the calls in hand."""
+    require("uvicorn", "prometheus_client", extra="gateway")
+    import uvicorn  # noqa: PLC0415 - an extra
+
+    from safeklaviyo import AsyncKlaviyo  # noqa: PLC0415 - loaded where it is used
+    from safeklaviyo.gateway import Gateway  # noqa: PLC0415 - as above
+
+    mode: Any = arguments.mode if arguments.mode_file is None else _modes(arguments.mode_file, arguments.mode)
+    client = AsyncKlaviyo(store=arguments.store, account=arguments.account, base_url=arguments.base_url)
+    app = Gateway(
+        client,
+        mode=mode,
+        decision_log=arguments.decision_log,
+        on_store_failure=arguments.on_store_failure,
+        token=_token(arguments.token_file),
+    )
+    # httpx logs the URL of each request at INFO, and some hold addresses.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    config = uvicorn.Config(
+        app, **arguments.listen, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        ws="none", lifespan="on", timeout_graceful_shutdown=_GRACE,
+    )  # fmt: skip
+    if not arguments.listen.get("uds") and not str(arguments.listen["host"]).startswith(("127.", "::1", "localhost")):
+        complain("the gateway listens beyond this host: callers' keys travel in the clear unless something adds TLS")
+
+    class Announced(uvicorn.Server):
+        """Says when it listens, for a script that waits for that."""
+
+        async def startup(self, sockets: list[socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                say(f"the gateway listens on {_named(arguments.listen)} until Ctrl-C ({arguments.mode})")
+                sys.stdout.flush()
+
+    server = Announced(config)
+    server.run()
+    return 0 if server.started else 1
+
+
+def _named(listen: dict[str, Any]) -> str:
+    return f"unix:{listen['uds']}" if "uds" in listen else f"http://{listen['host']}:{listen['port']}"
+
+
+def _modes(path: str, otherwise: str) -> dict[str, str]:
+    """Return the mode of each operation from a file of JSON; those that it leaves out have the other one.
+
+    Raises:
+        ConfigurationError: The file is no JSON object.
+    """
+    from safeklaviyo.guard._decide.verdicts import OPERATIONS  # noqa: PLC0415 - loaded where it is used
+
+    try:
+        given = json.loads(Path(path).read_text("utf-8"))
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise ConfigurationError('the file of --mode-file has to be a JSON object, such as {"create_event": "enforce"}')
+    return {**dict.fromkeys(OPERATIONS, otherwise), **given}
+
+
+def _token(path: str | None) -> str | None:
+    """Return the gateway's token, from a file or from the environment; never from the command line, which all can read.
+
+    Raises:
+        ConfigurationError: It is too short to be a secret.
+    """
+    token = os.environ.get(_TOKEN) if path is None else Path(path).read_text("utf-8").strip()
+    if token is not None and len(token) < 16:
+        raise ConfigurationError("the gateway's token has to have at least 16 characters")
+    return token

@@ -1,0 +1,83 @@
+"""The command `gateway`, as a process between a caller and a pretend Klaviyo."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from safeklaviyo.testing import KlaviyoSimulator
+
+HEADERS = {"Authorization": "Klaviyo-API-Key pk_test", "revision": "2026-07-15"}
+PROFILE = {"data": {"type": "profile", "attributes": {"external_id": "1", "email": "ada@shop.test"}}}
+
+
+@contextmanager
+def gateway(tmp_path, *arguments, **environment):
+    """Run a gateway, and yield its process and what its first line says."""
+    command = [sys.executable, "-m", "safeklaviyo", "gateway", "--store", f"sqlite:///{tmp_path}/map.db", *arguments]
+    variables = {**os.environ, "KLAVIYO_API_KEY": "pk_test", **environment}
+    with subprocess.Popen(
+        command, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    ) as process:
+        try:
+            yield process, process.stdout.readline()
+        finally:
+            process.kill()
+
+
+def test_it_serves_a_socket_until_it_is_told_to_stop(tmp_path):
+    """SIGTERM ends it after the call in hand; what it was asked stands in the decision log without names."""
+    place, log = tmp_path / "gateway.sock", tmp_path / "decisions.jsonl"
+    simulator = KlaviyoSimulator(account="AbC123", clock="real")
+    with simulator.serve() as url:
+        options = ("--mode", "enforce", "--listen", f"unix:{place}", "--base-url", url, "--account", "AbC123")
+        with gateway(tmp_path, *options, "--decision-log", str(log)) as (process, first):
+            assert f"the gateway listens on unix:{place} until Ctrl-C (enforce)\n" == first
+            transport = httpx.HTTPTransport(uds=str(place))
+            with httpx.Client(transport=transport, base_url="http://gateway", headers=HEADERS) as http:
+                assert {"map": "ok"} == http.get("/-/ready").json()
+                for _ in range(2):
+                    answer = http.post("/api/profile-import", json=PROFILE)
+                    assert answer.status_code in {200, 201}
+                answer = http.post(
+                    "/api/profile-import", json={"data": {"type": "profile", "attributes": {"external_id": "2"}}}
+                )
+                assert 400 == answer.status_code
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+            assert "Traceback" not in process.stderr.read()
+    assert 1 == len(simulator.profiles)
+    assert 3 == len(log.read_text().splitlines())
+    assert "ada@" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--listen", "nowhere"), "give HOST:PORT, or unix:PATH"),
+        (("--mode-file", "modes.json"), "has to be a JSON object"),
+        (("--token-file", "token"), "at least 16 characters"),
+    ],
+)
+def test_bad_set_up_is_said_at_once(tmp_path, arguments, says):
+    """It ends before it listens, with one sentence."""
+    (tmp_path / "modes.json").write_text("[1]")
+    (tmp_path / "token").write_text("short\n")
+    with gateway(tmp_path, *arguments) as (process, first):
+        assert ("", True) == (first, says in process.stderr.read())
+        assert process.wait() in {1, 2}
+
+
+def test_a_port_that_is_taken_is_an_error(tmp_path):
+    """A supervisor sees that the gateway does not run."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with gateway(tmp_path, "--listen", f"127.0.0.1:{port}") as (process, _):
+            assert process.wait(20) != 0
