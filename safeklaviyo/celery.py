@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celery import Celery
     from celery.app.task import Task
 
@@ -92,30 +94,30 @@ def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = No
     """
     # Not shared: Celery gives shared tasks to all apps of the process, and another app's would drain this client.
     own: dict[str, Any] = {"ignore_result": True, "shared": False}
-    task_of: Any = app.task  # Celery has no types
     k._shell.share_pace()  # noqa: SLF001 - the package's own
     # A message that nobody took in time is left to a newer one. So messages never pile up while all workers are busy.
     brief: dict[str, Any] = {"expires": max(10.0, 2 * every)} | ({} if queue is None else {"queue": queue})
     long = {**brief, "expires": 300.0}
 
-    @task_of(name=f"{name}.drain", **own)
     def drain(lane: int) -> None:
         k.outbox.drain(lane=lane, limit=ROWS)
 
-    @task_of(name=f"{name}.sweep", **own)
     def sweep() -> None:
         for lane in k.outbox.lanes():
-            drain.apply_async((lane,), **brief)
+            draining.apply_async((lane,), **brief)
 
-    @task_of(name=f"{name}.recover", **own)
     def recover() -> None:
         k.recover()
 
-    @task_of(name=f"{name}.recheck_changes", **own)
     def recheck_changes() -> None:
         k.recheck_changes(repair=True)
 
-    entries = ((sweep, every, brief), (recover, 180.0, long), (recheck_changes, 3600.0, long))
+    def made(work: Callable[..., None]) -> Any:
+        give: Any = app.task  # Celery has no types
+        return give(name=f"{name}.{work.__name__}", **own)(work)
+
+    draining = made(drain)
+    entries = ((made(sweep), every, brief), (made(recover), 180.0, long), (made(recheck_changes), 3600.0, long))
     app.conf.beat_schedule = {
         **(app.conf.beat_schedule or {}),
         **{
