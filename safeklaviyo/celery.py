@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celery import Celery
     from celery.app.task import Task
 
@@ -97,24 +99,25 @@ def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = No
     brief: dict[str, Any] = {"expires": max(10.0, 2 * every)} | ({} if queue is None else {"queue": queue})
     long = {**brief, "expires": 300.0}
 
-    @app.task(name=f"{name}.drain", **own)
     def drain(lane: int) -> None:
         k.outbox.drain(lane=lane, limit=ROWS)
 
-    @app.task(name=f"{name}.sweep", **own)
     def sweep() -> None:
         for lane in k.outbox.lanes():
-            drain.apply_async((lane,), **brief)
+            draining.apply_async((lane,), **brief)
 
-    @app.task(name=f"{name}.recover", **own)
     def recover() -> None:
         k.recover()
 
-    @app.task(name=f"{name}.recheck_changes", **own)
     def recheck_changes() -> None:
         k.recheck_changes(repair=True)
 
-    entries = ((sweep, every, brief), (recover, 180.0, long), (recheck_changes, 3600.0, long))
+    def made(work: Callable[..., None]) -> Any:
+        give: Any = app.task  # Celery has no types
+        return give(name=f"{name}.{work.__name__}", **own)(work)
+
+    draining = made(drain)
+    entries = ((made(sweep), every, brief), (made(recover), 180.0, long), (made(recheck_changes), 3600.0, long))
     app.conf.beat_schedule = {
         **(app.conf.beat_schedule or {}),
         **{

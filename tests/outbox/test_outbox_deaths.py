@@ -5,11 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
-from support.postgres_servers import own_database
+from support.outbox import PostgresOutbox
+from support.postgres_servers import migrated, own_database
+
+
+def migrated_outbox(conninfo: str) -> str:
+    """Make the tables, and return the database's URL."""
+    parts = conninfo_to_dict(conninfo)
+    user = f"{parts['user']}@" if parts.get("user") else ""
+    url = migrated(f"postgresql://{user}{parts['host']}:{parts['port']}/{parts['dbname']}")
+    with closing(PostgresOutbox(url)) as outbox:
+        outbox.migrate()
+    return url
+
 
 READINGS = ["dropped", "refused_without_pointer"]
 PROGRAM = """
@@ -47,8 +61,6 @@ def test_sqlite(tmp_path, reading):
 
 def test_postgres():
     """A server."""
-    from outbox.test_outbox_connections import migrated_outbox
-
     with own_database() as conninfo:
         play(migrated_outbox(conninfo), 1, 3, "refused")
 
@@ -63,7 +75,5 @@ def test_many_sqlite(tmp_path, reading):
 @pytest.mark.slow
 def test_many_postgres():
     """Many histories on a server."""
-    from outbox.test_outbox_connections import migrated_outbox
-
     with own_database() as conninfo:
         play(migrated_outbox(conninfo), 100, 400, "refused")

@@ -72,7 +72,9 @@ class MemoryFile:
                     self.connection.rollback()
             return result
 
-    scan = write
+    def scan(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """See `File.scan`."""
+        return self.write(work)
 
     def is_there(self) -> bool:
         """See `File.is_there`."""
