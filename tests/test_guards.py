@@ -1437,6 +1437,8 @@ GUARDS = [
         "if (yield from is_reserved(call, claim)):",
         "if False:",
         "outbox/test_outbox_traces.py::TestReserved::test_a_direct_call_with_the_new_address",
+    ),
+    _guard(
         "R14", source.DIAGNOSIS_PEOPLE, "last, who = claims[index - 1]", "last, who = claims[0]",
         "diagnosis/test_causes.py::TestNoSecondProfile::test_address_that_goes_to_another_customer",
     ),
