@@ -25,10 +25,10 @@ try:
     from procrastinate import Blueprint, JobContext, middleware
     from procrastinate.exceptions import ConnectorException
     from procrastinate.jobs import DeleteJobCondition, Status
-except ImportError as exc:
+except ImportError as _missing:
     raise ConfigurationError(
         'this needs procrastinate 3.10 or newer: pip install "safeklaviyo[procrastinate]"'
-    ) from exc
+    ) from _missing
 
 if TYPE_CHECKING:
     from procrastinate.manager import JobManager
@@ -47,7 +47,7 @@ STALLED: Final = 30.0
 TOO_LATE: Final = 10.0
 """Seconds after which a look that was put off by other jobs is left to a newer one."""
 
-logger = logging.getLogger("safeklaviyo.procrastinate")
+logger: Final = logging.getLogger("safeklaviyo.procrastinate")
 
 
 def tasks(k: Klaviyo, *, queue: str = QUEUE) -> Blueprint:

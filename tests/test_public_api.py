@@ -141,7 +141,9 @@ def test_types_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     symbols = json.loads(verified.stdout)["typeCompleteness"]["symbols"]
     vague = [each["name"] for each in symbols if not each["isTypeKnown"] or each["isTypeAmbiguous"]]
     assert len(symbols) > 500
-    assert [] == [name for name in vague if not name.startswith(("safeklaviyo.testing.", "safeklaviyo.demo."))]
+    # What Django's own classes declare has no types.
+    others = ("safeklaviyo.testing.", "safeklaviyo.demo.", "safeklaviyo.django.")
+    assert [] == [name for name in vague if not name.startswith(others)]
     examples = Path(__file__).parent / "typing"
     checked = subprocess.run([*command, str(examples)], check=False, capture_output=True, cwd=examples.parents[1])
     assert [] == json.loads(checked.stdout)["generalDiagnostics"]

@@ -105,9 +105,9 @@ class Audit:
         self.made_at = made_at
         self.not_checked: Mapping[str, str] = dict(not_checked)
         self.checked: tuple[str, ...] = tuple(rule for rule in RULES if rule not in self.not_checked)
-        self.profiles = counts.profiles
-        self.bindings = counts.customers
-        self.unreadable = counts.unreadable
+        self.profiles: int = counts.profiles
+        self.bindings: int = counts.customers
+        self.unreadable: int = counts.unreadable
         self._has_baseline = baseline is not None
         table.write("INSERT OR IGNORE INTO baseline VALUES (?)", ((name,) for name in baseline or ()))
         table.commit()

@@ -69,7 +69,7 @@ class Gateway:
         token: str | None = None,
     ) -> None:
         core = Core(*clients, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure)
-        self.guard = AsyncCore(core)
+        self.guard: AsyncCore = AsyncCore(core)
         self._pages = Pages(core, token)
         self._legacy = Legacy(core)
         self._base = httpx.URL(core.clients.all[0].wiring.target.base)

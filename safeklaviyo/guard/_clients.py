@@ -30,16 +30,16 @@ class Guarded:
 
     def __init__(self, client: Klaviyo | AsyncKlaviyo) -> None:
         self.client = client
-        self.is_async = hasattr(client, "aclose")
+        self.is_async: bool = hasattr(client, "aclose")
         self.wiring: Wiring = client._wiring  # noqa: SLF001 - the guard is a part of the package
         if not self.wiring.dialect.has_profile_ids:
             raise ConfigurationError("the guard needs clients of the current dialect")
         credentials = self.wiring.credentials
         shown = credentials.authorization
-        self.authorization = None if shown is None else shown.reveal()
-        self.asks_for_tokens = credentials.ask is not None
+        self.authorization: str | None = None if shown is None else shown.reveal()
+        self.asks_for_tokens: bool = credentials.ask is not None
         self.account = self.wiring.account
-        self.host = self.wiring.target.base.partition("://")[2]
+        self.host: str = self.wiring.target.base.partition("://")[2]
         self.log_key: str | None = None
 
     @property
@@ -63,9 +63,9 @@ class Clients:
     """
 
     def __init__(self, clients: Sequence[Klaviyo | AsyncKlaviyo]) -> None:
-        self.all = tuple(Guarded(client) for client in clients)
-        self.hosts = frozenset({KLAVIYO, *(each.host for each in self.all)})
-        self.names = frozenset(host.partition(":")[0] for host in self.hosts)
+        self.all: tuple[Guarded, ...] = tuple(Guarded(client) for client in clients)
+        self.hosts: frozenset[str] = frozenset({KLAVIYO, *(each.host for each in self.all)})
+        self.names: frozenset[str] = frozenset(host.partition(":")[0] for host in self.hosts)
         self._by_key = {each.authorization: each for each in self.all if each.authorization is not None}
         asking = [each for each in self.all if each.asks_for_tokens]
         # Tokens that are asked for change all the time: they can be known only where they can be nobody else's.

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from safeklaviyo._client.klaviyo import Klaviyo
     from safeklaviyo.guard._carry.learning import Learnt
     from safeklaviyo.guard._clients import Guarded
-    from safeklaviyo.guard._decide.verdicts import Modes
+    from safeklaviyo.guard._decide.verdicts import Mode, Modes
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Profile
     from safeklaviyo.stores.base import Found
@@ -79,17 +79,17 @@ class Common:
     ) -> None:
         if on_store_failure not in {"refuse", "forward"}:
             raise ConfigurationError('on_store_failure has to be "refuse" or "forward"')
-        self.clients = Clients(clients)
-        self.modes = modes_from(mode)
+        self.clients: Clients = Clients(clients)
+        self.modes: dict[str, Mode] = modes_from(mode)
         self._forwards = on_store_failure == "forward"
         self._learns = learn
         self._counted: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self._lock = Lock()
         self._looks = Looks()
         self.patience = OBSERVED
-        self.under_way = sum(client.is_async for client in self.clients.all)
-        self.lessons = Lessons()
-        self.later = Later(_WAITING, _HEAVIEST, lambda: self.count("log_dropped"))
+        self.under_way: int = sum(client.is_async for client in self.clients.all)
+        self.lessons: Lessons = Lessons()
+        self.later: Later = Later(_WAITING, _HEAVIEST, lambda: self.count("log_dropped"))
         self._log = None if decision_log is None else Log(decision_log, lambda: self.count("log_failed"))
 
     @property
@@ -133,7 +133,7 @@ class Common:
             return plan
         operation = operation_of(method, path)
         client = self.clients.of(incoming.header("authorization"))
-        mode = "observe" if operation is None else self.modes[operation.name]
+        mode: Mode = "observe" if operation is None else self.modes[operation.name]
         # Requests of a client of this package are made by the rules already.
         if (incoming.header("user-agent") or "").startswith("safeklaviyo/"):
             self.count("own_calls")

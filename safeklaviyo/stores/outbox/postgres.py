@@ -45,7 +45,7 @@ class _Queries:
 
     def __init__(self, schema: str) -> None:
         self.schema = schema
-        self.tables = postgres_tables(quoted(schema))
+        self.tables: dict[str, str] = postgres_tables(quoted(schema))
 
     def check(self) -> Query[bool]:
         """See `Queries.check`."""
@@ -182,11 +182,11 @@ class PostgresOutbox(Outbox):
         self, url: str, *, schema: str | None = None, has_map: bool = False, timeout: float = PATIENCE
     ) -> None:
         server, own = named(url)
-        self.queries = _Queries(schema or own)
+        self.queries: _Queries = _Queries(schema or own)
         self._has_map = has_map
         self._to = _Connections(server, cast("Any", self.queries), SIZE, timeout)
         self._callers = Recognising("postgres", _expected(self.queries, has_map=has_map), self.queries.filled)
-        self.listening = (server, self.queries.schema)
+        self.listening: tuple[str, str] | None = (server, self.queries.schema)
         self._about: About | None = None
         self._missing = _Missing()
 
@@ -233,7 +233,7 @@ class AsyncPostgresOutbox(AsyncOutbox):
         self, url: str, *, schema: str | None = None, has_map: bool = False, timeout: float = PATIENCE
     ) -> None:
         server, own = named(url)
-        self.queries = _Queries(schema or own)
+        self.queries: _Queries = _Queries(schema or own)
         self._has_map = has_map
         self._to = _AsyncConnections(server, cast("Any", self.queries), SIZE, timeout)
         self._callers = Recognising("postgres", _expected(self.queries, has_map=has_map), self.queries.filled)

@@ -37,7 +37,7 @@ class ShopFile:
         self._path = Path(path).absolute()
         self._timeout = timeout
         self._connection: sqlite3.Connection | None = None
-        self.lock = RLock()
+        self.lock: RLock = RLock()
         self._is_closed = False
         _open.add(self)
 

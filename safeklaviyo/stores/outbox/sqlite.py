@@ -56,7 +56,7 @@ class MemoryFile:
 
     def __init__(self, content: bytes | None = None) -> None:
         self._lock = RLock()
-        self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self.connection: sqlite3.Connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         if content:
             self.connection.deserialize(content)
 

@@ -94,7 +94,7 @@ class PostgresStore(IdentityStore):
         server, own_schema = _server(url, connection)
         self._ask = ask = Queries(own_schema if schema is None else schema)
         self.address = server
-        self.schema = own_schema if schema is None else schema
+        self.schema: str = own_schema if schema is None else schema
         self._to: Connections | Joined
         if server is None:
             self._to = Joined(connection, ask)
@@ -150,7 +150,7 @@ class AsyncPostgresStore(AsyncIdentityStore):
         server, own_schema = _server(url, connection)
         self._ask = ask = Queries(own_schema if schema is None else schema)
         self.address = server
-        self.schema = own_schema if schema is None else schema
+        self.schema: str = own_schema if schema is None else schema
         self._to: AsyncConnections | AsyncJoined
         if server is None:
             self._to = AsyncJoined(connection, ask)
