@@ -46,7 +46,7 @@ def play(url: str, first: int, last: int, reading: str) -> None:
     """Play histories in a process without threads, and without pytest's own children."""
     environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[1]}:{Path(__file__).parents[2]}"}
     command = [sys.executable, "-c", PROGRAM, url, str(first), str(last), reading]
-    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False, timeout=1200)
     assert 0 == done.returncode, done.stderr[-3000:]
     histories, events = map(int, done.stdout.split())
     assert histories == last - first

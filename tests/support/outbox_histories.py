@@ -142,6 +142,9 @@ class Zygote:
         here, there = os.pipe(), os.pipe()
         self.pid = os.fork()
         if not self.pid:
+            # Its own copies of the other ends would keep the pipes open when this process is gone.
+            os.close(here[1])
+            os.close(there[0])
             _fork_on_demand(os.fdopen(here[0]), os.fdopen(there[1], "w"))
         os.close(here[0])
         os.close(there[1])
