@@ -955,7 +955,7 @@ GUARDS = [
     ),
     _guard(
         "surplus answers", source.ANSWER_BYTES, "iter((None,)).__next__", "lambda: None",
-        "senders/test_answers.py::test_nothing_behind_an_answer_is_believed",
+        "senders/test_reading_answers.py::test_nothing_behind_an_answer_is_believed",
     ),
     _guard(
         "surplus answers through proxies", source.CONNECTIONS, "return not beyond", "return True",
@@ -964,11 +964,11 @@ GUARDS = [
     _guard(
         "trailers", source.ANSWER_BYTES,
         "self.on_header = read.__setitem__", "self.on_header = answer.headers.__setitem__",
-        "senders/test_answers.py::test_a_trailer_is_no_header",
+        "senders/test_reading_answers.py::test_a_trailer_is_no_header",
     ),
     _guard(
         "closing connections", source.ANSWER_BYTES, 'closes = "close" in', 'closes = "clos" ==',
-        "senders/test_answers.py::test_a_connection_is_kept_if_the_server_keeps_it",
+        "senders/test_reading_answers.py::test_a_connection_is_kept_if_the_server_keeps_it",
     ),
     _guard(
         "size of answers", source.ANSWER_BODIES, "if self._size > LIMIT:", "if False:",

@@ -22,6 +22,7 @@ from safeklaviyo.errors import NoResponseError, NotSentError, SafeKlaviyoError
 from safeklaviyo.stores.base import Found
 from safeklaviyo.stores.calls import Call as StoreEffect
 from safeklaviyo.stores.calls import Find, Recall, Renew
+from safeklaviyo.stores.outbox.calls import OutboxCall
 from safeklaviyo.testing.actors import Actor
 from safeklaviyo.testing.points import Point
 from safeklaviyo.testing.simulator import ConnectionLost, ConnectionRefused, KlaviyoSimulator
@@ -237,6 +238,8 @@ class World:
     def _result(self, effect: Effect[object], kind: Kind) -> object:
         if isinstance(effect, Send):
             return self._send(effect, kind)
+        if isinstance(effect, OutboxCall) and effect.in_passing:
+            return effect.absent  # these operations have no outbox
         assert isinstance(effect, StoreEffect)
         # These change nothing that another operation waits for.
         if not isinstance(effect, Find | Recall | Renew):

@@ -40,9 +40,10 @@ def open_outbox(url: str | None, store: AnyStore) -> Outbox:
     Raises:
         ConfigurationError: There is none, or its driver is not installed.
     """
-    url = _url_of(store) if url is None else url
-    if url is not None and opening.is_postgres(url):
-        opened: Outbox = _postgres("PostgresOutbox", url, store)
+    # The map's address may be libpq's own form, which is no URL.
+    own = _url_of(store) if url is None else None
+    if own is not None or (url is not None and opening.is_postgres(url)):
+        opened: Outbox = _postgres("PostgresOutbox", own or url or "", store)
         return opened
     return _sqlite(url, store)
 
@@ -51,9 +52,9 @@ def open_async_outbox(url: str | None, store: AnyStore) -> AsyncOutbox:
     """Same as `open_outbox`, for asynchronous use."""
     from safeklaviyo.stores.outbox.sqlite import AsyncSqliteOutbox  # noqa: PLC0415 - only where there is an outbox
 
-    url = _url_of(store) if url is None else url
-    if url is not None and opening.is_postgres(url):
-        opened: AsyncOutbox = _postgres("AsyncPostgresOutbox", url, store)
+    own = _url_of(store) if url is None else None
+    if own is not None or (url is not None and opening.is_postgres(url)):
+        opened: AsyncOutbox = _postgres("AsyncPostgresOutbox", own or url or "", store)
         return opened
     return AsyncSqliteOutbox(_sqlite(url, store))
 
