@@ -106,6 +106,7 @@ def by_answer(pieces):
 @given(answers(), st.lists(st.integers(0, 400), max_size=6))
 @example(b"HTTP/1.1 202 Accepted\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 500 No\r\nContent-Length: 1\r\n\r\nx", [])
 @example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Encoding: br\r\n\r\n", [])
+@example(b"HTTP/1.1 204 No Content\0Retry-After: \0Content-Length: 0\r\n\r\n", [])
 @settings(max_examples=examples(2_000), deadline=None)
 def test_an_answer_is_what_h11_reads(data, cuts):
     """Status, headers and body are the same, and what is no answer to h11 is none here."""

@@ -11,6 +11,7 @@ raise inside of no callback, and no exception of its is hidden in one of the par
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Final
 
@@ -23,6 +24,7 @@ from safeklaviyo._runtime.senders.failures import BrokenAnswerError
 
 _HEADERS_LIMIT: Final = 100 * 1024
 """The longest head that is read, in bytes, interim answers included. Klaviyo's are under 2 kB."""
+_CONTROL: Final = re.compile(rb"[\x00-\x08\n-\x1f\x7f]")
 _INTERIM: Final = b"HTTP/1.1 1"
 """How an interim answer begins, such as 103."""
 
@@ -30,10 +32,11 @@ _INTERIM: Final = b"HTTP/1.1 1"
 class _Callbacks:
     """Where the parser puts what it reads. Each attribute is a function of C, or a method of a built-in type."""
 
-    __slots__ = ("on_body", "on_header", "on_headers_complete", "on_message_begin", "on_message_complete")
+    __slots__ = ("on_body", "on_header", "on_headers_complete", "on_message_begin", "on_message_complete", "on_status")
 
     def __init__(self, answer: Answer) -> None:
         read: dict[bytes, bytes] = {}
+        self.on_status = answer.reason.append
         self.on_header = read.__setitem__
         # A copy, because trailers come as headers too, after the body, and say nothing that is believed.
         self.on_headers_complete = partial(answer.headers.update, read)
@@ -53,12 +56,14 @@ class Answer:
 
     __slots__ = (
         "_begun", "_early", "_names", "_parser", "_size", "ended", "headers", "is_whole", "leaves_open", "parts",
+        "reason",
     )  # fmt: skip
 
     def __init__(self) -> None:
         # What the parser has found so far: see `_Callbacks`.
         self.headers: dict[bytes, bytes] = {}
         self.parts: list[bytes] = []
+        self.reason: list[bytes] = []
         self.ended: list[None] = []
         self.is_whole = False
         self.leaves_open = False
@@ -106,6 +111,9 @@ class Answer:
         Raises:
             BrokenAnswerError: It is too long, or packed in a way that was not asked for.
         """
+        # The parser takes a status line that a NUL ends, and all that follows, for a reason.
+        if _CONTROL.search(b"".join(self.reason)):
+            raise RemoteProtocolError("the status line is broken")
         if sum(map(len, self.parts)) > LIMIT:
             raise BrokenAnswerError("the answer is too large")
         body = Body(self.parts).unpacked(self._names.get("content-encoding"))
