@@ -10,6 +10,7 @@ import asyncio
 import os
 import sqlite3
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
@@ -57,6 +58,8 @@ class MemoryFile:
     def __init__(self, content: bytes | None = None) -> None:
         self._lock = RLock()
         self.connection: sqlite3.Connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        # The map that it belongs to may simply be forgotten, as in tests.
+        weakref.finalize(self, self.connection.close)
         if content:
             self.connection.deserialize(content)
 
