@@ -33,12 +33,12 @@ LONGEST_PAUSE: Final = 600.0
 def retry(task: Task[..., Any], error: SafeKlaviyoError) -> NoReturn:
     """Repeat a task later, if the call that failed in it may be repeated; else raise the error.
 
-    A repeated `track` has to be the same event, or an event whose answer was lost would count twice. So a task that
-    tracks takes the arguments ``unique_id`` and ``time`` and hands them on: the repeated task is given those of the
-    error.
+    A repeated `track` has to send the same event. Otherwise Klaviyo counts an event twice when only its answer was
+    lost. So a task that tracks takes the arguments ``unique_id`` and ``time`` and hands them to `track`: Celery calls
+    the repeated task with those of the error.
 
-    How often, is the task's own ``max_retries``. The pause is the error's ``retry_after``; else it doubles from a
-    second to ten minutes.
+    The task's own ``max_retries`` says how often. The pause is the error's ``retry_after``. An error without one makes
+    the pause double, from one second to ten minutes.
 
     Args:
         task: The task, declared with ``bind=True``.
@@ -46,7 +46,7 @@ def retry(task: Task[..., Any], error: SafeKlaviyoError) -> NoReturn:
 
     Raises:
         celery.exceptions.Retry: The task will be repeated.
-        SafeKlaviyoError: The error, which says ``may_retry=False``, or was the last that ``max_retries`` allows.
+        SafeKlaviyoError: The error says ``may_retry=False``, or the task has no retries left.
         ConfigurationError: The event may have been recorded, and the task takes no ``unique_id``.
     """
     if not error.may_retry:
@@ -54,6 +54,7 @@ def retry(task: Task[..., Any], error: SafeKlaviyoError) -> NoReturn:
     kwargs = dict(task.request.kwargs or {})
     if error.unique_id is not None:
         kwargs |= _same_event(task, error)
+    # The random factor keeps tasks that failed together from coming back together.
     pause = min(LONGEST_PAUSE, 2.0 ** min(task.request.retries or 0, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
     raise task.retry(
         args=tuple(task.request.args or ()),
@@ -71,6 +72,7 @@ def _same_event(task: Task[..., Any], error: SafeKlaviyoError) -> dict[str, Any]
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
         return same
     taken = {name: value for name, value in same.items() if name in {each.name for each in parameters}}
+    # Without a unique_id the repeated task would send a second event. That is harmless only if the first never arrived.
     if "unique_id" not in taken and error.outcome != "not_applied":
         raise ConfigurationError(
             "this event may have been recorded: let the task take unique_id and time, and hand them to track"
@@ -81,9 +83,14 @@ def _same_event(task: Task[..., Any], error: SafeKlaviyoError) -> dict[str, Any]
 def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = None, name: str = NAME) -> None:
     """Give an app the tasks that drain the outbox of a client, and entries of its beat that call them.
 
-    The tasks are ``safeklaviyo.sweep``, which looks for lanes with rows that may go and calls ``safeklaviyo.drain``
-    for each; ``safeklaviyo.recover``; and ``safeklaviyo.recheck_changes``. Run a worker, and one beat. A lane is
-    drained by one task at a time, whatever Celery does: a drain takes its lane in the outbox's own database.
+    Run a worker, and one beat. The tasks are:
+
+    - ``safeklaviyo.sweep`` looks for lanes with rows that may go, and calls ``safeklaviyo.drain`` for each lane;
+    - ``safeklaviyo.recover`` finishes interrupted changes;
+    - ``safeklaviyo.recheck_changes`` repairs what Klaviyo has undone.
+
+    A drain takes its lane in the outbox's own database. So one task at a time drains a lane, even if Celery delivers a
+    message twice.
 
     Args:
         app: The app; also one that has no broker yet.
@@ -95,7 +102,8 @@ def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = No
     # Not shared: Celery gives shared tasks to all apps of the process, and another app's would drain this client.
     own: dict[str, Any] = {"ignore_result": True, "shared": False}
     k._shell.share_pace()  # noqa: SLF001 - the package's own
-    # A message that nobody took in time is left to a newer one. So messages never pile up while all workers are busy.
+    # A message that no worker took in time is dropped: beat sends a newer one. So messages never pile up while all
+    # workers are busy.
     brief: dict[str, Any] = {"expires": max(10.0, 2 * every)} | ({} if queue is None else {"queue": queue})
     long = {**brief, "expires": 300.0}
 
@@ -117,11 +125,12 @@ def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = No
         return give(name=f"{name}.{work.__name__}", **own)(work)
 
     draining = made(drain)
-    entries = ((made(sweep), every, brief), (made(recover), 180.0, long), (made(recheck_changes), 3600.0, long))
-    app.conf.beat_schedule = {
-        **(app.conf.beat_schedule or {}),
-        **{
-            task.name: {"task": task.name, "schedule": seconds, "options": options}
-            for task, seconds, options in entries
-        },
-    }
+    _schedule(app, made(sweep), every, brief)
+    _schedule(app, made(recover), 180.0, long)
+    _schedule(app, made(recheck_changes), 3600.0, long)
+
+
+def _schedule(app: Celery, task: Any, seconds: float, options: dict[str, Any]) -> None:
+    """Add a task to the app's beat, and keep the shop's own entries."""
+    entry = {"task": task.name, "schedule": seconds, "options": options}
+    app.conf.beat_schedule = {**(app.conf.beat_schedule or {}), task.name: entry}

@@ -3,12 +3,12 @@
 Decided here: what is deferred, and when. Each second one task looks which lanes have rows that may go, and defers one
 job for each that has no job waiting. A job has its lane's lock, so that two workers never have the same lane in hand.
 
-- No queueing locks. A stalled job cannot be retried while another one waits with its queueing lock, and that second
-  one waits for ever for the first one's lock.
-- Stalled jobs are removed and not retried: if the lane has rows left, the next second defers a job.
-- The task that looks has no lock. If its worker is killed, the next second's looks.
+- There are no queueing locks. With them, a stalled job cannot be retried while a second job waits with the same
+  queueing lock, and the second job waits for ever for the lock of the first.
+- Stalled jobs are removed and not retried. If the lane has rows left, the next look defers a job.
+- The task that looks has no lock. If its worker is killed, the task of the next second looks instead.
 
-Correctness does not rest on any of this: a drain takes its lane in the outbox's own database, whoever calls it.
+Correctness does not rest on any of this: every drain takes its lane in the outbox's own database.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ logger: Final = logging.getLogger("safeklaviyo.procrastinate")
 
 
 def tasks(k: Klaviyo, *, queue: str = QUEUE) -> Blueprint:
-    """Return the tasks that drain the outbox of a client, and do what has to be done from time to time.
+    """Return the tasks that drain the outbox of a client, recover its changes and recheck them.
 
     Give them to an app with ``app.add_tasks_from(tasks(klaviyo), namespace="shop")``, and run its workers with
     ``delete_jobs="always"``, because there is a job each second. Every worker of this queue needs this client.
@@ -63,7 +63,8 @@ def tasks(k: Klaviyo, *, queue: str = QUEUE) -> Blueprint:
     blueprint = Blueprint()
     k._shell.share_pace()  # noqa: SLF001 - the package's own
 
-    # Names of their own, because procrastinate would take those of these inner functions, which move with this module.
+    # Each task is named here. Procrastinate's own name would hold this module's path, and waiting jobs would be lost
+    # when the module moves.
     @blueprint.task(name="safeklaviyo.drain", queue=queue)
     def drain(lane: int) -> None:
         report = k.outbox.drain(lane=lane, limit=ROWS)
@@ -72,6 +73,7 @@ def tasks(k: Klaviyo, *, queue: str = QUEUE) -> Blueprint:
     async def look(context: JobContext, timestamp: int) -> None:
         if time.time() - timestamp > TOO_LATE:
             return
+        # Before the new jobs: the job of a killed worker still has its lane's lock, and a new job would wait for it.
         await _remove_stalled(context.app.job_manager, queue)
         lanes = await asyncio.to_thread(k.outbox.lanes)
         if lanes:
@@ -81,6 +83,12 @@ def tasks(k: Klaviyo, *, queue: str = QUEUE) -> Blueprint:
         look
     )
     blueprint.periodic(cron="* * * * * *")(sweep)
+    _add_repairs(blueprint, k, queue)
+    return blueprint
+
+
+def _add_repairs(blueprint: Blueprint, k: Klaviyo, queue: str) -> None:
+    """Add the tasks that finish interrupted changes, and repair what Klaviyo has undone."""
 
     @blueprint.periodic(cron="*/3 * * * *")
     @blueprint.task(name="safeklaviyo.recover", queue=queue, lock="safeklaviyo:recover")
@@ -91,8 +99,6 @@ def tasks(k: Klaviyo, *, queue: str = QUEUE) -> Blueprint:
     @blueprint.task(name="safeklaviyo.recheck_changes", queue=queue, lock="safeklaviyo:recheck_changes")
     def recheck_changes(timestamp: int) -> None:  # noqa: ARG001 - as above
         k.recheck_changes(repair=True)
-
-    return blueprint
 
 
 async def _remove_stalled(manager: JobManager, queue: str) -> None:
@@ -105,6 +111,7 @@ async def _remove_stalled(manager: JobManager, queue: str) -> None:
 
 
 async def _defer(manager: JobManager, drain: Task[..., None, Any], lanes: tuple[int, ...], queue: str) -> None:
+    """Defer a drain of each lane, but for lanes that a waiting job will drain."""
     waiting = {job.lock for job in await manager.list_jobs_async(queue=queue, task=drain.name, status="todo")}
     for lane in lanes:
         lock = f"{drain.name}:{lane}"

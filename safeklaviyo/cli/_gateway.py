@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from socket import socket
 
+    from uvicorn import Server
+
+    from safeklaviyo.gateway import Gateway
+
 _GRACE: Final = 30
 """Seconds that the calls in hand may take after the first signal."""
 _TOKEN: Final = "SAFEKLAVIYO_GATEWAY_TOKEN"  # noqa: S105 - a variable's name
@@ -24,41 +28,48 @@ _TOKEN: Final = "SAFEKLAVIYO_GATEWAY_TOKEN"  # noqa: S105 - a variable's name
 def gateway(arguments: Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C, and finish the calls in hand."""
     require("uvicorn", "prometheus_client", extra="gateway")
-    import uvicorn  # noqa: PLC0415 - an extra
+    app = _application(arguments)
+    # httpx logs the URL of each request at INFO, and some hold addresses.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    if not arguments.listen.get("uds") and not str(arguments.listen["host"]).startswith(("127.", "::1", "localhost")):
+        complain("the gateway listens beyond this host: callers' keys travel in the clear unless something adds TLS")
+    server = _server(app, arguments.listen, arguments.mode)
+    server.run()
+    return 0 if server.started else 1
 
+
+def _application(arguments: Namespace) -> Gateway:
     from safeklaviyo import AsyncKlaviyo  # noqa: PLC0415 - loaded where it is used
     from safeklaviyo.gateway import Gateway  # noqa: PLC0415 - as above
 
     mode: Any = arguments.mode if arguments.mode_file is None else _modes(arguments.mode_file, arguments.mode)
     client = AsyncKlaviyo(store=arguments.store, account=arguments.account, base_url=arguments.base_url)
-    app = Gateway(
+    return Gateway(
         client,
         mode=mode,
         decision_log=arguments.decision_log,
         on_store_failure=arguments.on_store_failure,
         token=_token(arguments.token_file),
     )
-    # httpx logs the URL of each request at INFO, and some hold addresses.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    config = uvicorn.Config(
-        app, **arguments.listen, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        ws="none", lifespan="on", timeout_graceful_shutdown=_GRACE,
-    )  # fmt: skip
-    if not arguments.listen.get("uds") and not str(arguments.listen["host"]).startswith(("127.", "::1", "localhost")):
-        complain("the gateway listens beyond this host: callers' keys travel in the clear unless something adds TLS")
+
+
+def _server(app: Gateway, listen: dict[str, Any], mode: str) -> Server:
+    """Return the server, which says when it listens, for a script that waits for that."""
+    import uvicorn  # noqa: PLC0415 - an extra
 
     class Announced(uvicorn.Server):
-        """Says when it listens, for a script that waits for that."""
-
         async def startup(self, sockets: list[socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                say(f"the gateway listens on {_named(arguments.listen)} until Ctrl-C ({arguments.mode})")
+                say(f"the gateway listens on {_named(listen)} until Ctrl-C ({mode})")
+                # A script reads from a pipe, which Python would fill before it writes.
                 sys.stdout.flush()
 
-    server = Announced(config)
-    server.run()
-    return 0 if server.started else 1
+    config = uvicorn.Config(
+        app, **listen, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        ws="none", lifespan="on", timeout_graceful_shutdown=_GRACE,
+    )  # fmt: skip
+    return Announced(config)
 
 
 def _named(listen: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The gateway as an ASGI application: each call is authenticated, guarded, forwarded, and answered.
 
-Decided here: who may call. A caller presents the key of a client of the gateway, which is the key that Klaviyo is then
-asked with; the gateway adds none of its own to what a caller sends. So it gives nobody a right that the caller lacks.
+Decided here: who may call. A caller presents the private key of one of the gateway's clients. The gateway forwards that
+key to Klaviyo and adds no key of its own. So no caller gets a right through the gateway that its own key lacks.
 """
 
 from __future__ import annotations
@@ -83,15 +83,17 @@ class Gateway:
             try:
                 await self._answer(scope, receive, send)
             except GoneError:
-                return  # there is nobody to answer
+                return  # the caller has hung up, so no one reads an answer
 
     async def _live(self, receive: Receive, send: Send) -> None:
+        """Answer the server's messages about its start and its end, until the end."""
         while True:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
                 await self.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+            # Here and not in the first call, which would have to wait for the map.
             await self.guard.prepare(_BEFORE)
             await send({"type": "lifespan.startup.complete"})
 
@@ -102,16 +104,21 @@ class Gateway:
         self.guard.close()
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Send each call where it belongs: the own pages, the retired endpoints, or Klaviyo."""
+        # Step 1: refuse a target that could lead to another host, before any other line reads it.
         target, headers = target_of(scope), headers_of(scope)
         if target is None:
             await _refuse(send, Fault(400, "the request's target is no path of Klaviyo's"))
             return
+        # Step 2: what the gateway answers itself. Both authenticate in their own way, so they stand before step 3.
         path = target.partition("?")[0]
         if path.startswith(_OWN):
             await self._pages.show(path.removeprefix(_OWN), headers, send)
         elif is_legacy(path):
+            # A public key is in every page of the shop. It counts only together with one of these two.
             is_trusted = _is_from_here(scope) or self._pages.has_token(headers)
             await self._legacy.answer(scope["method"], target, await _body(receive), send, is_trusted=is_trusted)
+        # Step 3: forward only with a key of a client. Otherwise the gateway would be an open proxy.
         elif self.guard.core.clients.of(header(headers, "authorization")) is None:
             self.guard.core.count("foreign_key")
             await _refuse(send, Fault(401, "the gateway has no client with this key"))
@@ -121,8 +128,11 @@ class Gateway:
     async def _forward(
         self, method: str, target: str, headers: Sequence[tuple[str, str]], receive: Receive, send: Send
     ) -> None:
+        """Ask the guard about one call, and send what the guard says."""
         started, url = time.monotonic(), str(self._base.copy_with(raw_path=target.encode()))
+        # The token is for the gateway alone; Klaviyo must not see it.
         outgoing = passed_on(headers, (TOKEN, "host"))
+        # Step 1: read the whole body, but only of a call that the guard wants. Other bodies may have any length.
         body: Any = None
         if self.guard.wants(method, url):
             try:
@@ -130,10 +140,12 @@ class Gateway:
             except TooLargeError:
                 await _refuse(send, Fault(413, f"the body is longer than {MOST} bytes"))
                 return
+        # Step 2: let the guard decide. A refused call is answered here, and Klaviyo never sees it.
         plan = await self.guard.begin(Incoming(method, url, outgoing, body))
         if plan.answer is not None:
             await self._reply(plan, plan.answer, started, 0.0, send)
             return
+        # Step 3: send. A body that was not read in step 1 is passed on part by part.
         content = body_parts(receive) if body is None and _has_body(headers) else plan.body
         request = httpx.Request(
             plan.method, plan.url, headers=[("Host", self._base.netloc.decode()), *plan.headers], content=content
@@ -157,6 +169,7 @@ class Gateway:
             await self._reply(plan, _lost(error), started, time.monotonic() - sent, send)
             return
         upstream = time.monotonic() - sent
+        # The guard reads the decoded body. An answer that it leaves alone goes back in the bytes that Klaviyo sent.
         shown = reply_from(answered, raw)
         final = await self.guard.end(plan, shown)
         if final.body is shown.body:
@@ -164,6 +177,7 @@ class Gateway:
         await self._reply(plan, final, started, upstream, send)
 
     async def _reply(self, plan: Plan, reply: Reply, started: float, upstream: float, send: Send) -> None:
+        """Answer the caller, and say in headers what the guard decided and how long the gateway took."""
         overhead = max(time.monotonic() - started - upstream, 0.0)
         self._pages.note(plan.verdict, reply.status, overhead, upstream)
         own = [("Safeklaviyo-Overhead-Ms", f"{overhead * 1e3:.1f}")]
@@ -173,7 +187,7 @@ class Gateway:
         await answer(send, reply.status, [*passed_on(reply.headers), *own], reply.body)
 
     async def _stream(self, request: httpx.Request, started: float, send: Send) -> None:
-        """Send a call that is none of the guard's business, and pass the answer on as it comes."""
+        """Send a call that the guard has nothing to do with, and pass each part of the answer on when it comes."""
         overhead = time.monotonic() - started
         try:
             answered = await self._client().send(request, stream=True)
@@ -193,7 +207,9 @@ class Gateway:
         self._pages.note(None, answered.status_code, overhead, time.monotonic() - started - overhead)
 
     def _client(self) -> httpx.AsyncClient:
+        """Return the HTTP client, which is made in the event loop of the first call."""
         if self._http is None:
+            # Redirects are not followed: the caller's key must not travel to a host that an answer names.
             self._http = httpx.AsyncClient(timeout=_TIMES, limits=_LIMITS, follow_redirects=False)
         return self._http
 
@@ -204,6 +220,7 @@ async def _refuse(send: Send, fault: Fault) -> None:
 
 
 async def _body(receive: Receive) -> bytes | None:
+    """Return the whole body; None if it is too long."""
     try:
         return await whole_body(receive)
     except TooLargeError:
@@ -221,7 +238,8 @@ def _is_from_here(scope: Message) -> bool:
 
 
 def _lost(error: httpx.TransportError) -> Reply:
-    """Return what the caller gets where Klaviyo gave no answer: 503 where nothing left, 504 where it may have."""
+    """Return the answer to a call that Klaviyo did not answer: 503 if nothing was sent, 504 if it may have been."""
+    # Only these three mean that no byte of the request has left. A caller may repeat it after a 503 (P7).
     is_unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
     reason = "Klaviyo cannot be reached; nothing was sent" if is_unsent else "Klaviyo's answer was lost"
     reply = refused([Fault(503, reason, None, "/data")])

@@ -1,11 +1,19 @@
 """The retired Track, Identify and People endpoints, carried out on the current API and answered as they were then.
 
-Decided here: how the four shapes of a legacy call are read (JSON, a form, base64 in the query, a private key as token),
-whose call it is, and what it is answered. The verbs of the client do the work, so each rule holds in every mode.
+Decided here:
 
-The public key stands in the shop's pages and authenticates nobody: it is taken only from this host, or with the
-gateway's token. A call that is refused was answered ``0``, which no shop reads. So it is put into the outbox, if there
-is one, where it waits for the sign-up or is kept for a person to look at, and answered ``1``.
+- how the four shapes of a legacy call are read: JSON, a form, base64 in the query, a private key as token;
+- which client a call belongs to;
+- what the caller is answered.
+
+The verbs of the client do the work, so each rule holds in every mode.
+
+The public key stands in the shop's pages, so it proves nothing about a caller. The gateway takes a public key only from
+this host, or with the gateway's token.
+
+These endpoints answered a refused call with ``0``, which no shop reads. So the gateway puts a refused call into the
+outbox, if there is one, and answers ``1``. There the call waits for the customer's sign-up, or is kept for a person to
+look at.
 """
 
 from __future__ import annotations
@@ -80,6 +88,7 @@ class Legacy:
         path, _, query = target.partition("?")
         asked = dict(parse_qsl(query, keep_blank_values=True))
         bare = path.rstrip("/")
+        # Track and Identify: the caller gets a receipt of one character, or a pixel for a call out of an image tag.
         if bare in _RECEIPTS:
             is_done = await self._receipt(bare, method, asked, body, is_trusted=is_trusted)
             if asked.get("i") == "1":
@@ -87,6 +96,7 @@ class Legacy:
             else:
                 await answer(send, 200, [("content-type", "text/html; charset=utf-8")], b"1" if is_done else b"0")
             return
+        # People: a private key is required even from this host, because the answer shows a profile.
         given = {**asked, **_form(body)}
         client = self._client_of(given.pop("api_key", None), is_trusted=False)
         if client is None:
@@ -99,6 +109,7 @@ class Legacy:
     async def _receipt(
         self, path: str, method: str, asked: Mapping[str, str], body: bytes | None, *, is_trusted: bool
     ) -> bool:
+        """Carry out a call of Track or Identify; tell whether it was carried out or queued."""
         data = _data(method, asked, body)
         client = self._client_of(data.get("token"), is_trusted=is_trusted)
         if client is None:
@@ -110,6 +121,7 @@ class Legacy:
         return await self._carried_out(client.client, verb, given)
 
     async def _carried_out(self, client: Any, verb: str, given: dict[str, Any]) -> bool:
+        """Call the client's verb, and queue what the verb refuses."""
         name = given.pop("event", None)
         subject = () if name is None else (name,)
         try:
@@ -122,7 +134,8 @@ class Legacy:
     async def _queued(
         self, client: Any, verb: str, subject: tuple[Any, ...], given: dict[str, Any], error: SafeKlaviyoError
     ) -> bool:
-        """Put a call that was refused into the outbox, under the key and time that it has been tried with."""
+        """Put a refused call into the outbox; tell whether there is one that has taken it."""
+        # The refused event may have arrived. With the same key and time, the queued one is the same event (P5).
         if verb == "track":
             given = {**given, "unique_id": getattr(error, "unique_id", None) or given.get("unique_id"),
                      "time": getattr(error, "time", None) or given.get("time")}  # fmt: skip
@@ -155,10 +168,12 @@ class Legacy:
 
     async def _change(self, client: Any, profile_id: str, given: Mapping[str, str]) -> None:
         """Carry out the PUT that changed a person, identifiers too: each by its own verb."""
+        # Read first: an identifier that stays as it was is no change, and each verb names the customer by the old ones.
         before = await client.profiles.get(profile_id)
         wanted = {_IDENTIFIERS[name]: value for name, value in given.items() if name in _IDENTIFIERS and value}
         properties = {name: _patch(name, value) for name, value in given.items() if name not in _IDENTIFIERS}
         external_id, email = before.external_id, before.email
+        # One verb after the other. Each names the customer by what the verb before has set.
         if "email" in wanted and wanted["email"] != email:
             await client.change_email(wanted["email"], external_id=external_id, old_email=email)
             email = wanted["email"]
@@ -171,7 +186,7 @@ class Legacy:
             await client.identify(properties, external_id=external_id, email=email)
 
     def _client_of(self, key: object, *, is_trusted: bool) -> Guarded | None:
-        """Return the client whose private key a call has; or with a public key, from a caller who is trusted."""
+        """Return the client that a call's key belongs to; for a public key only if the caller is trusted."""
         if not isinstance(key, str) or not key:
             return None
         clients = self._core.clients

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _TARGET: Final = re.compile(rb"/(?:[!-.0-~][!-~]*)?")
-"""A path and its query. One that begins with two slashes, or with a scheme, names a host."""
+"""A path and its query. A target that begins with two slashes, or with a scheme, names a host and does not match."""
 _HOP_BY_HOP: Final = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"}
 ) | {"transfer-encoding", "upgrade"}
@@ -34,7 +34,8 @@ class TooLargeError(Exception):
 
 
 def target_of(scope: Message) -> str | None:
-    """Return path and query as the caller wrote them; None if they name another host or are no URL's."""
+    """Return path and query as the caller wrote them; None if they name another host or cannot stand in a URL."""
+    # The raw path, because a decoded one could not be told from another: a slash in an id is not one in the path.
     path = scope.get("raw_path") or scope["path"].encode("utf-8")
     query = scope["query_string"]
     target: bytes = path + b"?" + query if query else path
@@ -53,6 +54,7 @@ def header(headers: Iterable[tuple[str, str]], name: str) -> str | None:
 
 def passed_on(headers: Sequence[tuple[str, str]], drop: Iterable[str] = ()) -> list[tuple[str, str]]:
     """Return the headers that go beyond one connection, without those to be dropped."""
+    # RFC 9110, 7.6.1: the caller may name further headers that are for this connection alone.
     named = {
         part.strip().lower() for each, value in headers if each.lower() == "connection" for part in value.split(",")
     }
@@ -86,6 +88,7 @@ async def body_parts(receive: Receive) -> AsyncIterator[bytes]:
     more = True
     while more:
         message = await receive()
+        # The only other message is `http.disconnect`.
         if message["type"] != "http.request":
             raise GoneError
         more = message.get("more_body", False)
@@ -95,14 +98,14 @@ async def body_parts(receive: Receive) -> AsyncIterator[bytes]:
 
 
 async def answer(send: Send, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
-    """Answer whole."""
+    """Send an answer with its whole body."""
     await begin(send, status, [*(each for each in headers if each[0].lower() != "content-length"),
                                ("content-length", str(len(body)))])  # fmt: skip
     await send({"type": "http.response.body", "body": body})
 
 
 async def begin(send: Send, status: int, headers: Iterable[tuple[str, str]]) -> None:
-    """Begin an answer."""
+    """Send the status and the headers of an answer; its body follows in parts."""
     encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": encoded})
 

@@ -1,6 +1,13 @@
-"""The gateway's own pages, under ``/-/``: is it alive, can it decide, what has it decided, and numbers for Prometheus.
+"""The gateway's own pages, under ``/-/``.
 
-``/-/decisions`` and ``/-/metrics`` are for those who have the gateway's token. What they show holds no identifier.
+| page | answers |
+|---|---|
+| ``health`` | is the process alive? |
+| ``ready`` | does the map answer, so that calls can be decided? |
+| ``decisions`` | what were the last thousand decisions? |
+| ``metrics`` | the counters, for Prometheus |
+
+The last two need the gateway's token. No page shows an identifier.
 """
 
 from __future__ import annotations
@@ -32,7 +39,8 @@ class Pages:
     """The gateway's own pages.
 
     Args:
-        token: What a caller has to present for the pages that tell of calls; without one they are off.
+        core: The guard, with its clients and counters.
+        token: What a caller has to present for ``decisions`` and ``metrics``. Without a token these two are off.
     """
 
     def __init__(self, core: Core, token: str | None) -> None:
@@ -85,6 +93,8 @@ class Pages:
             await answer(send, 200, [("content-type", "text/plain; version=0.0.4")], self._metrics())
 
     async def _is_ready(self) -> bool:
+        """Tell whether the map of every client answers in time."""
+        # The empty account: a client that does not know its account yet can be ready too.
         try:
             async with asyncio.timeout(_SOON):
                 for client in self._core.clients.all:
@@ -96,6 +106,7 @@ class Pages:
     def _metrics(self) -> bytes:
         from prometheus_client import CollectorRegistry, Counter, generate_latest  # noqa: PLC0415 - an extra
 
+        # A new registry for each page, because the counts are kept here already; a lasting one would count twice.
         registry = CollectorRegistry()
         requests = Counter(
             "safeklaviyo_gateway_requests", "Calls by operation, action and status", ["operation", "action", "status"],
