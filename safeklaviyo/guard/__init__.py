@@ -1,8 +1,10 @@
 """The calls that a shop already makes, made safe where they stand: identifiers are put right, everything else stays.
 
-A hook of this module stands between the shop's own HTTP code and Klaviyo. In *observe*, the mode of the first run, it
-changes nothing, and writes into a log what it would have done. In *enforce* it names each customer by their profile,
-makes first contact where there is none, and refuses what would give one customer's profile to another.
+A hook of this module stands between the shop's own HTTP code and Klaviyo. Its mode says what the hook does:
+
+- *observe*, the mode of the first run: the hook changes nothing, and writes into a log what *enforce* would have done;
+- *enforce*: the hook names each customer by their profile, makes first contact with a customer who has no profile yet,
+  and refuses a call that would give one customer's profile to another.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ class AsyncCore:
     """Same as `Core`, awaited.
 
     Args:
-        core: What counts and logs. Its clients may be of both kinds; those with blocking calls work in threads.
+        core: The guard that counts and logs. Its clients may be of both kinds; those with blocking calls work in
+            threads.
     """
 
     def __init__(self, core: Core) -> None:
@@ -54,6 +55,7 @@ class AsyncCore:
         plan = core.opened_safely(incoming)
         if plan.case is None or plan.client is None:
             return plan
+        # The log's lines are written in a thread, which cannot await the map. So the key is fetched here.
         if plan.client.is_async and plan.client.log_key is None and core.is_logging:
             await self._know_key(plan.client, core.patience)
         if not plan.client.is_async:
@@ -65,18 +67,19 @@ class AsyncCore:
         return core.concluded(plan)
 
     async def prepare(self, seconds: float) -> None:
-        """Do before the first call what it would have to wait for."""
+        """Fetch what the first call would otherwise wait for."""
         for client in self.core.clients.all:
             if client.is_async and self.core.is_logging:
                 await self._know_key(client, seconds)
 
     async def _know_key(self, client: Guarded, seconds: float) -> None:
-        """Ask the map for the key of the log's hashes, which all processes of a shop hash with."""
+        """Ask the map for the key of the log's hashes. All processes of a shop hash with the same key."""
         if client.account is None:
             return
         store = shell_of(client).store
         try:
             async with asyncio.timeout(seconds):
+                # `new` keeps the key of the process that came first; so the key is read back.
                 await store.remember(client.account, KEY_NOTE, token_hex(32), new=True)
                 client.log_key = await store.recall(client.account, KEY_NOTE)
         except (TimeoutError, SafeKlaviyoError):
@@ -109,15 +112,18 @@ class AsyncCore:
         return final
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have something done in a task beside the call; at most a hundred at once."""
+        """Start a task beside the call; at most a hundred at once."""
+        # A lesson is only a hint, so dropping one costs nothing. A map that hangs must not pile up tasks.
         if len(self._tasks) >= _TASKS:
             work.close()
             return
         task = asyncio.get_running_loop().create_task(work)
+        # The loop keeps only weak references; a task without another one may be collected before it ends.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _learn(self, client: Guarded, plan: Plan, reply: Reply) -> None:
+        """Take what an answer shows into the map."""
         profile = self.core.lessons.of(plan, reply)
         if profile is None or client.account is None:
             return
@@ -177,11 +183,13 @@ class AsyncCore:
 
 async def _in_thread(work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
     """Do blocking work beside the event loop, in this context."""
+    # `is_busy` is a context variable: the thread has to see that the guard is at work, or a hook guards its requests.
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(None, lambda: context.run(work, *given, **named))
 
 
 async def _look(client: Guarded, names: tuple[Identifier, ...]) -> Found | None:
+    """Look into the map; None if the account is not known."""
     store = shell_of(client).store
     if client.account is None and client.remembered_under is not None:
         client.note_account(await store.recall("", client.remembered_under))

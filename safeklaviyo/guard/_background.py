@@ -1,6 +1,6 @@
-"""Work beside the shop's calls: looks into the map that may take a bounded time, and what is written down later.
+"""Work beside the shop's calls: looks into the map that may take a bounded time, and lines that are written later.
 
-A map or a disk that does not answer holds up a thread of the guard's own, and no call of the shop's.
+A map or a disk that does not answer holds up one of the guard's own threads, and no call of the shop's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LateError(Exception):
 
 
 class Looks:
-    """Looks into a map, one after another in one thread, each of which its caller waits for no longer than it says."""
+    """Looks into a map, one after another in one thread. Each caller says how long it waits at most."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[tuple[Callable[[], Any], SimpleQueue[Any], float]] = SimpleQueue()
@@ -43,6 +43,7 @@ class Looks:
         if self._pid != getpid():  # after a fork the thread is the parent's
             self._jobs, self._pid, self._since = SimpleQueue(), getpid(), None
             Thread(target=self._run, args=(self._jobs,), name="safeklaviyo-guard-map", daemon=True).start()
+        # A look that hangs blocks the thread. Later callers fail at once, so only the first one waits for the map.
         now, since = time.monotonic(), self._since
         if since is not None and now - since > within:
             raise LateError
@@ -61,6 +62,7 @@ class Looks:
         while True:
             work, done, until = jobs.get()
             self._since = time.monotonic()
+            # The caller of a job that is too late has gone; its work would only delay the next one.
             if self._since <= until:
                 try:
                     done.put((work(),))
@@ -70,12 +72,12 @@ class Looks:
 
 
 class Later:
-    """What is done later, in one thread: a bounded number of things, beyond which they are dropped and counted.
+    """Does work later, in one thread. When too much work waits, further work is dropped and counted.
 
     Args:
-        most: How many things may wait.
-        heaviest: How heavy all of them may be together, in bytes.
-        dropped: Called for each thing that is dropped.
+        most: How many pieces of work may wait.
+        heaviest: How many bytes the waiting work may keep in memory.
+        dropped: Called for each piece of work that is dropped.
     """
 
     def __init__(self, most: int, heaviest: int, dropped: Callable[[], None]) -> None:
@@ -89,11 +91,12 @@ class Later:
         self._is_busy = False
 
     def add(self, work: Callable[[], None], weight: int = 0) -> None:
-        """Have some work done later. It must not raise.
+        """Have some work done later. The work must not raise.
 
         Args:
-            weight: The bytes that it keeps in memory until then.
+            weight: The bytes that the work keeps in memory until it is done.
         """
+        # After a fork the thread is the parent's, and the parent writes the lines that wait.
         if self._pid != getpid():
             self._waiting, self._pid, self._changed, self._weight = deque(), getpid(), Condition(), 0
             Thread(target=self._run, name="safeklaviyo-guard-log", daemon=True).start()
@@ -102,7 +105,7 @@ class Later:
             return
         self._weight += weight
         self._waiting.append((work, weight))
-        # No waiting for a lock here: the thread looks by itself a little later.
+        # The call does not wait for the lock here: without a notice the thread looks again after 0.1 s.
         if self._changed.acquire(blocking=False):
             try:
                 self._changed.notify()
@@ -115,6 +118,7 @@ class Later:
             try:
                 work, weight = waiting.popleft()
             except IndexError:
+                # Only the thread itself says that it is idle, so `flush` never returns while a line is half written.
                 with changed:
                     self._is_busy = False
                     changed.notify_all()
@@ -126,7 +130,7 @@ class Later:
             self._weight -= weight
 
     def flush(self, seconds: float = _CLOSING) -> bool:
-        """Wait until nothing waits any more; return whether that came about in time."""
+        """Wait until all work is done; return whether it was done in time."""
         end = time.monotonic() + seconds
         while self._pid == getpid() and (self._waiting or self._is_busy):
             left = end - time.monotonic()

@@ -19,13 +19,14 @@ _ACCOUNT: Final = re.compile(r"[A-Za-z0-9]{6}")
 
 
 class Guarded:
-    """One client whose account's calls are guarded.
+    """One client. The guard decides about the calls of its account.
 
     Attributes:
         is_async: The client's calls are awaited.
-        authorization: The header's value of its calls; None where a token is asked for each request, or there is no
-            key.
-        account: The namespace of the map; None until it is known.
+        authorization: The value of the header ``Authorization`` in the account's calls; None for a client without a
+            key, and for one that asks for a new token for each request.
+        account: The namespace of the map; None until the account is known.
+        log_key: The key of the log's hashes; None until the map has given it.
     """
 
     def __init__(self, client: Klaviyo | AsyncKlaviyo) -> None:
@@ -68,7 +69,8 @@ class Clients:
         self.names: frozenset[str] = frozenset(host.partition(":")[0] for host in self.hosts)
         self._by_key = {each.authorization: each for each in self.all if each.authorization is not None}
         asking = [each for each in self.all if each.asks_for_tokens]
-        # Tokens that are asked for change all the time: they can be known only where they can be nobody else's.
+        # A token from `ask` changes all the time, so it cannot be looked up. With one such client it must be that
+        # client's; with two it could be either's, and a guess could write into the wrong account.
         self._asking = asking[0] if len(asking) == 1 else None
 
     def is_guarded(self, host: str) -> bool:
@@ -76,9 +78,10 @@ class Clients:
         return host in self.hosts or host.removesuffix(":443") in self.hosts
 
     def of(self, authorization: str | None) -> Guarded | None:
-        """Return the client whose key a request carries."""
+        """Return the client with the key that a request carries; None for a key of no client."""
         if authorization is None:
             return None
+        # A header with other blanks between the scheme and the key carries the same key.
         found = self._by_key.get(authorization) or self._by_key.get(" ".join(authorization.split()))
         if found is None and authorization[:7].lower() == "bearer ":
             return self._asking

@@ -65,8 +65,10 @@ class Common:
 
     Attributes:
         patience: Seconds that an observed call waits for the map.
-        under_way: How many requests are being sent. A client whose calls are awaited may send at any time, so it counts
-            as one.
+        under_way: How many requests are being sent. A client with awaited calls may send at any time, so each such
+            client counts as one request.
+        lessons: Which answers are newer than what was learnt.
+        later: Writes the log's lines, and learns, after the call.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Common:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """How often what has happened since the start; every name is there from the beginning."""
+        """How often each of `COUNTERS` has happened since the start."""
         with self._lock:
             return dict(self._counted)
 
@@ -109,12 +111,12 @@ class Common:
         return self._log is not None
 
     def wants(self, method: str, url: str) -> bool:
-        """Tell whether a request has to be handed to the guard with its whole body. Others can be passed on as is."""
+        """Tell whether the guard needs a request with its whole body. Other requests can be passed on as they are."""
         host, path = split_url(url)
         return method.upper() != "GET" and self.clients.is_guarded(host) and operation_of(method, path) is not None
 
     def flush(self, seconds: float = 2.0) -> bool:
-        """Wait until the log is written; return whether that came about in time."""
+        """Wait until the log is written; return whether it was written in time."""
         return self.later.flush(seconds)
 
     def close(self) -> None:
@@ -126,23 +128,27 @@ class Common:
     # What both kinds do before, and after.
 
     def opened(self, incoming: Incoming) -> Plan:
-        """Return the plan with what can be said without the map: whose request it is, and in which mode."""
+        """Return the plan with the client and the mode of a request. The map is not asked yet."""
         plan = Plan.to_pass(incoming)
+        # Step 1: pass what the guard has nothing to do with, before any work is spent on it.
         method, (host, path) = incoming.method.upper(), split_url(incoming.url)
         if is_busy.get() or method == "GET" or not self.clients.is_guarded(host):
             return plan
         operation = operation_of(method, path)
         client = self.clients.of(incoming.header("authorization"))
         mode: Mode = "observe" if operation is None else self.modes[operation.name]
-        # Requests of a client of this package are made by the rules already.
+        # Step 2: pass requests of this package's own clients, which keep the rules already.
         if (incoming.header("user-agent") or "").startswith("safeklaviyo/"):
             self.count("own_calls")
             return plan
+        # Step 3: pass calls for an account that the guard has no map of. They are counted, because a shop that guards
+        # an account by mistake under the wrong key would otherwise see nothing.
         if client is None:
             self.count("foreign_key")
             return plan
         if mode == "off":
             return plan
+        # Step 4: open a case. From here on the request has a verdict and a line in the log.
         plan.started, plan.at, plan.site = time.monotonic(), datetime.now(UTC), calling_site()
         plan.client, plan.mode = client, mode
         headers = {name.lower(): value for name, value in incoming.headers}
@@ -153,7 +159,13 @@ class Common:
         return plan
 
     def judge(self, case: Case, client: Guarded, found: Found | None) -> None:
-        """Note the map's part of the verdict, in observe."""
+        """Note the verdict of an observed request.
+
+        Args:
+            case: The request.
+            client: Its client.
+            found: What the map has found; None if the map did not answer in time.
+        """
         policy = client.wiring.policy
         rulings = away(case.asked, case.people) if found is None else None
         if found is not None:
@@ -165,12 +177,13 @@ class Common:
         case.say(rulings.action, rulings.rule, rulings.reason)
 
     def names(self, case: Case, client: Guarded) -> tuple[Identifier, ...]:
+        """Read the people of a request, and return the identifiers that the map is asked for."""
         if case.asked.problem is None:
             case.people = people_of(case.asked, client.wiring.policy)
         return names_of(case.people)
 
     def opened_safely(self, incoming: Incoming) -> Plan:
-        """Return the plan with what can be said without the map; a request of which nothing can be said passes."""
+        """Same as `opened`, but a request passes when the guard fails."""
         try:
             return self.opened(incoming)
         except Exception as error:  # noqa: BLE001 - nothing of the guard's own reaches the caller
@@ -178,19 +191,21 @@ class Common:
             return Plan.to_pass(incoming)
 
     def report(self, error: Exception) -> None:
-        """Count and log a failure of the guard's own."""
+        """Count and log an error in the guard's own code."""
+        # The package's own errors are no bugs: a store that is away is counted as `map_away`.
         if not isinstance(error, SafeKlaviyoError):
             self.count("failed")
             logger.error("the guard has failed", exc_info=error)
 
     def concluded(self, plan: Plan) -> Plan:
-        """Note the verdict, and what goes out in place of the caller's request."""
+        """Note the verdict of a request, and in enforce replace the request by what the guard decided."""
         case = plan.case
         assert case is not None
         assert plan.at is not None
         if plan.mode == "enforce":
             self._replace(plan, case)
             kinds = {"pass": "passed", "rewrite": "rewritten", "answer": "answered", "refuse": "refused"}
+            # A change or a first contact is counted by what it came to.
             settled = "answered" if case.answer is not None else "rewritten"
             self.count(kinds.get(case.action, settled))
         account = case.account or (None if plan.client is None else plan.client.account)
@@ -202,12 +217,19 @@ class Common:
         return plan
 
     def ended(self, plan: Plan, reply: Reply, final: Reply) -> Reply:
-        """Note the answer, and return what the caller gets."""
+        """Record the answer to a request, learn from it, and return what the caller gets.
+
+        Args:
+            plan: The request's plan.
+            reply: Klaviyo's answer.
+            final: The answer as the caller gets it.
+        """
         assert plan.case is not None
         plan.case.land()
         self._account_from(plan, reply)
         self._record(plan, final, from_klaviyo=True)
         client = plan.client
+        # `AsyncCore` learns by itself, in the event loop.
         if client is not None and not client.is_async and self.learns(plan, reply):
             profile = self.lessons.of(plan, reply)
             if profile is not None:
@@ -215,10 +237,13 @@ class Common:
         return final
 
     def learns(self, plan: Plan, reply: Reply) -> bool:
-        """Tell whether an answer may have something to learn."""
+        """Tell whether there may be something to learn from an answer."""
+        # In enforce the flows write the map themselves.
         return self._learns and plan.mode == "observe" and reply.status in {200, 201}
 
     def _replace(self, plan: Plan, case: Case) -> None:
+        """Put what was decided in the place of the caller's request: a refusal, an answer, or a changed request."""
+        # Faults come first: a request with one person who is refused is not sent for the others either.
         if case.faults:
             case.land()
             if case.action != "refuse":
@@ -235,17 +260,20 @@ class Common:
                 plan.headers = _with_length(plan.headers, len(case.body))
 
     def not_settled(self, plan: Plan, error: SafeKlaviyoError) -> None:
-        """Note that a request could not be settled: it is refused, or passes where that was asked for."""
+        """Refuse a request that could not be settled; let it pass if the map is away and the shop asked for that."""
         case = plan.case
         assert case is not None
         case.land()
+        # The shop's choice covers the map alone. Where Klaviyo did not answer, the request could not be sent either.
         is_map = isinstance(error, StoreError) or isinstance(error.__cause__, StoreError)
         if is_map and self._forwards:
             self.count("failed_open")
+            # The caller's own request goes, so nothing of what was prepared may stay.
             case.faults, case.answer, case.body, case.target = [], None, None, None
             case.say("pass", error.rule, "the map is away, and the call was forwarded as on_store_failure says")
             return
         case.say("refuse", error.rule, str(error))
+        # Where Klaviyo itself refused, the caller gets Klaviyo's own words, which its code may read.
         own = klaviyos_refusal(error)
         if own is not None:
             case.answer = own
@@ -254,7 +282,7 @@ class Common:
         case.faults = [fault_of(error, pointer)]
 
     def broken(self, plan: Plan, error: Exception) -> None:
-        """Note that the guard itself has failed: the request is refused, and nothing of it was sent."""
+        """Refuse a request because the guard's own code has failed. Nothing of the request was sent."""
         case = plan.case
         assert case is not None
         logger.error("the guard has failed")
@@ -266,7 +294,7 @@ class Common:
 
     @contextmanager
     def sending(self, plan: Plan) -> Generator[None]:
-        """Let what a plan says be sent within: other hooks leave it alone, and a failure is taken in."""
+        """Send a plan's request within this context: other hooks leave the request alone, and a failure is recorded."""
         busy = is_busy.set(True)
         with self._lock:
             self.under_way += 1
@@ -281,7 +309,7 @@ class Common:
             is_busy.reset(busy)
 
     def failed(self, plan: Plan, _error: BaseException | None = None) -> None:
-        """Take in that a request was sent, and no answer came back."""
+        """Record that a request was sent, and that no answer came back."""
         if plan.case is not None:
             plan.case.land()
             self._record(plan, None, from_klaviyo=False)
@@ -291,15 +319,17 @@ class Common:
         if self._log is None or plan.client is None or plan.verdict is None or plan.case is None:
             return
         log, client, took = self._log, plan.client, time.monotonic() - plan.started
+        # The line is made from the bodies later, so they stay in memory until then.
         weight = len(plan.case.asked.text) + (0 if reply is None else len(reply.body))
         self.later.add(lambda: log.record(plan, reply, took, client, from_klaviyo=from_klaviyo), weight)
 
     def _account_from(self, plan: Plan, reply: Reply) -> None:
+        """Note the account that Klaviyo's answer names in its header ``cid``."""
         if plan.client is not None and plan.client.account is None:
             plan.client.note_account(next((value for name, value in reply.headers if name.lower() == "cid"), None))
 
     def learnt(self, client: Guarded, profile: Profile) -> None:
-        """Take what a profile shows into the map, in the guard's own thread."""
+        """Take what a profile shows into the map. Called in the guard's own thread."""
         if client.account is None:
             return
         try:
@@ -308,13 +338,13 @@ class Common:
             self.report(error)
 
     def count_lesson(self, result: Learnt) -> None:
-        """Count what became of a lesson."""
+        """Count a lesson by its result."""
         if result != "nothing":
             self.count(result)
 
 
 def shell_of(client: Guarded) -> Any:
-    """Return what carries out the flows of a client."""
+    """Return the shell that carries out a client's flows."""
     return cast("Any", client.client)._shell  # noqa: SLF001 - as in `_clients`
 
 

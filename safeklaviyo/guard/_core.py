@@ -1,7 +1,9 @@
-"""The guard of all hooks: a request comes in, a plan goes out; an answer comes in, and what the caller gets goes out.
+"""The guard of all hooks. `begin` makes a plan of a request; `end` makes the caller's answer of Klaviyo's.
 
-Decided here: what each mode does. In observe nothing of the guard's own can reach the caller, whatever fails. In
-enforce nothing that is not settled leaves the process.
+Decided here: what a failure does in each mode.
+
+- In observe no failure of the guard reaches the caller.
+- In enforce no request leaves the process before the guard has settled who it is about.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ class Core(Common):
     """The guard over clients with blocking calls."""
 
     def begin(self, incoming: Incoming) -> Plan:
-        """Return what is to be done with a request. Nothing of the guard's own is raised."""
+        """Return the plan for a request. No error of the guard's own code is raised."""
         plan = self.opened_safely(incoming)
         if plan.case is None:
             return plan
@@ -37,7 +39,7 @@ class Core(Common):
         return self.concluded(plan)
 
     def decide(self, plan: Plan) -> None:
-        """Decide about a request whose mode is known."""
+        """Decide about a request that `opened` has given a client and a mode."""
         assert plan.case is not None
         assert plan.client is not None
         if plan.mode == "enforce":
@@ -46,15 +48,16 @@ class Core(Common):
             self._observe(plan.case, plan.client)
 
     def end(self, plan: Plan, reply: Reply) -> Reply:
-        """Take in the answer to what was sent, and return what the caller gets."""
+        """Record Klaviyo's answer to the request that was sent, and return what the caller gets."""
         if plan.case is None:
             return reply
         return self.ended(plan, reply, self.finished(plan, reply) if plan.mode == "enforce" else reply)
 
     def finished(self, plan: Plan, reply: Reply) -> Reply:
-        """Take in what an answer says about the customers, in enforce, and return what the caller gets."""
+        """Take what an answer shows into the map, in enforce, and return what the caller gets."""
         assert plan.case is not None
         assert plan.client is not None
+        # Most answers need no look at the map; then no store is asked.
         if not needs_finishing(plan.case, reply):
             return answered(plan.case, reply)
         busy = is_busy.set(True)
@@ -68,6 +71,7 @@ class Core(Common):
         return final
 
     def _observe(self, case: Case, client: Guarded) -> None:
+        """Ask the map, for a bounded time, and note what enforce would have done."""
         found: Found | None = None
         try:
             names = self.names(case, client)
@@ -82,6 +86,8 @@ class Core(Common):
         self.judge(case, client, found)
 
     def _settle(self, plan: Plan, case: Case, client: Guarded) -> None:
+        """Settle with the map and Klaviyo who a request is about; refuse the request if that fails."""
+        # The flows' own requests must pass the hooks, or they would be guarded again.
         busy = is_busy.set(True)
         try:
             shell_of(client).run(settle, case)
@@ -90,6 +96,7 @@ class Core(Common):
         except Exception as error:  # noqa: BLE001 - `broken` logs it
             self.broken(plan, error)
         except BaseException:
+            # The call was interrupted: nothing about its customers is on its way any more.
             case.land()
             raise
         finally:
@@ -97,8 +104,9 @@ class Core(Common):
 
 
 def _look(client: Guarded, names: tuple[Identifier, ...]) -> Found | None:
-    """Look into the map; None where the account is not known."""
+    """Look into the map; None if the account is not known."""
     store = shell_of(client).store
+    # Another process may have noted the account. Asking Klaviyo would cost the observed call a request.
     if client.account is None and client.remembered_under is not None:
         client.note_account(store.recall("", client.remembered_under))
     if client.account is None:

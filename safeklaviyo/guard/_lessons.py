@@ -1,8 +1,8 @@
-"""Which of Klaviyo's answers are learnt from: those that show one profile, and of each profile none that is older.
+"""Which of Klaviyo's answers the guard learns from: those that show one profile, if they are the newest of it.
 
-Answers to calls of several processes may arrive crossed. Klaviyo's own ``updated`` says which is older. It is
-remembered for the profiles of late in this process; another process may learn an older answer for a moment, which then
-is a hint like any other, and read before it is used (H33).
+Answers to calls of several processes may arrive crossed. Klaviyo's own ``updated`` says which of two is older. This
+process remembers that time for the profiles that it has seen last. Another process may still learn an older answer. It
+is a hint then, and the first call that uses the hint reads the profile (H33).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _REMEMBERED: Final = 10_000
 
 
 class Lessons:
-    """What was learnt of late, by profile."""
+    """The time of the newest answer about each profile that was seen lately."""
 
     def __init__(self) -> None:
         self._updated: OrderedDict[str, datetime] = OrderedDict()
 
     def of(self, plan: Plan, reply: Reply) -> Profile | None:
-        """Return the profile that an answer shows; None where there is nothing to learn from it."""
+        """Return the profile that an answer shows; None if there is nothing to learn from the answer."""
         if plan.case is None or plan.case.asked.name not in _SHOWING:
             return None
         try:
@@ -41,6 +41,8 @@ class Lessons:
         return profile if self._is_newer(profile) else None
 
     def _is_newer(self, profile: Profile) -> bool:
+        """Tell whether an answer is not older than what was learnt; remember its time if so."""
+        # Without a time the answer could be older than any other.
         if profile.updated is None:
             return False
         known = self._updated.get(profile.id)

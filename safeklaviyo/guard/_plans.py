@@ -22,7 +22,7 @@ class Incoming:
     Attributes:
         url: In full, with scheme, host and query.
         headers: In their order, names as they were written.
-        body: None where there is none, or where it was not read.
+        body: None if the request has no body, or the hook has not read it.
     """
 
     method: str
@@ -44,10 +44,15 @@ class Plan:
         url: Where to send it.
         headers: What to send along.
         body: What to send: the caller's own object, if nothing was changed.
-        answer: The guard's own answer; then nothing is sent.
-        verdict: What the guard says; None for a request that is none of its business.
+        answer: The guard's own answer. If there is one, nothing is sent.
+        verdict: What the guard says; None for a request that the guard has nothing to do with.
+        case: What is known about the request so far; None as for `verdict`.
+        client: The client with the request's key.
+        mode: The mode of the request's operation.
+        at: When the request came, in UTC.
         started: When the request came, on the monotonic clock.
-        site: Where in the shop's code it comes from.
+        site: Where in the shop's code the request comes from.
+        is_changed: The guard has replaced the body.
     """
 
     method: str

@@ -19,6 +19,7 @@ _DEEPEST: Final = 100
 def calling_site() -> str | None:
     """Return the file and the line, such as ``shop/views.py:42``; None if only libraries are on the stack."""
     frame = sys._getframe(1)  # noqa: SLF001 - as `logging` does it
+    # Bounded, because each call of an observed shop pays for it.
     for _ in range(_DEEPEST):
         name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if name not in _LIBRARIES:

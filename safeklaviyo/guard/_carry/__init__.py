@@ -1,1 +1,1 @@
-"""What has to be settled with Klaviyo before a caller's request can go: flows."""
+"""The guard's flows: they settle with Klaviyo who a caller's request is about, before the request is sent."""

@@ -1,4 +1,4 @@
-"""One call of the shop's on its way through the guard."""
+"""One call of the shop on its way through the guard."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ class Case:
     """A request, and what has become of it so far.
 
     Attributes:
-        rulings: What the map says of it; None until the map was asked.
-        action: What became of it, with the rule and the reason.
-        rewritten: The places that were changed in its body.
+        asked: The request, as it was read.
+        people: The people whom the request names; empty until they are read.
+        rulings: What the map says about the request; None until the map was asked.
+        action: What the guard does with the request.
+        rule: The rule that decided; None if none did.
+        reason: Why, in one sentence.
+        rewritten: The places that were changed in the request's body.
         body: The body that goes out in place of the caller's; None for the caller's own.
         target: The method and the path that go out in place of the caller's; None for the caller's own.
-        statuses: The status that the caller is answered in place of Klaviyo's, where they differ.
-        answer: The guard's own answer; None where the request goes to Klaviyo.
-        faults: Why it was refused.
+        statuses: The status that the caller gets for a status of Klaviyo's, where the two differ.
+        answer: The guard's own answer; None if the request goes to Klaviyo.
+        faults: Why the request was refused.
         customers: The people who are named in the request that goes out, with what the caller said of each.
         on_their_way: Ends the note that an event about a customer is on its way.
         account: The namespace of the map.
@@ -51,10 +55,10 @@ class Case:
     account: str | None = None
 
     def say(self, action: Action, rule: str | None, reason: str) -> None:
-        """Note what became of the request."""
+        """Note what the guard does with the request, and why."""
         self.action, self.rule, self.reason = action, rule, reason
 
     def land(self) -> None:
-        """Note that nothing of this request is on its way any more."""
+        """End every note that an event of this request is on its way."""
         while self.on_their_way:
             self.on_their_way.pop()()

@@ -29,6 +29,7 @@ _REFUSALS: Final = (IdentityError, InvalidPropertyError, ConsentWithdrawnError)
 
 def give(call: Call, case: Case, each: Iterable[Ruling]) -> Flow[None]:
     """Give consent, or lift a suppression, for each row."""
+    # A row that is refused does not stop the others: each row is a person of its own, and the answer names the faults.
     for ruling in each:
         named = ruling.person.named
         try:
@@ -43,7 +44,8 @@ def give(call: Call, case: Case, each: Iterable[Ruling]) -> Flow[None]:
 
 
 def withdraw(call: Call, case: Case) -> Flow[None]:
-    """Withdraw consent, or suppress, for each row: it reaches every profile of the customer."""
+    """Withdraw consent, or suppress, for each row. A withdrawal reaches every profile of the customer (R19)."""
+    # The people and not the rulings: a withdrawal is carried out even where the map contradicts the row.
     for person in case.people:
         named = person.named
         who = {name: named.given(name) for name in ("external_id", "email", "phone_number")}
@@ -59,6 +61,7 @@ def withdraw(call: Call, case: Case) -> Flow[None]:
 
 
 def _end(case: Case, rule: str, reason: str) -> None:
+    """Answer in Klaviyo's place: the verbs have sent the requests already."""
     if case.faults:
         case.say("refuse", case.faults[0].rule, case.faults[0].reason)
         return
@@ -71,7 +74,7 @@ def _end(case: Case, rule: str, reason: str) -> None:
 
 
 def _who(call: Call, ruling: Ruling) -> Flow[dict[str, Any]]:
-    """Return who is meant: as the caller says, or for a profile's id alone the pair that the profile has."""
+    """Return the identifiers of a row. For a row that names a profile by its id, they are those of the profile."""
     named = ruling.person.named
     given: dict[str, Any] = {name: named.given(name) for name in ("external_id", "email", "phone_number")}
     if ruling.person.targets is None:
@@ -102,7 +105,7 @@ def _list_id(case: Case) -> Any:
 
 
 def channels_of(named: Named) -> list[str]:
-    """Return the channels that a row names; where it names none, those that its identifiers reach."""
+    """Return the channels that a row names. A row without channels means those that its identifiers reach."""
     given = named.given("subscriptions")
     if not isinstance(given, dict):
         by_identifier = {"email": "email", "phone_number": "sms"}
@@ -115,7 +118,10 @@ def channels_of(named: Named) -> list[str]:
 
 
 def _consented_at(named: Named) -> Any:
-    """Return the earliest time of consent that a row gives: of several channels all or none are given."""
+    """Return the earliest time of consent that a row gives.
+
+    A row may give a time for each channel, while the verb takes one for all channels.
+    """
     given = named.given("subscriptions")
     moments: list[str] = []
     for types in cast("dict[str, Any]", given).values() if isinstance(given, dict) else ():

@@ -1,6 +1,6 @@
-"""After Klaviyo's answer to a request that was let through: what it says about the customer, and about others.
+"""What the guard does with Klaviyo's answer to a request that was sent in enforce.
 
-The request is done by then, so nothing here fails the call: the caller gets Klaviyo's answer.
+The request is done by then, so no failure here fails the call: the caller gets Klaviyo's answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SHOWING = frozenset({"create_profile", "create_or_update_profile", "update_prof
 
 
 def needs_finishing(case: Case, reply: Reply) -> bool:
-    """Tell whether an answer says something that the map, or the caller, has to be told in another way."""
+    """Tell whether an answer has to be compared with the map before the caller gets it."""
     if not case.customers:
         return False
     if is_success(reply.status):
@@ -38,7 +38,8 @@ def needs_finishing(case: Case, reply: Reply) -> bool:
 
 
 def answered(case: Case, reply: Reply) -> Reply:
-    """Return Klaviyo's answer as the caller gets it, as far as that needs no look at the map."""
+    """Return the answer for the caller, for an answer of Klaviyo's that needs no look at the map."""
+    # A 409 names another customer's profile. The shop's code would write onto that profile (P3), so it is left out.
     if reply.status == 409:
         own = frozenset(binding.profile_id for _, binding in case.customers if binding.profile_id is not None)
         targets = {person.targets for person in case.people if person.targets is not None}
@@ -48,16 +49,18 @@ def answered(case: Case, reply: Reply) -> Reply:
 
 
 def finish(setup: Setup, case: Case, reply: Reply) -> Flow[Reply]:
-    """Take in what an answer says, and return the answer as the caller gets it."""
+    """Compare an answer with the map, and return the answer for the caller."""
     return run(setup, "guard", lambda call: _finish(call, case, reply))
 
 
 def _finish(call: Call, case: Case, reply: Reply) -> Flow[Reply]:
     response = Response(reply.status, {name.lower(): value for name, value in reply.headers}, reply.body)
+    # Step 1: a 404 about a profile that the guard has named. The caller cannot mend that, so the map is mended first.
     if reply.status == 404:
         if not is_from_klaviyo(UPDATE_PROFILE, response) or case.asked.name == "update_profile":
             return reply
         return (yield from _missing(call, case))
+    # Step 2: each customer. A failure is logged only, because the request has been carried out.
     for claim, binding in case.customers:
         profile = _shown(response) if case.asked.name in _SHOWING else None
         try:

@@ -1,11 +1,12 @@
 """What the map learns from Klaviyo's answer to a call that was observed: hints, and doubts (H32, H33).
 
-Nothing is sent. A hint fills a gap, and its first use in enforce reads the profile. What an answer contradicts is
+These flows send nothing. They add a binding only where the map has none; such a binding is a hint, and the first
+enforced call that uses it reads the profile. A binding that the answer contradicts is
 
-- forgotten, where it is a hint itself: the answer is the newer word;
-- put in doubt, where a verb or a check stands behind it: its next use reads the profile.
+- forgotten, if it is a hint itself: the answer is newer;
+- put in doubt, if a verb or a check has written it: the next call that uses it reads the profile.
 
-Nothing is overwritten, retired or journalled.
+No binding is overwritten, retired or journalled.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def learn_from(setup: Setup, account: str, profile: Profile) -> Flow[Learnt]:
     shown = _shown(call, profile)
     if shown is None:
         return "nothing"
-    # Step 1: look whether there is anything to learn. While another call writes about the customer, there is not.
+    # Step 1: look without a lease, because most answers show what the map knows. While another call writes about the
+    # customer, nothing is learnt: that call knows more.
     found = yield from Find(account, names_of(shown))
     if found.lease is not None:
         return "nothing"
@@ -52,7 +54,7 @@ def learn_from(setup: Setup, account: str, profile: Profile) -> Flow[Learnt]:
             return "doubted"
     elif lesson.binding is None:
         return "nothing"
-    # Step 2: learn it under a lease, by what the map says then.
+    # Step 2: learn under a lease, after a second look: the map may have changed since the first.
     return (yield from _learn(call, shown))
 
 
@@ -63,6 +65,7 @@ def _learn(call: Call, shown: Binding) -> Flow[Learnt]:
     found = yield from Find(call.account, names_of(shown))
     lesson = learn(shown, replace(found, lease=None))
     binding = lesson.binding
+    # An erased customer stays erased, even if Klaviyo still shows the profile for a while.
     if binding is not None and not (yield from erased_among(call, names_of(shown))):
         outcome = yield from Bind(call.account, Change(binding, verified=False, token=lease.token))
         if outcome.status == "bound":
@@ -72,15 +75,15 @@ def _learn(call: Call, shown: Binding) -> Flow[Learnt]:
 
 
 def _lease(call: Call, shown: Binding) -> Flow[Lease | None]:
-    """Take a lease on what is learnt; None if another call has one, expired or not."""
+    """Take a lease on the identifiers that an answer shows; None if another call has one, expired or not."""
     intent = RepairIntent(external_id=shown.external_id, email=shown.email, profile_id=required(shown.profile_id))
     lease = yield from Acquire(call.account, intent.identifiers(), intent.encode(), call.lease_ttl)
-    # The write of an expired lease would have to be finished first, by requests. It is left to an enforced call.
+    # The write of an expired lease would have to be finished first, which takes requests. An enforced call does that.
     return None if lease is None or lease.taken_over else lease
 
 
 def _doubt(call: Call, found: Found) -> Flow[bool]:
-    """Put in doubt what an answer contradicts, and forget it where it is a hint; return whether all of it is gone."""
+    """Forget the hints that an answer contradicts, and put other bindings in doubt; tell whether all are forgotten."""
     owners = {match.binding.key: match.binding for match in found.matches}
     kept = 0
     for owner in owners.values():
@@ -89,13 +92,14 @@ def _doubt(call: Call, found: Found) -> Flow[bool]:
             kept += lease is None or not (yield from forget_under_lease(call, lease, owner))
             continue
         kept += 1
+        # Without the time of its last check, a binding is read before it is used (R16).
         if owner.verified_at is not None:
             yield from Bind(call.account, Change(replace(owner, verified_at=None), verified=False))
     return kept == 0
 
 
 def _shown(call: Call, profile: Profile) -> Binding | None:
-    """Return what a profile shows, as a binding; None where it is nothing by which the shop could name a customer."""
+    """Return what a profile shows, as a binding; None without an email, because the shop could not name it (R9)."""
     email = email_of(profile)
     if email is None:
         return None

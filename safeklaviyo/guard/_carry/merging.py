@@ -1,4 +1,4 @@
-"""A merge: by its plan, as `profiles.merge` does it."""
+"""A merge: checked against its plan first, as `profiles.merge` does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def merge(call: Call, case: Case) -> Flow[None]:
-    """Merge two profiles, where the evidence allows it; it is answered as Klaviyo answers: accepted."""
+    """Merge two profiles if the evidence allows it, and answer as Klaviyo does: accepted."""
+    # Step 1: read which two are meant. A merge cannot be undone, so a document in another shape is refused.
     source = _source(case.asked)
     root = case.asked.root
     data = None if root is None else root.opened("data")
@@ -25,6 +26,7 @@ def merge(call: Call, case: Case) -> Flow[None]:
         case.faults.append(Fault(400, reason, None, "/data/relationships/profiles/data"))
         case.say("refuse", None, reason)
         return
+    # Step 2: merge by the verb, which reads both profiles first. A suppressed profile never takes in a consenting one.
     merged = yield from merge_profiles(call.setup, source, into, allow_suppressed=False)
     case.say("answer", None, "the profiles were merged by the plan")
     links = {"self": f"{call.setup.base}/api/profiles/{merged.into_id}/"}

@@ -1,8 +1,8 @@
-"""Settling a request before it goes: who is meant, with Klaviyo's help where the map does not know.
+"""Settling who a request is about before it is sent, with Klaviyo's help where the map does not know.
 
-The map's part of the verdict comes first, by the same code as in observe. What it leaves open is settled by the flows
-of the verbs, with their leases and their first contact. Nothing of the caller's request has been sent when these flows
-end: they leave in the case what goes out in its place, or what is answered.
+The map decides first, by the same code as in observe. The flows of the verbs settle what the map leaves open, with
+their leases and their first contact. These flows do not send the caller's request. They leave in the case the request
+that goes out in its place, or the answer.
 """
 
 from __future__ import annotations
@@ -47,20 +47,21 @@ def settle(setup: Setup, case: Case) -> Flow[None]:
     """Settle one request, in enforce.
 
     Raises:
-        SafeKlaviyoError: It cannot be settled: nothing of the request was sent.
+        SafeKlaviyoError: The request cannot be settled. Nothing of it was sent.
     """
     return run(setup, "guard", lambda call: _settle(call, case))
 
 
 def _settle(call: Call, case: Case) -> Flow[None]:
     case.account = call.account
-    # Step 1: what the map says, of all people at once.
+    # Step 1: ask the map about all people at once, and decide as observe does.
     case.people = people_of(case.asked, call.policy)
     names = names_of(case.people)
     found = (yield from Find(call.account, names)) if names else NOTHING_FOUND
     case.rulings = rulings = rule_on(case.asked, case.people, found, call.policy)
     case.say(rulings.action, rulings.rule, rulings.reason)
-    # Step 2: refuse what is refused whatever Klaviyo says, before anything is asked or written.
+    # Step 2: refuse what the map alone refuses. Before step 3, so that a request with one refused person writes
+    # nothing for the others.
     if case.asked.problem is not None:
         case.faults.append(fault_of_problem(case.asked.problem))
         return
@@ -71,11 +72,12 @@ def _settle(call: Call, case: Case) -> Flow[None]:
     ]
     if case.faults or rulings.action == "pass":
         return
-    # Step 3: carry the request out, or make ready what goes in its place.
+    # Step 3: carry the request out, or prepare the request that goes in its place.
     yield from _by_operation(call, case, rulings.each)
 
 
 def _by_operation(call: Call, case: Case, each: tuple[Ruling, ...]) -> Flow[None]:
+    """Settle a request that the map lets pass, in the way of its operation."""
     name = case.asked.name
     if name == "merge_profiles":
         yield from merge(call, case)
@@ -92,10 +94,12 @@ def _by_operation(call: Call, case: Case, each: tuple[Ruling, ...]) -> Flow[None
 
 
 def _people(call: Call, case: Case, each: tuple[Ruling, ...]) -> Flow[None]:
-    """Find or make everyone's profile, and name it in the request."""
+    """Find or make the profile of each person, and name the profiles in the request."""
+    # Step 1: settle each person. A refusal does not end the loop, so that the caller learns of all faults at once.
     customers: list[tuple[Named, Binding]] = []
     for number, ruling in enumerate(each):
         if number:
+            # A request of a thousand people may take longer than the deadline of one call.
             yield from start_deadline(call)
         try:
             binding = yield from _customer(call, ruling)
@@ -105,10 +109,11 @@ def _people(call: Call, case: Case, each: tuple[Ruling, ...]) -> Flow[None]:
         if binding is not None:
             customers.append((ruling.person.named, binding))
             case.customers.append((required(ruling.person.claim), binding))
-    # One person who is refused ends the whole request: Klaviyo too takes a job as a whole or not at all.
+    # Step 2: one refused person ends the whole request. Klaviyo too takes a job as a whole or not at all.
     if case.faults:
         case.say("refuse", case.faults[0].rule, case.faults[0].reason)
         return
+    # Step 3: name each customer by the profile, and prepare the changed body.
     if case.asked.name in _EVENTS:
         text, places = name_events(case.asked, customers, alone=call.policy.event_naming == "profile_id")
     else:
@@ -118,7 +123,7 @@ def _people(call: Call, case: Case, each: tuple[Ruling, ...]) -> Flow[None]:
 
 
 def _customer(call: Call, ruling: Ruling) -> Flow[Binding | None]:
-    """Return the customer whom the map knows, or who is found or made now; None for a profile that is named already."""
+    """Return the customer whom the map knows, or find or make one; None for a person named by a profile's id."""
     if ruling.action == "pass":
         return None
     if ruling.action == "rewrite":
@@ -129,6 +134,7 @@ def _customer(call: Call, ruling: Ruling) -> Flow[Binding | None]:
 
 
 def _check_same(ruling: Ruling, binding: Binding) -> None:
+    """Refuse a person named by the id of one profile and by the identifiers of another."""
     if ruling.person.targets not in {None, binding.profile_id}:
         raise different_people()
 
@@ -137,7 +143,8 @@ def _profile(call: Call, case: Case, ruling: Ruling) -> Flow[None]:
     """Carry out a create, or a create-or-update, of a person who is named by the shop's own identifiers."""
     named, claim = ruling.person.named, required(ruling.person.claim)
     is_create = case.asked.name == "create_profile"
-    # Step 1: a known customer. Klaviyo answers a create with 409 and names the profile; so does the guard.
+    # Step 1: a known customer needs no request. Klaviyo would answer a create with 409 and name the profile; so does
+    # the guard.
     if ruling.action in {"rewrite", "answer"}:
         binding = required(ruling.binding)
         if is_create:
@@ -145,7 +152,8 @@ def _profile(call: Call, case: Case, ruling: Ruling) -> Flow[None]:
         else:
             _update_known(call, case, ruling, binding)
         return
-    # Step 2: find the customer, or create the profile with the caller's own document.
+    # Step 2: find the customer, or create the profile with the caller's own document. A second create afterwards
+    # would be answered with 409, and what else the caller has sent would be lost.
     revision = case.asked.revision
     words = CallersCreate(
         revision or "", lambda pair: create_as_written(new_profile(case.asked, named, *_pair(pair)), revision)
@@ -155,7 +163,7 @@ def _profile(call: Call, case: Case, ruling: Ruling) -> Flow[None]:
     case.customers = [(claim, resolved.binding)]
     case.say("contact", resolved.rule, "the profile was found or made first")
     _conclude(call, case, ruling, resolved, words)
-    # Step 3: a number is attached, where the request ends here; else after its answer (R14).
+    # Step 3: attach the phone number if the guard answers itself; else `finishing` does so after the answer (R14).
     if case.answer is not None and resolved.contact is not None and resolved.contact.created:
         yield from attach_phone(call, claim, resolved.binding, resolved.contact.profile)
 
@@ -165,19 +173,20 @@ def _pair(pair: Identity) -> tuple[str | None, str | None]:
 
 
 def _conclude(call: Call, case: Case, ruling: Ruling, resolved: Resolved, words: CallersCreate) -> None:
-    """Say what is answered after a first contact, or what goes out after it."""
+    """Choose the answer after a first contact, or the request that is sent after it."""
     contact, named = resolved.contact, ruling.person.named
     is_create = case.asked.name == "create_profile"
-    # Step 1: the create's own answer, which shows all that the caller has sent.
+    # Step 1: first contact has created the profile, with all that the caller has sent: Klaviyo's answer is the answer.
     is_whole = contact is not None and contact.written and words.created is not None
     if is_whole and words.created is not None and (is_create or not has_lists(named)):
         case.answer = Reply(words.created.status, tuple(words.created.headers.items()), words.created.body)
         return
-    # Step 2: the profile was there, and nothing was written onto it. A create is refused then, as Klaviyo would.
+    # Step 2: the profile was there, and nothing was written onto it: refuse a create, as Klaviyo would.
     if is_create and (contact is None or not contact.moved):
         case.answer = taken(required(resolved.binding.profile_id), resolved.rule)
         return
-    # Step 3: the rest of what the caller said is written by the profile's id.
+    # Step 3: write the rest of what the caller sent by the profile's id. The caller asked for a create, so a PATCH that
+    # Klaviyo answers with 200 is answered with 201.
     _update_known(call, case, ruling, resolved.binding)
     if is_create:
         case.target = ("PATCH", f"{_PATCH}{required(resolved.binding.profile_id)}")
@@ -196,6 +205,7 @@ def _update_known(call: Call, case: Case, ruling: Ruling, binding: Binding) -> N
 
 
 def _go(case: Case, text: str, places: tuple[str, ...], ruling: Ruling) -> None:
+    """Put a changed body into the case. An unchanged one stays the caller's own, byte by byte."""
     case.rewritten = places
     if text != case.asked.text:
         case.body = packed(case.asked, text)
@@ -204,7 +214,7 @@ def _go(case: Case, text: str, places: tuple[str, ...], ruling: Ruling) -> None:
 
 
 def _note_on_its_way(call: Call, case: Case) -> None:
-    """Let changes of this process see that something about these customers is on its way (H1)."""
+    """Let `change_email` in this process see that a request about these customers is on its way (H1)."""
     for _, binding in case.customers:
         on_its_way = (binding.key, object())
         call.setup.in_flight.enter(on_its_way)

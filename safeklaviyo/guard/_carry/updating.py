@@ -1,4 +1,7 @@
-"""A change of one profile that the caller names by Klaviyo's id: identifiers first, each by its verb, then the rest."""
+"""A change of one profile that the caller names by Klaviyo's id.
+
+Identifiers are changed first, each by its verb. The caller's own request changes the rest.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,9 @@ if TYPE_CHECKING:
 
 
 def update(call: Call, case: Case, ruling: Ruling) -> Flow[None]:
-    """Carry out the identifiers of a change, and leave the rest to the caller's own request."""
+    """Change the identifiers that a request changes, and leave the rest to the caller's own request."""
     person = ruling.person
-    # Step 1: find out whose profile it is, and decide again with that.
+    # Step 1: a profile that the map does not know. Klaviyo shows who its customer is; then the map decides again.
     if ruling.action not in {"pass", "rewrite", "change"}:
         owner = yield from owner_of(call, required(person.targets))
         if owner is None:
@@ -41,7 +44,8 @@ def update(call: Call, case: Case, ruling: Ruling) -> Flow[None]:
             case.faults.append(fault_of(required(ruling.error), person.named.pointer))
             case.say("refuse", ruling.rule, ruling.reason)
             return
-    # Step 2: change the identifiers, under their leases.
+    # Step 2: change the identifiers, each by its verb, which leases them. A plain PATCH would leave the old address
+    # unretired, and the next call with the old address would create a duplicate.
     binding = required(ruling.binding)
     case.say("rewrite" if ruling.action == "rewrite" else "change", ruling.rule, ruling.reason)
     claim = person.claim or Claim()
@@ -51,10 +55,10 @@ def update(call: Call, case: Case, ruling: Ruling) -> Flow[None]:
     if claim.external_id is not None and claim.external_id != binding.external_id:
         named = Claim(None, claim.email or binding.email)
         yield from made_change(call, named, ChangeIntent(new_external_id=claim.external_id))
-    # Step 3: the rest goes as the caller wrote it. The number stays: it is set on the profile that is named, and
-    # Klaviyo refuses one that is another profile's.
+    # Step 3: the rest goes as the caller wrote it. The phone number stays in it: the request names the profile by its
+    # id, and Klaviyo refuses a number that another profile has.
     text, case.rewritten = name_profiles(case.asked, [(person.named, binding)], keep=("phone_number", "anonymous_id"))
-    # After a change the binding is another one, with which the answer cannot be compared.
+    # Step 4: after a change this binding is out of date, so the answer is not compared with it.
     case.customers = [(Claim(), binding)] if ruling.action == "rewrite" else []
     if text != case.asked.text:
         case.body = packed(case.asked, text)
@@ -64,7 +68,7 @@ def refuse_clearing(ruling: Ruling, binding: Binding) -> None:
     """Refuse to take an identifier away by null: a customer without an email would be duplicated.
 
     Raises:
-        InvalidIdentifierError: The request does.
+        InvalidIdentifierError: The request takes an identifier away.
     """
     attributes = ruling.person.named.attributes
     for kind, own in ((Kind.EMAIL, binding.email), (Kind.EXTERNAL_ID, binding.external_id)):
@@ -73,16 +77,17 @@ def refuse_clearing(ruling: Ruling, binding: Binding) -> None:
 
 
 def owner_of(call: Call, profile_id: str) -> Flow[Binding | None]:
-    """Return whose profile this is, by the map, or by what Klaviyo shows of it, which is then bound.
+    """Return the customer with this profile, from the map. A profile that the map does not know is read and bound.
 
     Returns:
         None for a profile that shows no identifier by which the shop could name it.
 
     Raises:
-        NotFoundError: Klaviyo does not have it.
-        IdentityError: What it shows is another customer's.
+        NotFoundError: Klaviyo does not have the profile.
+        IdentityError: The profile shows another customer's identifiers.
     """
     while True:
+        # Step 1: ask the map, until no other call holds a lease on the profile (R13).
         found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, profile_id),))
         if found.lease is not None:
             yield from wait_or_finish(call, found.lease)
@@ -90,12 +95,14 @@ def owner_of(call: Call, profile_id: str) -> Flow[Binding | None]:
         binding = found.current(Kind.PROFILE_ID)
         if binding is not None and binding.email is not None:
             return binding
+        # Step 2: read the profile. Its identifiers are evidence, because it was read by its id.
         profile = yield from read_profile(call, profile_id, subscriptions=False)
         if profile is None:
             raise NotFoundError("Klaviyo has no profile of this id", status_code=404)
         email = email_of(profile)
         if email is None:
             return None
+        # Step 3: bind the customer with these identifiers. They may belong to another profile by the map.
         resolved = yield from customer_of(call, Claim(profile.external_id, email))
         if resolved.binding.profile_id != profile.id:
             raise different_people()

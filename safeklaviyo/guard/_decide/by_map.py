@@ -1,7 +1,7 @@
 """What the rules say about a caller's request, given what the map has found: pure, the same in every mode.
 
-In observe this is all that is done. In enforce the flows of `_carry` begin with it, and settle with Klaviyo what the
-map alone cannot decide.
+In observe nothing follows. In enforce the flows of `_carry` begin here, and settle with Klaviyo what the map alone
+cannot decide.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ CARRIED_OUT: Final = frozenset({"create_profile", "merge_profiles"}) | GIVING | 
 """The operations that the guard carries out by itself, and answers."""
 
 _NAMED: Final = "the profile is named by Klaviyo's id or by a browser's mark, and no identifier is written"
+# From the least severe. A request is as severe as the most severe of its people.
 _SEVERITY: Final[tuple[Action, ...]] = (
     "pass", "rewrite", "answer", "change", "contact", "lookup", "wait", "refuse",
 )  # fmt: skip
@@ -40,11 +41,12 @@ class Person:
     """One person whom a request names, after R1 and R2.
 
     Attributes:
-        claim: What the request says about who this is; None where it names nobody by the shop's own identifiers.
+        named: The person, as the request's body has them.
+        claim: The shop's own identifiers of the person; None if the request gives none.
         error: Why the request cannot be sent about this person.
-        targets: The profile that the request names by its id, where it does.
-        is_settled: The profile is named by its id or by a browser's mark, and nothing is said about who that is: the
-            map is not asked.
+        targets: The id of the profile that the request names; None if it names none.
+        is_settled: The request names the profile by its id or by a browser's mark, and gives no identifier: the map is
+            not asked.
     """
 
     named: Named
@@ -59,8 +61,9 @@ class Ruling:
     """What the map says about one person.
 
     Attributes:
-        binding: The customer, where the map knows them.
-        error: The refusal, where it is one.
+        binding: The customer; None if the map does not know them.
+        error: The refusal; None if the person is not refused.
+        decision: The rules' decision; None if they were not asked.
     """
 
     person: Person
@@ -88,7 +91,7 @@ def people_of(asked: Asked, policy: Policy) -> tuple[Person, ...]:
 
 
 def names_of(people: Iterable[Person]) -> tuple[Identifier, ...]:
-    """Return what the map is asked for."""
+    """Return the identifiers that the map is asked for."""
     names: dict[Identifier, None] = {}
     for person in people:
         if person.is_settled:
@@ -114,7 +117,11 @@ def rule_on(asked: Asked, people: Iterable[Person], found: Found, policy: Policy
 
 
 def away(asked: Asked, people: Iterable[Person]) -> Rulings | None:
-    """Return what can be said without the map: what is refused or passes whatever the map says; else None."""
+    """Return the rulings that need no map, while it does not answer: a request that is refused, or passes, anyway.
+
+    Returns:
+        None if only the map could tell.
+    """
     if asked.problem is not None:
         return Rulings("refuse", None, asked.problem.reason)
     for person in people:
@@ -132,7 +139,8 @@ def _person(asked: Asked, named: Named, policy: Policy) -> Person:
             return _unnamed(asked, named, targets)
         external_id, email, phone_number = (named.given(name) for name in _IDENTIFIERS)
         if external_id is email is None and (asked.name in GIVING | WITHDRAWING or targets is not None):
-            # A number alone: for consent the verbs find its one owner; a profile that is named by its id just has it.
+            # A phone number alone. For consent the verbs find its one owner. A profile that is named by its id may
+            # have any number.
             is_settled = targets is not None and _is_settled(asked, named)
             return Person(named, Claim(), targets=targets, is_settled=is_settled)
         return Person(named, claim_from(external_id, email, phone_number, policy), targets=targets)
@@ -145,14 +153,16 @@ def _targets(asked: Asked, named: Named) -> str | None:
     given = named.profile_id
     if asked.operation is not None and asked.operation.profile_id is not None:
         path_id = normalise_profile_id(asked.operation.profile_id)
+        # Klaviyo goes by the path, while the shop's code may mean the body. Then the wrong profile would be changed.
         if given not in {None, path_id} if isinstance(given, str | None) else True:
             raise InvalidIdentifierError("the profile's id in the body is another than that in the path")
         return path_id
-    # A create takes no id: it names the profile that it makes by what the shop knows of the person.
+    # A create takes no id: the profile does not exist yet.
     return None if given is None or asked.name == "create_profile" else normalise_profile_id(given)
 
 
 def _unnamed(asked: Asked, named: Named, targets: str | None) -> Person:
+    """Return a person without the shop's identifiers: named by a profile's id, by a browser's mark, or refused (R2)."""
     if targets is not None:
         return Person(named, targets=targets, is_settled=_is_settled(asked, named))
     if named.is_of_browser and asked.name not in CARRIED_OUT:
@@ -161,15 +171,17 @@ def _unnamed(asked: Asked, named: Named, targets: str | None) -> Person:
 
 
 def _is_settled(asked: Asked, named: Named) -> bool:
-    """Tell whether nothing is to be decided about a person named by a profile's id, without identifiers."""
+    """Tell whether a person named by a profile's id, without identifiers, needs no decision."""
     return asked.name not in CARRIED_OUT and not (asked.name in _CHANGING and _clears(named))
 
 
 def _part(person: Person, found: Found) -> Found:
-    """Return the part of what was found that is about one person."""
+    """Return what the map has found about one person of the request."""
     names = set(names_of((person,)))
     matches = tuple(match for match in found.matches if match.identifier in names)
     lease = found.lease
+    # A lease on another person of the request makes that person wait, not this one. It counts for this person if it
+    # holds any identifier of theirs, even one that the request does not give.
     if lease is not None:
         for match in matches:
             binding = match.binding
@@ -181,29 +193,35 @@ def _part(person: Person, found: Found) -> Found:
 
 
 def _ruling(asked: Asked, person: Person, found: Found, policy: Policy) -> Ruling:
+    # Step 1: what needs no map. A person with a wrong identifier is refused before anything else (R1, R2).
     if person.error is not None:
         return Ruling(person, "refuse", person.error.rule, str(person.error), error=person.error)
     if person.is_settled:
         return Ruling(person, "pass", None, _NAMED)
+    # Step 2: a withdrawal is always carried out, even where the map could not say who this is (R19).
     if asked.name in WITHDRAWING:
         return Ruling(person, "answer", "R19", "what is withdrawn is withdrawn for every profile of the customer")
+    # Step 3: a profile that is named by its id outranks the identifiers beside it.
     if person.targets is not None and (asked.name in _CHANGING | GIVING):
         return _by_profile(asked, person, found)
     if person.claim is None or not person.claim.identifiers():
         return Ruling(person, "lookup", "R18", "Klaviyo has to be asked who has the phone number")
+    # Step 4: all others are decided by the rules of the client itself.
     decision = decide(person.claim, found, policy)
     return _decided(asked, person, decision)
 
 
 def _decided(asked: Asked, person: Person, decision: Decision) -> Ruling:
+    """Return a decision of the rules as a ruling on the caller's request."""
     binding = decision.binding
     if decision.action == "refuse":
-        # What was learnt or imported is a hint until it was checked, and a hint refuses no one (H34).
+        # A binding that was learnt or imported is a hint until it is checked, and a hint refuses no call (H34).
         if is_hint(decision):
             reason = "what stands in the way was never checked"
             return Ruling(person, "lookup", "R16", reason, binding, decision=decision)
         return Ruling(person, "refuse", decision.rule, decision.reason, binding, refusal(decision), decision)
     if decision.action != "send" or binding is None:
+        # Without a binding there is no profile to name: a lookup makes one.
         action: Action = "lookup" if decision.action == "send" else decision.action
         return Ruling(person, action, decision.rule, decision.reason, binding, decision=decision)
     if person.targets not in {None, binding.profile_id}:
@@ -238,6 +256,7 @@ def _by_profile(asked: Asked, person: Person, found: Found) -> Ruling:
 
 
 def _change(person: Person, found: Found, binding: Binding) -> Ruling:
+    """Rule on a change of a known customer's profile: is an identifier changed, and does another customer have it?"""
     claim = person.claim
     taken = _taken(claim, found, binding)
     if taken is not None:
@@ -269,7 +288,7 @@ def _differs(claim: Claim, binding: Binding) -> bool:
 
 
 def _clears(named: Named) -> bool:
-    """Tell whether the request takes an identifier away: by null."""
+    """Tell whether the request sets an identifier to null."""
     attributes = named.attributes
     if attributes is None:
         return False

@@ -1,4 +1,4 @@
-"""What the guard says about one call of the shop's."""
+"""What the guard says about one call of the shop."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Verdict:
             ``"lookup"``: Klaviyo has to be asked who is meant;
             ``"wait"``: another call holds a lease on the customer;
             ``"refuse"``: it does not reach Klaviyo.
-        rule: The rule that decided, such as ``"R6"``; None where none did.
-        reason: One sentence.
-        rewritten: The places in the body that were, or would be, changed, as JSON pointers.
-        account: The namespace of the map; None where it is not known.
+        rule: The rule that decided, such as ``"R6"``; None if none did.
+        reason: Why, in one sentence.
+        rewritten: The changed places in the body, as JSON pointers; in observe those that enforce would change.
+        account: The namespace of the map; None if it is not known.
         at: When the call was made, in UTC.
     """
 

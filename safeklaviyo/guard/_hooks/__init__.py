@@ -1,1 +1,1 @@
-"""Where requests are caught: the transports of HTTP libraries."""
+"""Where the guard catches requests: in the transports of HTTP libraries."""

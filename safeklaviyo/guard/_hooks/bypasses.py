@@ -1,7 +1,8 @@
-"""Noticing calls that reach Klaviyo past the guard: look-ups of its host that come from elsewhere.
+"""Noticing calls that reach Klaviyo past the guard, by look-ups of Klaviyo's host.
 
 Python's audit hooks see each look-up by Python's own resolver. They do not see resolvers of other languages, nor a
-connection that is kept open. A hook cannot be removed: after the guard is taken away it does nothing.
+request over a connection that is open already. An audit hook cannot be removed. After the guard is taken away, the hook
+does nothing.
 """
 
 from __future__ import annotations
@@ -27,36 +28,38 @@ _hooked: list[bool] = []
 
 
 class Bypasses:
-    """Counts look-ups of Klaviyo's host from outside of the guard, and logs the first with its stack."""
+    """Counts look-ups of Klaviyo's host that code outside of the guard makes, and logs the first with its stack."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._has_told = False
 
     def begin(self) -> None:
-        """Begin to look."""
+        """Begin to count."""
         _installed.append(self)
         if not _hooked:
             _hooked.append(True)
             sys.addaudithook(_audit)
 
     def end(self) -> None:
-        """Stop looking. May be called twice."""
+        """Stop counting. May be called twice."""
         if self in _installed:
             _installed.remove(self)
 
     def notice(self, host: object) -> None:
-        """Take in a look-up."""
+        """Count a look-up of Klaviyo's host, if no guarded call explains it."""
         if not isinstance(host, str | bytes) or is_busy.get():
             return
         name = (host if isinstance(host, str) else host.decode("latin-1")).lower().rstrip(".")
         if name not in self._core.clients.names:
             return
-        # In a thread of an event loop's there is no caller to be seen; a call that is under way explains the look-up.
+        # An event loop looks hosts up in a thread, and that thread's stack does not show the caller. If a guarded call
+        # is under way, the look-up is taken for that call's.
         by_whom = _by_whom(sys._getframe(1))  # noqa: SLF001 - as `traceback` does it
         if by_whom == "ours" or (by_whom == "a loop's thread" and self._core.under_way):
             return
         self._core.count("bypassed")
+        # Once, because a shop with a forgotten path makes such calls all day; the counter has the number.
         if not self._has_told:
             self._has_told = True
             stack = "".join(traceback.format_stack(sys._getframe(1)))  # noqa: SLF001 - as above
@@ -64,6 +67,7 @@ class Bypasses:
 
 
 def _audit(event: str, given: tuple[Any, ...]) -> None:
+    # Python calls this for each audited event of the process, so the common case leaves first.
     if event != "socket.getaddrinfo" or not _installed:
         return
     for each in tuple(_installed):
@@ -75,7 +79,7 @@ def _audit(event: str, given: tuple[Any, ...]) -> None:
 
 
 def _by_whom(frame: FrameType | None) -> str:
-    """Tell whether a look-up is this package's own, or one that an event loop has handed to a thread."""
+    """Tell which code made a look-up: this package, an event loop's thread, or other code."""
     name = ""
     for _ in range(_DEEPEST):
         if frame is None:

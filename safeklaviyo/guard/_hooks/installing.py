@@ -1,7 +1,7 @@
-"""The guard of a whole process: for code that makes its HTTP client anew for each call, and cannot be handed a hook.
+"""The guard of a whole process, for code that makes a new HTTP client for each call and so cannot be handed a hook.
 
-The classes by which the usual libraries send are wrapped with `wrapt`. Taking the guard away puts the originals back;
-where another program has wrapped them since, the wrapper stays, and does nothing.
+`wrapt` wraps the classes with which the usual libraries send. Taking the guard away puts the originals back. A class
+that another program has wrapped since keeps the guard's wrapper, which then does nothing.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _SEAMS: Final = (
     ("openapi_client", "openapi_client.rest", "RESTClientObject", "request", "sdk"),
     ("aiohttp", "aiohttp", "ClientSession", "_request", "aiohttp"),
 )
-"""Where requests are caught: the library, the module, the class, the method, and the way to guard it."""
+"""Where requests are caught: the library, the module, the class, the method, and the way to guard that method."""
 
 
 class Guard:
-    """A guard that is installed in this process. Used as a context manager, it is taken away at the end.
+    """A guard that is installed in this process. A ``with`` statement takes the guard away at its end.
 
     Attributes:
-        core: What decides, counts and logs.
+        core: The part that decides, counts and logs.
     """
 
     def __init__(self, core: Core) -> None:
@@ -63,11 +63,11 @@ class Guard:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """How often what has happened since the start; every name is there from the beginning."""
+        """How often each counted thing has happened since the start. Names that have not happened yet count 0."""
         return self.core.counters
 
     def flush(self, seconds: float = 2.0) -> bool:
-        """Wait until the log is written; return whether that came about in time."""
+        """Wait until the log is written; return whether it was written in time."""
         return self.core.flush(seconds)
 
     def uninstall(self) -> None:
@@ -85,12 +85,14 @@ class Guard:
         self.uninstall()
 
     def _wrap(self, library: str, module: str, owner: str, method: str, wrapper: Callable[..., Any]) -> None:
+        """Wrap a method of a library now, or as soon as the shop loads the library."""
         wrapt = _wrapt()
 
         def wrap(_loaded: object = None) -> None:
             if not self._is_on:
                 return
             kind = getattr(import_module(module), owner)
+            # Older ones have no `as_bytes`, and a body that is read once could not be sent afterwards.
             if library == "aiohttp" and not hasattr(import_module("aiohttp.payload").Payload, "as_bytes"):
                 logger.warning("this aiohttp is too old, so its calls pass unguarded: 3.12.4 or later is needed")
                 return
@@ -99,12 +101,13 @@ class Guard:
             setattr(kind, method, patched)
 
             def undo() -> None:
+                # Another program's wrapper around this one would be lost with it.
                 if kind.__dict__.get(method) is patched:
                     setattr(kind, method, original)
 
             self._undo.append(undo)
 
-        # A library that the shop loads later is wrapped then. Loading it now would cost those who never use it.
+        # A library that the shop loads later is wrapped then. Loading it now would cost shops that never use it.
         if library in sys.modules:
             with suppress(ImportError):
                 wrap()
@@ -129,6 +132,7 @@ class Guard:
     def _sdk(self, send: Any, _client: object, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         from safeklaviyo.guard._hooks.over_sdk import send_guarded  # noqa: PLC0415 - with its library
 
+        # The SDK gives these by place or by name; by name they are found in both cases.
         named = dict(zip(("method", "url", "headers", "body", "post_params"), given, strict=False)) | named
         headers: dict[str, str] = named.get("headers") or {}
         request = (named.pop("method"), named.pop("url"), headers, named.pop("body", None))
@@ -137,6 +141,7 @@ class Guard:
     async def _aiohttp(self, send: Any, session: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         from safeklaviyo.guard._hooks.over_aiohttp import GuardMiddleware  # noqa: PLC0415 - with its library
 
+        # The guard comes last, so that it sees what the shop's own middlewares have made of the request.
         own = named.pop("middlewares", None)
         others = session._middlewares if own is None else own  # noqa: SLF001 - a request's own replace these
         return await send(*given, middlewares=(*others, GuardMiddleware(self._async)), **named)
@@ -154,7 +159,7 @@ def install(
 
     Args:
         k: The client of the account; a `Klaviyo` also works for code that is awaited.
-        more: The clients of further accounts. Each call belongs to the client whose key it carries.
+        more: The clients of further accounts. A call belongs to the client with the key that the call carries.
         mode: See `transport`.
         decision_log: See `transport`.
         on_store_failure: See `transport`.

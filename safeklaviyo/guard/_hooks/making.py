@@ -38,9 +38,9 @@ def transport(
 
     Args:
         k: The client of the account. Calls with another key pass untouched, and are counted.
-        inner: The transport that sends; a new one of httpx's if none is given.
-        mode: What is done, for all operations or for each by Klaviyo's id of it; see `Mode`.
-        decision_log: The file for the decision log; none is written if none is given.
+        inner: The transport that sends; a new `httpx.HTTPTransport` if none is given.
+        mode: One mode for all operations, or a mode for each, by Klaviyo's id of the operation; see `Mode`.
+        decision_log: The file of the decision log. Without a file no log is written.
         on_store_failure: In enforce, while the map is away: ``"refuse"`` with 503, or ``"forward"`` the call as it is.
         learn: In observe, take what Klaviyo's answers show of customers into the map, as hints.
 

@@ -42,6 +42,7 @@ class GuardMiddleware:
             return _response(request, plan.answer)
         if plan.case is None:
             return await handler(request)
+        # The answer is read within, so that a connection that breaks in its middle is recorded as a lost answer.
         with guard.core.sending(plan):
             await _change(request, plan)
             answer = await handler(request)
@@ -56,7 +57,7 @@ async def _body(request: ClientRequest) -> bytes:
     if isinstance(body, bytes):
         return body
     whole: bytes = await body.as_bytes()
-    # A file or a generator can be read once only.
+    # A file or a generator can be read only once, so the request gets the bytes in its place.
     await request.update_body(whole)
     return whole
 
@@ -74,7 +75,8 @@ def _changed(answer: ClientResponse, final: Reply) -> ClientResponse:
 
 
 def _response(request: ClientRequest, reply: Reply) -> ClientResponse:
-    """Return a reply of the guard's as a response of aiohttp's, which is otherwise made only of what a socket says."""
+    """Return the guard's own reply as a response of aiohttp."""
+    # aiohttp makes responses only from what a socket says, so the fields are set without its constructor.
     made: Any = object.__new__(request.response_class)
     content = StreamReader(BaseProtocol(request.loop), 2**16, loop=request.loop)
     content.feed_data(reply.body)

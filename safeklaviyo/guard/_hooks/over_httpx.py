@@ -1,4 +1,7 @@
-"""Transports of httpx, and of httpx2, whose names and meanings are the same: the guard around another transport."""
+"""Transports of httpx and of httpx2: the guard around another transport.
+
+The names of the two libraries mean the same, so one module serves both.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class GuardTransport(httpx.BaseTransport):
-    """A transport that guards what goes through another one. Closing it closes the other one.
+    """A transport that guards the requests that another transport sends. Closing it closes the other one.
 
     Attributes:
         guard: The guard, with its counters.
@@ -62,20 +65,24 @@ class AsyncGuardTransport(httpx.AsyncBaseTransport):
 
 
 def send_guarded(guard: Core, send: Callable[[Any], Any], request: Any) -> Any:
-    """Send a request of httpx's or httpx2's by another transport, guarded."""
+    """Send a request of httpx or httpx2 by another transport, guarded."""
+    # Step 1: read the body, but only of a request that the guard wants: other bodies may be streams.
     url = str(request.url)
     is_read = guard.wants(request.method, url)
     if is_read:
         request.read()
+    # Step 2: let the guard decide. It may answer by itself, and a request that names no people goes as it is.
     plan = guard.begin(incoming_from(request, url, is_read=is_read))
     if plan.answer is not None:
         return response_from(request, plan.answer)
     if plan.case is None:
         return send(request)
+    # Step 3: send, and read the whole answer within, so that one that breaks off is recorded as lost.
     with guard.sending(plan):
         answer = send(outgoing(request, plan))
         body = b"".join(answer.stream)
         answer.stream.close()
+    # Step 4: let the guard read the answer before the caller does.
     reply = reply_from(answer, body)
     return passed_on(request, answer, body, reply, guard.end(plan, reply))
 
@@ -123,10 +130,10 @@ def outgoing(request: Any, plan: Plan) -> Any:
 
 
 def reply_from(answer: Any, body: bytes) -> Reply:
-    """Return an answer as the guard takes it: unpacked."""
+    """Return an answer as the guard reads it: unpacked."""
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers.raw]
     if "content-encoding" in answer.headers:
-        # The library unpacks it, as it does for the caller.
+        # The library itself unpacks the body, as it will for the caller.
         try:
             body = library_of(answer).Response(200, headers=answer.headers, content=body).content
         except Exception:  # noqa: BLE001 - an answer that cannot be unpacked shows nothing
@@ -138,13 +145,13 @@ def passed_on(request: Any, answer: Any, body: bytes, reply: Reply, final: Reply
     """Return the answer that the caller gets: Klaviyo's own bytes, if nothing was changed."""
     if final.body is not reply.body:
         return response_from(request, final)
-    # The body was read past the response, which is as new with a stream of the same bytes.
+    # The guard has read the stream behind the response's back. With a stream of the same bytes the caller can read it.
     answer.stream = library_of(request).ByteStream(body)
     answer.status_code = final.status
     return answer
 
 
 def response_from(request: Any, reply: Reply) -> Any:
-    """Return a reply of the guard's as the library's response."""
+    """Return the guard's own reply as the library's response."""
     library = library_of(request)
     return library.Response(reply.status, headers=list(reply.headers), stream=library.ByteStream(reply.body))

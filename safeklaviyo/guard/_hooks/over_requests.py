@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 class GuardAdapter(BaseAdapter):
-    """An adapter that guards what goes through another one: ``session.mount("https://a.klaviyo.com", adapter)``.
+    """An adapter that guards the requests that another adapter sends.
+
+    Use it with ``session.mount("https://a.klaviyo.com", adapter)``.
 
     Attributes:
         guard: The guard, with its counters.
@@ -56,6 +58,7 @@ def send_guarded(
         return _response(request, plan.answer)
     if plan.case is None:
         return send(request)
+    # The content is read within, so that an answer that breaks off is recorded as lost.
     with guard.sending(plan):
         answer = send(_outgoing(request, plan))
         content = answer.content
@@ -68,13 +71,13 @@ def send_guarded(
 
 
 def _with_body(request: requests.PreparedRequest) -> tuple[requests.PreparedRequest, bytes]:
-    """Return a request whose body can be sent although it was read, and the body."""
+    """Read a request's body; return a request that can still be sent, and the body."""
     body: Any = request.body
     if body is None or isinstance(body, bytes):
         return request, body or b""
     if isinstance(body, str):
         return request, body.encode()
-    # A file or a generator can be read once only.
+    # A file or a generator can be read only once, so a copy of the request gets the bytes in its place.
     whole: bytes | str = body.read() if hasattr(body, "read") else b"".join(cast("list[bytes]", [*body]))
     copied = request.copy()
     copied.body = whole.encode() if isinstance(whole, str) else whole
@@ -93,6 +96,6 @@ def _outgoing(request: requests.PreparedRequest, plan: Plan) -> requests.Prepare
 
 
 def _response(request: requests.PreparedRequest, reply: Reply) -> requests.Response:
-    """Return a reply of the guard's as a response of requests."""
+    """Return the guard's own reply as a response of requests."""
     raw = HTTPResponse(BytesIO(reply.body), headers=dict(reply.headers), status=reply.status, preload_content=False)
     return HTTPAdapter().build_response(request, cast("Any", raw))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class RestClient(Protocol):
-    """What the SDK calls, of its ``RESTClientObject``."""
+    """The part of the SDK's ``RESTClientObject`` that the SDK calls."""
 
     def request(self, method: Any, url: Any, *options: Any, **named: Any) -> Any:
         """Send a request."""
@@ -29,7 +29,7 @@ class RestClient(Protocol):
 
 
 class GuardRestClient:
-    """A REST client that guards what goes through another one.
+    """A REST client that guards the requests that another one sends.
 
     Attributes:
         guard: The guard, with its counters.
@@ -77,6 +77,7 @@ def send_guarded(
         return _response(plan.answer)
     if plan.case is None:
         return send(method, url, body)
+    # A dictionary goes back as a dictionary, because the SDK encodes what it is given once more.
     with guard.sending(plan):
         changed = loads(plan.body or b"null") if plan.is_changed and not isinstance(body, bytes | str) else plan.body
         answer = send(plan.method, plan.url, changed if plan.is_changed else body)

@@ -1,4 +1,6 @@
-"""One line of the decision log: what a call asked for, what was decided, and what was answered. No identifier is in it.
+"""One line of the decision log: what a call asked for, what the guard decided, and what the caller was answered.
+
+A line holds no identifier of a person, only keyed hashes.
 
 The schema is published: ``decision-log.schema.json`` beside this package, and ``docs/decision-log.md``.
 """
@@ -32,8 +34,11 @@ def entry(plan: Plan, reply: Reply | None, took: float, hashes: Hashes, *, from_
     """Return the line of one call.
 
     Args:
-        reply: What the caller was answered; None if nothing.
+        plan: The call, with its case and its verdict.
+        reply: The answer that the caller got; None if there was none.
         took: Seconds from the call to the answer.
+        hashes: What stands in the log for identifiers.
+        from_klaviyo: The answer is Klaviyo's and not the guard's own.
     """
     case, verdict = plan.case, plan.verdict
     assert case is not None
@@ -45,7 +50,7 @@ def entry(plan: Plan, reply: Reply | None, took: float, hashes: Hashes, *, from_
         "account": verdict.account,
         "operation": asked.name,
         "method": asked.method,
-        # A path that is not Klaviyo's may hold anything.
+        # A path that Klaviyo does not have may hold anything, an address too (P8).
         "path": asked.path if _PATH.fullmatch(asked.path) else None,
         "revision": asked.revision,
         "mode": plan.mode,
@@ -63,11 +68,15 @@ def entry(plan: Plan, reply: Reply | None, took: float, hashes: Hashes, *, from_
     if reply is not None:
         line["took_ms"] = round(took * 1000, 3)
         line["answer"] = _answer(reply, hashes)
+    return line | _of_operation(asked, hashes)
+
+
+def _of_operation(asked: Asked, hashes: Hashes) -> dict[str, Any]:
+    """Return what only the lines of some operations have."""
     if asked.name in {"create_event", "create_back_in_stock_subscription"}:
-        line["event"] = _event(asked.attribute("metric"), asked.attribute("unique_id"), asked.attribute("time"), hashes)
-    if asked.name == "merge_profiles":
-        line |= _merge(asked)
-    return line
+        event = _event(asked.attribute("metric"), asked.attribute("unique_id"), asked.attribute("time"), hashes)
+        return {"event": event}
+    return _merge(asked) if asked.name == "merge_profiles" else {}
 
 
 def _person(asked: Asked, named: Named, number: int, hashes: Hashes) -> dict[str, Any]:
@@ -83,6 +92,8 @@ def _person(asked: Asked, named: Named, number: int, hashes: Hashes) -> dict[str
 
 
 def _events_of(asked: Asked, number: int) -> Iterable[dict[str, Any]]:
+    """Yield the events of one person of a bulk request; none if the body has another shape."""
+    # The guard opens only the places of people, so the events are decoded here, in the log's own thread.
     value: Any = loads(asked.text)
     for step in ("data", "attributes", "events-bulk-create", "data", number, "attributes", "events", "data"):
         try:
@@ -115,7 +126,8 @@ def _merge(asked: Asked) -> dict[str, Any]:
 
 
 def _answer(reply: Reply, hashes: Hashes) -> dict[str, Any] | None:
-    """Return what an answer shows of profiles, and the code of an error."""
+    """Return the profiles that an answer shows, and the code of an error; None if the answer cannot be read."""
+    # Decoding a very long answer would hold up the lines of other calls.
     if not reply.body or len(reply.body) > _LARGEST:
         return None
     try:

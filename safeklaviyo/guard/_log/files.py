@@ -23,6 +23,7 @@ class LogFile:
     """A file of JSON lines.
 
     Args:
+        path: Where the file is, or is made.
         failed: Called for each line that could not be written.
     """
 
@@ -39,6 +40,7 @@ class LogFile:
         try:
             os.write(self._opened(), text.encode())
         except OSError as error:
+            # A full disk must not fail the shop's call. The counter has the number; the first failure is also logged.
             self._failed()
             self.close()
             if not self._has_warned:
@@ -46,12 +48,13 @@ class LogFile:
                 logger.warning("the decision log cannot be written: %s", type(error).__name__)
 
     def _opened(self) -> int:
-        """Return the file's number. Once a second it is opened anew, so that a file that was rotated is left alone."""
+        """Return the file's number."""
+        # Opened again once a second: after a rotation the number still means the old file.
         now = time.monotonic()
         if self._file is None or now >= self._until:
             self.close()
-            # At its end, and in one step, so that several processes share a file. Readable by its owner alone: it says
-            # which customers do what, if not who they are.
+            # O_APPEND writes each line at the file's end, so several processes can share the file. Only its owner may
+            # read it, because it says what customers do, though not who they are.
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             self._until = now + _KEPT
         return self._file

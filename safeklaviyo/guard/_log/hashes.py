@@ -1,7 +1,7 @@
-"""Keyed hashes in place of identifiers: equal identifiers have equal hashes, which cannot be reversed without the key.
+"""Keyed hashes in place of identifiers.
 
-What a reader of the log needs to know of an identifier beyond that is marked beside its hash: its type in JSON, and
-whether it is a placeholder.
+Equal identifiers have equal hashes. Without the key a hash cannot be reversed. Beside its hash an identifier has its
+JSON type, and the mark of a placeholder: a reader of the log cannot see either in the hash.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ class Hashes:
         return "h:" + blake2b(text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=_SIZE).hexdigest()
 
     def identifier(self, kind: str, value: Any) -> dict[str, Any] | None:
-        """Return what stands in the log for an identifier; None where none was given."""
+        """Return what stands in the log for an identifier; None if none was given."""
         if value is None:
             return None
+        # A number is an id too: shops send ids of both types, and the log shows by `kind` that they do.
         text = value if isinstance(value, str) else repr(value)
         text = text[:_LONGEST]
+        # Spellings that Klaviyo takes for one identifier must have one hash.
         normal = comparable_email(text) if kind == "email" else text.strip()
         if kind == "phone_number":
             normal = normal.translate(PHONE_PUNCTUATION)

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("safeklaviyo")
 
 KEY_NOTE: Final = "guard-log-key"
-"""The map's note with the key of the hashes: all processes of a shop hash with the same one."""
+"""The map's note with the key of the hashes. All processes of a shop use the same key, so their lines compare."""
 
 
 class Log:
-    """Writes a line for each call. It runs in the guard's own thread, and never raises."""
+    """Writes a line for each call, in the guard's own thread. Its methods never raise."""
 
     def __init__(self, path: str | os.PathLike[str], failed: Callable[[], None]) -> None:
         self._file = LogFile(path, failed)
@@ -50,14 +50,14 @@ class Log:
         known = self._hashes.get(client.account)
         if known is None:
             key = client.log_key or _key_from_map(client)
-            # Without the map, and so without its key, hashes compare within this process alone.
+            # Without the map there is no shared key. Hashes of this process then compare with each other only.
             known = self._hashes[client.account] = Hashes(bytes.fromhex(key or token_hex(32)))
         return known
 
 
 def _key_from_map(client: Guarded) -> str | None:
     store = cast("Any", client.client)._shell.store  # noqa: SLF001 - as in `_clients`
-    # The store of a client whose calls are awaited is asked by `AsyncCore`, in the event loop.
+    # `AsyncCore` asks an async client's store itself, in the event loop; this thread cannot await.
     if client.account is None or client.is_async:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a decision log says in all: what was changed, or would have been, by rule and by the shop's line of code."""
+"""The summary of a decision log: what was changed, or would have been, by rule and by the shop's line of code."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _UNKNOWN: Final = "(unknown)"
 
 @dataclass(slots=True)
 class Summary:
-    """What a log has.
+    """The counts of a log.
 
     Attributes:
-        calls: Its lines.
-        skipped: Lines that could not be read, or have a later version of the schema.
-        first: When its first call was made.
-        last: When its last call was made.
-        modes: Its calls by mode.
-        kinds: Its calls by operation, action and rule; of observed calls the action is what the map says.
-        sites: The calls that were not simply passed, by the shop's file and line, action and rule.
-        statuses: Its calls by the status that the caller was answered.
+        calls: How many calls the log has.
+        skipped: How many lines could not be read, or have another version of the schema.
+        first: When the first call was made.
+        last: When the last call was made.
+        modes: The calls by mode.
+        kinds: The calls by operation, action and rule. An observed call counts with what the map says about it.
+        sites: The calls that the guard did not just pass, by the shop's file and line, action and rule.
+        statuses: The calls by the status that the caller got.
     """
 
     calls: int = 0
@@ -39,11 +39,12 @@ class Summary:
     statuses: Counter[str] = field(default_factory=Counter[str])
 
     def add(self, line: dict[str, Any]) -> None:
-        """Take a line in."""
+        """Count a line."""
         self.calls += 1
         at = _text(line.get("at"))
         self.first, self.last = min(self.first or at, at), max(self.last, at)
         mode, by_map = _text(line.get("mode")), line.get("by_map")
+        # An observed call always passed. The log is read to see what enforce would have done, and the map says that.
         said = cast("dict[str, Any]", by_map) if mode == "observe" and isinstance(by_map, dict) else line
         action, rule = _text(said.get("action")), _text(said.get("rule"), "-")
         self.modes[mode] += 1
@@ -53,7 +54,7 @@ class Summary:
             self.sites[_text(line.get("site")), action, rule] += 1
 
     def as_json(self) -> dict[str, Any]:
-        """Return the same for a program."""
+        """Return the counts for a program."""
         return {
             "calls": self.calls, "skipped": self.skipped, "first": self.first, "last": self.last,
             "modes": dict(self.modes), "statuses": dict(self.statuses),

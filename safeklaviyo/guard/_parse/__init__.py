@@ -1,1 +1,1 @@
-"""The caller's own request, read: which operation it is, and whom it names."""
+"""Reading a caller's request: which operation it is, and which people it names."""

@@ -1,4 +1,4 @@
-"""What a caller's request asks: whom it names, and where each of them stands in its body."""
+"""Reading a caller's request: which people it names, and where each person stands in the body."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Problem:
     Attributes:
         status: The HTTP status with which Klaviyo refuses such a request.
         reason: One sentence, without personal data.
-        pointer: Where in the body.
+        pointer: The place in the body.
     """
 
     status: int
@@ -56,12 +56,12 @@ class Problem:
 
 @dataclass(slots=True, repr=False)
 class Named:
-    """One person whom a request names, as the caller wrote it; nothing is normalised.
+    """One person whom a request names, as the caller wrote it; no identifier is normalised.
 
     Attributes:
-        pointer: Where in the body.
+        pointer: The place in the body.
         node: The resource object.
-        attributes: Its attributes.
+        attributes: The object's attributes; None if it has none.
     """
 
     pointer: str
@@ -74,12 +74,12 @@ class Named:
         return self.node.get("id")
 
     def given(self, name: str) -> Any:
-        """Return an attribute; None where it is not there."""
+        """Return an attribute; None if it was not given."""
         return None if self.attributes is None else self.attributes.get(name)
 
     @property
     def names_nobody(self) -> bool:
-        """Whether none of the identifiers is given that the shop has of its customers."""
+        """Whether the request gives none of the shop's identifiers of the person."""
         return all(self.given(name) is None for name in ("external_id", "email", "phone_number"))
 
     @property
@@ -93,10 +93,16 @@ class Asked:
     """A request, read.
 
     Attributes:
+        method: In upper case.
+        path: Without the query.
         operation: None for a request that names no people.
+        revision: The revision of Klaviyo's API that the caller asks for.
         text: The body, decoded; empty if it was not read.
+        root: The body's outermost object; None if the body was not read, or is none.
+        people: The people whom the body names.
         problem: Why the body cannot be understood; None if it can.
         packed: The body travels packed with gzip.
+        headers: By lower-case name.
     """
 
     method: str
@@ -124,7 +130,7 @@ class Asked:
         return cast("dict[str, Any]", attributes).get(name) if isinstance(attributes, dict) else None
 
     def related(self, name: str) -> Any:
-        """Return what the request relates to under a name, such as a list: the value of its ``data``."""
+        """Return the ``data`` of one of the request's relationships, such as its list; None if it has none."""
         data = None if self.root is None else self.root.opened("data")
         value: Any = None if data is None else data.get("relationships")
         for step in (name, "data"):
@@ -141,6 +147,7 @@ def read(method: str, path: str, operation: Operation | None, headers: Mapping[s
     asked = Asked(method.upper(), path, operation, headers.get("revision"), headers=headers)
     if operation is None:
         return asked
+    # Before the body: no one can say which operation Klaviyo takes this request for.
     if operation.is_disguised:
         asked.problem = Problem(400, "the path is written in a way that can be read as another one")
         return asked
@@ -169,7 +176,8 @@ def _unpack(asked: Asked, body: bytes) -> Problem | None:
 
 
 def _gunzip(body: bytes) -> bytes | None:
-    """Return what is packed in a body, as far as Klaviyo would read it; None if it is no gzip, or not all of it."""
+    """Return what a body unpacks to, at most one byte more than Klaviyo takes; None if it is not one whole gzip."""
+    # The limit stands here and not after the unpacking: a few kilobytes may unpack to gigabytes.
     unpacking = zlib.decompressobj(wbits=31)
     try:
         unpacked = unpacking.decompress(body, MAX_BODY_BYTES + 1)
@@ -181,6 +189,7 @@ def _gunzip(body: bytes) -> bytes | None:
 
 def _open(asked: Asked, name: str) -> Problem | None:
     """Find the people in the body."""
+    # Step 1: decode only the places at which this operation names people.
     try:
         root, has_twins = scan(asked.text, _SHAPES[name])
     except (ValueError, RecursionError):
@@ -188,8 +197,10 @@ def _open(asked: Asked, name: str) -> Problem | None:
     if not isinstance(root, Object) or root.opened("data") is None:
         return Problem(400, _OTHER)
     asked.root = root
+    # Step 2: refuse what two readers would read differently: the guard could name one person and Klaviyo another.
     if has_twins:
         return Problem(400, "a name stands twice in one object, and it is not certain which one counts", "/")
+    # Step 3: take the people out. A place with another shape could hide a person, so it is refused too.
     people: list[Named] = []
     for pointer, node in _nodes(name, root):
         attributes = node.get("attributes") if isinstance(node, Object) else None
@@ -202,7 +213,7 @@ def _open(asked: Asked, name: str) -> Problem | None:
 
 
 def _nodes(name: str, root: Object) -> Iterator[tuple[str, Any]]:
-    """Yield each place at which the operation has a person, with what stands there."""
+    """Yield each place at which the operation names a person, and the value that stands there."""
     if name == "merge_profiles":
         return
     if _SHAPES[name] is _ROWS:

@@ -1,4 +1,4 @@
-"""Which operation a request is, by the one table of paths (`_api.paths`)."""
+"""Recognising the operation of a request, by the one table of paths (`_api.paths`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safeklaviyo._api.paths import NAMING, PROFILES_PATH
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-]+)+/?", re.ASCII)
 _URL: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*))?([^?#]*)", re.ASCII)
 _REMEMBERED: Final = 256
-"""Addresses of late calls: a shop calls few different ones."""
+"""How many addresses are remembered. A shop calls few different ones."""
 _OF_ONE: Final = f"{PROFILES_PATH}/"
 
 
@@ -24,8 +24,8 @@ class Operation:
 
     Attributes:
         name: Klaviyo's id of the operation.
-        profile_id: The id of the profile in the path, where the operation is about one.
-        is_disguised: The path is written in a way that servers may read differently.
+        profile_id: The profile's id in the path; None if the path has none.
+        is_disguised: Servers may read this path in different ways.
     """
 
     name: str
@@ -43,12 +43,13 @@ def split_url(url: str) -> tuple[str, str]:
 
 @lru_cache(_REMEMBERED)
 def operation_of(method: str, path: str) -> Operation | None:
-    """Return the operation that a request is; None for one that names no people, or is a read."""
-    # Step 1: as Klaviyo's reference writes it, which is how nearly all requests come.
+    """Return the operation of a request; None if the operation names no people, or is a read."""
+    # Step 1: look the path up as Klaviyo's reference writes it. Nearly all requests end here.
     found = _found(method, path)
     if found is not None or method.upper() == "GET":
         return found
-    # Step 2: as a server may read it. Letters, dots and codes must not lead past the table (F-7).
+    # Step 2: look the path up as a server may read it. Capitals, dots and percent codes must not lead past the table
+    # (F-7).
     if _PLAIN.fullmatch(path) and path == path.lower():
         return None
     read = normpath(unquote(path).replace("\\", "/")).lower()

@@ -1,7 +1,7 @@
 """JSON with the places of its values, so that a few of them can be replaced and everything else stays as it was sent.
 
-Only what a *shape* names is opened; all other values are skipped at the speed of Python's own scanner. A body in which
-one name stands twice within an opened object is marked: readers disagree about which of the two counts.
+Only the values that a *shape* names are opened. All other values are skipped at the speed of Python's own scanner. A
+body with the same name twice in an opened object is marked, because readers disagree about which of the two counts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Member:
         at: Where the name begins.
         start: Where the value begins.
         end: Where the value ends.
-        value: The value: an `Object` or an `Array` where the shape opens it; else as Python's decoder returns it.
+        value: An `Object` or an `Array` if the shape opens the value; else what Python's decoder returns.
     """
 
     at: int
@@ -47,8 +47,9 @@ class Object:
     """An object that was opened.
 
     Attributes:
-        start: Where its brace stands.
-        end: Where what follows it begins.
+        start: The place of the opening brace.
+        end: The place behind the closing brace.
+        members: The names of the object with their values.
     """
 
     start: int
@@ -56,19 +57,19 @@ class Object:
     members: dict[str, Member] = field(default_factory=dict[str, Member])
 
     def get(self, name: str) -> Any:
-        """Return a value; None where the name is not there."""
+        """Return the value of a name; None if the object does not have the name."""
         member = self.members.get(name)
         return None if member is None else member.value
 
     def opened(self, name: str) -> Object | None:
-        """Return the object of that name; None where there is none, or the value is something else."""
+        """Return the object of a name; None if there is none, or the value is no object."""
         value = self.get(name)
         return value if isinstance(value, Object) else None
 
 
 @dataclass(slots=True, repr=False)
 class Array:
-    """An array whose elements were opened."""
+    """An array with opened elements."""
 
     start: int
     end: int = 0
@@ -79,12 +80,11 @@ def scan(text: str, shape: Shape) -> tuple[Any, bool]:
     """Read a document.
 
     Returns:
-        The document: an `Object` or an `Array` where the shape opens it, else as Python's decoder returns it; and
-        whether a name stands twice in anything that was opened.
+        The document, as `Member.value` describes it; and whether any opened object has the same name twice.
 
     Raises:
-        ValueError: It is no JSON.
-        RecursionError: It is nested too deep.
+        ValueError: The text is no JSON.
+        RecursionError: The document is nested too deep.
     """
     scanner = _Scanner(text)
     value, end = scanner.value(_skipped(text, 0), shape)
@@ -108,7 +108,7 @@ class _Scanner:
         self.has_twins = False
 
     def value(self, at: int, shape: Shape | None) -> tuple[Any, int]:
-        """Read the value that begins at a place; return it, and where what follows it begins."""
+        """Read the value that begins at a place; return the value, and the place behind it."""
         if shape is not None:
             first = self._text[at : at + 1]
             if first == "{":
@@ -128,6 +128,7 @@ class _Scanner:
             if found is None:
                 raise ValueError("a name was expected")
             name = found[1][1:-1]
+            # An escaped name is the same name to Klaviyo. Unread, it would pass by the shape.
             if "\\" in name:
                 name = _value_at(found[1])[0]
             begin = found.end()

@@ -1,1 +1,1 @@
-"""What goes out in place of a caller's request, and what the guard answers by itself."""
+"""The requests that go out in place of a caller's, and the answers that the guard gives by itself."""

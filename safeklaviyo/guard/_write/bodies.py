@@ -22,9 +22,9 @@ def name_events(
 ) -> tuple[str, tuple[str, ...]]:
     """Name each event's profile by its id and, unless `alone`, by its current pair.
 
-    A phone number does not travel with an event (R14). The mark of a mail's link (``_kx``) names whoever has opened the
-    mail, and is left out beside a customer who is named; a browser's mark stays, because it joins the browser's history
-    to the customer.
+    Dropped are a phone number, which does not travel with an event (R14), and the mark of a mail's link (``_kx``). That
+    mark names the person who has opened the mail, who may be another one than the customer. A browser's mark stays: it
+    joins the browser's history to the customer.
 
     Returns:
         The text, and the places that were changed.
@@ -56,7 +56,7 @@ def name_profiles(
 def new_profile(asked: Asked, named: Named, external_id: str | None, email: str | None) -> bytes:
     """Return the caller's document as a create takes it: with the pair, without a phone number (R14).
 
-    A create takes no id and no ``meta``. A null says nothing about a new profile.
+    Klaviyo's create takes no id and no ``meta``. Nulls are dropped, because a new profile has nothing to clear.
     """
     edits = Edits(asked.text)
     pair = {"external_id": external_id, "email": email}
@@ -91,6 +91,7 @@ def _name(
     """Change how one person is named; return the places that were changed."""
     inner = named.attributes
     places: list[str] = []
+    # A profile that was named by its id alone has no attributes yet.
     if inner is None:
         put = put | ({"attributes": attributes} if attributes else {})
     else:

@@ -12,30 +12,32 @@ if TYPE_CHECKING:
 
 
 class Edits:
-    """Changes of one text, which are made all at once."""
+    """Changes of one text. They are collected first, because each one would move the places of those behind it."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._changes: list[tuple[int, int, str]] = []
 
     def change(self, opened: Object, *, put: Mapping[str, Any] = {}, drop: Collection[str] = ()) -> None:
-        """Change one object of the text. It may be named once.
+        """Change one object of the text. Each object may be changed once.
 
         Args:
-            put: Names and their new values. One whose value is the same already is left as it was written.
-            drop: Names that are taken out, where they are there.
+            opened: The object.
+            put: Names and their new values. A name that has its value already is left as it was written.
+            drop: Names to take out. A name that is not there is no error.
         """
         members = opened.members
         added = [f"{dumps(name)}:{dumps(value)}" for name, value in put.items() if name not in members]
         for name, value in put.items():
             member = members.get(name)
+            # Python takes 1 for True; JSON does not.
             if member is not None and (type(member.value) is not type(value) or member.value != value):
                 self._changes.append((member.start, member.end, dumps(value)))
         kept = [name for name in members if name not in drop]
         if len(kept) < len(members):
             self._drop(opened, set(kept))
         if added:
-            # At the front: what is behind may have been taken out.
+            # New names stand in front, because every member behind may have been taken out.
             self._changes.append((opened.start + 1, opened.start + 1, ",".join(added) + ("," if kept else "")))
 
     def _drop(self, opened: Object, kept: set[str]) -> None:
@@ -46,7 +48,7 @@ class Edits:
             if name not in kept:
                 self._changes.append((member.at, listed[number + 1][1].at, ""))
         if last + 1 < len(listed):
-            # What follows the last one kept goes with the comma before it.
+            # The members behind the last kept one go with the comma before them: JSON has no comma at the end.
             begin = listed[last][1].end if last >= 0 else listed[0][1].at
             self._changes.append((begin, listed[-1][1].end, ""))
 

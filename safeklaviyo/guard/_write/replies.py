@@ -1,6 +1,6 @@
 """What the guard answers in Klaviyo's place: Klaviyo's own forms, so that no caller has to learn another one.
 
-A refusal has besides ``meta.safeklaviyo``: the rule and the reason. It holds no identifier of a person.
+A refusal also has ``meta.safeklaviyo`` with the rule and the reason. It holds no identifier of a person.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Reply:
     """An answer, as it goes to the caller.
 
     Attributes:
+        status: The HTTP status.
         headers: In their order, names as they came.
     """
 
@@ -64,11 +65,15 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Fault:
-    """One thing for which a request is refused.
+    """One reason why a request is refused.
 
     Attributes:
-        pointer: Where in the body.
-        meta: Klaviyo's further words.
+        status: The HTTP status of a refusal for this reason alone.
+        reason: Why, in one sentence.
+        rule: The rule that refuses; None if none does.
+        pointer: The place in the body.
+        detail: Klaviyo's own sentence, where Klaviyo has one for this reason.
+        meta: Further members of the error's ``meta``, as Klaviyo would give them.
         wait: Seconds after which the same call may succeed, for 429 and 503.
     """
 
@@ -92,7 +97,8 @@ def document(status: int, data: Mapping[str, Any]) -> Reply:
 
 
 def refused(faults: Iterable[Fault]) -> Reply:
-    """Return a refusal. Several faults of different kinds make it a 400."""
+    """Return a refusal for one or more faults."""
+    # An answer has one status. Faults with several statuses share none, so they make a 400.
     listed = list(faults)[:_MOST_ERRORS]
     statuses = {fault.status for fault in listed}
     status = statuses.pop() if len(statuses) == 1 else 400
@@ -102,10 +108,11 @@ def refused(faults: Iterable[Fault]) -> Reply:
 
 
 def fault_of(error: SafeKlaviyoError, pointer: str = "/data") -> Fault:
-    """Return the fault for an error of a flow's.
+    """Return the fault for an error that a flow has raised.
 
     Args:
-        pointer: The person concerned, in the body.
+        error: The error.
+        pointer: The place of the person in the body.
     """
     status = _status(error)
     where, detail, meta = pointer, None, dict[str, Any]()
@@ -122,7 +129,7 @@ def fault_of(error: SafeKlaviyoError, pointer: str = "/data") -> Fault:
 
 
 def _status(error: SafeKlaviyoError) -> int:
-    """Return the status with which Klaviyo would refuse; 503 where to try again later can help."""
+    """Return the status with which Klaviyo would refuse; 503 if the same call may succeed later."""
     if isinstance(error, IdOnlyError | InvalidIdentifierError | ConsentWithdrawnError | InvalidPropertyError):
         return 400
     if isinstance(error, ProfileNotVisibleError):
@@ -133,14 +140,16 @@ def _status(error: SafeKlaviyoError) -> int:
 
 
 def _own_profile(error: SafeKlaviyoError) -> dict[str, Any]:
-    """Return what Klaviyo's 409 would name: the profile, but only where it is the very customer's who was named."""
+    """Return what Klaviyo's 409 would name: the profile, but only if it is that of the customer who was named."""
+    # R5 and R6 speak about the customer's own binding. Under R7 the profile is another customer's, and shipped code
+    # writes to the profile that a 409 names (F-1).
     if isinstance(error, EmailMismatchError) and error.rule in {"R5", "R6"} and error.profile_id is not None:
         return {"duplicate_profile_id": error.profile_id}
     return {}
 
 
 def klaviyos_refusal(error: SafeKlaviyoError) -> Reply | None:
-    """Return Klaviyo's own refusal of what was to be written first, such as an attribute that it does not know."""
+    """Return Klaviyo's own refusal of a request that the guard had sent first; None if Klaviyo has not refused."""
     if not isinstance(error, APIStatusError) or not error.errors or error.status_code not in _RELAYED:
         return None
     return _json(error.status_code, {"errors": list(error.errors)})
@@ -158,9 +167,13 @@ def taken(profile_id: str, rule: str | None) -> Reply:
 
 
 def without_owner(reply: Reply, *, own: frozenset[str]) -> Reply:
-    """Return a 409 of Klaviyo's without the id of the profile that is in the way, unless it is the customer's own.
+    """Return Klaviyo's 409 without the id of another customer's profile.
 
-    Shipped code writes to that profile next, which may be another customer's (F-1).
+    Shipped code writes to the profile that a 409 names (F-1).
+
+    Args:
+        reply: Klaviyo's answer.
+        own: The ids of the profiles that the request is about. These stay in the answer.
     """
     try:
         text = reply.body.decode()
@@ -177,7 +190,7 @@ def without_owner(reply: Reply, *, own: frozenset[str]) -> Reply:
 
 
 def with_body(reply: Reply, body: bytes) -> Reply:
-    """Return a reply with another body, and the length of that."""
+    """Return a reply with another body, and with that body's length in its headers."""
     kept = [header for header in reply.headers if header[0].lower() not in {"content-length", "content-encoding"}]
     return Reply(reply.status, (*kept, ("content-length", str(len(body)))), body)
 
