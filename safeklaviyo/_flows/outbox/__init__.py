@@ -1,1 +1,1 @@
-"""The outbox: what is written into it, and how it is carried out."""
+"""The outbox: how calls are written into it, and how its rows are carried out."""

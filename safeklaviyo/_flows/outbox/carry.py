@@ -1,8 +1,8 @@
 """One row of the outbox, carried out as the direct verb would be.
 
-Decided here: whom a row means. The profile that was fixed decides, whoever has the row's identifiers by now (H13, H14).
-A row without one finds its customer as the verb does; the profile is then written into the row before the first request
-that it may be recorded by.
+Decided here: which customer a row means. A row with a profile means that profile, even if the row's identifiers belong
+to another customer by now (H13, H14). A row without a profile finds its customer as the verb does. Then the profile is
+written into the row, before Klaviyo can record the first request about it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Lane:
-    """A lane that this drain holds."""
+    """A lane that this drain holds.
+
+    Attributes:
+        account: The account of its rows.
+        about: The tables' id, and the key of the names.
+        number: The lane's number.
+        token: The drain's token. The outbox refuses changes under an older token.
+    """
 
     account: str
     about: About
@@ -58,7 +65,7 @@ class SupersededError(SafeKlaviyoError):
     """A later change of the same person was made since. Never leaves this package: it parks the row."""
 
     def __init__(self) -> None:
-        super().__init__("a later change of the same kind was made since; queue it anew if it is still wanted")
+        super().__init__("a later change of the same kind was made since; queue it again if it is still wanted")
 
 
 class FencedError(Exception):
@@ -80,7 +87,7 @@ def carry_out(setup: Setup, lane: Lane, row: Row) -> Flow[object]:
 
 
 def kinds_of(row: Row) -> tuple[str, ...]:
-    """Return what kinds of changes a row makes: a later one must not be undone by an earlier one (H21)."""
+    """Return the kinds of changes that a row makes. Among changes of one kind the latest has to stand (H21)."""
     if row.verb == "change_email":
         return (EMAIL_CHANGED,)
     return consent_kinds(decode(row)["channels"]) if row.verb in {"subscribe", "unsubscribe"} else ()
@@ -90,7 +97,7 @@ def check_not_superseded(call: Call, row: Row) -> Flow[None]:
     """Refuse a change that is older than the last one of the same kind.
 
     Raises:
-        SupersededError: It is.
+        SupersededError: A later change of the same kind was made.
     """
     last = yield from LastChange(call.account, row.names, kinds_of(row))
     if last is not None and last > row.at:
@@ -108,18 +115,21 @@ def _identify(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow
 
 
 def _whom(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[tuple[Claim, Fixed]]:
-    """Return the customer as the map names them now, after the row says which profile that is."""
+    """Return the customer as the map names them now. The customer's profile is in the row by then."""
+    # Step 1: the profile that was fixed outranks the identifiers, which may be another customer's by now (H13).
     claim = claim_from_payload(payload)
     binding = yield from _of_profile(call, row)
     if binding is None:
         binding = (yield from person_of(call, claim)).binding
+    # Step 2: write the profile into the row before the caller sends. A drain that is killed after the sending must
+    # find the same profile again, or the event would be recorded for two (H14).
     alone = yield from fix(call, lane, row, binding)
     claim = replace(claim, external_id=binding.external_id, email=binding.email)
     return claim, Fixed(binding.profile_id, alone)
 
 
 def _of_profile(call: Call, row: Row) -> Flow[Binding | None]:
-    """Return the customer whose profile was fixed; None without one, or if the map has it no more."""
+    """Return the customer with the profile that was fixed; None if none was, or if the map does not have it now."""
     if row.profile is None:
         return None
     found = yield from Find(call.account, (Identifier(Kind.PROFILE_ID, row.profile),))
@@ -127,11 +137,16 @@ def _of_profile(call: Call, row: Row) -> Flow[Binding | None]:
 
 
 def fix(call: Call, lane: Lane, row: Row, binding: Binding) -> Flow[bool]:
-    """Write down whom a row means, and make sure that it may go.
+    """Write into a row which customer it means, and make sure that the row may go.
 
     Returns:
-        Whether a change of email waits of the person.
+        Whether a change of the person's email waits.
+
+    Raises:
+        BehindError: An earlier row of the customer has to go first.
+        FencedError: Another drain has the lane.
     """
+    # The former identifiers too: an earlier row may name the customer by one of them.
     former = yield from Former(call.account, (binding,))
     named = (*names.of_binding(binding), *(match.identifier for match in former))
     hashes = names.hashed(lane.about, call.account, named)
@@ -145,6 +160,7 @@ def fix(call: Call, lane: Lane, row: Row, binding: Binding) -> Flow[bool]:
 
 
 def _change_email(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[object]:
+    # A customer whom the map does not know yet is not made here, as `_whom` would: the verb refuses or finds them.
     claim = claim_from_payload(payload)
     yield from check_not_superseded(call, row)
     binding = yield from _known(call, row, claim)
@@ -156,7 +172,7 @@ def _change_email(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> 
 
 
 def _known(call: Call, row: Row, claim: Claim) -> Flow[Binding | None]:
-    """Return the customer whom the map knows; None if it is not certain."""
+    """Return the customer that the map knows; None if it knows none, or several."""
     binding = yield from _of_profile(call, row)
     if binding is not None:
         return binding
@@ -167,6 +183,7 @@ def _known(call: Call, row: Row, claim: Claim) -> Flow[Binding | None]:
 
 def _subscribe(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[object]:
     claim = claim_from_payload(payload)
+    # A phone number alone names no customer (R14); the verb finds the number's one owner.
     if claim.identifiers():
         claim, _ = yield from _whom(call, lane, row, payload)
     given = payload["agreement"]
@@ -190,6 +207,7 @@ def _subscribe(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flo
 
 
 def _unsubscribe(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[object]:
+    # The claim goes to the verb as it was given: a withdrawal reaches every profile that the claim names (R19).
     claim = claim_from_payload(payload)
     yield from check_not_superseded(call, row)
     binding = yield from _known(call, row, claim)

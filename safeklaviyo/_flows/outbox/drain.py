@@ -1,7 +1,9 @@
 """`drain`: the rows of a lane, one after the other, under the lane's token.
 
-Decided here: what becomes of a row after each answer. A row is counted as tried before anything about it is asked or
-sent (H13 to H15). It is deleted only after it was accepted, by its id, and only while the lane is held (H12).
+Decided here: what becomes of a row after each answer.
+
+- A row is counted as tried before any request about it is sent (H13 to H15).
+- A row is deleted only after Klaviyo has accepted it, by its id, and only while the drain holds the lane (H12).
 """
 
 from __future__ import annotations
@@ -54,12 +56,13 @@ RUN = 1000
 _LEASE = 5.0
 """Seconds that a lane is held beyond the time of one call."""
 _LONGEST_CALL = 60.0
-"""Seconds that are taken for one call without a deadline."""
+"""Seconds that one call is expected to take at most, if it has no deadline."""
 _LONGEST_PAUSE = 300.0
+"""Seconds before a row is tried again, at most."""
 _ENDING = (AuthenticationError, ConfigurationError, GoneError, PermissionDeniedError, StoreError)
-"""What ends the drain: each further row would end the same way."""
+"""Errors that end the drain: every further row would fail with the same one."""
 _AWAY = (APIConnectionError, RateLimitError, ServerError, StoreError, DeadlineExceededError)
-"""What says nothing about the row itself."""
+"""Errors that say nothing about the row itself: Klaviyo or the store is away."""
 
 
 @dataclass(slots=True)
@@ -67,9 +70,12 @@ class _Tally:
     """What a drain has done so far.
 
     Attributes:
-        left: How many rows it may still deliver; None for no limit.
-        is_stopped: Asked before each row whether to stop.
-        is_over: Klaviyo does not answer, so that the other rows wait too.
+        left: How many rows the drain may deliver; None for no limit.
+        is_stopped: Called before each row; true ends the drain.
+        delivered: How many rows Klaviyo has accepted.
+        dead: How many rows were parked.
+        dropped: How many rows about erased customers were deleted.
+        is_over: Klaviyo does not answer, so the drain ends and all other rows wait.
     """
 
     left: int | None
@@ -81,7 +87,7 @@ class _Tally:
 
     @property
     def room(self) -> int:
-        """How many rows may still be delivered, where there is a limit."""
+        """How many rows may still be delivered, if there is a limit."""
         return max(0, (self.left or 0) - self.delivered)
 
     @property
@@ -94,15 +100,24 @@ class _Tally:
 def drain(
     setup: Setup, *, limit: int | None, lane: int | None, is_stopped: Callable[[], bool] = lambda: False
 ) -> Flow[DrainReport]:
-    """See `Outbox.drain`. The worker asks it to stop when it is told to stop itself."""
+    """See `Outbox.drain`.
+
+    Args:
+        setup: The client's setup.
+        limit: How many rows to deliver at most; None for no limit.
+        lane: The only lane to drain; None for all lanes.
+        is_stopped: Called before each row; true ends the drain. A worker that is told to stop uses this.
+    """
     return run(setup, "outbox.drain", lambda call: _drain(call, _Tally(limit, is_stopped), lane))
 
 
 def _drain(call: Call, tally: _Tally, lane: int | None) -> Flow[DrainReport]:
+    # Step 1: delete parked rows that are older than the policy keeps them.
     expired = yield from Expire(call.account, call.policy.outbox_keep)
     if expired:
         logger.warning("outbox: %s rows were parked for longer than they are kept, and are gone", expired)
-    # Round after round: a row may have waited for one of another lane that has gone since.
+    # Step 2: drain all lanes, round after round until a round does nothing. A row may have waited for a row of a later
+    # lane, and can go once that lane was drained.
     while tally.may_go_on:
         before = tally.delivered + tally.dead + tally.dropped
         lanes = (lane,) if lane is not None else (yield from Lanes(call.account))
@@ -112,18 +127,23 @@ def _drain(call: Call, tally: _Tally, lane: int | None) -> Flow[DrainReport]:
             break
     if tally.dropped:
         logger.info("outbox: %s rows about erased customers were dropped", tally.dropped)
+    # Step 3: report what is left.
     counted = yield from CountRows(call.account)
     due = None if counted.next_due is None else datetime.fromtimestamp(counted.next_due, UTC)
     return DrainReport(tally.delivered, counted.waiting, tally.dead, due)
 
 
 def _drain_lane(call: Call, number: int, tally: _Tally) -> Flow[None]:
+    """Take a lane, carry out its rows, and leave it; do nothing while another drain holds it."""
     about = yield from ReadAbout(call.account)
     seen: tuple[int, ...] = ()
     while tally.may_go_on:
+        # Step 1: take the lane for as long as one call may take. `_empty` holds it for longer before each row.
         token = yield from Take(call.account, number, _ttl(call))
         if token is None:
             return
+        # Step 2: carry out its rows. The lane is left after an error too, so that the next drain need not wait until
+        # the token expires.
         lane = Lane(call.account, about, number, token)
         try:
             seen = yield from _empty(call, lane, tally)
@@ -131,7 +151,8 @@ def _drain_lane(call: Call, number: int, tally: _Tally) -> Flow[None]:
             yield from Leave(call.account, number, token)
             raise
         yield from Leave(call.account, number, token)
-        # A row may have come after the last look, whose own drain has found the lane held (H20).
+        # Step 3: look once more, now that the lane is free. A row may have come after the last look, and the drain that
+        # was started for it has found the lane held and gone away (H20).
         again = yield from Ready(call.account, number, 1)
         if not again or again[0].id in seen:
             return
@@ -142,31 +163,38 @@ def _ttl(call: Call) -> float:
 
 
 def _empty(call: Call, lane: Lane, tally: _Tally) -> Flow[tuple[int, ...]]:
-    """Carry out what may go in a lane; return the rows that were read last, if the lane is another drain's by now."""
+    """Carry out the rows of a lane that may go.
+
+    Returns:
+        The ids of the rows that were read last, if another drain has taken the lane: they are that drain's now.
+    """
     while tally.may_go_on:
+        # Step 1: read the rows that may go. Each turn of the loop reads them again, because an answer can change it.
         rows = yield from Ready(call.account, lane.number, RUN if tally.left is None else min(RUN, tally.room))
         if not rows:
             return ()
+        # Step 2: send the events that may go together. Those that may not go singly, in their order.
         together, singly = sorted_out(rows)
         if len(together) > 1:
             rest = yield from _together(call, lane, together, tally)
             singly = sorted((*rest, *singly), key=lambda row: row.id)
         else:
             singly = list(rows)
+        # Step 3: carry out the others one by one, each under a lane that is held for the whole call.
         for row in singly:
             if not tally.may_go_on:
                 return ()
             kept = yield from Keep(call.account, lane.number, lane.token, _ttl(call))
             if not kept:
                 return tuple(each.id for each in rows)
-            # After an answer that is no acceptance the rows are read again: it may hold back others of this run (H19).
+            # A row that was not accepted may hold back later rows of this run, so the rows are read again (H19).
             if not (yield from _one(call.setup, lane, row, tally)):
                 break
     return ()
 
 
 def _together(call: Call, lane: Lane, rows: list[Row], tally: _Tally) -> Flow[list[Row]]:
-    """Carry out events in few requests; return the rows that are to go singly now."""
+    """Send events together, in few requests; return the rows that have to go singly."""
     kept = yield from Keep(call.account, lane.number, lane.token, _ttl(call))
     if not kept:
         return []
@@ -177,18 +205,21 @@ def _together(call: Call, lane: Lane, rows: list[Row], tally: _Tally) -> Flow[li
     tally.delivered += ran.delivered
     if ran.failed is not None:
         error, failed = ran.failed
-        # The request cannot be repeated as it is, but each of its events can.
+        # The request itself may not be repeated, but each of its events may: the event's key makes a second copy
+        # harmless (P5).
         error.may_retry = True
         yield from _refused(call.setup, lane, failed, error, tally)
     return ran.singly
 
 
 def _one(setup: Setup, lane: Lane, row: Row, tally: _Tally) -> Flow[bool]:
-    """Carry out one row; False if it was not done."""
+    """Carry out one row; tell whether it was done and deleted."""
+    # Step 1: count the row as tried. If this process is killed after the sending, the next drain sees it (H13 to H15).
     marked = yield from Mark(lane.account, lane.number, lane.token, (row.id,))
     if not marked:
-        # It was dropped, or is another drain's.
+        # An operator has dropped the row, or another drain has it.
         return False
+    # Step 2: carry it out, as the verb would.
     try:
         yield from carry_out(setup, lane, row)
     except BehindError:
@@ -199,6 +230,7 @@ def _one(setup: Setup, lane: Lane, row: Row, tally: _Tally) -> Flow[bool]:
     except SafeKlaviyoError as error:
         yield from _refused(setup, lane, [row], error, tally)
         return False
+    # Step 3: delete it, while the lane is held. The same statement marks what was changed, for older rows (H21).
     kinds = kinds_of(row)
     done = yield from Delete(
         lane.account,
@@ -215,33 +247,46 @@ def _one(setup: Setup, lane: Lane, row: Row, tally: _Tally) -> Flow[bool]:
 
 
 def _refused(setup: Setup, lane: Lane, rows: list[Row], error: SafeKlaviyoError, tally: _Tally) -> Flow[None]:
-    """Decide what becomes of rows that were not done; several were sent in one request.
+    """Delete, keep or park rows after an error.
+
+    Args:
+        setup: The client's setup.
+        lane: The lane, which the drain holds.
+        rows: The rows; several if they were sent in one request.
+        error: Why they were not done.
+        tally: The drain's counts, to be changed.
 
     Raises:
-        SafeKlaviyoError: Every further row would end the same way.
+        SafeKlaviyoError: The error itself, if every further row would fail with it.
     """
     of_lane = lane.account, lane.number, lane.token
     row, ids = rows[0], [row.id for row in rows]
     unsure = row.unsure or error.outcome != "not_applied"
     told = _told(error)
+    # An erased customer's rows must not stay, parked ones neither (H23).
     if isinstance(error, ErasedError):
         tally.dropped += yield from Delete(*of_lane, ids)
+    # The rows wait, without a pause: they go as soon as the settings are right, or the store is back.
     elif isinstance(error, _ENDING):
         yield from Wait(*of_lane, ids, 0.0, unsure, told)
         raise error
+    # Klaviyo is away: a row for which that lasts long is as good as on the first day, so it is never parked.
     elif isinstance(error, _AWAY) and error.may_retry:
         tally.is_over = True
         yield from Wait(*of_lane, ids, _pause(row, error), unsure, told)
+    # What the row needs may still come, such as the sign-up of its customer (H24).
     elif error.may_retry and (yield from Now()) - row.at < setup.policy.outbox_wait:
         yield from Wait(*of_lane, ids, _pause(row, error), unsure, told)
+    # An operator has to look at the row.
     else:
         tally.dead += yield from Park(*of_lane, ids, told, error.rule)
 
 
 def _pause(row: Row, error: SafeKlaviyoError) -> float:
+    """Return the seconds before rows are tried again: doubled each time, and never less than Klaviyo asks for."""
     return max(error.retry_after or 0.0, min(2.0 ** min(row.attempts, 20), _LONGEST_PAUSE))
 
 
 def _told(error: SafeKlaviyoError) -> str:
-    """Return what a row says about its error: the message names nobody (P8)."""
+    """Return what is kept in a row about its error. No error's message holds personal data (P8)."""
     return json.dumps({"error": type(error).__name__, "message": str(error), "outcome": error.outcome})

@@ -1,6 +1,6 @@
-"""What is written into the outbox. Whatever a call cannot be made with is refused here, before anything is written.
+"""Writing calls into the outbox. A call with wrong arguments is refused here, before a row is written.
 
-Decided here: the checks are those of the direct verbs; the profile is fixed where the map knows whom the call means
+Decided here: the checks are those of the direct verbs. A row gets its profile at once if the map knows the customer
 (H13). The rules that need Klaviyo or a lease are asked when the row is carried out.
 """
 
@@ -76,6 +76,7 @@ def queue_track(
         call.take_in(findings)
         claim = claim_of(call, who)
         refuse_dropped(call, claim.email)
+        # The request is made only to see that it is not too large; the row is sent when no one can mend it.
         call.dialect.event(checked, _longest(claim), person, by_profile_id_alone=False)
         payload = encode(claim, event=event_parts(checked), person=asdict(person))
         row_id = yield from _insert(
@@ -106,6 +107,7 @@ def queue_identify(
         who = combine(given, findings, external_id=external_id, email=email, phone_number=phone_number)
         call.take_in(findings)
         claim = claim_of(call, who)
+        # Made only to see that it is not too large, as above.
         call.dialect.update(_longest(claim), person)
         return (yield from _queued(call, "identify", claim, encode(claim, person=asdict(person)), connection))
 
@@ -187,14 +189,22 @@ def queue_unsubscribe(
 
 
 def _consent_claim(call: Call, external_id: object, email: object, phone_number: object, *, alone: bool) -> Claim:
-    """Return whom a row about consent names: a number alone is enough where a channel is one of the number's."""
+    """Return the claim of a row about consent.
+
+    Args:
+        call: The call.
+        external_id: As the caller gave it.
+        email: As the caller gave it.
+        phone_number: As the caller gave it.
+        alone: A phone number alone is enough.
+    """
     if phone_number is not None and alone and external_id is None and email is None:
         return Claim(phone_number=phone_number_from(phone_number, call.policy.phone_region))
     return claim_from(external_id, email, phone_number, call.policy)
 
 
 def _longest(claim: Claim) -> Binding:
-    """Return a binding with which a request about a claim is as large as it can be."""
+    """Return a binding that makes a request about a claim as large as any binding could."""
     return unread(Identity(claim.external_id, claim.email or 254 * "e"))
 
 
@@ -217,6 +227,7 @@ def _insert(
     unique_id: str | None = None,
     new_email: str | None = None,
 ) -> Flow[int]:
+    # Step 1: the usual cases in one statement, which also reads the map. In the other cases it inserts no row.
     about = yield from ReadAbout(call.account)
     named = names.hashed(about, call.account, names.of_claim(claim))
     lane = names.lane_of(next(value for _, value in names.of_claim(claim)))
@@ -226,12 +237,14 @@ def _insert(
         row_id = yield from InsertAtOnce(call.account, row, asked, about.id, connection)
         if row_id is not None:
             return row_id
-    # Step 1: whom the map knows now is meant, also if an identifier is another customer's by the time of the sending.
+    # Step 2: the row means the customer that the map names now, even if an identifier has another owner by the time
+    # of the sending (H13).
     known = yield from _known(call, claim)
     if known is not None:
         named += names.hashed(about, call.account, names.of_binding(known))
         row = replace(row, lane=names.lane_of(known.key), profile=known.profile_id)
-    # Step 2: rows of the new address come after the change, and direct calls with it wait for it.
+    # Step 3: a change of email. With the new address among its names, later rows with that address come after the
+    # change. The marks make direct calls with the address wait (R13).
     marks: tuple[str, ...] = ()
     if new_email is not None:
         taken = names.hashed(about, call.account, (Identifier(Kind.EMAIL, new_email),))
@@ -242,10 +255,11 @@ def _insert(
 
 
 def _known(call: Call, claim: Claim) -> Flow[Binding | None]:
-    """Return the customer, if the map knows who is meant."""
+    """Return the customer, if the rules say that the map knows who is meant; else None."""
     if not claim.identifiers():
         return None
     found = yield from Find(call.account, claim.identifiers())
     decision = decide(claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
+    # R16: the binding is old, but it says who is meant. It is checked when the row is carried out.
     is_known = decision.action == "send" or decision.rule == "R16"
     return decision.binding if is_known else None

@@ -1,4 +1,4 @@
-"""What else can be done with rows: counting, showing, trying again, dropping."""
+"""Looking after the rows: counting, showing, trying again, dropping."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def counts(setup: Setup) -> Flow[OutboxCounts]:
 
 
 def counts_if_any(setup: Setup) -> Flow[OutboxCounts | None]:
-    """Count the rows; None where nobody has made an outbox."""
+    """Count the rows; None if the shop has no outbox."""
 
     def body(call: Call) -> Flow[OutboxCounts | None]:
         if (yield from LookAbout(call.account)) is None:
@@ -47,7 +47,7 @@ def counts_if_any(setup: Setup) -> Flow[OutboxCounts | None]:
 
 
 def dead_rows(setup: Setup, after: int) -> Flow[tuple[DeadRow, ...]]:
-    """Return a part of the rows that were parked. See `Outbox.dead`."""
+    """Return the next parked rows with an id above `after`. See `Outbox.dead`."""
 
     def body(call: Call) -> Flow[tuple[DeadRow, ...]]:
         rows = yield from DeadRows(call.account, after, PART)
@@ -63,6 +63,7 @@ def retry(setup: Setup, ids: tuple[object, ...], rule: object) -> Flow[int]:
     checked = _checked(ids)
 
     def body(call: Call) -> Flow[int]:
+        # All rows are found before one is put back: a row that is put back and parked again would be found once more.
         again: list[int] = []
         after = 0
         while rows := (yield from DeadRows(call.account, after, PART)):

@@ -1,7 +1,7 @@
-"""The names of a row: keyed hashes of all that names its person. They decide which rows are carried out in order.
+"""The names of a row: keyed hashes of its person's identifiers. Rows that share a name are carried out in order.
 
-A change of email has marks besides, which hold nothing back: that it waits, under each name of the person; and that its
-new address is reserved.
+A change of email also has marks, which hold back no row. One mark for each name of the person says that the change
+waits. Another mark says that the new address is reserved.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def of_claim(claim: Claim) -> tuple[Identifier, ...]:
 
 
 def of_binding(binding: Binding) -> tuple[Identifier, ...]:
-    """Return what names the customer of a binding now."""
+    """Return the identifiers that a binding has now."""
     names = Claim(binding.external_id, binding.email).identifiers()
     if binding.profile_id is None:
         return names

@@ -1,11 +1,11 @@
-"""What direct calls have to do with the outbox, where there is one.
+"""What direct calls do with the outbox, if the shop has one.
 
-- A new address for which a change of email waits is that customer's already: a direct call with it waits (R13).
-- An erased customer's rows are deleted (H23).
+- A waiting change of email has reserved its new address. A direct call with that address waits (R13).
+- `erase` deletes the customer's rows (H23).
 - A merge waits for rows of the source that were sent and are not known to have arrived (H25).
-- A direct change of an address or a consent is remembered, so that no older row undoes it (H21).
+- A direct change of an address or a consent is marked, so that no older row undoes it (H21).
 
-Where nobody uses an outbox, none of this asks anything.
+Without an outbox, none of these asks a database.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger("safeklaviyo")
 
 EMAIL_CHANGED = "email"
-"""What is remembered of a change of address; of consent it is the channel, after a colon."""
+"""The kind of a change of address."""
 
 
 def consent_kinds(channels: Iterable[str]) -> tuple[str, ...]:
-    """Return what is remembered of a consent that was given or withdrawn."""
+    """Return the kinds of a change of consent, one for each channel."""
     return tuple(f"consent:{channel}" for channel in channels)
 
 
 def _hashes(call: Call, identifiers: Iterable[Identifier]) -> Flow[tuple[str, ...]]:
-    """Return names; none where there is no outbox."""
+    """Return the names of identifiers; none if there is no outbox."""
     if not call.setup.has_outbox:
         return ()
     about = yield from LookAbout(call.account)
@@ -45,8 +45,8 @@ def _hashes(call: Call, identifiers: Iterable[Identifier]) -> Flow[tuple[str, ..
 
 
 def is_reserved(call: Call, claim: Claim) -> Flow[bool]:
-    """Tell whether a change of email waits that is to give somebody the address of a claim."""
-    # A row goes in its turn, which the names decide.
+    """Tell whether a waiting change of email has reserved the address of a claim."""
+    # This call is a row itself: its names decide when it may go.
     if claim.email is None or call.setup.row is not None:
         return False
     hashes = yield from _hashes(call, Claim(None, claim.email).identifiers())
@@ -61,12 +61,12 @@ def forget_rows(call: Call, identifiers: Iterable[Identifier]) -> Flow[None]:
 
 
 def check_none_in_hand(call: Call, profile_id: str, email: str | None) -> Flow[None]:
-    """Refuse to merge a profile away while a row of it may have been recorded, and may be sent again.
+    """Refuse to merge a profile away while Klaviyo may have recorded a row of it that may be sent again.
 
-    Klaviyo knows an event by its profile: after the merge it may take the second copy for another event.
+    Klaviyo recognises a repeated event by its profile. After the merge it may take the second copy for another event.
 
     Raises:
-        LeaseHeldError: There is such a row, or was one a moment ago that Klaviyo may not have carried out yet.
+        LeaseHeldError: There is such a row, or there was one a moment ago, and Klaviyo may not have carried it out yet.
     """
     meant = (Identifier(Kind.PROFILE_ID, profile_id), *Claim(None, email).identifiers())
     hashes = yield from _hashes(call, meant)
@@ -79,15 +79,16 @@ def check_none_in_hand(call: Call, profile_id: str, email: str | None) -> Flow[N
 
 
 def began(call: Call) -> Flow[float]:
-    """Return when a call begins that may change an address or a consent, on the clock of `Monotonic`."""
+    """Return the beginning of a call that may change an address or a consent, on the clock of `Monotonic`."""
     return (yield from Monotonic()) if call.setup.has_outbox and call.setup.row is None else 0.0
 
 
 def note_change(call: Call, identifiers: Iterable[Identifier], kinds: tuple[str, ...], began_at: float) -> Flow[None]:
-    """Remember that a direct call has changed an address or a consent."""
+    """Mark that a direct call has changed an address or a consent."""
+    # A row's own change is marked when the row is deleted.
     if call.setup.row is not None:
         return
-    # The change itself stands, whatever the outbox says.
+    # Klaviyo has made the change already, so a failing outbox must not fail the call.
     try:
         hashes = yield from _hashes(call, identifiers)
         if hashes:

@@ -1,4 +1,4 @@
-"""What a row says is to be done, as JSON: everything was checked when it was queued, and is read back as it was."""
+"""The arguments of a row's verb, as JSON. They were checked when the row was queued, and are not checked again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def decode(row: Row) -> dict[str, Any]:
 
 
 def claim_from_payload(payload: dict[str, Any]) -> Claim:
-    """Return who is meant."""
+    """Return the claim that a row was queued with."""
     return Claim(**payload["claim"])
 
 
@@ -38,12 +38,12 @@ def event_parts(event: Event) -> dict[str, Any]:
 
 
 def event_from_payload(payload: dict[str, Any]) -> Event:
-    """Return the event."""
+    """Return the event that a row was queued with."""
     fields = payload["event"]
     return Event(**fields | {"time": datetime.fromtimestamp(fields["time"], UTC)})
 
 
 def person_from_payload(payload: dict[str, Any]) -> Person:
-    """Return what is said about the person."""
+    """Return the properties that a row was queued with."""
     fields = payload["person"]
     return Person(**fields | {"unset": tuple(fields["unset"])})

@@ -2,11 +2,11 @@
 
 Decided here: which rows go together, and which have to go singly.
 
-- A row that was sent before goes singly: of several readings of a repeated key in such a request, one refuses all of it
-  (H15). So do the rows of a request that Klaviyo has refused, because it may be due to one of them.
-- A row whose customer the map does not know well enough goes singly, by first contact, and so do all later rows of the
+- A row that was sent before goes singly. Klaviyo may refuse a whole request in which one key is repeated (H15).
+- The rows of a request that Klaviyo has refused go singly, because one of them may be the reason.
+- A row goes singly, by first contact, if the map does not know its customer well enough. So do all later rows of the
   request that share a name with it.
-- After an answer that is no acceptance, nothing later of the run is sent (H19).
+- After an answer that is no acceptance, no later row of the run is sent (H19).
 """
 
 from __future__ import annotations
@@ -41,7 +41,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Sent:
-    """One event of a run."""
+    """One event of a run.
+
+    Attributes:
+        number: Its place in the run.
+        row: Its payload.
+        claim: The person, as the map names them now.
+        of: The row of the outbox.
+        event: The event.
+        person: The properties of the person.
+        alone: A change of the person's email waits, so the event names the profile by its id alone (H22).
+    """
 
     number: int
     row: Mapping[str, Any]
@@ -54,12 +64,12 @@ class _Sent:
 
 @dataclass(slots=True)
 class Ran:
-    """What has become of a run.
+    """The result of a run.
 
     Attributes:
         delivered: How many rows are done.
-        singly: The rows that are to go singly now.
-        failed: The error after which nothing later may be sent, and the rows that it is about.
+        singly: The rows that have to go singly now.
+        failed: The error after which no later row may be sent, and the rows that were sent with it.
     """
 
     delivered: int = 0
@@ -73,6 +83,7 @@ def sorted_out(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     singly: list[Row] = []
     held: set[str] = set()
     for row in rows:
+        # A later row of a person with a single row goes singly too, or it would overtake that row (H16).
         if row.verb == "track" and not row.unsure and held.isdisjoint(row.names):
             together.append(row)
         else:
@@ -93,26 +104,27 @@ def run_together(setup: Setup, lane: Lane, rows: list[Row]) -> Flow[Ran]:
 def _run_together(call: Call, lane: Lane, rows: list[Row]) -> Flow[Ran]:
     ran = Ran()
     of_lane = lane.account, lane.number, lane.token
-    # Step 1: mark, before anything is asked about them.
+    # Step 1: count the rows as tried, before any request about them is sent (H13 to H15).
     marked = yield from Mark(*of_lane, [row.id for row in rows])
     if not marked:
         raise FencedError
     rows = [row for row in rows if row.id in marked]  # others were erased or dropped since they were read
-    # Step 2: whom they mean, by the map alone; and whether they may go, now that this is known (H18).
+    # Step 2: find their customers in the map alone, and ask again which rows may go, now under the customers' names
+    # (H18).
     known = yield from _known(call, rows)
     warm = yield from _fixed(call, lane, known)
     asked, going = {sent.of.id for sent, _ in known}, {sent.of.id for sent, _ in warm}
     left = [row for row in rows if row.id not in going]
     if left:
         yield from Wait(*of_lane, [row.id for row in left], 0.0, unsure=False)
-    # Those that have to wait for an earlier row are read again once that has gone.
+    # A row that has to wait for an earlier row is read again once that row has gone.
     ran.singly = [row for row in left if row.id not in asked]
     # Step 3: send, until an answer is no acceptance.
     is_stopped = False
     for job in _jobs(warm):
         ids = [sent.of.id for sent, _, _ in job]
         if is_stopped:
-            # They were not sent, so that they may go together the next time.
+            # These rows were not sent, so they may go together the next time.
             yield from Wait(*of_lane, ids, 0.0, unsure=False)
         elif (yield from _send(call, job, ran)):
             ran.delivered += len(ids) * (yield from Delete(*of_lane, ids))
@@ -124,9 +136,9 @@ def _run_together(call: Call, lane: Lane, rows: list[Row]) -> Flow[Ran]:
 
 
 def _known(call: Call, rows: list[Row]) -> Flow[list[tuple[_Sent, Binding]]]:
-    """Return the rows of customers whom the map knows well enough, and whose rows may go together."""
+    """Return the rows that may go together, each with its customer from the map."""
     given = [_read(number, row) for number, row in enumerate(rows)]
-    # A profile that was fixed decides, whoever has the row's identifiers by now (H13).
+    # Step 1: a row with a profile means that profile, even if its identifiers have another owner by now (H13).
     pinned = tuple(dict.fromkeys(Identifier(Kind.PROFILE_ID, row.profile) for row in rows if row.profile))
     found = (yield from Find(call.account, pinned)) if pinned else None
     owners = {match.identifier.value: match.binding for match in found.matches} if found is not None else {}
@@ -134,11 +146,13 @@ def _known(call: Call, rows: list[Row]) -> Flow[list[tuple[_Sent, Binding]]]:
         owner = owners.get(sent.of.profile or "")
         if owner is not None:
             sent.claim = replace(sent.claim, external_id=owner.external_id, email=owner.email)
+    # Step 2: all others mean the customer that the rules find in the map.
     warm, _ = yield from sorted_by_map(call, given)
     bindings = {sent.number: binding for sent, binding in warm}
     going: list[tuple[_Sent, Binding]] = []
     held: set[str] = set()
     seen: set[tuple[str, str, str]] = set()
+    # Step 3: leave out rows that may not go together, second events with one key, and all later rows of these people.
     for sent in given:
         binding = bindings.get(sent.number)
         key = ("" if binding is None else binding.key, sent.event.name, sent.event.unique_id)
@@ -151,12 +165,13 @@ def _known(call: Call, rows: list[Row]) -> Flow[list[tuple[_Sent, Binding]]]:
 
 
 def _may_go(sent: _Sent, binding: Binding) -> bool:
+    """Tell whether nothing has to be done about a row's customer besides sending the event."""
     has_other_phone = sent.claim.unusable_phone or sent.claim.phone_number not in {None, binding.phone_number}
     return binding.profile_id is not None and sent.of.profile in {None, binding.profile_id} and not has_other_phone
 
 
 def _fixed(call: Call, lane: Lane, going: list[tuple[_Sent, Binding]]) -> Flow[list[tuple[_Sent, Binding]]]:
-    """Write down whom the rows mean, and leave out those that have to wait for an earlier one."""
+    """Write into the rows which customers they mean, and leave out rows that have to wait for an earlier one."""
     if not going:
         return []
     bindings = {binding.key: binding for _, binding in going}
@@ -196,11 +211,12 @@ def _jobs(warm: list[tuple[_Sent, Binding]]) -> Iterator[list[tuple[_Sent, Bindi
 
 
 def _send(call: Call, job: list[tuple[_Sent, Binding, bytes]], ran: Ran) -> Flow[bool]:
-    """Send one request; False if it was not accepted.
+    """Send one request; tell whether Klaviyo has accepted it.
 
-    Where Klaviyo refuses it, its rows go singly, and each answer decides about its own row.
+    If Klaviyo refuses the request, its rows go singly, and each answer decides about its own row.
     """
     alone = call.policy.event_naming == "profile_id"
+    # `change_email` of this process looks for events that are on their way (H1).
     on_their_way = [(binding.key, object()) for _, binding, _ in job]
     try:
         for each in on_their_way:
@@ -220,11 +236,11 @@ def _send(call: Call, job: list[tuple[_Sent, Binding, bytes]], ran: Ran) -> Flow
 
 
 def _groups(job: list[tuple[_Sent, Binding, bytes]]) -> Iterator[tuple[Binding, Person, list[bytes]]]:
-    """Group the events by profile; an event that says something about the person is a group of its own."""
+    """Group the events by profile. An event with properties of the person is a group of its own."""
     shared: dict[tuple[str, bool], tuple[Binding, Person, list[bytes]]] = {}
     own: list[tuple[Binding, Person, list[bytes]]] = []
     for sent, binding, text in job:
-        # While a change of the person's email waits, an address would come back after it (H22).
+        # While a change of the person's email waits, an event with the old address would put that back later (H22).
         named = replace(binding, external_id=None, email=None) if sent.alone else binding
         if sent.person.is_empty:
             shared.setdefault((binding.key, sent.alone), (named, sent.person, []))[2].append(text)

@@ -1,9 +1,9 @@
-"""In PostgreSQL a row is inserted by one call of a function, which also fixes its profile where the map is beside it.
+"""Inserting a row in PostgreSQL by one call of a function, which also fixes the row's profile from the map beside it.
 
 Decided here: the two usual cases, in which the rules need not be asked. Either the map knows none of the identifiers,
-or all of them are current on one binding with an address and a profile. In any other case nothing is inserted.
+or all of them are current on one binding with an address and a profile. In any other case the function inserts nothing.
 
-It is a function, because PostgreSQL keeps the plans of its statements: planning them takes longer than they do.
+PostgreSQL keeps the plans of a function's statements. Sent one by one they would take longer to plan than to run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PUT: Final = f"""
         FOR number IN 1 .. coalesce(array_length(kinds, 1), 0) LOOP
             SELECT p.binding, is_current AND p.retired_at IS NULL INTO met, is_current FROM {{place}} AS p
             WHERE p.account = asked_account AND p.kind = kinds[number] AND p.value = texts[number];
-            -- All of them lead to one binding, or none leads to any.
+            -- Either all identifiers lead to one binding, or none leads to any. The rules judge every other case.
             IF number > 1 AND met IS DISTINCT FROM owner OR is_current IS FALSE THEN
                 RETURN 0;
             END IF;
@@ -80,7 +80,7 @@ _CALL: Final = (
 
 
 def insert_at_once(call: calls.InsertAtOnce) -> Steps[int | None]:
-    """Insert a row in one of the usual cases; None in any other."""
+    """Insert a row in one of the usual cases; return None in any other case."""
     kinds = [kind.value for kind, _ in call.identifiers]
     texts = [value.translate(ESCAPES) for _, value in call.identifiers]
     rows = yield _CALL, _given(call.account, call.about, kinds, texts, call.row)
@@ -88,7 +88,8 @@ def insert_at_once(call: calls.InsertAtOnce) -> Steps[int | None]:
 
 
 def insert_as_told(call: calls.Insert) -> Steps[int]:
-    """Insert a row whose profile and names are known."""
+    """Insert a row with the profile and the names that it has already."""
+    # Without identifiers the function does not ask the map.
     rows = yield _CALL, _given(call.account, call.about, [], [], call.row)
     return _id_of(rows[0][0])
 

@@ -1,6 +1,6 @@
 """The outbox: rows that are committed with the caller's own data, and carried out later.
 
-What each operation means is in `steps`. An outbox is safe for use by several threads, processes and hosts.
+`calls` says what each operation means, `steps` how it is done. Several threads, processes and hosts may use one outbox.
 """
 
 from __future__ import annotations
@@ -18,28 +18,30 @@ class Outbox(ABC):
     """An outbox, synchronous.
 
     Attributes:
-        listening: The URL and the schema of a database that tells of rows when they are committed; None if none does.
+        listening: The URL and the schema of a database that notifies a listener of each committed row; None if the
+            database cannot.
     """
 
     listening: tuple[str, str] | None = None
 
     @abstractmethod
     def is_there(self) -> bool:
-        """Tell whether somebody has made the tables."""
+        """Tell whether the tables exist. They are never created here."""
 
     @abstractmethod
     def perform(self, call: OutboxCall[T]) -> T:
         """Carry out one call.
 
         Raises:
-            StoreUnavailableError: The outbox cannot answer now; a change may have been made or not.
-            StoreIncompatibleError: There are no tables, or of another version.
-            ConfigurationError: The outbox cannot work as it is set up, or the connection given is to another database.
+            StoreUnavailableError: The outbox does not answer now. A change may have been made or not.
+            StoreIncompatibleError: The tables are missing, or are those of another version.
+            ConfigurationError: The outbox cannot work with its settings, or the caller's connection leads to another
+                database.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Close what was opened here. May be called twice."""
+        """Close the outbox's own connections, and none of the caller's. May be called twice."""
 
 
 class AsyncOutbox(ABC):

@@ -1,7 +1,8 @@
-"""Which connections of the caller's a row can be inserted over, in the caller's own transaction.
+"""Inserting a row over a connection of the caller's, in the caller's own transaction.
 
-Decided here: how a connection is recognised, and what is asked of it. It is never committed, rolled back or closed. A
-package that was not imported cannot have made it, so none is imported here.
+Decided here: which connections are recognised, and which statements are executed over them. The caller's connection is
+never committed, rolled back or closed. Only a package that the caller has imported can have made the connection, so no
+package is imported here to recognise one.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Caller:
     """A connection of the caller's.
 
     Attributes:
-        kind: The database that it leads to.
-        place: The server and the database, which a program has few of.
+        kind: The kind of database that the connection leads to.
+        place: The server and the database. A program has few of them, so they can be remembered.
         mark: How a parameter is written: ``?`` or ``%s``.
         execute: Executes one statement in the caller's transaction, and returns its rows, or an awaitable of them.
     """
@@ -47,7 +48,7 @@ class Caller:
 
 
 class Recognising:
-    """What an outbox remembers of callers' connections: to which places its tables were found to belong."""
+    """Inserts rows over callers' connections, and remembers in which places the outbox's tables were found."""
 
     def __init__(self, kind: Kind, tables: tuple[str, ...], filled: Callable[[Statement], Statement]) -> None:
         self._kind = kind
@@ -59,10 +60,13 @@ class Recognising:
         """Insert a row over a blocking connection, with one statement.
 
         Raises:
-            ConfigurationError: It is no connection that can be used, or it leads to another database.
+            ConfigurationError: The connection is of no package that can be used, or leads to another database.
+            StoreUnavailableError: The caller's connection has failed.
         """
+        # Step 1: recognise the connection, before any statement could end the caller's transaction.
         caller = self._accepted(_blocking(connection))
         try:
+            # Step 2: make sure that the tables are there, once in each place.
             if self._is_new(caller):
                 self._check(caller, caller.execute(*self._asking(caller)))
             sql, parameters = self._filled(next(steps))
@@ -91,8 +95,8 @@ class Recognising:
         return caller
 
     def _is_new(self, caller: Caller) -> bool:
-        # In SQLite a statement that fails leaves the transaction as it was. In PostgreSQL a missing table would end it,
-        # so it is asked for once in each place.
+        # In SQLite a failed statement leaves the transaction as it was. In PostgreSQL an insert into a missing table
+        # would end the caller's transaction, so the table is looked for first.
         return self._kind == "postgres" and caller.place not in self._known
 
     def _asking(self, caller: Caller) -> tuple[str, tuple[Any, ...]]:
@@ -119,12 +123,12 @@ def _failure(error: Exception) -> Exception:
         return error
     if "no such table" in str(error):
         return ConfigurationError(OTHER)
-    # Not chained: a driver quotes the values that it was given.
+    # Not chained: a driver's message quotes the values that it was given (P8).
     return StoreUnavailableError(_FAILED)
 
 
 def _class(module: str, name: str) -> Any:
-    """Return a class of a package that was imported; a class that nothing is an instance of, if it was not."""
+    """Return a class of a package that was imported; else a class without instances."""
     found = getattr(sys.modules.get(module), name, None)
     return found if isinstance(found, type) else _Nothing
 
@@ -178,7 +182,7 @@ def _psycopg(connection: Any) -> Caller:
     from psycopg.rows import tuple_row  # noqa: PLC0415 - as above
 
     def execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
-        # A cursor of its own, because the caller's may have unread rows, and rows of another shape.
+        # Not the caller's cursor, which may have unread rows, or return rows in another shape.
         return Cursor(connection, row_factory=tuple_row).execute(sql.encode(), parameters).fetchall()
 
     return Caller("postgres", _place(connection), "%s", execute)
@@ -203,6 +207,7 @@ def _place(connection: Any) -> tuple[object, ...]:
 def _sqlite3(connection: Any) -> Caller:
     def execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
         cursor = connection.cursor()
+        # The caller may have set a factory on the connection; rows are read as plain tuples here.
         cursor.row_factory = None
         rows: Rows = cursor.execute(sql, parameters).fetchall()
         return rows

@@ -1,6 +1,7 @@
-"""Each operation of the outbox once, as data: what is asked, and the type of the answer. What each means is in `steps`.
+"""Each operation of the outbox once, as data: the question, and the type of the answer. `steps` has the statements.
 
-A flow yields them as effects. Those about a lane carry the lane's token, which the statement itself compares.
+A flow yields these calls as effects. A call about a lane carries the lane's token. The statement itself compares the
+token, so that a drain that has lost its lane changes nothing (H12).
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ R_co = TypeVar("R_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class OutboxCall(Effect[R_co]):
-    """One call of the outbox. Raises `StoreError`, or `ConfigurationError` where there can be no outbox.
+    """One call of the outbox. Yielding it raises `StoreError`, or `ConfigurationError` if there can be no outbox.
 
     Attributes:
-        account: The account whose rows are meant.
+        account: The call is about the rows of this account.
         is_read: The call changes nothing.
-        in_passing: A direct call asks. Where nobody has an outbox, nothing is asked, and the answer is `absent`.
+        in_passing: A direct verb makes the call. If the shop has no outbox, no database is asked, and the answer is
+            `absent`.
+        absent: The answer if the shop has no outbox.
     """
 
     is_read: ClassVar[bool] = False
@@ -44,7 +47,7 @@ class ReadAbout(OutboxCall["records.About"]):
 
 @dataclass(frozen=True, slots=True)
 class LookAbout(OutboxCall["records.About | None"]):
-    """Same as `ReadAbout`; None where nobody has an outbox."""
+    """Same as `ReadAbout`; None if the shop has no outbox."""
 
     is_read = True
     in_passing = True
@@ -55,8 +58,10 @@ class Insert(OutboxCall[int]):
     """Insert a row, and return its id.
 
     Attributes:
-        about: The id of the table that is meant.
-        connection: The caller's, in whose transaction the row is inserted; None for one of the outbox's own.
+        row: The row.
+        about: The id of the tables that the row is for. Tables with another id take no row.
+        connection: The caller's connection; the row becomes part of its transaction. None commits the row at once,
+            over a connection of the outbox's own.
     """
 
     row: records.NewRow
@@ -68,10 +73,14 @@ class Insert(OutboxCall[int]):
 class InsertAtOnce(OutboxCall["int | None"]):
     """Insert a row as `Insert` does, and fix its profile by the map in the same statement.
 
-    None if that is not possible here, or the map's answer has to be judged by the rules: nothing was inserted then.
+    The answer is None if this database cannot do that, or if the rules have to judge what the map says. Then no row was
+    inserted.
 
     Attributes:
-        identifiers: Whom the map is asked about.
+        row: As for `Insert`.
+        identifiers: The identifiers of the person, which the map is asked about.
+        about: As for `Insert`.
+        connection: As for `Insert`.
     """
 
     row: records.NewRow
@@ -89,7 +98,12 @@ class Lanes(OutboxCall["tuple[int, ...]"]):
 
 @dataclass(frozen=True, slots=True)
 class Take(OutboxCall["int | None"]):
-    """Take a lane, and return its token; None while another drain holds it."""
+    """Take a lane, and return its token; None while another drain holds the lane.
+
+    Attributes:
+        lane: The lane's number.
+        ttl: Seconds for which the lane is held.
+    """
 
     lane: int
     ttl: float
@@ -103,7 +117,7 @@ class _OfLane(OutboxCall[R_co]):
 
 @dataclass(frozen=True, slots=True)
 class Keep(_OfLane[bool]):
-    """Hold a lane for longer; False if another drain has it."""
+    """Hold a lane for `ttl` seconds from now; False if another drain has taken the lane."""
 
     ttl: float
 
@@ -115,10 +129,11 @@ class Leave(_OfLane[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Ready(OutboxCall["tuple[records.Row, ...]"]):
-    """Return rows of a lane that may go, in order, each counted as tried from now on; none if the token is not valid.
+    """Return rows of a lane that may go, in order.
 
     Attributes:
-        limit: How many at most.
+        lane: The lane's number.
+        limit: The most rows to return.
     """
 
     is_read = True
@@ -129,9 +144,9 @@ class Ready(OutboxCall["tuple[records.Row, ...]"]):
 
 @dataclass(frozen=True, slots=True)
 class Mark(_OfLane["frozenset[int]"]):
-    """Count rows as tried, before they are resolved and sent; return those that are there still.
+    """Count rows as tried, before they are resolved and sent; return those that still exist.
 
-    None are if another drain has the lane.
+    The answer is empty if another drain has the lane.
     """
 
     ids: Sequence[int]
@@ -139,11 +154,12 @@ class Mark(_OfLane["frozenset[int]"]):
 
 @dataclass(frozen=True, slots=True)
 class FixRows(_OfLane["records.Fixed | None"]):
-    """Write down whom rows mean, and ask again whether they may go; None if another drain has the lane.
+    """Write into rows which customers they mean, and ask again whether they may go; None if another drain has the lane.
 
     Attributes:
-        anew: Ask about all names, not only those that the rows have not had so far: others may have been given names
-            since the rows were read.
+        rows: The rows, each with its customer's profile and names.
+        anew: Look for earlier rows under all names, and not only under the names that are new to a row. Since the rows
+            were read, other rows may have been given the same names.
     """
 
     rows: Sequence[records.Fix]
@@ -155,10 +171,11 @@ class Delete(_OfLane[bool]):
     """Delete rows that are done; False if another drain has the lane.
 
     Attributes:
-        changed: Names of people of whom an identifier or a consent was changed.
-        kinds: What was changed.
-        at: When the call was made that changed it.
-        repeated: Names of people of whom a row was sent more than once.
+        ids: The rows.
+        changed: The names of people with a changed identifier or consent.
+        kinds: The kinds of those changes.
+        at: When the shop asked for the change, in unix seconds.
+        repeated: The names of people with a row that was sent more than once.
     """
 
     ids: Sequence[int]
@@ -170,7 +187,13 @@ class Delete(_OfLane[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Park(_OfLane[bool]):
-    """Park rows: they are dead until somebody tries them again."""
+    """Park rows: they are dead until an operator tries them again with `Retry`.
+
+    Attributes:
+        ids: The rows.
+        error: Why, as JSON.
+        rule: The rule that refused them; None if none did.
+    """
 
     ids: Sequence[int]
     error: str = field(repr=False)
@@ -179,10 +202,13 @@ class Park(_OfLane[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Wait(_OfLane[bool]):
-    """Let rows wait for some seconds.
+    """Let rows wait for some seconds; False if another drain has the lane.
 
     Attributes:
-        unsure: A request of them may have been carried out.
+        ids: The rows.
+        seconds: How long.
+        unsure: Klaviyo may have carried out a request about them.
+        error: Why they wait, as JSON; None keeps the error that they have.
     """
 
     ids: Sequence[int]
@@ -193,10 +219,11 @@ class Wait(_OfLane[bool]):
 
 @dataclass(frozen=True, slots=True)
 class LastChange(OutboxCall["float | None"]):
-    """Return when the last change was asked for that is done, of people with one of these names.
+    """Return when the shop asked for the latest finished change of people with one of these names; None without one.
 
     Attributes:
-        kinds: What kinds of changes count.
+        names: The names.
+        kinds: The kinds of changes that count.
     """
 
     is_read = True
@@ -210,7 +237,8 @@ class NoteChange(OutboxCall[None]):
     """Note that a direct call has changed an identifier or a consent of the people with these names.
 
     Attributes:
-        kinds: What it has changed.
+        names: The names.
+        kinds: The kinds of changes that it has made.
         elapsed: How many seconds ago the call began.
     """
 
@@ -229,7 +257,7 @@ class CountRows(OutboxCall["records.Counted"]):
 
 @dataclass(frozen=True, slots=True)
 class DeadRows(OutboxCall["tuple[records.Row, ...]"]):
-    """Return rows that were parked, lowest id first, with an id above `after`."""
+    """Return parked rows with an id above `after`, lowest id first."""
 
     is_read = True
 
@@ -239,7 +267,7 @@ class DeadRows(OutboxCall["tuple[records.Row, ...]"]):
 
 @dataclass(frozen=True, slots=True)
 class Retry(OutboxCall[int]):
-    """Put rows that were parked at the end, under new ids; return how many."""
+    """Put parked rows at the end, under new ids; return how many."""
 
     ids: Sequence[int]
 
@@ -253,9 +281,9 @@ class Drop(OutboxCall[int]):
 
 @dataclass(frozen=True, slots=True)
 class Expire(OutboxCall[int]):
-    """Delete rows that were parked and are older than so many seconds; return how many.
+    """Delete parked rows that are older than so many seconds; return how many.
 
-    What is remembered of changes goes with them, because no row is left that it could be about.
+    The marks of changes as old as that are deleted with them: no row is left that such a mark could hold back.
     """
 
     seconds: float
@@ -272,12 +300,13 @@ class Forget(OutboxCall[int]):
 
 @dataclass(frozen=True, slots=True)
 class HasRows(OutboxCall[bool]):
-    """Tell whether a row waits that has one of these names or marks.
+    """Tell whether a row with one of these names or marks waits.
 
     Attributes:
-        tried: Only one that was tried, or that was done lately after it was sent more than once.
+        names: The names or marks.
+        tried: Count only rows that were tried, and rows that were finished lately after more than one sending.
         lately: How many seconds ago counts as lately.
-        but: A row that does not count.
+        but: The id of a row that does not count.
     """
 
     is_read = True
@@ -291,11 +320,12 @@ class HasRows(OutboxCall[bool]):
 
 @dataclass(frozen=True, slots=True)
 class TakeTurn(OutboxCall[float]):
-    """Reserve a turn at an endpoint among all workers, and return the seconds until then.
+    """Reserve a turn at an endpoint among all workers, and return the seconds until that turn.
 
     Attributes:
-        limits: How many requests fit into a window of so many seconds.
-        latest: The most seconds that the request can wait; a later turn is not reserved.
+        endpoint: The endpoint's name.
+        limits: The windows of the endpoint: seconds, and how many requests fit into them.
+        latest: The most seconds that the request can wait. A later turn is not reserved.
     """
 
     endpoint: str

@@ -1,6 +1,7 @@
-"""Which rows of a lane may go: no undone row with a lower id, in any lane, shares a name with one that goes.
+"""Which rows of a lane may go: those that share no name with an undone row of a lower id, in any lane.
 
-It is asked twice: when rows are read, and once it is known whom they mean (H16 to H18).
+Two operations ask: `Ready` when rows are read, and `FixRows` when the drain knows which customers they mean (H16 to
+H18).
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.outbox.words import Steps
 
 PAGE: Final = 1000
+"""Rows that are read at once, at least."""
 
 
 def is_held(call: Any) -> Steps[bool]:
-    """Tell whether a drain still has its lane; in PostgreSQL it cannot lose it until the transaction ends."""
+    """Tell whether a drain still has its lane."""
+    # In PostgreSQL this locks the lane's row, so no other drain can take the lane until the transaction ends.
     rows = yield (
         ("SELECT token FROM {lane} WHERE account = ? AND lane = ? AND token = ?{lock}"),
         (call.account, call.lane, call.token),
@@ -31,15 +34,10 @@ def is_held(call: Any) -> Steps[bool]:
 
 def ready(call: calls.Ready) -> Steps[tuple[Row, ...]]:
     """See `calls.Ready`."""
-    # Step 1: rows of this lane that are not due yet hold back what comes after them.
-    later = yield (
-        ("SELECT id, names FROM {outbox} WHERE account = ? AND lane = ? AND state = 'waiting' AND due > {now}"),
-        (call.account, call.lane),
-    )
-    holding: dict[str, int] = {}
-    for number, names in later:
-        _hold(holding, texts_of(names), number)
-    # Step 2: the rows that are due, in order, part by part until enough of them may go (H17).
+    # Step 1: rows of this lane that are not due yet. They are not read in step 2, but hold back later rows.
+    holding = yield from _not_due(call)
+    # Step 2: the rows that are due, in order, page by page until enough of them may go. With one page alone, a thousand
+    # held rows in front would keep all others from going (H17).
     found: list[Row] = []
     after = 0
     while len(found) < call.limit:
@@ -51,11 +49,11 @@ def ready(call: calls.Ready) -> Steps[tuple[Row, ...]]:
             (call.account, call.lane, after, max(PAGE, call.limit)),
         )
         part = [row_of(row) for row in rows]
-        # Step 3: what waits in other lanes holds back what comes after it, too (H18).
+        # Step 3: rows of other lanes hold back later rows too, because one person's rows may be in two lanes (H18).
         names = sorted({name for row in part for name in row.names})
         yield from _hold_by_others(holding, names, call.lane)
         for row in part:
-            # A row that has to wait holds back every later one that shares a name with it (H16).
+            # Step 4: a row that has to wait holds back every later row that shares a name with it (H16).
             if any(holding.get(name, row.id) < row.id for name in row.names):
                 _hold(holding, row.names, row.id)
             elif len(found) < call.limit:
@@ -66,7 +64,20 @@ def ready(call: calls.Ready) -> Steps[tuple[Row, ...]]:
     return tuple(found)
 
 
+def _not_due(call: calls.Ready) -> Steps[dict[str, int]]:
+    """Return the names that are held back by rows of the lane that are not due, each with the lowest id."""
+    later = yield (
+        ("SELECT id, names FROM {outbox} WHERE account = ? AND lane = ? AND state = 'waiting' AND due > {now}"),
+        (call.account, call.lane),
+    )
+    holding: dict[str, int] = {}
+    for number, names in later:
+        _hold(holding, texts_of(names), number)
+    return holding
+
+
 def _hold(holding: dict[str, int], names: Sequence[str], number: int) -> None:
+    """Note that a row holds back later rows with these names."""
     for name in names:
         holding[name] = min(holding.get(name, number), number)
 
@@ -74,7 +85,7 @@ def _hold(holding: dict[str, int], names: Sequence[str], number: int) -> None:
 def _hold_by_others(holding: dict[str, int], names: Sequence[str], lane: int) -> Steps[None]:
     if not names:
         return
-    # Two ranges of the primary key for each name, which are empty in the usual case.
+    # Two ranges of the primary key for each name: all lanes but this one. In the usual case both are empty.
     sql = "SELECT name, min(id) FROM {name} WHERE name IN ({texts}) AND lane {which} GROUP BY name"
     for which, bounds in (("BETWEEN 0 AND ?", lane - 1), ("BETWEEN ? AND 1000", lane + 1)):
         rows = yield sql.replace("{which}", which), (as_json(names), bounds)
@@ -102,7 +113,8 @@ def fix_rows(call: calls.FixRows) -> Steps[Fixed | None]:
     ids = [row.id for row in call.rows]
     stored = yield "SELECT id, names, profile FROM {outbox} WHERE id IN ({numbers})", (as_json(ids),)
     known = {int(number): (texts_of(names), profile) for number, names, profile in stored}
-    # Step 1: names that a row has not had so far, such as those of the binding that it has turned out to mean.
+    # Step 1: write the names that are new to a row, such as those of the binding that it has turned out to mean. From
+    # now on they hold back later rows.
     added: dict[int, list[str]] = {}
     for row in call.rows:
         names, profile = known.get(row.id, (row.names, row.profile))
@@ -112,7 +124,7 @@ def fix_rows(call: calls.FixRows) -> Steps[Fixed | None]:
             yield from _write_fix(call, row, (*names, *new), new)
         if call.anew:
             added[row.id] = list(row.names)
-    # Step 2: an earlier row may have one of them, in any lane. It goes first (H18).
+    # Step 2: look for earlier rows with one of these names, in any lane. They go first (H18).
     behind = yield from _behind(call, added, frozenset(ids))
     return Fixed(behind, (yield from _changing(call.rows)))
 
@@ -145,7 +157,7 @@ def _behind(call: calls.FixRows, added: dict[int, list[str]], ids: frozenset[int
     )
     holding: dict[str, int] = {str(name): int(number) for name, number in rows}
     behind: set[int] = set()
-    # In order: a row that waits holds back the later ones of this run.
+    # In the order of ids: a row that waits holds back the later rows of this call.
     for row in sorted(call.rows, key=lambda each: each.id):
         if any(holding.get(name, row.id) < row.id for name in row.names):
             behind.add(row.id)

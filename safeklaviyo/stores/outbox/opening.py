@@ -1,6 +1,6 @@
 """Which outbox a client has: the one that a URL names, or else the one in the map's own database.
 
-Opening it reads and writes nothing; its first use does.
+Opening an outbox neither reads nor writes. The first call does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _in_memory: WeakKeyDictionary[MemoryStore, SqliteOutbox] = WeakKeyDictionary()
 
 
 def is_possible(url: str | None, store: Any) -> bool:
-    """Tell whether direct calls have to ask an outbox: there is a database for one. One in memory has to be made."""
+    """Tell whether there is a database that may hold an outbox, so that direct calls have to ask it."""
+    # An outbox in memory holds rows only once this process has opened it.
     inner: Any = store.inner if isinstance(store, AsyncAdapter) else store
     if url is not None or _url_of(store) is not None:
         return True
@@ -38,9 +39,10 @@ def open_outbox(url: str | None, store: AnyStore) -> Outbox:
     """Return the outbox that a URL names, or the one in the database of a map.
 
     Raises:
-        ConfigurationError: There is none, or its driver is not installed.
+        ConfigurationError: No outbox is named and the map is in no database that could hold one, or the driver is not
+            installed.
     """
-    # The map's address may be libpq's own form, which is no URL.
+    # The map's address may be in libpq's own form, which is no URL.
     own = _url_of(store) if url is None else None
     if own is not None or (url is not None and opening.is_postgres(url)):
         opened: Outbox = _postgres("PostgresOutbox", own or url or "", store)
@@ -60,7 +62,7 @@ def open_async_outbox(url: str | None, store: AnyStore) -> AsyncOutbox:
 
 
 def _url_of(store: Any) -> str | None:
-    """Return the URL of a map in PostgreSQL; None for any other."""
+    """Return the address of a map in PostgreSQL; None for any other map."""
     where = getattr(store, "address", None)
     return where if isinstance(where, str) else None
 
@@ -70,6 +72,8 @@ def _postgres(name: str, url: str, store: Any) -> Any:
         from safeklaviyo.stores.outbox import postgres  # noqa: PLC0415 - an extra
     except ImportError as exc:
         raise ConfigurationError('that outbox needs its driver: pip install "safeklaviyo[postgres]"') from exc
+    # An outbox beside the map can read the map in the insert itself. So the map's own address is recognised, also where
+    # the outbox's URL names it.
     address = _url_of(store)
     if address is None or url not in {address, f"{address}?schema={store.schema}"}:
         return getattr(postgres, name)(url)
@@ -83,6 +87,7 @@ def _sqlite(url: str | None, store: Any) -> SqliteOutbox:
     inner: Any = store.inner if isinstance(store, AsyncAdapter) else store
     path = None if url is None else opening.sqlite_path(url)
     own = inner.database if isinstance(inner, SqliteStore) else None
+    # The map's own file is used over the map's connections: two writers of one process would wait for each other.
     if own is not None and (path is None or Path(path).absolute() == own.path):
         return SqliteOutbox(own, own.path, clock=inner.clock, owns_file=False)
     if path is not None:

@@ -1,7 +1,7 @@
 """The outbox in PostgreSQL: for all processes of all hosts that share a database.
 
-Decided here: each operation is one transaction over a connection of the outbox's own; a row is inserted with one
-statement, also over a connection of the caller's.
+Decided here: each operation is one transaction over one of the outbox's own connections. An insert is one statement,
+and may also run over the caller's connection.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SIZE = 4
+"""Connections at most."""
 _MEMORY = 60.0
 """Seconds for which a direct call believes that there are no tables."""
 
 
 class _Queries:
-    """What the connections ask of the tables themselves."""
+    """The queries of the outbox's tables, in one schema."""
 
     def __init__(self, schema: str) -> None:
         self.schema = schema
@@ -62,7 +63,7 @@ class _Queries:
         return POSTGRES.filled(statement[0], self._escaped()), statement[1]
 
     def query(self, statement: Statement) -> Query[Rows]:
-        """Return a query over a connection of the outbox's own."""
+        """Return a query for one of the outbox's own connections."""
         sql, parameters = self.filled(statement)
         has_rows = sql.startswith(("SELECT", "WITH")) or " RETURNING " in sql
         return Query(sql.replace("?", "%s").encode(), parameters, list, SCAN, has_rows=has_rows)
@@ -97,10 +98,10 @@ class _Connections(Connections):
         except psycopg.Error as exc:
             if connection.closed or isinstance(exc, psycopg.errors.ReadOnlySqlTransaction):
                 self._discard(pool)
-            # Not chained: PostgreSQL quotes the values that it was given.
+            # Not chained: PostgreSQL's message quotes the values that it was given (P8).
             raise failures.store_error(exc) from None
         finally:
-            # The pool rolls a transaction back that was not committed.
+            # The pool rolls back a transaction that was not committed.
             pool.putconn(connection)
         return result
 
@@ -143,28 +144,30 @@ class _AsyncConnections(AsyncConnections):
 
 
 def _inserting(call: calls.Insert | calls.InsertAtOnce, *, has_map: bool) -> Any:
+    """Return the steps of an insert; None if the function would need a map that is elsewhere."""
     if isinstance(call, calls.Insert):
         return insert_as_told(call)
     return insert_at_once(call) if has_map else None
 
 
 def _expected(queries: _Queries, *, has_map: bool) -> tuple[str, ...]:
+    """Return the tables by which a caller's database is recognised as the outbox's own."""
     return tuple(queries.tables[each] for each in (("about", "place") if has_map else ("about",)))
 
 
 class _Missing:
-    """Remembers for a while that there are no tables, so that not each direct call asks again."""
+    """Remembers for a while that there are no tables, so that direct calls do not ask each time."""
 
     def __init__(self) -> None:
         self._until = 0.0
 
     @property
     def is_known(self) -> bool:
-        """Whether it was so a moment ago."""
+        """Whether there were no tables a moment ago."""
         return time.monotonic() < self._until
 
     def note(self) -> None:
-        """Note that there are none."""
+        """Note that there are no tables."""
         self._until = time.monotonic() + _MEMORY
 
 
@@ -172,9 +175,9 @@ class PostgresOutbox(Outbox):
     """An outbox in PostgreSQL. `migrate` creates its tables.
 
     Args:
-        url: A PostgreSQL URL; its parameter ``schema`` names the schema.
-        schema: In place of the URL's.
-        has_map: The schema holds the identity map, too.
+        url: A PostgreSQL URL. Its parameter ``schema`` names the schema.
+        schema: The schema, in place of the URL's.
+        has_map: The schema also holds the identity map.
         timeout: Seconds to wait for a connection, and for an answer.
     """
 

@@ -29,13 +29,13 @@ class NewRow:
     """A row to be inserted.
 
     Attributes:
-        lane: Where it is put, to spread the work.
-        names: Keyed hashes of all that names the person. Two rows that share one are carried out in order.
-        marks: Further names, which hold nothing back; see `_flows.outbox.names`.
-        profile: The profile, where the map knew the person.
-        verb: What is to be done.
-        payload: How, as JSON.
-        unique_id: The idempotency key, of an event.
+        lane: The lane that the row is put into, to spread the work.
+        names: Keyed hashes of all the person's identifiers. Rows that share a name are carried out in order.
+        marks: Further names, which hold back no row; see `_flows.outbox.names`.
+        profile: The person's profile id; None if the map did not know the person.
+        verb: The verb to carry out.
+        payload: The verb's arguments, as JSON.
+        unique_id: The idempotency key of an event; None for other verbs.
         time: When the call was made, or the event's time, in unix seconds.
     """
 
@@ -51,17 +51,17 @@ class NewRow:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row that waits, or was parked.
+    """A row that waits, or was parked. The other attributes are those of `NewRow`.
 
     Attributes:
-        id: Its place in the order. No id is ever given twice.
-        born: Its first id; another one than `id` if the row was tried again.
-        at: When it was inserted, by the outbox's clock, in unix seconds.
-        due: When it may be tried, likewise.
-        attempts: How often it was tried; counted before the request is sent.
-        unsure: A request of it may have been carried out.
-        rule: The rule that parked it.
-        error: Why it waits or was parked, as JSON.
+        id: The row's place in the order. No id is ever given twice.
+        born: The row's first id. `Retry` gives a row a new `id`, and keeps this one.
+        at: When the row was inserted, by the outbox's clock, in unix seconds.
+        due: When the row may be tried, by the same clock.
+        attempts: How often the row was tried; counted before the request is sent.
+        unsure: Klaviyo may have carried out a request about the row.
+        rule: The rule for which the row was parked.
+        error: Why the row waits or was parked, as JSON.
     """
 
     id: int
@@ -83,10 +83,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """Whom a row means, as found out before it is sent.
+    """The customer that a row means, as found before the row is sent.
 
     Attributes:
-        names: The names that the row has from now on, besides those that it had.
+        id: The row.
+        profile: The customer's profile id.
+        names: The customer's names. The row keeps those that it had.
     """
 
     id: int
@@ -100,7 +102,7 @@ class Fixed:
 
     Attributes:
         behind: The rows that have to wait for an earlier row of the same person.
-        changing: The rows of people of whom a change of email waits.
+        changing: The rows of people with a waiting change of email.
     """
 
     behind: frozenset[int] = frozenset()
@@ -112,8 +114,10 @@ class Counted:
     """How many rows there are.
 
     Attributes:
-        oldest: When the oldest that waits was inserted, in unix seconds.
-        next_due: When the next one may be tried.
+        waiting: How many wait.
+        dead: How many are parked.
+        oldest: When the oldest waiting row was inserted, in unix seconds; None if none waits.
+        next_due: When the next row may be tried, in unix seconds; None if none waits.
     """
 
     waiting: int

@@ -1,10 +1,11 @@
 """The tables of the outbox, in SQLite and in PostgreSQL. Each statement may be run again.
 
-- ``outbox`` has the rows. Ids are never given twice, also after the newest row was deleted.
-- ``outbox_name`` has one row for each name of each row: rows that share a name are found by it. Its lane is that of
-  the row, or -1 of a row that was parked.
-- ``outbox_lane`` has the lanes: who holds each, and until when.
-- ``outbox_mark`` remembers of people with a name when something was done.
+- ``outbox`` has the rows. No id is given twice, even after the newest row was deleted.
+- ``outbox_name`` has one row for each name of each row, by which rows with the same name are found. Its lane is the
+  row's; for a parked row it is -1.
+- ``outbox_lane`` has the lanes: the token of the drain that holds a lane, and when it expires.
+- ``outbox_mark`` has, for each name, when a change of that person was made.
+- ``outbox_pace`` has, for each endpoint, how many requests each second has.
 - ``outbox_about`` has one row: the random id of these tables, and the key of the names.
 """
 
@@ -52,7 +53,7 @@ _TABLES = (
     """,
 )
 _SQLITE = (
-    # The caller's own connection inserts a row with one statement, which so writes the names too.
+    # A caller's connection inserts a row with one statement, so a trigger writes the names.
     """
     CREATE TRIGGER IF NOT EXISTS {index}_names AFTER INSERT ON {outbox} BEGIN
         INSERT OR IGNORE INTO {name} SELECT value, NEW.lane, NEW.id FROM json_each(NEW.names);
@@ -84,7 +85,7 @@ SQLITE_TABLES: Final = {"outbox": "safeklaviyo_outbox"} | {each: f"safeklaviyo_o
 
 
 def postgres_tables(schema: str) -> dict[str, str]:
-    """Return the names of the tables in a schema, whose name is quoted."""
+    """Return the names of the tables in a schema, given the schema's quoted name."""
     tables = {each: f"{schema}.{each}" for each in ("outbox", "place", "binding")}
     return tables | {each: f"{schema}.outbox_{each}" for each in (*_NAMES, "put")}
 
@@ -98,13 +99,13 @@ def postgres_sql(schema: str = "safeklaviyo") -> list[str]:
     """Return the statements that create the outbox in a schema of PostgreSQL, for shops that run their own migrations.
 
     Args:
-        schema: As for the identity map; the statement that creates it comes first.
+        schema: The schema, as for the identity map. The first statement creates it.
     """
     quoted = '"' + schema.replace('"', '""') + '"'
     tables = postgres_tables(quoted)
     statements = [each.format(**tables, **_TYPES_OF_POSTGRES) for each in (*_TABLES, *_POSTGRES)]
     literal = "'" + schema.replace("'", "''") + "'"
-    # Not CREATE SCHEMA IF NOT EXISTS: a role that may not create schemas can then use one that exists.
+    # CREATE SCHEMA IF NOT EXISTS would fail for a role that may not create schemas, even if the schema exists.
     make = (
         f"DO $body_of_safeklaviyo$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {literal})"
         f" THEN CREATE SCHEMA {quoted}; END IF; END $body_of_safeklaviyo$"

@@ -1,7 +1,7 @@
-"""An SQLite file of the shop's own, in which the outbox has its tables.
+"""An SQLite file of the shop's own, with the outbox's tables in it.
 
-Decided here: one connection for each process, opened by the first use; the file's settings are left as they are. It is
-closed before a fork, because SQLite keeps the list of a process's locks in that process's memory.
+Decided here: each process has one connection, and the first use opens it. The file's settings are left as they are. The
+connection is closed before a fork, because SQLite keeps the list of a process's locks in that process's memory.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _open: WeakSet[ShopFile] = WeakSet()
 
 
 class ShopFile:
-    """A file. See `sqlite.File`.
+    """An SQLite file with one connection. See `sqlite.File`.
 
     Args:
-        path: Where it is.
-        timeout: Seconds to wait for others who write.
+        path: The file's path.
+        timeout: Seconds to wait for other writers.
     """
 
     def __init__(self, path: str | os.PathLike[str], timeout: float = TIMEOUT) -> None:
@@ -42,15 +42,16 @@ class ShopFile:
         _open.add(self)
 
     def is_there(self) -> bool:
-        """Tell whether there is such a file."""
+        """Tell whether the file exists."""
         return self._path.exists()
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do several things as one transaction."""
+        """Do work in one transaction that may write."""
+        # Immediate: a transaction that becomes a writer halfway fails at once if another one writes.
         return self._use("IMMEDIATE", work)
 
     def scan(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Read, as of one moment."""
+        """Do work in one transaction that only reads."""
         return self._use("DEFERRED", work)
 
     def _use(self, kind: str, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -59,6 +60,7 @@ class ShopFile:
         try:
             return self._transact(self._connected(), kind, work)
         except sqlite3.Error as exc:
+            # A busy file is no fault of the connection. After any other error the next use opens a new one.
             if failures.primary_code(exc) != sqlite3.SQLITE_BUSY:
                 self.disconnect()
             raise failures.store_error(exc) from exc
@@ -82,7 +84,7 @@ class ShopFile:
             if not self._path.parent.is_dir():
                 raise ConfigurationError("the outbox's folder is missing; make it, or name another path in outbox=")
             if not self._path.exists():
-                # For its owner alone: rows say who the shop's customers are.
+                # Only the owner may read the file: its rows say who the shop's customers are.
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
             self._connection = sqlite3.connect(
                 self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
@@ -96,7 +98,7 @@ class ShopFile:
             connection.close()
 
     def close(self) -> None:
-        """Close the connection, for good."""
+        """Close the connection. Later calls raise `StoreUnavailableError`."""
         with self.lock:
             self._is_closed = True
             self.disconnect()

@@ -1,7 +1,7 @@
 """The outbox in an SQLite file, or in memory.
 
-Decided here: an outbox in the map's own file uses the map's connections, so that the two never wait for each other. A
-file of the shop's own is left as it is, but for the tables of the outbox.
+Decided here: an outbox in the map's own file uses the map's connections, so that the two never wait for each other. In
+a file of the shop's own, only the outbox's tables are added.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ T = TypeVar("T")
 
 
 class File(Protocol):
-    """What carries out work in one transaction of an SQLite file."""
+    """An SQLite file, as the outbox uses it: the map's own, one of the shop's, or one in memory."""
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do several things as one transaction."""
+        """Do work in one transaction that may write."""
         ...
 
     def scan(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Read."""
+        """Do work in one transaction that only reads."""
         ...
 
     def is_there(self) -> bool:
-        """Tell whether there is such a file."""
+        """Tell whether the file exists."""
         ...
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class MemoryFile:
     def __init__(self, content: bytes | None = None) -> None:
         self._lock = RLock()
         self.connection: sqlite3.Connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        # The map that it belongs to may simply be forgotten, as in tests.
+        # Tests drop the map and its outbox without closing them.
         weakref.finalize(self, self.connection.close)
         if content:
             self.connection.deserialize(content)
@@ -84,10 +84,10 @@ class MemoryFile:
         return True
 
     def close(self) -> None:
-        """Forget nothing: another client may use the same outbox."""
+        """Do nothing: another client may use the same outbox, and closing would lose its rows."""
 
     def content(self) -> bytes:
-        """Return all that is in it."""
+        """Return the database's whole content."""
         return self.connection.serialize()
 
 
@@ -95,10 +95,10 @@ class SqliteOutbox(Outbox):
     """An outbox in a file.
 
     Args:
-        file: Carries transactions out.
+        file: The file, which carries out transactions.
         path: The file's path; None in memory.
         clock: The outbox's clock, in unix seconds.
-        owns_file: The file is closed with the outbox.
+        owns_file: Closing the outbox closes the file.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class SqliteOutbox(Outbox):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # Only an outbox in memory is copied, by the schedules of `safeklaviyo.testing`.
-        from copy import deepcopy  # noqa: PLC0415 - nobody else needs it
+        from copy import deepcopy  # noqa: PLC0415 - only tests need it
 
         file = MemoryFile(cast("MemoryFile", self._file).content())
         copied = type(self)(file, None, clock=deepcopy(self._clock, memo))
@@ -137,10 +137,10 @@ class SqliteOutbox(Outbox):
         """See `Outbox.perform`."""
         asked: Any = call
         if isinstance(asked, calls.Insert) and asked.connection is not None:
-            # Nothing over a connection of the outbox's own, which would wait for the caller's transaction.
+            # No statement goes over the outbox's own connection, which would wait for the caller's transaction.
             return cast("T", self._callers.insert(asked.connection, insert_into_sqlite(asked)))
         if self._process != os.getpid():
-            # Read first: the caller may have written in a transaction of their own, over which this one would wait.
+            # Read first: writing would wait for a transaction in which the caller may have written already.
             if not self._file.scan(_is_made):
                 self._file.write(_make)
             self._process = os.getpid()
@@ -160,7 +160,7 @@ class SqliteOutbox(Outbox):
         return self._file.write(lambda db: self._carry_out(db, steps))
 
     async def insert_async(self, call: calls.Insert) -> int:
-        """Insert over an asynchronous connection of the caller's."""
+        """Insert a row over an asynchronous connection of the caller's."""
         return await self._callers.insert_async(call.connection, insert_into_sqlite(call))
 
     def _filled(self, statement: Statement) -> Statement:
@@ -184,7 +184,7 @@ class SqliteOutbox(Outbox):
 
 
 class AsyncSqliteOutbox(AsyncOutbox):
-    """Same as `SqliteOutbox`, awaited: all is done in one thread of the outbox's own."""
+    """Same as `SqliteOutbox`, awaited. One thread of the outbox's own does all the work."""
 
     def __init__(self, outbox: SqliteOutbox) -> None:
         self._outbox = outbox

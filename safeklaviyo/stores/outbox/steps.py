@@ -6,11 +6,11 @@ The rules that are kept here:
 
 1. A row goes only if no undone row with a lower id, in any lane, shares a name with it (`going`). Lanes only spread the
    work.
-2. What deletes, parks or marks rows compares the lane's token in the very statement, so that a drain whose lane was
-   taken over changes nothing (H12). In PostgreSQL the lane's row is locked first, so that it cannot be taken over in
-   between.
-3. Names are those of undone rows. A parked row holds nobody back: its names stand in lane -1, where `Forget` finds
-   them.
+2. A statement that deletes, parks or marks rows compares the lane's token itself. So a drain that has lost its lane
+   changes nothing (H12). In PostgreSQL the lane's row is locked first, so that no other drain can take the lane between
+   two statements.
+3. Only names of undone rows hold rows back. The names of a parked row stand in lane -1: there they hold back no row,
+   and `Forget` still finds them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _read_about(_: calls.ReadAbout | calls.LookAbout) -> Steps[About]:
 
 
 def _lanes(call: calls.Lanes) -> Steps[tuple[int, ...]]:
-    # One look into the index for each lane, however many rows there are.
+    # One look into the index for each lane, no matter how many rows wait.
     rows = yield (
         (
             "SELECT l.value FROM {lanes} WHERE EXISTS(SELECT 1 FROM {outbox} AS o"
@@ -58,7 +58,8 @@ def _lanes(call: calls.Lanes) -> Steps[tuple[int, ...]]:
 
 
 def _take(call: calls.Take) -> Steps[int | None]:
-    # Tokens of a lane only rise. A lane that was never taken has none yet.
+    # The token rises with each drain, so that an earlier drain's statements are recognised (H12). The first one inserts
+    # the lane.
     rows = yield (
         (
             "INSERT INTO {lane} AS held(account, lane, token, expires) VALUES (?, ?, 1, {now} + ?)"
@@ -87,11 +88,14 @@ def _leave(call: calls.Leave) -> Steps[bool]:
 
 
 def _delete(call: calls.Delete) -> Steps[bool]:
+    # Step 1: make sure that the lane is held, before the marks of step 2 are written.
     if not (yield from is_held(call)):
         return False
+    # Step 2: in the same transaction, mark what was changed. Otherwise an older row could undo it (H21).
     for kind in call.kinds:
         yield from _remember(CHANGED + kind, call.changed, "?", call.at)
     yield from _remember(REPEATED, call.repeated, "{now} - ?", 0.0)
+    # Step 3: the names before the rows, because they are found by the rows.
     yield from _forget_names(call.ids)
     yield (
         ("DELETE FROM {outbox} WHERE id IN ({numbers}) AND account = ?{held}"),
@@ -101,11 +105,13 @@ def _delete(call: calls.Delete) -> Steps[bool]:
 
 
 CHANGED: Final = "changed:"
+"""Begins the kind of a mark: an identifier or a consent was changed."""
 REPEATED: Final = "repeated"
+"""The kind of a mark: a row was sent more than once."""
 
 
 def _remember(kind: str, names: Sequence[str], when: str, seconds: float) -> Steps[None]:
-    """Remember when something was done of people with these names: the latest time counts."""
+    """Mark these names with the time of a change. A mark keeps the latest time."""
     for name in names:
         yield (
             (
@@ -117,6 +123,7 @@ def _remember(kind: str, names: Sequence[str], when: str, seconds: float) -> Ste
 
 
 def _forget_names(ids: Sequence[int]) -> Steps[None]:
+    """Delete the names of rows, which still exist."""
     yield (
         (
             "DELETE FROM {name} WHERE (name, lane, id) IN (SELECT e.value,"
@@ -130,6 +137,7 @@ def _forget_names(ids: Sequence[int]) -> Steps[None]:
 def _park(call: calls.Park) -> Steps[bool]:
     if not (yield from is_held(call)):
         return False
+    # The names move to lane -1, where they hold back no row.
     yield from _forget_names(call.ids)
     yield (
         (
@@ -214,7 +222,7 @@ def _again(number: int) -> Steps[int]:
         ),
         (number,),
     )
-    # SQLite's trigger has written the names already.
+    # In SQLite the trigger has written the names already.
     yield (
         (
             "INSERT INTO {name}(name, lane, id) SELECT e.value, o.lane, o.id FROM {outbox} AS o, {names}"
@@ -237,6 +245,7 @@ def _expire(call: calls.Expire) -> Steps[int]:
     rows = yield sql, (call.account, call.seconds)
     if not rows:
         return 0
+    # A mark holds back only rows that are older than the mark, and rows that old are deleted here.
     yield "DELETE FROM {mark} WHERE at < {now} - ?", (call.seconds,)
     return (yield from _remove([int(number) for (number,) in rows]))
 
@@ -271,7 +280,8 @@ def _has_rows(call: calls.HasRows) -> Steps[bool]:
 
 
 def insert_into_sqlite(call: calls.Insert) -> Steps[int]:
-    """Insert a row, with one statement; a trigger writes its names."""
+    """Insert a row with one statement. A trigger writes the row's names."""
+    # In tables with another id no row is selected, so none is inserted: this is another database.
     row = call.row
     rows = yield (
         (

@@ -1,8 +1,8 @@
-"""Whose turn it is at an endpoint of Klaviyo's: one count of requests an account, for all workers of an outbox.
+"""Turns at Klaviyo's endpoints: all workers of an outbox share one count of requests for each account.
 
-Decided here: in which second a request may be sent. Requests are counted in whole seconds of the outbox's clock. Any
-window of `n` seconds touches at most `n + 1` of them, so the limit of a window holds for so many together: wherever
-Klaviyo's own windows begin, no more than the limit falls into one.
+Decided here: in which second a request may be sent. Requests are counted in whole seconds of the outbox's clock. A
+window of `n` seconds touches at most `n + 1` whole seconds. So at most the limit of a window is given to any `n + 1`
+seconds together. Then no window of Klaviyo's gets more than its limit, no matter when it begins.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.outbox.words import Steps
 
 HORIZON: Final = 120.0
-"""Seconds ahead for which a turn can be reserved. Later ones were reserved by a clock that has been set back since."""
+"""Seconds ahead for which a turn can be reserved. A later turn means that the clock was set back; it is forgotten."""
 
 
 def next_turn(used: Mapping[int, int], now: float, limits: Mapping[int, int]) -> int:
     """Return the first second in which one more request fits into every window.
 
-    Turns are given in the order of the calls: none is earlier than the last one given.
+    Turns are given in the order of the calls. No turn is earlier than the one before it.
 
     Args:
         used: How many requests each second has.
         now: In unix seconds.
-        limits: How many requests fit into a window of so many seconds.
+        limits: The windows: seconds, and how many requests fit into them.
     """
     second = max([math.floor(now), *used])
     while any(
@@ -42,7 +42,7 @@ def next_turn(used: Mapping[int, int], now: float, limits: Mapping[int, int]) ->
 
 def take_turn(call: calls.TakeTurn) -> Steps[float]:
     """Reserve a turn, if it comes soon enough, and return the seconds until then."""
-    # This locks the row, or makes it: whoever else wants a turn waits until the transaction ends.
+    # Step 1: lock the endpoint's row, or make it. Every other worker waits for its turn until the transaction ends.
     rows = yield (
         (
             "INSERT INTO {pace} AS known(account, endpoint, used) VALUES (?, ?, '{{}}')"
@@ -50,12 +50,14 @@ def take_turn(call: calls.TakeTurn) -> Steps[float]:
         ),
         (call.account, call.endpoint),
     )
+    # Step 2: count by the database's clock, which all workers share, and forget seconds that are over.
     now = float(rows[0][1])
     limits = dict(call.limits)
     oldest, latest = now - max(limits) - 1, now + HORIZON
     used = {int(each): count for each, count in _read(rows[0][0]).items() if oldest <= int(each) <= latest}
     second = next_turn(used, now, limits)
     wait = max(0.0, second - now)
+    # Step 3: reserve only a turn that will be used. The caller gives up if the turn is too late.
     if wait <= min(call.latest, HORIZON):
         used[second] = used.get(second, 0) + 1
         yield (

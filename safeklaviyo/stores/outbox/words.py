@@ -1,6 +1,6 @@
-"""The words of the two databases, with which each statement of the outbox is written once.
+"""The words in which the two databases differ, so that each statement of the outbox is written once.
 
-A statement has ``?`` for a parameter, and in braces the names of the tables and the words of `Dialect`.
+A statement has ``?`` for a parameter. In braces it has the names of the tables, and the words of `Dialect`.
 """
 
 from __future__ import annotations
@@ -31,25 +31,26 @@ NAME_LENGTH: Final = 32
 ESCAPES: Final = str.maketrans({"\0": "\1" + "0", "\1": "\1" + "1"})
 """PostgreSQL's text cannot contain NUL, so the map there stores two other characters for it."""
 CHANGING: Final = "!"
-"""Begins a mark: a change of email waits of a person with this name."""
+"""Begins a mark: a change of email waits for the person with this name."""
 RESERVED: Final = "="
-"""Begins a mark: a change of email waits whose new address has this name."""
+"""Begins a mark: a change of email waits, and its new address has this name."""
 
+# Stands in every statement that changes rows of a lane, so that it changes nothing once the lane is lost (H12).
 HELD = " AND EXISTS(SELECT 1 FROM {lane} AS held WHERE held.account = ? AND held.lane = ? AND held.token = ?)"
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How the two databases differ.
+    """The words of one database.
 
     Attributes:
-        now: The clock of the outbox, as SQL.
-        texts: The elements of a JSON array that is a parameter, as a query.
-        numbers: The same, as numbers.
-        names: The names of the row ``o``, as a table ``e`` whose column is ``value``.
-        lanes: The numbers of all lanes, as a table ``l`` whose column is ``value``.
+        now: The outbox's clock, as an expression.
+        texts: A query for the elements of a parameter that is a JSON array.
+        numbers: The same, for an array of numbers.
+        names: A table ``e`` with a column ``value``: the names of the row ``o``.
+        lanes: A table ``l`` with a column ``value``: the numbers of all lanes.
         json: A parameter that is JSON.
-        lock: Locks the rows that were read.
+        lock: The clause that locks the rows of a query.
     """
 
     now: str
@@ -67,7 +68,11 @@ class Dialect:
 
 
 def sqlite_dialect(now: float) -> Dialect:
-    """Return the words of SQLite."""
+    """Return the words of SQLite.
+
+    Args:
+        now: The time by the outbox's clock, in unix seconds. A test's clock can stand here.
+    """
     texts = "SELECT value FROM json_each(?)"
     lanes = f"json_each('{json.dumps(list(range(LANES)))}') AS l"
     return Dialect(repr(now), texts, texts, "json_each(o.names) AS e", lanes, "?", "")
@@ -96,12 +101,12 @@ def as_json(values: Sequence[object]) -> str:
 
 
 def texts_of(value: Any) -> tuple[str, ...]:
-    """Return a list of names. Some drivers read JSON themselves."""
+    """Return the names in a JSON value. Some drivers decode JSON themselves, others return its text."""
     return tuple(json.loads(value) if isinstance(value, str | bytes) else value)
 
 
 def row_of(row: Sequence[Any]) -> Row:
-    """Return a row of the columns above."""
+    """Return a row of the table, given the values of `COLUMNS`."""
     number, born, lane, names, profile, verb, payload, unique_id, time, at, due, attempts, unsure, rule, error = row
     return Row(
         number, born, lane, texts_of(names), profile, verb, payload, unique_id, time, at, due, attempts, bool(unsure),
