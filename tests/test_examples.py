@@ -24,6 +24,9 @@ SHOWS = {
     "consent_at_checkout.py": "email: False, messages about orders: True",
     "unsubscribe_link.py": "2 profiles, 0 subscribed",
     "guarded_calls.py": "1 profile, 1 event",
+    "guarded_django_celery.py": "guarded: 0 duplicate, 0 of 1 event on it",
+    "guarded_fastapi.py": "guarded: 0 duplicate, 2 of 2 events on the customer, answers [201, 400, 200, 202, 202]",
+    "guarded_sdk.py": "guarded: 0 duplicate, 2 of 2 events on their customers",
     "drain_the_outbox.py": "1 delivered, 0 waiting, 0 dead, next at None",
     "django_outbox.py": "1 delivered, 1 event",
     "fastapi_lifespan.py": "order-7: 1 event",
@@ -42,6 +45,14 @@ def run(folder, *arguments):
     return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False, timeout=60)
 
 
+RAW = {
+    "guarded_django_celery.py": "raw: 1 duplicate, 1 of 1 event on it",
+    "guarded_fastapi.py": "raw: 1 duplicate, 0 of 2 events on the customer, answers [201, 202, 409, 202]",
+    "guarded_sdk.py": "raw: 1 duplicate, 1 of 2 events on their customers",
+}
+"""What the examples of unchanged code show first: the same calls without the guard."""
+
+
 def test_each_example_is_run_here():
     """No example is forgotten."""
     assert {*SHOWS, *TESTS} == {path.name for path in EXAMPLES.glob("*.py")}
@@ -54,7 +65,8 @@ def test_an_example_shows_what_it_says(tmp_path, name):
     """It ends well, warns of nothing, and prints what the reader is to see."""
     done = run(tmp_path, EXAMPLES / name)
     assert (0, "") == (done.returncode, done.stderr)
-    assert SHOWS[name] == done.stdout.splitlines()[-1]
+    lines = done.stdout.splitlines()
+    assert [RAW.get(name, lines[0]), SHOWS[name]] == [lines[0], lines[-1]]
 
 
 @pytest.mark.parametrize("name", TESTS)
