@@ -88,6 +88,10 @@ find_programs() {
     for tool in pgbouncer openssl chromium; do
         if ! command -v "$tool" >/dev/null; then not_run+=("the tests that need $tool: it is not installed"); fi
     done
+    # Debian's own Node.js brings hundreds of packages: it is not installed for one shop.
+    for tool in node npm; do
+        if ! command -v "$tool" >/dev/null; then not_run+=("the shop on Node.js: $tool is not installed"); fi
+    done
 }
 
 # copy_checkout FOLDER [PATTERN]: the checkout's files, without those that the pattern names.

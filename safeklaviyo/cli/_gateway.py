@@ -61,7 +61,8 @@ def _server(app: Gateway, listen: dict[str, Any], mode: str) -> Server:
         async def startup(self, sockets: list[socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                say(f"the gateway listens on {_named(listen)} until Ctrl-C ({mode})")
+                where = _named(listen, self.servers[0].sockets[0].getsockname())
+                say(f"the gateway listens on {where} until Ctrl-C ({mode})")
                 # A script reads from a pipe, which Python would fill before it writes.
                 sys.stdout.flush()
 
@@ -72,8 +73,12 @@ def _server(app: Gateway, listen: dict[str, Any], mode: str) -> Server:
     return Announced(config)
 
 
-def _named(listen: dict[str, Any]) -> str:
-    return f"unix:{listen['uds']}" if "uds" in listen else f"http://{listen['host']}:{listen['port']}"
+def _named(listen: dict[str, Any], bound: Any) -> str:
+    """Name where it listens. With port 0 the system has chosen one, which only the socket knows."""
+    if "uds" in listen:
+        return f"unix:{listen['uds']}"
+    host = f"[{listen['host']}]" if ":" in listen["host"] else listen["host"]
+    return f"http://{host}:{bound[1]}"
 
 
 def _modes(path: str, otherwise: str) -> dict[str, str]:

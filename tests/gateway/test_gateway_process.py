@@ -75,6 +75,14 @@ def test_bad_set_up_is_said_at_once(tmp_path, arguments, says):
         assert process.wait() in {1, 2}
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_it_says_the_address_that_callers_are_to_use(tmp_path, host):
+    """With port 0 that is the port that the system has chosen, and an address of IPv6 stands in brackets."""
+    with gateway(tmp_path, "--listen", f"{host}:0") as (_, first):
+        url = next(word for word in first.split() if word.startswith("http://"))
+        assert {"status": "ok"} == httpx.get(f"{url}/-/health").json()
+
+
 def test_a_port_that_is_taken_is_an_error(tmp_path):
     """A supervisor sees that the gateway does not run."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
