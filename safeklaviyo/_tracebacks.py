@@ -45,7 +45,7 @@ _CARRIERS: Final = sys.stdlib_module_names | {
     "httpx_aiohttp", "idna", "phonenumbers", "psycopg", "psycopg_binary", "psycopg_pool", "pydantic", "redis",
     "sniffio", "tenacity",
 }  # fmt: skip
-"""The packages whose frames may hold what a call is about."""
+"""The packages that a call runs through. Their frames may hold the call's data."""
 _SPECIAL: Final = frozenset({"__init__", "__iter__", "__aiter__"})
 _RESUMABLE: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
@@ -81,6 +81,7 @@ def _called(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return method(*args, **kwargs)
         except BaseException as error:
+            # This frame is still running, so `forget` cannot clear it.
             del args, kwargs
             forget(error)
             raise
@@ -134,7 +135,9 @@ def _iterated_async(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def forget(error: BaseException) -> None:
     """Clear what the traceback of an error keeps of a call, and those of the errors behind it."""
+    # Step 1: the error itself. It keeps its traceback, without variables.
     _clear(error)
+    # Step 2: all errors behind it. Those that this package has caught lose their tracebacks.
     seen = [error]
     ahead = [(error, False)]
     while ahead:

@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 class Outbox:
     """The outbox of `Klaviyo`: a call becomes a row, which is committed with the shop's own rows and carried out later.
 
-    All that a call cannot be made with is refused when it is queued, as by the direct verb. What identifies an event,
-    and the customer's profile where the map knows it, are fixed then.
+    A call with wrong arguments is refused when it is queued, as by the direct verb. An event gets its `unique_id` and
+    `time` then, and the row gets the customer's profile if the map knows it.
 
     Rows of one customer are carried out in order, if one was committed before the other was queued, or both were queued
     in one transaction.
 
     The verbs take a `connection`: that of the shop's transaction, to the database of the outbox. It may be a connection
     or cursor of psycopg or sqlite3, a connection or session of SQLAlchemy, or a connection or cursor of Django. The row
-    is committed or rolled back with the transaction. Without it **the row is committed at once**, whatever becomes of a
-    transaction of the caller's.
+    is committed or rolled back with the transaction. Without a `connection` **the row is committed at once**, even if
+    the shop's transaction is rolled back.
     """
 
     def __init__(self, shell: Shell) -> None:
@@ -77,14 +77,14 @@ class Outbox:
             time: As for `Klaviyo.track`; else now.
             unique_id: As for `Klaviyo.track`; else a new one.
             backfill: As for `Klaviyo.track`.
-            connection: The shop's own, in whose transaction the row is inserted; None commits the row at once.
+            connection: The shop's own connection. The row becomes part of its transaction. None commits it at once.
 
         Raises:
             InvalidIdentifierError: As `Klaviyo.track`; nothing was written.
             InvalidPropertyError: As `Klaviyo.track`; nothing was written.
             ConfigurationError: There is no outbox, or the connection is not to its database; nothing was written.
-            StoreError: The map or the outbox cannot answer. Without a connection the row may have been committed: give
-                a `unique_id`, so that queueing it again doubles nothing.
+            StoreError: The map or the outbox cannot answer. Without a connection the row may have been committed. Give
+                a `unique_id`, so that queueing the event again does not double it.
         """
         return self._shell.run(
             queue_track,
@@ -217,11 +217,11 @@ class Outbox:
         )
 
     def drain(self, *, limit: int | None = None, lane: int | None = None) -> DrainReport:
-        """Carry out rows that wait, and return when none is left that may go.
+        """Carry out rows that wait, and return when no row is left that may go.
 
-        Any number of drains may run at the same time, in any process: each lane is held by one of them, and a drain
-        that finds a lane held leaves it alone. A row that Klaviyo or the rules refuse raises nothing. It is parked, or
-        waits where the refusal may pass by itself (`Policy.outbox_wait`). If Klaviyo does not answer, all rows wait.
+        Any number of drains may run at the same time, in any process. Each lane is held by one drain, and the others
+        leave it alone. A row that Klaviyo or the rules refuse raises no error. It is parked, or it waits if the refusal
+        may pass by itself (`Policy.outbox_wait`). If Klaviyo does not answer, all rows wait.
 
         Args:
             limit: How many rows to carry out at most; None for all.
@@ -236,7 +236,7 @@ class Outbox:
         return self._shell.run(drain, limit=limit, lane=lane)
 
     def lanes(self) -> tuple[int, ...]:
-        """Return the lanes that have rows to be carried out now: each may be given to `drain`, in any process."""
+        """Return the lanes with rows to be carried out now. Each may be given to `drain`, in any process."""
         return self._shell.run(due_lanes)
 
     def dead(self) -> Iterator[DeadRow]:
@@ -249,13 +249,13 @@ class Outbox:
             after = rows[-1].id
 
     def retry(self, *ids: int, rule: str | None = None) -> int:
-        """Put rows that were parked at the end of the queue, each under a new id and with its old time.
+        """Put parked rows at the end of the queue, each under a new id and with its old time.
 
         A change of an identifier or of consent is left parked if a later one of the same customer was made since.
 
         Args:
-            ids: Which; none for all.
-            rule: Only those that this rule has refused, such as ``"R6"``.
+            ids: The rows; none for all.
+            rule: Only rows that this rule has refused, such as ``"R6"``.
 
         Returns:
             How many were put back.

@@ -1,7 +1,6 @@
 """Which lane is drained next. Two threads never have the same lane, and a lane that failed has a pause.
 
-Nothing here reads a clock of its own: the caller gives one, which never goes back. A wall clock that jumps changes
-nothing.
+The caller gives the clock. It must never go back, as a wall clock may.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
-"""Seconds that a lane waits after its first failure, doubled with each further one, and at most."""
+"""Seconds that a lane waits after a failure: first, and at most. Each further failure doubles the pause."""
 
 
 class Agenda:
@@ -36,7 +35,7 @@ class Agenda:
         self._is_closed = False
 
     def wake(self, lanes: Iterable[int]) -> None:
-        """Note that lanes have rows that may go. One that is being drained is drained once more afterwards."""
+        """Note that lanes have rows that may go. A lane that is being drained is drained once more afterwards."""
         with self._change:
             now = self._clock()
             for lane in lanes:
@@ -48,7 +47,7 @@ class Agenda:
             self._change.notify_all()
 
     def take(self) -> int | None:
-        """Wait for a lane, and take it in hand; None if there will be none any more."""
+        """Wait for a lane, and take it in hand; None after `close`."""
         with self._change:
             self._change.wait_for(lambda: self._waiting or self._is_closed)
             if self._is_closed:
@@ -59,6 +58,7 @@ class Agenda:
 
     def done(self, lane: int, *, has_more: bool) -> None:
         """Put a lane out of hand, at the end of the queue if it has more rows that may go."""
+        # At the end: a lane with many rows must not keep the others waiting.
         with self._change:
             self._in_hand.discard(lane)
             self._failures.pop(lane, None)
@@ -80,7 +80,7 @@ class Agenda:
             return pause
 
     def close(self) -> None:
-        """Give out no lane any more."""
+        """Give out no more lanes. Threads that wait in `take` get None."""
         with self._change:
             self._is_closed = True
             self._change.notify_all()

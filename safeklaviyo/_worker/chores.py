@@ -1,7 +1,7 @@
-"""What a worker does from time to time: finish interrupted changes, recheck changes, and warn of rows that are dead.
+"""The regular work of a worker: finishing interrupted changes, rechecking changes, and warning of dead rows.
 
-Decided here: how often. None of it holds up the draining, and no failure of it ends the worker. Several workers do the
-same; that costs some reads and changes nothing, because each step takes its leases.
+Decided here: how often. No chore holds up the draining, and no failure of a chore ends the worker. Several workers may
+do the same chores. That costs some reads and does no harm, because each step takes its leases.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger("safeklaviyo.worker")
 
 @dataclass
 class _Chore:
-    """Something that is done every so many seconds."""
+    """Work that is done every so many seconds."""
 
     do: Callable[[], None]
     every: float
@@ -38,9 +38,10 @@ class Chores:
     """The chores of one worker, for one thread.
 
     Args:
+        client: The client.
         clock: Returns seconds, and never goes back.
-        spread: From 0 to 1: which part of each interval passes before the first time, so that workers which start
-            together do not all ask at once.
+        spread: From 0 to 1, another number for each worker. It delays the first time of each chore, so that workers
+            that start together do not all ask at once.
     """
 
     def __init__(self, client: Client, clock: Callable[[], float], spread: float) -> None:
@@ -55,14 +56,14 @@ class Chores:
         ]
 
     def run_due(self) -> None:
-        """Do what is due."""
+        """Do the chores that are due."""
         for chore in self._due():
             try:
                 chore.do()
-            except Exception as exc:  # noqa: BLE001 - whatever it is, the worker goes on, and the chore comes again
+            except Exception as exc:  # noqa: BLE001 - the worker goes on, and the chore comes again
                 name = chore.do.__name__.strip("_")
                 logger.warning("%s failed, and will be done again: %s", name, type(exc).__name__)
-            # From now on, and not from when it was due: a process that slept for hours makes up for nothing.
+            # Counted from now: a process that slept for hours must not do all the missed times at once.
             chore.due = self._clock() + chore.every
 
     def _due(self) -> Iterator[_Chore]:

@@ -1,4 +1,4 @@
-"""What a worker needs of a client, and how a `Klaviyo` gives it."""
+"""The methods of a client that a worker calls, and their meaning for a `Klaviyo`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Client(Protocol):
     """A client with an outbox."""
 
     def lanes(self) -> Sequence[int]:
-        """Return the lanes that have rows which are due."""
+        """Return the lanes with rows that are due."""
         ...
 
     def drain(self, lane: int, limit: int, is_stopped: Callable[[], bool]) -> int:
-        """Carry out rows of a lane, and return how many were delivered. Asks before each row whether to stop."""
+        """Carry out rows of a lane, until `is_stopped` returns true; return how many were delivered."""
         ...
 
     def count_dead(self) -> int:
@@ -33,12 +33,12 @@ class Client(Protocol):
         ...
 
     def recheck(self) -> Sequence[ChangeReview]:
-        """Compare Klaviyo with the map, and repair."""
+        """Compare the customers that were changed lately with the map, and repair them."""
         ...
 
 
 class OfKlaviyo:
-    """The client that a worker has. See `Client`."""
+    """A `Klaviyo` as a worker uses it. See `Client`."""
 
     def __init__(self, klaviyo: Klaviyo) -> None:
         self._klaviyo = klaviyo

@@ -1,7 +1,7 @@
-"""The file that tells whether a worker is well: written anew every few seconds, and too old if the worker is not alive.
+"""The file that tells whether a worker is well. A living worker replaces the file every few seconds.
 
-A file and no port, because a probe of Kubernetes' ``httpGet`` does not reach loopback, and a port for all would have to
-be guarded. ``exec`` probes, Docker's ``HEALTHCHECK`` and monitoring agents read a file.
+The worker opens no port. A probe of Kubernetes' ``httpGet`` does not reach loopback, and a port that all can reach
+would have to be guarded. ``exec`` probes, Docker's ``HEALTHCHECK`` and monitoring agents can read a file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EVERY: Final = 5.0
 """Seconds between two writes."""
 TOO_OLD: Final = 30.0
-"""Seconds after which a file says that its worker is not alive."""
+"""Seconds after which a file that was not replaced says that its worker is not alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Health:
     Attributes:
         state: ``"working"``, ``"failing"`` (the outbox or Klaviyo cannot be used just now), ``"stuck"`` or
             ``"stopping"``.
-        delivered: Rows since the worker began.
-        failures: Attempts to drain a lane that failed since the worker began.
-        error: The class of the last failure, such as ``"StoreUnavailableError"``, while it is failing.
+        delivered: How many rows were delivered since the worker began.
+        failures: How many attempts to drain a lane have failed since the worker began.
+        error: The class of the last failure, such as ``"StoreUnavailableError"``; None once a drain has succeeded.
     """
 
     state: str
@@ -55,7 +55,7 @@ class HealthFile:
         beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         text = json.dumps({"pid": os.getpid(), "at": time.time(), **asdict(health)})
         beside.write_text(f"{text}\n", encoding="utf-8")
-        # At once, so that a probe never reads half a file.
+        # Replaced in one step, so that a probe never reads half a file.
         beside.replace(self._path)
 
     def remove(self) -> None:
@@ -67,10 +67,14 @@ class HealthFile:
 def check(path: Path, now: float | None = None) -> str | None:
     """Return why a worker is not well, by its file; None if it is well.
 
-    A worker that is failing counts as well: starting it again would not bring the outbox or Klaviyo back.
+    A failing worker counts as well: to start it again would not bring the outbox or Klaviyo back.
+
+    Args:
+        path: The worker's health file.
+        now: The time, in unix seconds; else the clock's.
     """
     try:
-        # By the file's own time, because a clock that jumped makes the file's and this process's differ as much.
+        # The file's own time and not the one in it: after a jump of the clock both come from the same clock.
         age = (time.time() if now is None else now) - path.stat().st_mtime
         state = json.loads(path.read_text("utf-8"))["state"]
     except (OSError, ValueError, KeyError, TypeError):

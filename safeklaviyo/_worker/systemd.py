@@ -1,7 +1,7 @@
-"""What systemd is told: the protocol of ``sd_notify``, by which a service says that it is ready, alive, or stopping.
+"""The protocol ``sd_notify``, by which a service tells systemd that it is ready, alive, or stopping.
 
-It is one datagram to the socket that ``NOTIFY_SOCKET`` names (systemd's *sd_notify(3)* and *sd_watchdog_enabled(3)*).
-No library is needed for that; `systemd-python` needs a compiler and systemd's headers.
+A message is one datagram to the socket that ``NOTIFY_SOCKET`` names (systemd's *sd_notify(3)* and
+*sd_watchdog_enabled(3)*). That needs no library; `systemd-python` would need a compiler and systemd's headers.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ _PATIENCE = 1.0
 
 
 class Notifier:
-    """Tells systemd how the service is, or nobody where systemd has not asked.
+    """Tells systemd how the service is. Without systemd, its methods do nothing.
 
     Args:
-        environment: The process's variables. Those of this protocol are taken out, so that no child answers for it.
+        environment: The process's variables. Those of this protocol are removed, so that no child process answers in
+            this one's place.
 
     Attributes:
-        watchdog: Seconds within which systemd wants to hear that the service is alive; None if it does not ask.
+        watchdog: Seconds within which systemd wants to hear that the service is alive; None without a watchdog.
     """
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         address = environment.pop("NOTIFY_SOCKET", "")
         microseconds = environment.pop("WATCHDOG_USEC", "")
         asked = environment.pop("WATCHDOG_PID", None)
-        # An address that begins with @ is one of the abstract namespace, which begins with a zero byte.
+        # A leading @ stands for the abstract namespace, with a zero byte in its place.
         self._address = "\0" + address[1:] if address.startswith("@") else address
         is_asked = asked is None or asked == str(os.getpid())
         is_number = microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0
@@ -56,7 +57,7 @@ class Notifier:
     def _send(self, state: str) -> None:
         if not self._address:
             return
-        # The service works as well without being heard, so no failure here ends it.
+        # The service works without systemd too, so a failure here does not end it.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             channel.settimeout(_PATIENCE)
             channel.sendto(state.encode(), self._address)

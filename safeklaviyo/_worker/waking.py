@@ -1,7 +1,7 @@
-"""Listening for rows: PostgreSQL tells of each when the transaction that inserted it commits.
+"""Listening for rows: PostgreSQL notifies of each row when the transaction that inserted it commits.
 
-Decided here: a notification only saves the time until the next look at all lanes. So nothing is lost if the connection
-is, or behind a pooler that passes no notifications on, such as PgBouncer in transaction mode.
+Decided here: a notification only saves the time until the next look at all lanes. So no row is lost with a lost
+connection, nor behind a pooler that passes no notifications on, such as PgBouncer in transaction mode.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CHANNEL: Final = "safeklaviyo_outbox"
 TURN: Final = 1.0
-"""Seconds after which the thread looks whether the worker stops."""
+"""Seconds between two looks whether the worker stops."""
 CONNECTING: Final = 5.0
 LONGEST_PAUSE: Final = 30.0
 
@@ -27,11 +27,11 @@ logger = logging.getLogger("safeklaviyo.worker")
 
 
 class Listener:
-    """Hears of rows in the outbox of a database.
+    """Wakes a worker when a row is committed into an outbox in PostgreSQL.
 
     Args:
-        url: The outbox's.
-        schema: Of its tables.
+        url: The URL of the outbox.
+        schema: The schema of its tables.
     """
 
     def __init__(self, url: str, schema: str) -> None:
@@ -48,7 +48,7 @@ class Listener:
                     pause = TURN
                     self._hear(connection, wake, stopping)
             except psycopg.Error as exc:
-                # Only its class: libpq's messages quote addresses.
+                # The class alone is logged: libpq's messages quote the server's address.
                 logger.warning("not listening for rows, next try in %.0f s: %s", pause, type(exc).__name__)
                 stopping.wait(pause)
                 pause = min(LONGEST_PAUSE, 2 * pause)

@@ -1,8 +1,9 @@
 """The worker's threads: some drain lanes, one looks for lanes, one does the chores, and the main one watches over them.
 
-Decided here: when the worker is well. It is stuck if a thread has made no step for longer than any step takes; then
-neither systemd's watchdog nor the health file hears from it, and whoever runs it starts it again. Nothing is lost by
-that: a row goes only when Klaviyo has accepted it, and a lane that is held becomes free when its lease ends.
+Decided here: when the worker is well. The worker is stuck if a thread has made no step for longer than any step takes.
+Then the worker no longer reports to systemd's watchdog, its health file says ``stuck``, and the supervisor restarts the
+process. A restart loses no row: a row is deleted only when Klaviyo has accepted it, and a lane that was held becomes
+free when its token expires.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     from safeklaviyo._worker.systemd import Notifier
 
 RUN: Final = 1000
-"""Rows that a thread delivers of one lane before it takes the next lane: as many as one job of Klaviyo's holds."""
+"""Rows that a thread delivers of one lane before it takes the next lane: as many as one of Klaviyo's jobs holds."""
 REPORT_EVERY: Final = 60.0
 AWAY: Final = 2.0
-"""Seconds that the next look waits besides, after one that failed."""
+"""Seconds that the next look waits longer after a look that failed."""
 
 STOPPED: Final = 0
 NOT_IN_TIME: Final = 3
@@ -39,11 +40,12 @@ logger = logging.getLogger("safeklaviyo.worker")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How a worker works.
+    """The numbers that a worker goes by.
 
     Attributes:
         threads: How many lanes are drained at once.
-        sweep: Seconds between two looks at all lanes. A lane whose holder was killed is taken so soon after its lease.
+        sweep: Seconds between two looks at all lanes. After a drain was killed, its lane is free when the token
+            expires, and taken by the next look.
         grace: Seconds that the runs in hand may take once the worker is told to stop.
         stuck: Seconds without a step after which a thread counts as stuck.
     """
@@ -55,7 +57,7 @@ class Limits:
 
 
 class Tally:
-    """What the threads did. Safe between them."""
+    """What the threads did. Safe between threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -65,24 +67,25 @@ class Tally:
 
     @property
     def error(self) -> str | None:
-        """The class of a failure that nothing has mended yet."""
+        """The class of a failure, until the same lane is drained or has no more rows; None without one."""
         with self._lock:
             return next(iter(self._failing.values()), None)
 
     def add(self, lane: int, delivered: int) -> None:
-        """Count what a drain delivered."""
+        """Count the rows that a drain has delivered."""
         with self._lock:
             self.delivered += delivered
             self._failing.pop(lane, None)
 
     def fail(self, lane: int | None, error: Exception) -> None:
-        """Count a failure: of a lane, or of the look at all lanes. Its class names no customer, and its message may."""
+        """Count a failure of a lane, or of the look at all lanes (`lane` is None)."""
+        # The class alone is kept: an error's message may name a customer.
         with self._lock:
             self.failures += 1
             self._failing[lane] = type(error).__name__
 
     def look(self, lanes: list[int]) -> None:
-        """Note which lanes have rows that may go. One without any fails no more: another worker drained it."""
+        """Note which lanes have rows that may go. A lane without any fails no more: another worker has drained it."""
         with self._lock:
             self._failing = {lane: error for lane, error in self._failing.items() if lane in lanes}
 
@@ -91,8 +94,12 @@ class Worker:
     """Drains the outbox of a client until it is told to stop.
 
     Args:
-        listen: Called in a thread of its own, if there is a way to hear of rows: with the function to call with lanes
-            that were woken, and an event that ends it.
+        client: The client with the outbox.
+        limits: The numbers that the worker goes by.
+        notifier: Tells systemd how the worker is.
+        health: The health file; None writes none.
+        listen: Runs in a thread of its own and waits for committed rows. It is called with a function that wakes lanes,
+            and with an event that ends it. None leaves the waking to the looks at all lanes.
     """
 
     def __init__(
@@ -123,18 +130,21 @@ class Worker:
         """Work until told to stop.
 
         Returns:
-            `STOPPED`, or `NOT_IN_TIME` if a run in hand took longer than `Limits.grace`. What it has not delivered
-            stays in the outbox.
+            `STOPPED`, or `NOT_IN_TIME` if a run in hand took longer than `Limits.grace`. The rows that it has not
+            delivered stay in the outbox.
         """
+        # Step 1: make the threads. The main one keeps to signals, systemd and the health file.
         drainers = [self._thread(f"drain-{each}", self._drain) for each in range(self._limits.threads)]
         others = [self._thread("sweep", self._sweep), self._thread("chores", self._do_chores)]
         if self._listen is not None:
             others.append(self._thread("listen", self._listen, self._agenda.wake, self._stopping))
+        # Step 2: the health file first. A probe that came before the first row would find none.
         self._tell("working")
         for each in (*drainers, *others):
             each.start()
         self._notifier.ready()
         logger.info("draining the outbox with %d threads", self._limits.threads)
+        # Step 3: watch, twice in each interval of the watchdog, so that one late turn is not taken for a stuck worker.
         try:
             while not self._stopping.wait(min(1.0, (self._notifier.watchdog or 2.0) / 2)):
                 self._watch()
@@ -148,6 +158,7 @@ class Worker:
         return Thread(target=target, args=arguments, name=name, daemon=True)
 
     def _end(self, drainers: list[Thread]) -> int:
+        """Wait for the runs in hand, at most for the grace."""
         self._notifier.stopping(self._limits.grace + 5)
         logger.info("stopping: the runs in hand may take %.0f more seconds", self._limits.grace)
         self._agenda.close()
@@ -166,7 +177,7 @@ class Worker:
     def _watch(self) -> None:
         """Tell systemd and the health file how the worker is."""
         now = time.monotonic()
-        # A copy: other threads add to it.
+        # A copy, because other threads add to the dictionary.
         late = [name for name, at in list(self._steps.items()) if now - at > self._limits.stuck]
         if late:
             if now - self._written_at >= EVERY:
@@ -188,7 +199,7 @@ class Worker:
             try:
                 self._health.write(health)
             except OSError as exc:
-                # It gets too old by itself, so that a probe notices.
+                # A probe notices, because the file gets too old.
                 logger.warning("the health file cannot be written: %s", type(exc).__name__)
 
     def _report(self) -> None:
@@ -200,6 +211,7 @@ class Worker:
         self._reported = delivered
 
     def _drain(self) -> None:
+        """Drain one lane after the other. Each draining thread runs this."""
         name = current_thread().name
         while True:
             self._steps.pop(name, None)  # waiting for work is no lack of progress
@@ -209,7 +221,7 @@ class Worker:
             self._steps[name] = time.monotonic()
             try:
                 delivered = self._client.drain(lane, RUN, self._step)
-            except Exception as exc:  # noqa: BLE001 - whatever it is, the other lanes go on, and this one comes again
+            except Exception as exc:  # noqa: BLE001 - the other lanes go on, and this one comes again
                 self._tally.fail(lane, exc)
                 pause = self._agenda.failed(lane)
                 logger.warning("lane %d could not be drained, next try in %.0f s: %s", lane, pause, _shown(exc))
@@ -218,12 +230,12 @@ class Worker:
                 self._agenda.done(lane, has_more=delivered >= RUN)
 
     def _step(self) -> bool:
-        """Note that this thread makes progress, and tell it whether to stop. A drain asks before each row."""
+        """Note that this thread makes progress, and tell whether to stop. A drain calls this before each row."""
         self._steps[current_thread().name] = time.monotonic()
         return self._stopping.is_set()
 
     def _sweep(self) -> None:
-        """Look at all lanes every few seconds: for rows whose time came, and for those whose wake was not heard."""
+        """Look at all lanes again and again: rows become due, and a notification may be lost."""
         while not self._stopping.is_set():
             self._steps["sweep"] = time.monotonic()
             self._look()
@@ -238,7 +250,7 @@ class Worker:
             self._stopping.wait(AWAY)
             return
         self._tally.look(lanes)
-        # In any order, so that workers on several hosts begin at different lanes.
+        # In a random order, so that workers on several hosts begin at different lanes.
         random.shuffle(lanes)
         self._agenda.wake(lanes)
 
@@ -249,7 +261,7 @@ class Worker:
 
 
 def _shown(error: Exception) -> str:
-    """Return an error's class, and its message if it is one of ours, which names no customer (P8)."""
+    """Return an error's class, and the message of this package's own errors, which name no customer (P8)."""
     from safeklaviyo.errors import SafeKlaviyoError  # noqa: PLC0415
 
     return f"{type(error).__name__}: {error}" if isinstance(error, SafeKlaviyoError) else type(error).__name__

@@ -1,6 +1,6 @@
-"""The duplicates that are in an account already: found, explained, and mended where the data prove it.
+"""The duplicates that are in an account already: found, explained, and merged where the data prove it.
 
-What it consists of is loaded when it is first asked for. Each name's module is in `_HOMES`.
+The module of a name is loaded when the name is first used; `_HOMES` says which module that is.
 """
 
 from importlib import import_module

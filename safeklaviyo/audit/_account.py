@@ -1,7 +1,7 @@
-"""An account that is read from Klaviyo itself, page by page, and the map to which it is compared.
+"""Reading an account from Klaviyo itself, page by page, and the map that it is compared with.
 
-Decided here: how an audit goes on that was interrupted. What was read stays in a file of the user's state folder, with
-the place of the next page, for a day at most.
+Decided here: how an interrupted audit goes on. The profiles that were read stay in a file of the user's state folder,
+with the place of the next page, for a day at most.
 """
 
 from __future__ import annotations
@@ -25,29 +25,30 @@ if TYPE_CHECKING:
     from safeklaviyo._runtime.shell import Shell
 
 _LASTS: Final = 24 * 3600.0
-"""Seconds for which an interrupted audit is gone on with. An older one would report what is long mended."""
+"""Seconds for which an interrupted audit can go on. An older one would report duplicates that are mended by now."""
 
 
 def shell_of(klaviyo: Klaviyo) -> Shell:
-    """Return what carries out the flows of a client."""
+    """Return the shell that carries out a client's flows."""
     return klaviyo._shell  # noqa: SLF001 - an audit is a part of the package, and its flows are no methods of the client
 
 
 def surveyor(klaviyo: Klaviyo) -> Surveyor:
-    """Return whose account a client reads."""
+    """Return the account that a client reads, with the client's policy."""
     return shell_of(klaviyo).run(surveyor_of)
 
 
-def table_for(whose: Surveyor) -> Table:
-    """Return the table of an audit, with what an interrupted one has read."""
+def table_for(surveyed: Surveyor) -> Table:
+    """Return the table of an audit, with the profiles that an interrupted audit has read."""
     from platformdirs import user_state_path  # noqa: PLC0415 - as for the default map
 
     folder = user_state_path("safeklaviyo", ensure_exists=True)
-    name = sha256(f"{whose.base} {whose.account}".encode()).hexdigest()[:16]
+    name = sha256(f"{surveyed.base} {surveyed.account}".encode()).hexdigest()[:16]
     try:
         table = Table(folder / f"audit-{name}.sqlite3")
     except (sqlite3.Error, OSError):
-        # Another audit of this account is running: both have a file, and only that one can be gone on with.
+        # Another audit of this account is running and holds the file. This one gets a temporary file, and cannot go on
+        # after an interruption.
         return Table()
     began_at = float(table.noted("began at") or 0)
     if not time.time() - _LASTS <= began_at <= time.time():
@@ -58,7 +59,7 @@ def table_for(whose: Surveyor) -> Table:
 
 
 def read_map(klaviyo: Klaviyo, table: Table) -> None:
-    """Read the map, with the former addresses, before the account: the map learns of that on the way."""
+    """Read the map, with the former addresses. Called before the account is read, because that changes the map."""
     if table.noted("map is read") is not None:
         return
     table.forget_customers()
@@ -88,10 +89,13 @@ def read_account(klaviyo: Klaviyo, table: Table, blocked: frozenset[str], on_par
     """Read all profiles, and note after each page where the next one is.
 
     Args:
-        on_part: Told after each page how many profiles were read.
+        klaviyo: The client.
+        table: Where the profiles are kept.
+        blocked: Further identifiers that count as placeholders.
+        on_part: Called after each page with the number of profiles that were read.
 
     Raises:
-        NoResponseError: The pages lead back to one that was read.
+        NoResponseError: A page leads back to one that was read.
     """
     shell = shell_of(klaviyo)
     path = table.noted("next page")
@@ -103,7 +107,8 @@ def read_account(klaviyo: Klaviyo, table: Table, blocked: frozenset[str], on_par
             raise endless_pages()
         seen.add(page.path)
         if page.began_again:
-            # Klaviyo has forgotten the place: what was read counts again from the beginning, once for each profile.
+            # Klaviyo has forgotten the place, so the account is read from its beginning. A profile that is read twice
+            # is kept once.
             done = 0
         rows = (row_of_profile(each, blocked) for each in page.profiles)
         table.add_profiles([row._replace(bound=at in page.bound) for at, row in enumerate(rows)])
@@ -113,6 +118,6 @@ def read_account(klaviyo: Klaviyo, table: Table, blocked: frozenset[str], on_par
         table.note("profiles", str(done))
         if path is None:
             table.note("account is read", "yes")
-        # Together: a process that is killed repeats a page, or does not, and each profile counts once either way.
+        # The profiles and the next place in one commit: after a kill the page is repeated whole or not at all.
         table.commit()
         on_part(done)

@@ -34,7 +34,7 @@ _OF_IDS: Final = ("A1", "A3", "A6", "A7")
 _NO_ID: Final = "the export has no column for the external id; name it with --map external_id=NAME"
 _NO_PHONE: Final = "the export has no column for the phone number"
 _NO_MAP: Final = "there is no identity map to compare with; give --bindings, or let the map learn first"
-_EMPTY_MAP: Final = "the identity map had nobody of this account; it has learnt them now, so the next audit can look"
+_EMPTY_MAP: Final = "the identity map had no customers of this account; it has learnt them, so the next audit can look"
 
 
 def audit(
@@ -43,15 +43,15 @@ def audit(
 ) -> Audit:  # fmt: skip
     """Look for duplicates, and say which of them the data prove to be one customer. Writes nothing to Klaviyo.
 
-    An account is read page by page; the map of its client learns of the customers on the way, as `bindings.learn`
-    does. An audit of an account that was interrupted is gone on with by the next one, for a day. Memory does not grow
-    with the account: what was read is in a temporary file.
+    An account is read page by page. Its client's map learns the customers on the way, as `bindings.learn` does. If an
+    audit of an account is interrupted, the next one goes on with it, for a day. Memory does not grow with the account:
+    the profiles are kept in a temporary file.
 
     Args:
-        source: A client, whose account is read; or an export of Klaviyo's profiles: its path, or an `Export`.
-        bindings: The map to compare with: a client, whose map is read; or a file of the shop's customers, as
+        source: A client, to read its account; or an export of Klaviyo's profiles: its path, or an `Export`.
+        bindings: The map to compare with: a client, to read its map; or a file of the shop's customers, as
             ``safeklaviyo bindings import`` takes it. A client as `source` brings its own map.
-        baseline: An earlier audit, or the file with its JSON: what it had is not new.
+        baseline: An earlier audit, or the file with its JSON. Its findings are not new.
         on_progress: Called after each part; `Progress.done` counts profiles.
 
     Raises:
@@ -70,16 +70,18 @@ def audit(
 def _audit_account(
     klaviyo: Klaviyo, bindings: Bindings, known: Iterable[str] | None, on_progress: OnProgress
 ) -> Audit:  # fmt: skip
-    whose = surveyor(klaviyo)
-    table = table_for(whose)
+    surveyed = surveyor(klaviyo)
+    table = table_for(surveyed)
     try:
+        # The map first: reading the account teaches it, and then it could not contradict the account.
         _compare_with(klaviyo if bindings is None else bindings, table)
-        read_account(klaviyo, table, whose.policy.blocked_values, _Pace(on_progress).of_account)
+        read_account(klaviyo, table, surveyed.policy.blocked_values, _Pace(on_progress).of_account)
     except BaseException:
-        table.leave()  # what was read is there for the next audit
+        table.leave()  # the next audit goes on with it
         raise
     missing = {} if table.counts().customers else _each_of(_OF_MAPS, _EMPTY_MAP)
-    return _finished(table, source="api", account=whose.account, missing=missing, known=known, policy=whose.policy)
+    account, policy = surveyed.account, surveyed.policy
+    return _finished(table, source="api", account=account, missing=missing, known=known, policy=policy)
 
 
 def _audit_export(export: Export, bindings: Bindings, known: Iterable[str] | None, on_progress: OnProgress) -> Audit:
@@ -88,8 +90,8 @@ def _audit_export(export: Export, bindings: Bindings, known: Iterable[str] | Non
         account = None
         policy = Policy()
         if isinstance(bindings, Klaviyo):
-            whose = surveyor(bindings)
-            account, policy = whose.account, whose.policy
+            surveyed = surveyor(bindings)
+            account, policy = surveyed.account, surveyed.policy
         if bindings is not None:
             _compare_with(bindings, table)
         size = Path(export.path).stat().st_size
@@ -106,7 +108,7 @@ def _audit_export(export: Export, bindings: Bindings, known: Iterable[str] | Non
 
 
 def _compare_with(bindings: Klaviyo | str | os.PathLike[str], table: Table) -> None:
-    """Read the map, or the file that stands for it."""
+    """Read the map, or the shop's file of customers in its place."""
     if isinstance(bindings, Klaviyo):
         read_map(bindings, table)
     elif table.noted("map is read") is None:
@@ -121,8 +123,10 @@ def _finished(
     policy: Policy,
 ) -> Audit:  # fmt: skip
     """Look for the findings in what was read."""
+    # Step 1: build the indexes, and drop the findings of an audit that was interrupted at this point.
     table.finish_reading()
     table.run("DELETE FROM finding; DELETE FROM merge; DELETE FROM baseline;")
+    # Step 2: look for the findings that the data can show.
     checked = [rule for rule in RULES if rule not in missing]
     made_at = datetime.now(UTC)
     since = None if policy.retired_for is None else made_at.timestamp() - policy.retired_for
@@ -130,6 +134,7 @@ def _finished(
         "INSERT INTO finding (rule, name, source, stays, why_not, body) VALUES (?, ?, ?, ?, ?, ?)",
         rows_of(search(table, checked, since=since)),
     )
+    # Step 3: choose the merges of the plan, once all findings are known: two of them may contradict each other.
     choose_merges(table)
     return Audit(table, source=source, account=account, made_at=made_at, not_checked=missing, baseline=known)
 
@@ -142,7 +147,8 @@ class _Pace:
     """Turns what was read into `Progress`.
 
     Args:
-        size: Of the export, in bytes: how much of it was read tells how long the rest will take.
+        on_progress: Called with each `Progress`; None if the caller wants none.
+        size: The size of the export in bytes, from which the remaining time is estimated; 0 for an account.
     """
 
     def __init__(self, on_progress: OnProgress, size: int = 0) -> None:

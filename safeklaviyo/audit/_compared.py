@@ -1,7 +1,7 @@
-"""A profile as it is read becomes a row in which its identifiers can be compared.
+"""Making a row of a profile, with its identifiers in a form in which they can be compared.
 
-Decided here: the one form of each identifier, which of them is a placeholder (A9) and so compared with nothing, and
-what an address is without a plus and dots (A8).
+Decided here: the form of each identifier; which identifiers are placeholders (A9), which are compared with no other;
+and what an address is without a plus and dots (A8).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from safeklaviyo.consent import ChannelConsent
     from safeklaviyo.models import Profile
 
-# What shops' forms and imports put before the `@` where they have no address. People may be called Nan or Na.
+# What shops' forms and imports put before the `@` if they have no address. Nan and Na are missing: people have them.
 _NOBODY: Final = frozenset({
     "null", "undefined", "none", "nil", "unknown", "anonymous", "guest", "noemail", "no-email", "no_email", "no.email",
     "noreply", "no-reply", "no_reply", "donotreply", "do-not-reply", "notprovided", "not-provided", "n/a",
 })  # fmt: skip
-# After the country: one digit seven times or more, or the digits in their order. Nobody was given such a number.
+# After the country code: one digit seven times or more, or the digits in their order. No one was given such a number.
 _NO_NUMBER: Final = re.compile(r"\+?\d{0,3}?(?:(\d)\1{6,}|0?1234567(?:8(?:90?)?)?)")
 _SAME_MAILBOX: Final = {"googlemail.com": "gmail.com"}
 
@@ -35,9 +35,12 @@ def row_of(given: Mapping[str, str], *, line: int | None = None, blocked: frozen
     """Return the row of a profile.
 
     Args:
-        given: Its fields by their names, those of `Row`, without blanks around them; empty texts count as missing.
+        given: The fields, by the names of `Row`, without blanks around them. An empty text counts as missing.
+        line: The line of the export; None if Klaviyo was asked.
         blocked: Further identifiers that count as placeholders, in lower case.
     """
+    # Each identifier is kept twice: as the data have it, for people, and in its comparable form. A placeholder has no
+    # comparable form, so it never makes a pair.
     get = given.get
     external_id, email, phone = get("external_id") or None, get("email") or None, get("phone_number") or None
     key, mail, variant, number, spoilt = external_id, None, None, None, ""
@@ -61,7 +64,7 @@ def row_of(given: Mapping[str, str], *, line: int | None = None, blocked: frozen
 
 
 def row_of_profile(profile: Profile, blocked: frozenset[str] = frozenset()) -> Row:
-    """Return the row of a profile that Klaviyo itself has shown, with its consent."""
+    """Return the row of a profile that was read from Klaviyo with its consent."""
     channels = all_channels(profile)
     others = [name for name, each in channels.items() if name not in {"email", "sms"} and each.status == "subscribed"]
     given = {
@@ -77,12 +80,12 @@ def row_of_profile(profile: Profile, blocked: frozenset[str] = frozenset()) -> R
 
 
 def consent_word(consent: ChannelConsent) -> ShownConsent:
-    """Return a channel's state in one word: a suppression outranks what was consented to."""
+    """Return a channel's state in one word. A suppression outranks a consent."""
     return "suppressed" if consent.suppressions and consent.status != "unsubscribed" else consent.status
 
 
 def is_nobodys(mail: str, blocked: Iterable[str] = ()) -> bool:
-    """Tell whether an address stands where an address should be, and is nobody's."""
+    """Tell whether an address is a placeholder."""
     return mail.partition("@")[0] in _NOBODY or mail in blocked
 
 
@@ -96,5 +99,5 @@ def _variant(mail: str) -> str | None:
 
 
 def storable(text: str) -> str:
-    """Return a text without halves of characters of UTF-16, as broken exports and answers have them."""
+    """Return a text that SQLite and JSON can hold: without single UTF-16 surrogates, which broken exports have."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

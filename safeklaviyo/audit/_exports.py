@@ -1,7 +1,7 @@
 """An export of Klaviyo's profiles, read a row at a time.
 
-Decided here: which columns are understood, in which words consent stands there, and which rows cannot be read. Columns
-in other languages are named by the caller. A shop's file of customers, in place of the map, is read here too.
+Decided here: which columns are understood, which words mean which consent, and which rows cannot be read. The caller
+names columns in other languages. A shop's file of customers, in place of the map, is read here too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from safeklaviyo.audit._finding import ShownConsent
     from safeklaviyo.audit._table import Row, Table
 
-# The names in Klaviyo's export first, then those of its API, then what other programs write.
+# First the names in Klaviyo's export, then those of its API, then those that other programs write.
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "external_id": NAMES["external_id"],
     "email": NAMES["email"],
@@ -67,11 +67,11 @@ class Export:
     """An export of Klaviyo's profiles.
 
     Attributes:
-        path: The file: CSV, or JSON lines where its name ends with ``.jsonl`` or ``.ndjson``.
-        columns: The names of columns that are not found out: of the fields ``external_id``, ``email``, ``profile_id``
-            (Klaviyo's own id), ``phone_number``, ``first_name``, ``last_name``, ``consent``, ``suppressed``, ``sms``,
-            ``created`` and ``last_event``. An empty name says that there is none.
-        encoding: The file's encoding, if it is not what is found out.
+        path: The file: CSV, or JSON lines if its name ends with ``.jsonl`` or ``.ndjson``.
+        columns: Column names by field, for columns that are not recognised. The fields are ``external_id``, ``email``,
+            ``profile_id`` (Klaviyo's own id), ``phone_number``, ``first_name``, ``last_name``, ``consent``,
+            ``suppressed``, ``sms``, ``created`` and ``last_event``. An empty name means no such column.
+        encoding: The file's encoding, if it is not recognised.
     """
 
     path: str | Path
@@ -86,11 +86,11 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What was found out about an export.
+    """What an export has.
 
     Attributes:
-        fields: Those of which it has a column.
-        unreadable: How many of its rows could not be read.
+        fields: The fields with a column.
+        unreadable: How many rows could not be read.
     """
 
     fields: frozenset[str]
@@ -103,11 +103,14 @@ def read_export(
     """Read an export into the table.
 
     Args:
-        on_part: Told, after each part, how many rows and how many characters were read, and how many were unreadable.
+        export: The export.
+        table: Where the profiles are kept.
+        blocked: Further identifiers that count as placeholders.
+        on_part: Called after each part with the numbers of rows and characters that were read, and of unreadable rows.
 
     Raises:
-        ConfigurationError: It is no such file, or it is not certain which columns are meant.
-        OSError: It cannot be read.
+        ConfigurationError: The file is no export, or it is not certain which columns are meant.
+        OSError: The file cannot be read.
     """
     with _text(export.path, export.encoding) as (file, encoding):
         lines = Lines(file)
@@ -124,11 +127,11 @@ def read_export(
 
 
 def read_customers(path: str | Path, table: Table) -> int:
-    """Read a shop's file of customers, which stands for the map, into the table; return how many rows are unusable.
+    """Read a shop's file of customers into the table, in place of the map; return how many rows are unusable.
 
     Raises:
-        ConfigurationError: It is no such file.
-        OSError: It cannot be read.
+        ConfigurationError: The file is no file of customers.
+        OSError: The file cannot be read.
     """
     refused = 0
     policy = Policy()
@@ -157,10 +160,15 @@ def read_customers(path: str | Path, table: Table) -> int:
 
 
 class _Reader:
-    """Reads rows, and counts those that cannot be read, for which it yields None.
+    """Reads rows. For a row that cannot be read it yields None, and counts it.
+
+    Args:
+        blocked: Further identifiers that count as placeholders.
+        is_guess: The file's encoding is a guess, so that letters beyond ASCII may be wrong.
 
     Attributes:
-        fields: The fields of which the file has a column.
+        fields: The fields with a column.
+        unreadable: How many rows could not be read so far.
     """
 
     def __init__(self, blocked: frozenset[str], *, is_guess: bool) -> None:
@@ -170,7 +178,7 @@ class _Reader:
         self.unreadable = 0
 
     def csv(self, lines: Lines, chosen: Mapping[str, str]) -> Iterator[Row | None]:
-        """Yield the rows of a CSV file. Those with less cells than the header may be cut off, and are passed over."""
+        """Yield the rows of a CSV file. A row with fewer cells than the header may be cut off, so it is passed over."""
         line, text = first_line(lines)
         fields, cells, delimiter = understood(text, chosen, line, COLUMNS)
         self.fields |= set(fields)
@@ -182,6 +190,7 @@ class _Reader:
             except StopIteration:
                 return
             except csv.Error:
+                # The next row begins at the next line, even if the reader has gone further to find the quote's end.
                 lines.take(one=True)
                 yield self._passed_over()
                 continue
@@ -223,7 +232,7 @@ class _Reader:
         return None
 
     def _odd_row(self, given: dict[str, str], line: int) -> Row | None:
-        """Return a row that is not plain: it is passed over where an identifier may not be what the file says."""
+        """Return a row with letters beyond ASCII; None if an identifier of the row may be misread."""
         if any(self._is_misread(given.get(name, "")) for name in IDENTIFYING):
             return self._passed_over()
         return self._row({name: storable(value) for name, value in given.items()}, line)
@@ -237,7 +246,7 @@ class _Reader:
         return row_of(given, line=line, blocked=self._blocked)
 
     def _is_misread(self, cell: str) -> bool:
-        """Tell whether an identifier may not be what the file says: no text, or in an encoding that is a guess."""
+        """Tell whether an identifier may be misread: bytes of it are no text, or the file's encoding is a guess."""
         return not cell.isascii() and (self._is_guess or bool(_UNDECODED.search(cell)))
 
 
@@ -247,7 +256,7 @@ def _consent(cell: str) -> ShownConsent:
 
 
 def _word(value: object) -> str:
-    """Return a value of JSON as a cell of CSV would have it."""
+    """Return a JSON value as the text of a CSV cell."""
     text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
     return text.strip()
 

@@ -1,4 +1,4 @@
-"""How an audit writes its files: for their owner alone, because they hold identifiers, and whole or not at all."""
+"""Writing the files of an audit: readable by their owner alone, because they hold identifiers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 def write_private(path: Path, parts: Iterable[str]) -> None:
-    """Write a file for its owner alone, in one step."""
+    """Write a file that its owner alone may read, whole or not at all."""
+    # Under another name first: a process that is killed leaves no half file under the right one.
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     handle = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""What an audit finds: profiles as the data showed them, and what is wrong with one or between two of them."""
+"""What an audit finds: a profile, or two, as the data showed them, and what is wrong."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Shown:
     """One profile, as the data showed it. Its ``repr`` is masked.
 
     Attributes:
-        profile_id: Klaviyo's id; None where an export has no column for it.
-        line: The line of the export; None where Klaviyo itself was asked.
+        profile_id: Klaviyo's id; None if the export has no column for it.
+        line: The line of the export; None if Klaviyo itself was asked.
         name: First and last name.
-        consent: To email marketing; ``"suppressed"`` outranks what was consented to.
-        sms: To SMS marketing.
+        consent: The consent to email marketing. ``"suppressed"`` outranks a consent.
+        sms: The consent to SMS marketing.
         created: When the profile was made, as the data write it.
-        last_event: When its last event was, as the data write it.
+        last_event: When the last event was, as the data write it.
     """
 
     profile_id: str | None = None
@@ -77,15 +77,15 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        key: The finding's name, by which a baseline knows it again: a digest of what it is about.
+        key: A digest of the profiles and the rule, by which a later audit recognises the finding.
         rule: ``"A1"`` to ``"A9"``; `RULES` has their titles.
         profiles: One profile, or the two of a pair.
         why: Why it is a finding. Holds no personal data.
-        why_not: What speaks against merging the two; empty where nothing does. Holds no personal data.
-        safe: Merging the two is allowed by the rules of merges, and costs no consent.
-        binding: What the map says (A5, A6, A7).
-        new: The baseline did not have it. Without a baseline every finding is new.
-        merge: The ids of the merge that the plan has for it, source first.
+        why_not: What speaks against merging the two; empty if nothing does. Holds no personal data.
+        safe: The rules of merges allow merging the two, and it costs no consent.
+        binding: What the map says about the customer (A5, A6, A7).
+        new: The baseline did not have the finding. Without a baseline every finding is new.
+        merge: The ids of the two profiles that the plan merges, source first; None if the plan merges none.
     """
 
     key: str
@@ -99,7 +99,7 @@ class Finding:
     merge: tuple[str, str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it. Identifiers are not masked there."""
+        """Return the finding as JSON has it. Identifiers are not masked."""
         given = asdict(self)
         given["merge"] = None if self.merge is None else {"source": self.merge[0], "into": self.merge[1]}
         return given

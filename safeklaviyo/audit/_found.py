@@ -1,7 +1,7 @@
-"""The result of an audit: its findings, read from the temporary file when they are asked for, and its forms.
+"""The result of an audit: its findings, and how they are written as JSON, text, a plan or a page.
 
-Decided here: what a finding of a baseline is (the same key), and what a report contains. How a page looks is decided
-in `_page`.
+Decided here: which findings a baseline had (those with the same key), and what a report contains. `_page` decides how
+the page looks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KIND: Final = "safeklaviyo audit"
 VERSION: Final = 1
 _MERGING: Final = ("A2", "A3", "A5", "A7")
 _ON_A_PAGE: Final = 1000
-"""Findings of each rule that a page is given: it has to be read by people."""
+"""Findings of each rule that a page gets at most. People have to read it."""
 
 _QUERY: Final = """
     SELECT finding.body, baseline.name IS NULL, merge.source, merge.stays FROM finding
@@ -40,7 +40,7 @@ _ORDER: Final = " ORDER BY finding.rule, finding.name"
 
 
 class Findings(Sequence[Finding]):
-    """Findings in the order of their rules. They are read when they are asked for, so that memory stays flat."""
+    """Findings in the order of their rules. Each use reads them from the temporary file, so that memory stays flat."""
 
     def __init__(self, table: Table, where: str = "1") -> None:
         self._table = table
@@ -56,7 +56,7 @@ class Findings(Sequence[Finding]):
         yield from self.some("")
 
     def some(self, more: str, *given: object) -> Iterator[Finding]:
-        """Yield those for which a further condition holds."""
+        """Yield the findings that meet a further condition."""
         for found in self._table.ask(f"{_QUERY} WHERE {self._where} {more or _ORDER}", *given):
             yield _finding(*found)
 
@@ -83,14 +83,14 @@ class Audit:
 
     Attributes:
         source: ``"api"`` or ``"export"``.
-        account: Klaviyo's account; None for an export.
-        made_at: When it was made.
+        account: Klaviyo's account; None for an export without a client.
+        made_at: When the audit was made.
         findings: All findings, in the order of the rules.
-        new: Those that the baseline does not have; all of them without a baseline.
+        new: The findings that the baseline does not have; all findings without a baseline.
         checked: The rules that the data could show, such as ``("A2", "A4")``.
-        not_checked: The others, each with what would be needed.
+        not_checked: The other rules, each with what would be needed to check it.
         profiles: How many profiles were read.
-        bindings: How many customers of the map they were compared with.
+        bindings: How many customers of the map the profiles were compared with.
         unreadable: How many rows of an export could not be read.
     """
 
@@ -119,18 +119,19 @@ class Audit:
 
     @property
     def new(self) -> Findings:
-        """The findings that the baseline does not have; all of them without a baseline."""
+        """The findings that the baseline does not have; all findings without a baseline."""
         return Findings(self._table, "baseline.name IS NULL")
 
     def plan(self) -> RepairPlan:
-        """Return the merges that the data prove, and that cost no consent. Nothing is written."""
+        """Return the merges that the data prove, and that cost no consent. Writes nothing to Klaviyo."""
         merges = tuple(
             _planned(found) for found in self.findings.some(f"AND merge.source IS NOT NULL {_ORDER}")
         )  # fmt: skip
         return RepairPlan(self.account, self.made_at, merges, self._left_out())
 
     def _left_out(self) -> dict[str, int]:
-        """Return how many findings of the rules that merge are not planned, by the reason."""
+        """Return how many findings of the merging rules are not in the plan, by the reason."""
+        # Step 1: findings that speak against their own merge.
         kept = ", ".join(f"'{rule}'" for rule in _MERGING)
         reasons: dict[str, int] = {}
         for why_not, number in self._table.ask(
@@ -138,6 +139,7 @@ class Audit:
         ):
             assert isinstance(number, int)
             reasons[str(why_not)] = number
+        # Step 2: findings with a safe merge that the plan did not choose.
         for reason, is_in in ((NOT_CERTAIN, "IN"), (ANOTHER_FIRST, "NOT IN")):
             query = (
                 "SELECT count(DISTINCT source) FROM finding WHERE source IS NOT NULL "  # noqa: S608 - our words
@@ -149,7 +151,7 @@ class Audit:
         return dict(sorted(reasons.items()))
 
     def to_dict(self, most: int | None = None) -> dict[str, Any]:
-        """Return the audit as its JSON has it. Identifiers are not masked there.
+        """Return the audit as its JSON has it. Identifiers are not masked.
 
         Args:
             most: How many findings of each rule there may be; None for all.
@@ -157,22 +159,29 @@ class Audit:
         return {**self._head(), "findings": [each.to_dict() for each in self._listed(most)]}
 
     def to_json(self) -> str:
-        """Return the audit as JSON, which a later one can take for its baseline. Identifiers are not masked there."""
+        """Return the audit as JSON, for a later audit's baseline. Identifiers are not masked."""
         return "".join(self.json_parts())
 
     def json_parts(self) -> Iterator[str]:
-        """Yield the JSON a finding at a time, for those who write it to a file."""
+        """Yield the JSON, one finding at a time, to be written to a file."""
         yield json.dumps(self._head())[:-1] + ', "findings": [\n'
         for number, each in enumerate(self.findings):
             yield (",\n" if number else "") + json.dumps(each.to_dict())
         yield "\n]}\n"
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON to a file that its owner alone may read, a finding at a time."""
+        """Write the JSON to a file that its owner alone may read.
+
+        Args:
+            path: The file.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
         write_private(Path(path), self.json_parts())
 
     def to_text(self) -> str:
-        """Return a summary for people, without identifiers: what was found, and what could not be looked for."""
+        """Return a summary for people, without identifiers: how much each rule has found, and what was not checked."""
         lines = [f"{self.profiles} profiles read" + self._compared()]
         for rule in self._head()["rules"]:
             if not rule["checked"]:
@@ -184,9 +193,10 @@ class Audit:
         return "\n".join(lines) + "\n"
 
     def report(self, path: str | os.PathLike[str], reveal: bool = False) -> None:  # noqa: FBT001, FBT002 - as documented
-        """Write a page that a browser shows without the network. It may be read by its owner only.
+        """Write a page that a browser shows without the network. Only its owner may read the file.
 
         Args:
+            path: The file.
             reveal: Write identifiers in full; otherwise they are masked.
 
         Raises:
@@ -244,7 +254,7 @@ class Audit:
         return found.get(rule, (0, 0, 0)) if rule in self.checked else (None, None, None)
 
     def _gone(self) -> int | None:
-        """Return how many findings of the baseline are no more."""
+        """Return how many findings of the baseline this audit no longer has; None without a baseline."""
         if not self._has_baseline:
             return None
         (number,) = next(self._table.ask("SELECT count(*) FROM baseline WHERE name NOT IN (SELECT name FROM finding)"))
@@ -260,11 +270,11 @@ def keys_of(baseline: Audit | str | os.PathLike[str]) -> list[str]:
     """Return the keys of the findings of an earlier audit.
 
     Args:
-        baseline: The audit, or the file that has its JSON.
+        baseline: The audit, or the file with its JSON.
 
     Raises:
         ConfigurationError: The file is no audit.
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     if isinstance(baseline, Audit):
         return [each.key for each in baseline.findings]

@@ -1,7 +1,7 @@
-"""The journal of a repair: what both profiles were before each merge, and what became of it.
+"""The journal of a repair: what both profiles were before each merge, and the result of the merge.
 
-Decided here: what is on the disk before a merge is sent, because a merge cannot be undone; and what a run that follows
-a killed one may conclude. One line of JSON for each step. The file is for its owner alone.
+Decided here: what must be on the disk before a merge is sent, because a merge cannot be undone; and what a run may
+conclude from the journal of a run that was killed. Each step is one line of JSON. Only the owner may read the file.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ FINAL: Final[frozenset[str]] = frozenset({"merged", "requested"})
 
 
 class Journal:
-    """A journal, which is opened, or gone on with, for one account.
+    """The journal of one account's repair: a new one, or one that an earlier run has begun.
 
     Args:
-        path: The file; it is made if it is not there.
-        account: The account whose profiles are merged.
+        path: The file, which is made if it is not there.
+        account: The account of the merged profiles.
 
     Raises:
-        ConfigurationError: It is another account's, another run is using it, or it is no journal.
-        OSError: It cannot be opened.
+        ConfigurationError: The file is no journal, belongs to another account, or another run is using it.
+        OSError: The file cannot be opened.
     """
 
     def __init__(self, path: Path, account: str) -> None:
@@ -51,20 +51,20 @@ class Journal:
             raise
 
     def state(self, source_id: str, into_id: str) -> str | None:
-        """Return what an earlier run, or this one, has written last about a merge."""
+        """Return the last state of a merge, from this run or an earlier one; None if the merge is new."""
         return self._states.get((source_id, into_id))
 
     def begin(self, source: Profile, into: Profile) -> None:
-        """Write down what both profiles are. When this returns, the disk has it."""
+        """Write down both profiles as they are. When this returns, the line is on the disk."""
         before = {"source": source.model_dump(mode="json"), "into": into.model_dump(mode="json")}
         self._write(source.id, into.id, "begun", {"before": before})
 
     def end(self, source_id: str, into_id: str, state: State, reason: str = "") -> None:
-        """Write down what became of a merge."""
+        """Write down the result of a merge."""
         self._write(source_id, into_id, state, {"reason": reason} if reason else {})
 
     def close(self) -> None:
-        """Close the file, which stays."""
+        """Close the file. It is not removed."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -84,7 +84,7 @@ class Journal:
         if not text:
             self._append({"kind": KIND, "version": VERSION, "account": account})
             return {}
-        # A process that was killed while it wrote has left a part of a line, which says nothing.
+        # A process that was killed while it wrote has left a part of a line. The step of that line was not finished.
         whole = text[: text.rfind(b"\n") + 1]
         if len(whole) < len(text):
             self._file.truncate(len(whole))
@@ -105,6 +105,7 @@ class Journal:
         self._states[source_id, into_id] = state
 
     def _append(self, line: dict[str, Any]) -> None:
+        # An unbuffered write may take a part of the data only.
         data = memoryview(json.dumps(line).encode() + b"\n")
         while data:
             data = data[self._file.write(data) :]

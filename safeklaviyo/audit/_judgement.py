@@ -3,11 +3,11 @@
 Decided here, for each direction of a pair:
 
 - what the rules of merges say (`_rules.merge_plan`);
-- that no consent is lost: a destination that was never asked may lose that of the source, because Klaviyo's own rules
-  for it are not certain;
-- what makes a pair doubtful that the rules would let pass: other first names, a third profile, the map.
+- whether a consent may be lost. Klaviyo's rules for a destination that was never asked are not certain, so such a merge
+  may lose the consent of the source;
+- what makes a pair doubtful although the rules allow it: other first names, a third profile, the map.
 
-Names only ever speak against a merge. That two people have one name or one number proves nothing.
+A name only ever speaks against a merge. Two people with one name or one number may still be two people.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ PLACEHOLDER: Final = "an identifier of one of them is a placeholder"
 
 
 class Verdict(NamedTuple):
-    """What is to become of a pair.
+    """The judgement on a pair.
 
     Attributes:
-        why_not: What speaks against a merge; empty where nothing does.
-        merge: The profile that ends and the one that stays; None where nothing is to be merged.
+        why_not: What speaks against a merge; empty if nothing does.
+        merge: The profile that ends and the one that stays; None if the two must not be merged.
     """
 
     why_not: str
@@ -58,18 +58,23 @@ def judge(table: Table, one: Row, two: Row, doubt: str = "") -> Verdict:
     """Judge a pair.
 
     Args:
-        doubt: What speaks against the pair already, because of others that share the identifier.
+        table: The profiles and the customers of the audit.
+        one: One profile.
+        two: The other one.
+        doubt: A reason against a merge that the caller knows already; empty without one.
     """
+    # Step 1: reasons against both directions.
     reason = doubt or _against_both(one, two) or _third(table, one, two) or _of_others(table, one, two)
     if reason:
         return Verdict(reason)
+    # Step 2: the better direction first, then the other one.
     reasons: list[str] = []
     for source, into in directions(one, two):
         found = next(_against(table, source, into), None)
         if found is None:
             return Verdict("", (source, into))
         reasons.append(found)
-    # The reason against the direction that would be the better one says most.
+    # The reason against the better direction says most.
     return Verdict(reasons[0])
 
 
@@ -77,7 +82,7 @@ def finding_of(
     rule: str, rows: tuple[Row, ...], why: str, verdict: Verdict, binding: ShownBinding | None = None
 ) -> Finding:
     """Return a finding about one profile, or about two."""
-    # By what the profiles are, never by where they were read, so that a baseline knows the finding again.
+    # The key depends on the profiles alone and not on their place in the data, so that the next audit finds the same.
     names = sorted(row.profile_id or repr((row.external_id, row.email, row.phone_number)) for row in rows)
     key = sha256("\n".join((rule, *names)).encode()).hexdigest()[:20]
     merge = None if verdict.merge is None else (verdict.merge[0].profile_id or "", verdict.merge[1].profile_id or "")
@@ -86,14 +91,14 @@ def finding_of(
 
 
 def directions(one: Row, two: Row) -> list[tuple[Row, Row]]:
-    """Return both directions of a pair, source first; the better one first, whatever the order of the two."""
+    """Return both directions of a pair, each with its source first. The better direction comes first."""
     into, source = sorted((one, two), key=_worth, reverse=True)
     return [(source, into), (into, source)]
 
 
 def consent_cost(source: Row, into: Row) -> str:
     """Return how a merge may cost a consent; empty if it cannot."""
-    # A consent to email belongs to an address, and one to SMS to a number: without it there is none to lose.
+    # The source's consents: one to email belongs to an address, one to SMS to a number. Without it there is none.
     costs = _cost_of("email", source.consent, into.consent) if source.email is not None else ""
     if source.phone_number is not None:
         costs = costs or _cost_of("SMS", source.sms, into.sms)
@@ -101,7 +106,7 @@ def consent_cost(source: Row, into: Row) -> str:
         return costs
     if set(source.others.split()) - set(into.others.split()):
         return "the source is subscribed to a channel to which the destination is not"
-    # The destination's own consent: a withdrawal of the source wins over it.
+    # The destination's own consent: a withdrawal of the source wins over it in Klaviyo.
     for channel, given, kept in (("email", source.consent, into.consent), ("SMS", source.sms, into.sms)):
         if kept == "subscribed" and given in _REFUSING:
             return f"the {channel} consent of the one that stays would be lost, because the other has withdrawn it"
@@ -109,7 +114,8 @@ def consent_cost(source: Row, into: Row) -> str:
 
 
 def profile_of_row(row: Row) -> Profile:
-    """Return a row as the rules of merges take a profile."""
+    """Return a row as a profile, for the rules of merges."""
+    # A profile without an email cannot have been subscribed to one.
     word: ShownConsent = "never_subscribed" if row.email is None and row.consent == "unknown" else row.consent
     marketing: dict[str, Any] = {"consent": word.upper(), "suppression": []}
     if word == "suppressed":
@@ -141,7 +147,7 @@ def _against_both(one: Row, two: Row) -> str:
 
 
 def _third(table: Table, one: Row, two: Row) -> str:
-    """Return whether a third profile makes a pair doubtful: it has one of their emails, and another external id."""
+    """Return a reason if a third profile has an email of the two and another external id; else an empty text."""
     known = (one.external_id or "", two.external_id or "")
     for mail in {one.mail, two.mail} - {None}:
         where = "mail = ? AND external_id IS NOT NULL AND external_id NOT IN (?, ?)"
@@ -151,7 +157,7 @@ def _third(table: Table, one: Row, two: Row) -> str:
 
 
 def _of_others(table: Table, one: Row, two: Row) -> str:
-    """Return whether the map gives the email of one of them to a customer with another external id."""
+    """Return a reason if the map gives an email of the two to another external id; else an empty text."""
     if not table.has_customers:
         return ""
     for row in (one, two):
@@ -162,16 +168,19 @@ def _of_others(table: Table, one: Row, two: Row) -> str:
 
 
 def _against(table: Table, source: Row, into: Row) -> Iterator[str]:
-    """Yield what speaks against merging the one into the other."""
+    """Yield the reasons against merging the source into the destination."""
+    # Step 1: the rules of merges, which hold for `profiles.merge` too.
     source_owner, owner = owner_of(table, source), owner_of(table, into)
     plan = planned_merge(
         profile_of_row(source), profile_of_row(into),
         source_owner=_binding(source_owner), owner=_binding(owner),
     )  # fmt: skip
     yield from plan.obstacles
+    # Step 2: the map.
     yield from _against_map(table, source, into)
     if source.bound and not into.bound:
         yield "the identity map has this customer on the profile that would end"
+    # Step 3: consent. Last, because it says least about whether the two are one customer.
     yield from filter(None, (consent_cost(source, into),))
     if plan.suppresses is None:
         yield "the data do not say whether the consent of either would be lost"
@@ -180,7 +189,7 @@ def _against(table: Table, source: Row, into: Row) -> Iterator[str]:
 
 
 def _against_map(table: Table, source: Row, into: Row) -> Iterator[str]:
-    """Yield how the map contradicts a merge that leaves the destination's address."""
+    """Yield how the map contradicts a merge after which the customer has the destination's address."""
     if not table.has_customers:
         return
     customer = customer_of(table, into)
@@ -192,7 +201,7 @@ def _against_map(table: Table, source: Row, into: Row) -> Iterator[str]:
 
 
 def customer_of(table: Table, row: Row) -> Customer | None:
-    """Return the customer of whom a profile shows something that is current in the map, the profile's id first."""
+    """Return the customer with one of a profile's identifiers as a current one; the profile's id decides first."""
     for where, value in (("profile_id = ?", row.profile_id), ("external_id = ?", row.key), ("mail = ?", row.mail)):
         for customer in table.customers(where, value) if value is not None else ():
             return customer
@@ -200,12 +209,13 @@ def customer_of(table: Table, row: Row) -> Customer | None:
 
 
 def owner_of(table: Table, row: Row) -> Customer | None:
-    """Return the customer to whom the map gives a profile: by its id, else by what it shows."""
+    """Return the customer to whom the map gives a profile: by the profile's id, else by its identifiers."""
     if not table.has_customers:
         return None
     if row.profile_id is not None:
         for customer in table.customers("profile_id = ?", row.profile_id):
             return customer
+    # A customer with a profile id in the map owns that profile, and not this one.
     for where, value in (("external_id = ?", row.key), ("mail = ?", row.mail)):
         for customer in table.customers(where, value) if value is not None else ():
             if customer.profile_id is None:
@@ -220,7 +230,7 @@ def _binding(customer: Customer | None) -> Binding | None:
 
 
 def _worth(row: Row) -> tuple[object, ...]:
-    """Order two profiles: the one that stays is the customer's own, then the one with a consent, then the livelier."""
+    """Return a profile's worth. Of two, the one stays that is the customer's own, or has consent, or is livelier."""
     return (
         row.key is not None, row.mail is not None, bool(row.bound), _RANK[row.consent] + _RANK[row.sms],
         row.last_event or "", row.created or "", row.content,
@@ -228,7 +238,7 @@ def _worth(row: Row) -> tuple[object, ...]:
 
 
 def _may_be_one_name(one: str | None, two: str | None) -> bool:
-    """Tell whether two first names may be one person's: the same, one of them missing, or an initial of the other."""
+    """Tell whether two first names may be one person's: they are the same, one is missing, or begins the other."""
     first, second = _folded(one), _folded(two)
     return not first or not second or first.startswith(second) or second.startswith(first)
 

@@ -1,7 +1,7 @@
 """The findings that need the identity map: A5, a ghost on a former address; A6, a contradiction; A7, a twin.
 
-Klaviyo's page *Merge profiles* says where ghosts come from: after a merge or a change, an event with the old address
-makes a profile of it again.
+Klaviyo's page *Merge profiles* says where ghosts come from: after a merge or a change of email, an event with the old
+address creates a new profile.
 """
 
 from __future__ import annotations
@@ -17,20 +17,25 @@ if TYPE_CHECKING:
     from safeklaviyo.audit._finding import Finding
     from safeklaviyo.audit._table import Customer, Row, Table
 
-_OLD: Final = "the address was given up so long ago that somebody else may have it by now"
+_OLD: Final = "the address was given up so long ago that another person may have it by now"
 _OWN: Final = "it is the customer's own profile, which shows the former address again; recheck_changes puts it right"
 _ALONE: Final = "the data do not show the customer's own profile"
 _DIFFERS: Final = "a contradiction is looked into, and not merged away"
 
 
 def ghosts(table: Table, since: float | None) -> Iterator[Finding]:
-    """Yield A5: profiles on addresses that were a customer's before."""
+    """Yield A5: profiles on addresses that were a customer's before.
+
+    Args:
+        table: The profiles and the customers of the audit.
+        since: Addresses that were retired before this moment are doubtful, in unix seconds; None for no limit.
+    """
     query = (
         "SELECT former.mail, former.retired_at, former.customer FROM former JOIN profile USING (mail) "
         "GROUP BY former.mail, former.customer"
     )
     for mail, retired_at, number in table.ask(query):
-        # Ownership outranks what was: an address that is some customer's now is no former one.
+        # A customer has the address now, so it is no former one: ownership outranks retirement.
         if next(table.customers("mail = ?", mail), None) is not None:
             continue
         customer = next(table.customers("n = ?", number))
@@ -41,6 +46,7 @@ def ghosts(table: Table, since: float | None) -> Iterator[Finding]:
 
 
 def _ghost(table: Table, row: Row, customer: Customer, own: Row | None, *, doubt: str) -> Finding:
+    """Return the finding about one profile on a former address; a pair if the customer's own profile is known."""
     binding = shown(table, customer)
     why = "it lives on an address that was a customer's before, as the map says"
     if own is None or own == row:
@@ -49,8 +55,8 @@ def _ghost(table: Table, row: Row, customer: Customer, own: Row | None, *, doubt
 
 
 def of_customers(table: Table) -> Iterator[Finding]:
-    """Yield A6 and A7: what Klaviyo shows otherwise than the map, and profiles beside a customer's own."""
-    # Only customers of whom the data show something: an export may be a part of the account.
+    """Yield A6 and A7: contradictions between Klaviyo and the map, and profiles beside a customer's own."""
+    # Customers without a profile in the data are left out: an export may be a part of the account.
     query = """
         SELECT n FROM customer WHERE profile_id IN (SELECT profile_id FROM profile)
             OR external_id IN (SELECT key FROM profile WHERE key IS NOT NULL)
@@ -64,10 +70,12 @@ def of_customers(table: Table) -> Iterator[Finding]:
 
 
 def _disagreement(table: Table, customer: Customer, own: Row | None) -> Iterator[Finding]:
+    """Yield A6 if the customer's own profile shows another email or external id than the map, or lacks one."""
     if own is None:
         return
     mail_differs = customer.mail is not None and own.mail is not None and own.mail != customer.mail
-    # An id-only profile of a customer whose email is known is A1's, and A7's where the email has a profile.
+    # A missing email counts only on the very profile that the map names. On another profile it is a finding of A1, or
+    # of A7 if the email has a profile too.
     lost_mail = customer.mail is not None and own.email is None and own.profile_id == customer.profile_id
     id_differs = own.external_id != customer.external_id and None not in {own.external_id, customer.external_id}
     lost_id = customer.external_id is not None and own.external_id is None and own.profile_id == customer.profile_id
@@ -82,9 +90,10 @@ def _disagreement(table: Table, customer: Customer, own: Row | None) -> Iterator
 
 
 def _twins(table: Table, customer: Customer, own: Row | None) -> Iterator[Finding]:
+    """Yield A7: an email-only profile with the customer's address, beside the customer's own profile."""
     if own is None or customer.external_id is None or customer.mail is None or own.mail == customer.mail:
         return
-    why = "it has only the email that the map gives to a customer, whose external id is on another profile"
+    why = "it has only the email that the map gives to a customer, and the customer's external id is on another profile"
     for row in table.select("mail = ? AND external_id IS NULL", customer.mail):
         if row != own:
             yield finding_of("A7", (row, own), why, judge(table, row, own), shown(table, customer))
@@ -93,7 +102,7 @@ def _twins(table: Table, customer: Customer, own: Row | None) -> Iterator[Findin
 def own_profile(table: Table, customer: Customer) -> Row | None:
     """Return the customer's own profile: by the id in the map, else by the external id, else by the email.
 
-    Where several have the external id (A3), it is the one with the email of the map.
+    If several profiles have the external id (A3), it is the one with the email of the map.
     """
     if customer.profile_id is not None:
         for row in table.select("profile_id = ?", customer.profile_id):
@@ -106,7 +115,7 @@ def own_profile(table: Table, customer: Customer) -> Row | None:
         rows = sorted(
             table.select("mail = ?", customer.mail), key=lambda row: (row.external_id is not None, row.content)
         )
-        # An email-only profile is the customer's to be: first contact gives it the id.
+        # An email-only profile comes first: first contact would give that one the customer's id (R4).
         return rows[0] if rows else None
     return None
 

@@ -1,7 +1,10 @@
 """The plan of a repair: the merges that the data prove, as a file that a person reads, edits and signs off.
 
-Decided here: which safe merges go together. A profile that two findings lead to different customers is left alone, and
-no profile is merged and merged into in one plan. A plan that was edited into nonsense is refused with its entry.
+Decided here: which safe merges go together.
+
+- A profile that two findings would merge into two different ones is left alone.
+- No profile is both merged and merged into in one plan.
+- A plan that was edited into nonsense is refused. The message names the entry.
 """
 
 from __future__ import annotations
@@ -37,8 +40,8 @@ class PlannedMerge:
     Attributes:
         source: The profile that ends, as the audit saw it.
         into: The profile that stays, as the audit saw it.
-        rule: The finding that it mends, such as ``"A2"``.
-        why: Why the two are one customer's. Holds no personal data.
+        rule: The rule of the finding that the merge mends, such as ``"A2"``.
+        why: Why the two profiles are one customer's. Holds no personal data.
         finding: The finding's key.
         binding: What the map, or the shop's file, says about the customer.
     """
@@ -58,7 +61,8 @@ class RepairPlan:
     Attributes:
         account: The account of the audit; None for an export.
         made_at: When the audit was made.
-        left_out: How many findings are not planned, by the reason.
+        merges: The merges, in the order of the audit's rules.
+        left_out: How many findings are not in the plan, by the reason.
     """
 
     account: str | None
@@ -67,7 +71,7 @@ class RepairPlan:
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def to_json(self) -> str:
-        """Return the plan as a text that people can read and edit. It holds identifiers, unmasked."""
+        """Return the plan as a text that people can read and edit. Identifiers are not masked."""
         given: dict[str, Any] = {
             "kind": KIND, "version": VERSION, "account": self.account, "made_at": self.made_at.isoformat(),
             "left_out": dict(self.left_out), "merges": [asdict(each) for each in self.merges],
@@ -75,7 +79,11 @@ class RepairPlan:
         return json.dumps(given, indent=2, ensure_ascii=False) + "\n"
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan to a file that its owner alone may read."""
+        """Write the plan to a file that its owner alone may read.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
         write_private(Path(path), [self.to_json()])
 
     @classmethod
@@ -83,8 +91,9 @@ class RepairPlan:
         """Read a plan.
 
         Raises:
-            ConfigurationError: It is no plan; the message names the line or the entry.
+            ConfigurationError: The text is no plan; the message names the line or the entry.
         """
+        # Step 1: is this a plan at all? Then the entries, each with its line, for a person who has edited them.
         try:
             given: object = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -99,6 +108,7 @@ class RepairPlan:
         lines = _lines_of_merges(text)
         entries = cast("list[object]", listed)
         merges = tuple(_merge(each, _Entry(number, lines.get(number))) for number, each in enumerate(entries, start=1))
+        # Step 2: each entry may be right and the plan wrong: two entries can contradict each other.
         _check_together(merges, lines)
         account = head.get("account")
         if not (account is None or isinstance(account, str)):
@@ -107,11 +117,11 @@ class RepairPlan:
 
 
 def plan_from(given: RepairPlan | str | os.PathLike[str]) -> RepairPlan:
-    """Return a plan that was given as such, or as the path of its file.
+    """Return a plan, given as such or as the path of its file.
 
     Raises:
         ConfigurationError: The file holds no plan.
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     if isinstance(given, RepairPlan):
         _check_together(given.merges, {})
@@ -124,8 +134,9 @@ def plan_from(given: RepairPlan | str | os.PathLike[str]) -> RepairPlan:
 
 
 def choose_merges(table: Table) -> None:
-    """Choose, of all safe merges, those that make the plan, and write them into the table."""
-    # Step 1: leave out the profiles that safe merges would lead to two different ones, unless these two are one.
+    """Choose the merges of the plan from all safe ones, and write them into the table."""
+    # Step 1: leave out a profile that safe merges would lead into two others, unless these two are merged as well. One
+    # of the two would be wrong, and a merge cannot be undone.
     table.run("""
         CREATE TEMP TABLE IF NOT EXISTS doubtful AS
         SELECT DISTINCT one.source FROM finding one
@@ -136,14 +147,14 @@ def choose_merges(table: Table) -> None:
                OR (other.source = two.stays AND other.stays = one.stays)
         )
     """)
-    # Step 2: take the others in an order that depends on nothing but what they are. A merge into a profile that ends
-    # itself comes another time.
+    # Step 2: take the others in the order of their rules and keys, so that the same data make the same plan. A merge
+    # into a profile that itself ends is left to the next audit.
     doubtful = {source for (source,) in table.ask("SELECT source FROM doubtful")}
     ending: set[object] = set()
     staying: set[object] = set()
     wanted = list(table.ask("SELECT source, stays, name FROM finding WHERE source IS NOT NULL ORDER BY rule, name"))
     sources = {source for source, _, _ in wanted} - doubtful
-    # Those into a profile that never ends come first, so that of a chain most is done at once.
+    # Merges into a profile that never ends come first: so most of a chain is done at once.
     for source, stays, name in sorted(wanted, key=lambda each: each[1] in sources):
         if source in doubtful or source in ending or source in staying or stays in ending:
             continue
@@ -154,17 +165,22 @@ def choose_merges(table: Table) -> None:
 
 
 class _Entry:
-    """Where a merge stands in a plan, for messages.
+    """The place of a merge in a plan, for messages.
 
     Args:
-        number: From 1.
+        number: The number of the entry, from 1.
+        line: Its line in the file; None if the plan is no file.
     """
 
     def __init__(self, number: int, line: int | None) -> None:
         self.where = f"merge {number} of the plan" + ("" if line is None else f" (line {line})")
 
     def refused(self, why: str) -> ConfigurationError:
-        """Return the error for it."""
+        """Return the error that refuses the entry.
+
+        Args:
+            why: The rest of the sentence that begins with the entry's place.
+        """
         return ConfigurationError(f"{self.where} {why}; mend it or take it out, and nothing was written")
 
 
@@ -184,6 +200,7 @@ def _merge(given: object, entry: _Entry) -> PlannedMerge:
 
 
 def _shown(given: object, name: str, entry: _Entry) -> Shown:
+    """Return a profile of an entry. A person may have edited it, so each field is checked."""
     if not isinstance(given, dict):
         raise entry.refused(f"has no {name}")
     record = cast("dict[str, Any]", given)
@@ -234,7 +251,8 @@ def _check_together(merges: tuple[PlannedMerge, ...], lines: Mapping[int, int]) 
 
 
 def _lines_of_merges(text: str) -> dict[int, int]:
-    """Return the line at which each merge begins, of a text that is JSON."""
+    """Return the line at which each merge begins."""
+    # The standard decoder does not say where a value stands, so the list is decoded once more, entry by entry.
     decoder = json.JSONDecoder()
     found: dict[int, int] = {}
     at = text.index("[", text.index('"merges"')) + 1

@@ -1,7 +1,7 @@
-"""`repair`: the merges of a plan, one after the other, each looked at again before it is sent.
+"""`repair`: the merges of a plan, one after the other. Both profiles are read again before each merge is sent.
 
-Decided here: what of a plan is still so. A merge cannot be undone, so that whatever has changed since the audit, or
-could cost a consent, is passed over and reported; the next audit sees it anew.
+Decided here: which merges of a plan still hold. A merge cannot be undone. So a merge is skipped and reported if a
+profile has changed since the audit, or if a consent could be lost. The next audit judges it again.
 """
 
 from __future__ import annotations
@@ -43,15 +43,18 @@ Status: TypeAlias = Literal["would_merge", "merged", "requested", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class RepairResult:
-    """What became of one merge of a plan.
+    """The result of one merge of a plan.
 
     Attributes:
+        source_id: The profile that ends.
+        into_id: The profile that stays.
+        rule: The rule of the finding, such as ``"A2"``.
         status: One of
-            ``"would_merge"``: nothing speaks against it (a dry run);
+            ``"would_merge"``: nothing speaks against the merge (a dry run);
             ``"merged"``: the source is gone;
             ``"requested"``: Klaviyo has accepted the merge, and not done it yet;
-            ``"skipped"``: something speaks against it now, and nothing was sent.
-        reason: Why it was passed over, or that an earlier run has done it. Holds no personal data.
+            ``"skipped"``: something speaks against the merge now, and no request was sent.
+        reason: Why the merge was skipped, or that an earlier run has done it. Holds no personal data.
     """
 
     source_id: str
@@ -63,12 +66,12 @@ class RepairResult:
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """What became of a plan.
+    """The result of a repair.
 
     Attributes:
-        results: Of each merge, in the order of the plan.
-        dry_run: Nothing was written.
-        journal: The file with what each profile was before; None in a dry run.
+        results: One for each merge, in the order of the plan.
+        dry_run: No merge was sent, and no journal was written.
+        journal: The file with both profiles of each merge, as they were before; None in a dry run.
     """
 
     results: tuple[RepairResult, ...]
@@ -91,7 +94,7 @@ class RepairReport:
 
     @property
     def skipped(self) -> int:
-        """How many merges were passed over."""
+        """How many merges were skipped."""
         return self.count("skipped")
 
 
@@ -99,17 +102,19 @@ def repair(
     k: Klaviyo, plan: RepairPlan | str | os.PathLike[str], *, dry_run: bool = True,
     journal: str | os.PathLike[str] | None = None, on_progress: Callable[[Progress], object] | None = None,
 ) -> RepairReport:  # fmt: skip
-    """Merge what a plan says, if it is still so. Writes nothing unless ``dry_run=False``: a merge cannot be undone.
+    """Carry out the merges of a plan that still hold. Writes nothing unless ``dry_run=False``.
 
-    Both profiles are read before each merge. One that has changed since the audit, that the rules of merges forbid, or
-    that may cost a consent is passed over and reported. An interrupted run is gone on with by the same call: the
-    journal says what is done. The client's pace and its deadline hold for each merge.
+    Both profiles are read before each merge. A merge is skipped and reported if a profile has changed since the audit,
+    if the rules of merges forbid it, or if it may cost a consent. After an interruption the same call goes on: the
+    journal says which merges are done. The client's pace and its deadline hold for each merge.
 
     Args:
+        k: The client of the account.
         plan: The plan, or the path of its file.
-        journal: The file for what both profiles were before, and for what became of each merge; it is on the disk
-            before the merge is sent. Else beside the plan's file with ``.journal`` after its name, or in the user's
-            state folder.
+        dry_run: Read and judge only. A merge cannot be undone.
+        journal: The file for both profiles as they were before, and for the result of each merge. Before a merge is
+            sent, its line is on the disk. Without a name: the plan's file with ``.journal`` after its name, or a file
+            in the user's state folder.
         on_progress: Called after each merge.
 
     Raises:
@@ -137,6 +142,7 @@ def _journal_of(plan: RepairPlan | str | os.PathLike[str], wanted: RepairPlan, a
         return Path(f"{Path(plan)}.journal")
     from platformdirs import user_state_path  # noqa: PLC0415 - as for the default map
 
+    # The name depends on the plan alone, so that the same call finds the journal of an interrupted run.
     merges = "\n".join(f"{each.source.profile_id} {each.into.profile_id}" for each in wanted.merges)
     name = sha256(f"{account}\n{wanted.made_at}\n{merges}".encode()).hexdigest()[:16]
     return user_state_path("safeklaviyo", ensure_exists=True) / f"repair-{name}.journal"
@@ -146,7 +152,10 @@ class _Run:
     """One run over a plan.
 
     Args:
-        journal: None for a dry run.
+        k: The client.
+        journal: The journal; None for a dry run.
+        on_progress: Called after each merge; None if the caller wants no progress.
+        total: How many merges the plan has.
     """
 
     def __init__(
@@ -161,11 +170,16 @@ class _Run:
         self._began_at = time.monotonic()
 
     def merge(self, planned: PlannedMerge) -> RepairResult:
-        """Carry out one merge, or say why not."""
+        """Carry out one merge, or say why it is skipped.
+
+        Raises:
+            SafeKlaviyoError: The run cannot go on; `repair` can be called again.
+        """
         source_id, into_id = planned.source.profile_id or "", planned.into.profile_id or ""
         try:
             status, reason = self._merge(planned, source_id, into_id)
         except LeaseHeldError as error:
+            # Another call is writing about one customer. That does not stop the merges of all others.
             if error.outcome != "not_applied":
                 raise
             status, reason = "skipped", "another call is writing about one of the two; run the repair again"
@@ -180,10 +194,10 @@ class _Run:
 
     def _merge(self, planned: PlannedMerge, source_id: str, into_id: str) -> tuple[Status, str]:
         before = None if self._journal is None else self._journal.state(source_id, into_id)
-        # Step 1: what an earlier run has done is done.
+        # Step 1: believe the journal about merges that an earlier run has finished.
         if before in FINAL:
             return ("merged" if before == "merged" else "requested"), "an earlier run has done it"
-        # Step 2: look at both again.
+        # Step 2: read both again. The audit may be weeks old.
         source, into = self._read(source_id), self._read(into_id)
         if into is None:
             return self._skip(before, source_id, into_id, "the profile that was to stay is no longer there")
@@ -191,7 +205,7 @@ class _Run:
             return self._gone(before, source_id, into_id)
         reason = _changed(planned, source, into) or self._against(planned, source, into)
         if not reason and self._journal is not None:
-            # Step 3: of two halves the map has to know that they are one customer's, or the merge is refused.
+            # Step 3: teach the map that two halves are one customer's (A7). Otherwise `profiles.merge` refuses them.
             reason = self._teach(planned)
         if reason:
             return self._skip(before, source_id, into_id, reason)
@@ -201,17 +215,17 @@ class _Run:
         journal, source_id, into_id = self._journal, source.id, into.id
         if journal is None:
             return "would_merge", ""
-        # Step 4: both are on the disk before anything is sent.
+        # Step 4: write both to the disk before the request is sent. Nothing else could say afterwards what they were.
         journal.begin(source, into)
         try:
             done = self._k.profiles.merge(source_id, into_id)
         except IdentityError as error:
-            # The rules of merges, or another call, came in between: before anything was sent, or while it was done.
+            # The rules of merges refuse, or another call came in between. If the merge was sent, it may still be done.
             state: Literal["skipped", "requested"] = "skipped" if error.outcome == "not_applied" else "requested"
             journal.end(source_id, into_id, state, str(error))
             return state, str(error)
         except SafeKlaviyoError as error:
-            # The merge may be on its way: the next run reads both again before it concludes anything.
+            # With another outcome the merge may be on its way. Its line stays "begun", and the next run reads both.
             if error.outcome == "not_applied":
                 journal.end(source_id, into_id, "failed", type(error).__name__)
             raise
@@ -220,16 +234,16 @@ class _Run:
         return status, ""
 
     def _gone(self, before: str | None, source_id: str, into_id: str) -> tuple[Status, str]:
-        """Conclude from a source that is gone: it was merged by a run that could not write that down, or by others."""
+        """Conclude from a missing source: an earlier run has merged it before it was killed, or another program has."""
         if before != "begun" or self._journal is None:
             return "skipped", "the profile that was to end is no longer there"
-        # The map may not know of it yet: the call finishes what the killed run has begun, and sends nothing.
+        # The map may not know of the merge yet. The same call finishes the map, and sends no second merge.
         try:
             self._k.profiles.merge(source_id, into_id)
         except ProfileNotVisibleError:
             return "requested", "Klaviyo does not show the source now; run the repair again to finish the map"
         except (IdentityError, NotFoundError):
-            pass  # the map has nothing left to do, or says otherwise, which the next audit shows
+            pass  # the map is finished already, or contradicts the merge, which the next audit shows
         self._journal.end(source_id, into_id, "merged")
         return "merged", "an earlier run has done it"
 
@@ -245,7 +259,7 @@ class _Run:
             return None
 
     def _teach(self, planned: PlannedMerge) -> str:
-        """Let the map learn what the shop's own data say about a customer (A7); return what speaks against it."""
+        """Add the customer of the shop's own data to the map (A7); return why the map refuses, or an empty text."""
         pair = _pair(planned)
         if pair is None or self._k.bindings.get(external_id=pair.external_id) is not None:
             return ""
@@ -253,10 +267,11 @@ class _Run:
         return report.refused[0][1] if report.refused else ""
 
     def _against(self, planned: PlannedMerge, source: Profile, into: Profile) -> str:
-        """Return what speaks against a merge of the two as they are now."""
+        """Return what speaks against a merge of the two profiles as they are now; empty if nothing does."""
         cost = consent_cost(row_of_profile(source), row_of_profile(into))
         if cost:
             return cost
+        # The map does not know this customer yet: the rules are asked as if it did, and step 3 teaches it.
         pair = _pair(planned)
         if pair is not None and self._k.bindings.get(external_id=pair.external_id) is None:
             plan = planned_merge(source, into, owner=pair)
@@ -268,7 +283,7 @@ class _Run:
 
 
 def _pair(planned: PlannedMerge) -> Binding | None:
-    """Return what the plan says about the customer whose halves it merges (A7); None for other merges."""
+    """Return the customer of a merge of two halves (A7), as the plan names them; None for other merges."""
     bound = planned.binding
     if planned.rule != "A7" or bound is None or bound.external_id is None or bound.email is None:
         return None
@@ -276,7 +291,7 @@ def _pair(planned: PlannedMerge) -> Binding | None:
 
 
 def _changed(planned: PlannedMerge, source: Profile, into: Profile) -> str:
-    """Return what has changed since the audit; empty if nothing has."""
+    """Return which field has changed since the audit, as a reason; empty if none has."""
     for name, shown, now in (("source", planned.source, source), ("destination", planned.into, into)):
         field = _difference(shown, now)
         if field:
@@ -292,6 +307,7 @@ def _difference(shown: Shown, now: Profile) -> str:
         return "email"
     if _text(shown.phone_number) != row.phone_number:
         return "phone number"
+    # An export may not say a consent. Then there is nothing to compare.
     for name, was, word in (("email consent", shown.consent, row.consent), ("SMS consent", shown.sms, row.sms)):
         if was not in {"unknown", word}:
             return name

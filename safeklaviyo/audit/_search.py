@@ -1,4 +1,4 @@
-"""The findings A1 to A9, looked for in what was read: single profiles, and pairs that share something.
+"""Looking for the findings A1 to A9 in the profiles that were read: single profiles, and pairs that share something.
 
     A1  An external id without an email: no call by email reaches it, and the next one makes a second profile.
     A2  One email in two spellings.
@@ -10,8 +10,8 @@
     A8  Addresses that differ by a plus or by dots. They may be two people, so they are shown and never planned.
     A9  A placeholder in place of an identifier.
 
-Pairs only: that A goes with B and B with C says nothing about A and C. What may be merged is decided in `_judgement`;
-A5 to A7 are looked for in `_map_findings`.
+A finding has two profiles at most: if A goes with B and B with C, that says nothing about A and C. `_judgement` decides
+which pairs may be merged. `_map_findings` looks for A5 to A7.
 """
 
 from __future__ import annotations
@@ -29,23 +29,25 @@ if TYPE_CHECKING:
     from safeklaviyo.audit._table import Row, Table
 
 _ALL_PAIRS: Final = 8
-"""Profiles with one identifier of which every two are a pair; of more, each is a pair with the first."""
+"""Up to so many profiles with one identifier, every two are a pair. Of more, each is a pair with the first."""
 _CONSTANT: Final = 3
-"""Different addresses with one external id, from which on it may be a constant of the shop's code."""
+"""With so many different addresses, one external id may be a constant in the shop's code."""
 
 _FAMILIES: Final = "families, twins and colleagues share a number, so the two may be two people"
 _VARIANTS: Final = (
     "to Klaviyo these are two addresses, and they may be two people's: not every mail service unites them"
 )
-_MAY_BE_CONSTANT: Final = "several profiles with other emails have this external id, so it may be nobody's own"
+_MAY_BE_CONSTANT: Final = "several profiles with other emails have this external id, so it may be no customer's own"
 
 
 def search(table: Table, checked: Collection[str], *, since: float | None) -> Iterator[Finding]:
     """Yield the findings of the rules that the data can show.
 
     Args:
-        since: When an address has to have been given up at the earliest to speak for its former owner; unix seconds,
-            None for ever.
+        table: The profiles and the customers of the audit.
+        checked: The rules that the data can show.
+        since: An address that was given up before this moment may have a new owner by now; in unix seconds, None for
+            no limit.
     """
     found: dict[str, Callable[[Table], Iterator[Finding]]] = {
         "A1": _without_email, "A2": _same_mail, "A3": _same_key, "A4": _same_number,
@@ -75,6 +77,7 @@ def _same_key(table: Table) -> Iterator[Finding]:
     query = "SELECT key, count(DISTINCT mail) FROM profile WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1"
     for key, mails in table.ask(query):
         for one, two in _pairs(table, "key", key):
+            # Merging the customers of a constant would make one person of many.
             doubt = _MAY_BE_CONSTANT if number_of(mails) >= _CONSTANT else ""
             yield finding_of("A3", (one, two), "both have the same external id", judge(table, one, two, doubt))
 
@@ -93,7 +96,7 @@ def _variants(table: Table) -> Iterator[Finding]:
         UNION SELECT one.variant FROM profile one JOIN profile two ON two.mail = one.variant
     """
     for (variant,) in table.ask(query):
-        # One profile of each address: that two profiles share an address is A2's.
+        # One profile of each address: two profiles with the same address are a finding of A2.
         rows: dict[str | None, Row] = {}
         for row in sorted(table.select("variant = ? OR mail = ?", variant, variant), key=lambda each: each.content):
             rows.setdefault(row.mail, row)
@@ -105,16 +108,17 @@ def _placeholders(table: Table) -> Iterator[Finding]:
     for row in table.select("spoilt <> ''"):
         names = " and the ".join(row.spoilt.split())
         why = f"the {names} is a placeholder, or spoilt by an export, and no customer's own"
-        yield finding_of("A9", (row,), why, Verdict("a placeholder says nothing about who somebody is"))
+        yield finding_of("A9", (row,), why, Verdict("a placeholder says nothing about who a person is"))
 
 
 def _pairs(table: Table, column: str, value: object) -> Iterator[tuple[Row, Row]]:
-    """Yield the pairs of profiles that share a value, in an order that depends on nothing but what they are."""
+    """Yield the pairs of profiles that share a value, in an order that depends on the profiles alone."""
     (number,) = next(table.ask(f"SELECT count(*) FROM profile WHERE {column} = ?", value))  # noqa: S608 - our columns
     if number_of(number) <= _ALL_PAIRS:
         yield from _each_pair(sorted(table.select(f"{column} = ?", value), key=lambda each: each.content))
         return
-    # Thousands may share one: the first of them is compared with each, and they are read one after the other.
+    # Thousands may share a value, and millions of pairs would be no finding. The first is compared with each other one,
+    # and only two are in memory at a time.
     order = "profile_id, external_id, email, phone_number, first_name, last_name, created, last_event"
     rows = table.select(f"{column} = ? ORDER BY {order}", value)
     first = next(rows)

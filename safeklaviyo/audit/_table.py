@@ -1,7 +1,7 @@
-"""What an audit keeps while it runs: the profiles and the map's customers, in a temporary SQLite file.
+"""The temporary SQLite file of an audit: the profiles and the map's customers.
 
-Memory stays flat, because only pairs are ever read together. The file holds identifiers, so it is for its owner alone,
-and goes when the audit is closed. Nothing is decided here but which row stands for a profile that was read twice.
+Memory stays flat, because at most two profiles are read together. The file holds identifiers, so only its owner may
+read it, and it is removed when the audit is closed. Decided here: which row is kept of a profile that was read twice.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from safeklaviyo.audit._finding import ShownConsent
 
 VERSION: Final = 2
-"""Of the tables: a file of another version is begun again."""
+"""The version of the tables. A file of another version is begun again."""
 
 
 class Row(NamedTuple):
     """One profile.
 
     Attributes:
-        line: Of the export; None where Klaviyo was asked.
-        mail: The address in the one form in which addresses are compared; None for none, or for a placeholder.
-        variant: The address without what stands behind a plus, and without dots, where that differs from `mail`.
-        number: The phone number in the one form in which numbers are compared; None as for `mail`.
-        key: The external id; None for none, or for a placeholder.
-        spoilt: The kinds of its identifiers that are placeholders, with blanks between.
-        others: Other channels to which it is subscribed, with blanks between.
-        bound: The map has learnt this profile, so that it is the one that stays.
+        line: The line of the export; None if Klaviyo was asked.
+        mail: The address in its comparable form; None without an address, or for a placeholder.
+        variant: The address without dots, and without the part behind a plus; None if that is the same as `mail`.
+        number: The phone number in its comparable form; None without a number, or for a placeholder.
+        key: The external id; None without one, or for a placeholder.
+        spoilt: The kinds of identifiers that are placeholders, with blanks between.
+        others: Other channels that the profile is subscribed to, with blanks between.
+        bound: The map has learnt this profile, so it is the one that stays.
     """
 
     line: int | None
@@ -69,12 +69,12 @@ class Row(NamedTuple):
 
     @property
     def content(self) -> tuple[str, ...]:
-        """What orders rows, whatever the order in which they were read."""
+        """The key by which rows are ordered. It does not depend on the order in which they were read."""
         return tuple("" if each is None else str(each) for each in (self.profile_id, *self[2:]))
 
 
 class Customer(NamedTuple):
-    """What the map says about one customer, in the one form in which identifiers are compared."""
+    """What the map says about one customer, with identifiers in their comparable form."""
 
     number: int
     external_id: str | None
@@ -95,7 +95,7 @@ CREATE TABLE baseline (name PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE merge (source PRIMARY KEY, stays, name) WITHOUT ROWID;
 CREATE INDEX merge_by_name ON merge (name);
 """
-# After all is read: an index that grows with each row would cost three times as much.
+# Built after all rows are read: an index that grows with each row would cost three times as much.
 _INDEXES: Final = """
 CREATE INDEX IF NOT EXISTS by_key ON profile (key) WHERE key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_mail ON profile (mail) WHERE mail IS NOT NULL;
@@ -122,7 +122,7 @@ class Table:
     """The tables of one audit.
 
     Args:
-        path: A file that outlives this process, so that an audit that is interrupted goes on; else a temporary one.
+        path: A file that outlives this process, so that an interrupted audit can go on; else a temporary file.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -150,17 +150,17 @@ class Table:
         self._connection.executescript(f"{_TABLES} PRAGMA user_version = {VERSION};")
 
     def begin_again(self) -> None:
-        """Forget everything that was read."""
+        """Forget all profiles and customers."""
         self._begin_again()
         self._connection.commit()
 
     def add_profiles(self, rows: Iterable[Row]) -> None:
-        """Keep profiles; `commit` makes them last."""
+        """Keep profiles. They last once `commit` was called."""
         marks = ", ".join("?" * len(Row._fields))
         self._connection.executemany(f"INSERT INTO profile ({_COLUMNS}) VALUES ({marks})", rows)  # noqa: S608 - our names
 
     def add_customers(self, rows: Iterable[tuple[Customer, Sequence[tuple[str, float | None]]]]) -> None:
-        """Keep customers of the map, each with the former addresses and when each ceased to be current."""
+        """Keep customers of the map, each with the former addresses and when each address was retired."""
         kept = list(rows)
         self._connection.executemany("INSERT INTO customer VALUES (?, ?, ?, ?)", (customer for customer, _ in kept))
         self._connection.executemany(
@@ -169,7 +169,7 @@ class Table:
         )
 
     def forget_customers(self) -> None:
-        """Forget what was read of the map, which was not read to its end."""
+        """Forget all customers, after the map was not read to its end."""
         self._connection.executescript("DELETE FROM customer; DELETE FROM former;")
 
     def note(self, name: str, value: str | None) -> None:
@@ -182,12 +182,12 @@ class Table:
         return None if found is None else found[0]
 
     def commit(self) -> None:
-        """Make what was kept last."""
+        """Write what was kept to the file, so that it outlives the process."""
         self._connection.commit()
 
     def finish_reading(self) -> None:
-        """Prepare for looking pairs up, and keep one row for each profile that was read twice."""
-        # A run that was killed here is gone on with, and finds a part of this done.
+        """Build the indexes, and keep one row of each profile that was read twice."""
+        # IF NOT EXISTS: a run that was killed here has done a part of this.
         index = "CREATE INDEX IF NOT EXISTS by_id ON profile (profile_id) WHERE profile_id IS NOT NULL"
         self._connection.execute(index)
         twice = "SELECT profile_id FROM profile WHERE profile_id IS NOT NULL GROUP BY profile_id HAVING count(*) > 1"
@@ -205,7 +205,7 @@ class Table:
 
     @property
     def has_customers(self) -> bool:
-        """Whether there is a map to compare with."""
+        """Whether there are customers of a map to compare with."""
         if self._has_customers is None:
             self._has_customers = next(self.ask("SELECT 1 FROM customer LIMIT 1"), None) is not None
         return self._has_customers
@@ -217,12 +217,17 @@ class Table:
         return Counts(profiles, customers, int(self.noted("unreadable") or 0))
 
     def select(self, where: str, *given: object) -> Iterator[Row]:
-        """Yield the profiles for which a condition of this package's own holds."""
+        """Yield the profiles that meet a condition.
+
+        Args:
+            where: An SQL condition, which is a constant of this package.
+            given: Its parameters.
+        """
         for found in self._connection.execute(f"SELECT {_COLUMNS} FROM profile WHERE {where}", given):  # noqa: S608 - our conditions
             yield Row(*found)
 
     def ask(self, query: str, *given: object) -> Iterator[tuple[object, ...]]:
-        """Yield the rows of a query of this package's own."""
+        """Yield the rows of a query, which is a constant of this package."""
         yield from self._connection.execute(query, given)
 
     def customers(self, where: str, *given: object) -> Iterator[Customer]:
@@ -240,7 +245,7 @@ class Table:
         self._connection.executemany(statement, rows)
 
     def leave(self) -> None:
-        """Close the file and leave it where it is, so that the next audit goes on with it."""
+        """Close the file without removing it, so that the next audit goes on with it."""
         self._end.detach()
         self._connection.close()
 
@@ -250,9 +255,9 @@ class Table:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Any thread: an audit is handed over, and used by one thread at a time.
+    # An audit may be used by several threads, one at a time.
     connection = sqlite3.connect(path, timeout=0, check_same_thread=False)
-    # Without waiting for the disk: a power cut costs an audit that can be begun again, a killed process nothing.
+    # SQLite does not wait for the disk: after a power cut the audit has to begin again, after a kill it goes on.
     connection.executescript(
         "PRAGMA synchronous = OFF; PRAGMA cache_size = -32000; PRAGMA temp_store = FILE; "
         "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; COMMIT;"

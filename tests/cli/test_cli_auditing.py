@@ -46,7 +46,7 @@ def test_an_account_is_audited_planned_and_mended(run, here, klaviyo, tmp_path):
     assert (1, "") == (status, err)
     assert out.startswith("2 profiles read\n")
     assert "A2            1  one email in two spellings, 1 in the plan\n" in out
-    assert "A7  not checked  email-only twin of a customer: the identity map had nobody of this account" in out
+    assert "A7  not checked  email-only twin of a customer: the identity map had no customers of this account" in out
     assert [0o600] * 3 == [each.stat().st_mode & 0o777 for each in files]
     assert "ada@shop.test" not in (out + page.read_text()).lower()
     status, out, err = run("repair", str(plan), *to)

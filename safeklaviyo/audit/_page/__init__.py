@@ -4,7 +4,7 @@ The page holds no script and asks for nothing: its charts are drawn here, as SVG
 Mail programs and strict browsers do not run scripts in an attachment, and a page without any cannot be made to run what
 an attacker has put into a customer's name. Its content security policy allows the page's own style and nothing else.
 
-What the page says is decided in `contents`, how its charts are measured in `charts`; the templates only lay it out.
+`contents` decides what the page says, and `charts` where the marks of its charts stand. The templates only lay it out.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _SHOWN: Final = (50, 20, 5)
-"""The findings of one rule that the page shows. The file of `--json` has all."""
+"""How many findings of one rule the page shows: the first of these numbers with which it can be mailed."""
 _AT_MOST: Final = 1_500_000
-"""Bytes of a page: what mail servers take and a phone can open."""
+"""Bytes of a page at most: mail servers take so many, and a phone can open them."""
 
 
 def render(audit: Mapping[str, object], *, reveal: bool) -> str:
     """Return the whole page.
 
     Args:
-        audit: What `Audit.to_json` writes, as a mapping.
-        reveal: Show identifiers and names as they are; else they are masked.
+        audit: The audit, as `Audit.to_dict` returns it.
+        reveal: Show identifiers and names in full; otherwise they are masked.
 
     Raises:
         ConfigurationError: Jinja2 is not installed.
@@ -64,5 +64,5 @@ def _environment() -> Environment:
 
 
 def _grouped(number: int) -> str:
-    # A narrow no-break space between thousands is read alike in every language.
+    # Readers of every language understand a narrow space between thousands; a comma or a dot means two things.
     return f"{number:,}".replace(",", "\u202f")

@@ -1,4 +1,4 @@
-"""The measures of the page's charts: where each mark stands, in the units of its SVG."""
+"""The measures of the page's charts: the place and the size of each mark, in the units of its SVG."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ class Column:
 
     Attributes:
         label: The month, such as ``2026-11``.
-        number: What is counted.
+        number: How many findings the month has.
+        x: The left edge.
+        y: The upper edge.
+        width: The column's width.
+        height: The column's height.
         shown: Whether there is room for the label below the column.
     """
 
@@ -38,7 +42,10 @@ class Columns:
     """A chart over time.
 
     Attributes:
+        columns: The columns, in the order of time.
         most: The number of the highest column.
+        width: The width of the chart.
+        height: The height of the chart.
     """
 
     columns: tuple[Column, ...]
@@ -57,7 +64,7 @@ def columns_of(numbers: Sequence[tuple[str, int]]) -> Columns:
     marks: list[Column] = []
     for place, (label, number) in enumerate(numbers):
         height = round(_HEIGHT * number / most, 1)
-        # What was counted is seen: a column of one beside one of thousands is a line, not nothing.
+        # A column of one beside one of thousands must still be seen, as a line.
         height = max(height, 1.5) if number else 0
         width = round(max(step - _GAP, 1), 1)
         marks.append(

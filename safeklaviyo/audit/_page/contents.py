@@ -19,16 +19,16 @@ _MONTHS: Final = 36
 _MONTH: Final = re.compile(r"(19|20)\d\d-(0[1-9]|1[0-2])(?=-)", re.ASCII)
 _MAKERS: Final = 10
 _PAIRS: Final = frozenset({"A2", "A3", "A5", "A7"})
-"""The rules whose findings are two profiles of one person."""
+"""The rules that find two profiles of one person."""
 
 
 def contents_of(audit: Mapping[str, Any], *, reveal: bool, shown: int) -> dict[str, Any]:
-    """Return what the template lays out.
+    """Return the variables of the template.
 
     Args:
-        audit: What `Audit.to_json` writes, as a mapping.
-        reveal: Show identifiers and names as they are.
-        shown: How many findings of one rule.
+        audit: The audit, as `Audit.to_dict` returns it.
+        reveal: Show identifiers and names in full.
+        shown: How many findings of one rule are shown.
     """
     findings = cast("Sequence[Mapping[str, Any]]", audit["findings"])
     rules = [_rule(rule, findings, reveal=reveal, shown=shown) for rule in audit["rules"]]
@@ -59,7 +59,7 @@ def _rule(
 ) -> dict[str, Any]:
     number = rule["rule"]
     mine = [finding for finding in findings if finding["rule"] == number]
-    # New ones first: a person who reads the page each week reads those.
+    # New findings first: a person who reads the page each week wants to see those.
     mine.sort(key=lambda finding: not finding["new"])
     rows = [_row(finding, reveal=reveal) for finding in mine[:shown]]
     return {
@@ -93,7 +93,7 @@ def _profile(profile: Mapping[str, Any], merge: Mapping[str, Any] | None, *, rev
         "external_id": _shown(profile["external_id"], reveal=reveal),
         "email": _shown(profile["email"], reveal=reveal),
         "phone_number": _shown(profile["phone_number"], reveal=reveal),
-        # A name is masked whole: its length and initials are enough to know a neighbour.
+        # A name is masked as a whole, because its length and initials are enough to recognise a neighbour.
         "name": _short(name) if reveal or not name else "***",
         "consent": _short(str(profile["consent"]).replace("_", " ")),
         "sms": _short(str(profile["sms"]).replace("_", " ")),
@@ -124,7 +124,7 @@ def _day(moment: object) -> str | None:
 
 
 def _extra(finding: Mapping[str, Any]) -> list[object]:
-    """Return the profiles that there would not be if one person had one profile."""
+    """Return the superfluous profile of a finding, in a list; an empty list if the finding has none."""
     if finding["rule"] not in _PAIRS:
         return []
     source = finding["merge"] and finding["merge"]["source"]
@@ -143,7 +143,7 @@ def _since(findings: Sequence[Mapping[str, Any]]) -> tuple[Any, int]:
                 months[max(created)] += 1
             else:
                 undated += 1
-    # A column for each month: one without a duplicate is part of the answer to "since when".
+    # A column for each month, even without duplicates: the chart shows since when there are any.
     span = _months(min(months), max(months))[-_MONTHS:] if months else []
     return columns_of([(month, months[month]) for month in span]), undated
 
@@ -155,7 +155,7 @@ def _months(first: str, last: str) -> list[str]:
 
 
 def _makers(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what made the younger profiles of the pairs, most first; empty where the data does not show it."""
+    """Return what made the younger profiles of the pairs, most frequent first; empty if the data do not show it."""
     made: Counter[str] = Counter()
     for finding in findings:
         if finding["rule"] in _PAIRS and finding["profiles"]:
@@ -170,7 +170,7 @@ def _makers(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _steps(audit: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what to do, the most urgent first."""
+    """Return the steps that a reader should take, the most urgent first."""
     found = {rule["rule"] for rule in rules if rule["found"]}
     steps = [step for needed, step in FIRST_STEPS if needed & found]
     merges = audit["plan"]["merges"]
