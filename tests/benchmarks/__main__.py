@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from safeklaviyo import Klaviyo
 from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores import open_store
-from tests.benchmarks import peers, writers
+from tests.benchmarks import peers, verbs, writers
 from tests.benchmarks import rounds as rounds_of
 from tests.benchmarks.measuring import ACCOUNT, KEY, show
 from tests.benchmarks.rounds import Server
@@ -129,6 +129,7 @@ def imports(rounds: int) -> None:
     wanted = {
         "import httpx, pydantic, tenacity": "import httpx, pydantic, tenacity",
         "import safeklaviyo": "import safeklaviyo",
+        "from safeklaviyo import Klaviyo": "from safeklaviyo import Klaviyo",
         "klaviyo-api, Events and Profiles touched": touched,
     }
     measured: dict[str, list[float]] = {name: [] for name in wanted}
@@ -179,7 +180,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few and short rounds, and a smaller map")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--only", choices=["sync", "async", "import", "lookup", "stores", "adding", "writers"])
+    parser.add_argument("--only", choices=["sync", "async", "import", "lookup", "stores", "adding", "writers", "verbs"])
     given = parser.parse_args()
     rounds, seconds, rows = (3, 0.06, 20_000) if given.quick else (given.rounds, 0.2, given.rows)
     with tempfile.TemporaryDirectory() as name, served(Path(name)) as server:
@@ -201,6 +202,8 @@ def main() -> None:
             from tests.benchmarks import adding  # the drivers are extras
 
             adding.compare(folder, rows, min(rounds, 3))
+        if given.only in (None, "verbs"):
+            verbs.compare(folder, rounds)
         if given.only in (None, "writers"):
             writers.compare(folder, 2.0 if given.quick else 6.0)
 
