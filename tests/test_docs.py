@@ -6,6 +6,7 @@ host. Its simulator has the name `simulator`, for blocks in HTML comments that s
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,11 @@ def test_the_code_of_a_page_runs_and_prints_what_its_comments_say(klaviyos_host,
             assert pytest_passes(code, folder)
         else:
             exec(compile(code, name, "exec"), names)
-            # A page need not close its clients; a store that is not closed is a warning, though.
-            made |= {id(each): each for each in names.values() if isinstance(each, Klaviyo)}
+            # A page need not close its clients and databases; one that is left open is a warning, though.
+            made |= {id(each): each for each in names.values() if isinstance(each, Klaviyo | sqlite3.Connection)}
             assert promised(code) == capsys.readouterr().out.splitlines()
-    for client in made.values():
-        client.close()
+    for opened in made.values():
+        opened.close()
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -257,11 +257,16 @@ class Table:
 def _connect(path: Path) -> sqlite3.Connection:
     # An audit may be used by several threads, one at a time.
     connection = sqlite3.connect(path, timeout=0, check_same_thread=False)
-    # SQLite does not wait for the disk: after a power cut the audit has to begin again, after a kill it goes on.
-    connection.executescript(
-        "PRAGMA synchronous = OFF; PRAGMA cache_size = -32000; PRAGMA temp_store = FILE; "
-        "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; COMMIT;"
-    )
+    try:
+        # SQLite does not wait for the disk: after a power cut the audit has to begin again, after a kill it goes on.
+        connection.executescript(
+            "PRAGMA synchronous = OFF; PRAGMA cache_size = -32000; PRAGMA temp_store = FILE; "
+            "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; COMMIT;"
+        )
+    except BaseException:
+        # Another audit holds the file, or it is no database.
+        connection.close()
+        raise
     return connection
 
 
