@@ -113,6 +113,10 @@ GUARDS = [
         "guard/test_guard_bad_input.py::test_a_ghosts_profile_id_changes_nobodys_address",
     ),
     _guard(
+        "told or parked", source.GUARDS_CARRY_PARKING, "return isinstance(refused[0][1], IdOnlyError)", "return True",
+        "guard/test_guard_parked.py::test_what_no_sign_up_would_free_is_told",
+    ),
+    _guard(
         "H33", source.GUARDS_LESSONS, "profile.updated < known", "False",
         "guard/test_guard_learning.py::test_h33_an_older_answer_is_not_learnt_over_a_newer_one",
     ),
@@ -136,6 +140,14 @@ GUARDS = [
         "guard/test_guard_learning.py::test_h34_a_wrong_hint_refuses_no_one",
     ),
     _guard(
+        "told or parked", source.GUARDS_CARRY_FINISHING, "        yield from take_back(call, case)\n", "",
+        "guard/test_guard_parked.py::test_a_job_that_klaviyo_refuses_takes_its_rows_back",
+    ),
+    _guard(
+        "H35", source.GUARDS_KEYS, "if now - since >= _REPEATED:", "if True:",
+        "guard/test_guard_keys.py::TestKeys::test_without_an_answer_it_is_the_same_for_a_minute",
+    ),
+    _guard(
         "guarded once", source.GUARDS_COMMON, '.startswith("safeklaviyo/")', '.startswith("-")',
         "guard/test_guard_install.py::test_calls_of_clients_of_this_package_are_not_guarded_again",
     ),
@@ -143,6 +155,11 @@ GUARDS = [
         "guarded once", source.GUARDS_COMMON,
         "        busy = is_busy.set(True)\n", "        busy = is_busy.set(False)\n",
         "guard/test_guard_install.py::test_a_hook_within_the_process_wide_guard_counts_once",
+    ),
+    _guard(
+        "H35", source.GUARDS_COMMON,
+        "            self._keys.answered(plan.case.unique_id)\n", "            pass\n",
+        "guard/test_guard_keys.py::test_h35_after_an_answer_equal_content_is_another_event",
     ),
     _guard(
         "both modes alike", source.GUARDS_DECIDE_BY_MAP,

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
+from safeklaviyo._api.responses import is_success
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreError
 from safeklaviyo.guard._background import Later, Looks
 from safeklaviyo.guard._carry.case import Case
@@ -21,6 +22,7 @@ from safeklaviyo.guard._carry.learning import learn_from
 from safeklaviyo.guard._clients import Clients
 from safeklaviyo.guard._decide.by_map import Rulings, away, names_of, people_of, rule_on
 from safeklaviyo.guard._decide.verdicts import Verdict, modes_from
+from safeklaviyo.guard._keys import Keys
 from safeklaviyo.guard._lessons import Lessons
 from safeklaviyo.guard._log.records import Log
 from safeklaviyo.guard._parse.asked import read
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
 OnStoreFailure: TypeAlias = Literal["refuse", "forward"]
 
+UniqueId: TypeAlias = Literal["as_sent", "from_content"]
+
 OBSERVED: Final = 0.005
 """Seconds that an observed call may wait for the map."""
 _WAITING: Final = 1000
@@ -51,7 +55,7 @@ _HEAVIEST: Final = 32_000_000
 
 COUNTERS: Final = (
     "observed", "enforced", "passed", "rewritten", "answered", "refused", "foreign_key", "own_calls", "failed_open",
-    "map_away", "unkeyed_events", "learnt", "doubted", "log_dropped", "log_failed", "failed", "bypassed",
+    "map_away", "unkeyed_events", "parked", "learnt", "doubted", "log_dropped", "log_failed", "failed", "bypassed",
 )  # fmt: skip
 
 logger = logging.getLogger("safeklaviyo")
@@ -78,13 +82,17 @@ class Common:
         decision_log: str | os.PathLike[str] | None = None,
         on_store_failure: OnStoreFailure = "refuse",
         learn: bool = True,
+        unique_id: UniqueId = "as_sent",
     ) -> None:
+        if unique_id not in {"as_sent", "from_content"}:
+            raise ConfigurationError('unique_id has to be "as_sent" or "from_content"')
         if on_store_failure not in {"refuse", "forward"}:
             raise ConfigurationError('on_store_failure has to be "refuse" or "forward"')
         self.clients: Clients = Clients(clients)
         self.modes: dict[str, Mode] = modes_from(mode)
         self._forwards = on_store_failure == "forward"
         self._learns = learn
+        self._keys = Keys() if unique_id == "from_content" else None
         self._counted: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self._lock = Lock()
         self._looks = Looks()
@@ -100,10 +108,10 @@ class Common:
         with self._lock:
             return dict(self._counted)
 
-    def count(self, name: str) -> None:
-        """Count one of the things in `counters`."""
+    def count(self, name: str, number: int = 1) -> None:
+        """Count some of the things in `counters`."""
         with self._lock:
-            self._counted[name] += 1
+            self._counted[name] += number
 
     @property
     def is_logging(self) -> bool:
@@ -153,9 +161,12 @@ class Common:
         plan.client, plan.mode = client, mode
         headers = {name.lower(): value for name, value in incoming.headers}
         plan.case = case = Case(read(method, path, operation, headers, incoming.body), account=client.account)
+        case.has_outbox = client.wiring.outbox is not None
         self.count("observed" if mode == "observe" else "enforced")
         if case.asked.name == "create_event" and case.asked.attribute("unique_id") is None:
             self.count("unkeyed_events")
+            if self._keys is not None and mode == "enforce" and case.asked.problem is None:
+                case.unique_id = self._keys.key_of(case.asked, plan.at, plan.started)
         return plan
 
     def judge(self, case: Case, client: Guarded, found: Found | None) -> None:
@@ -208,6 +219,7 @@ class Common:
             # A change or a first contact is counted by what it came to.
             settled = "answered" if case.answer is not None else "rewritten"
             self.count(kinds.get(case.action, settled))
+            self.count("parked", len(case.parked))
         account = case.account or (None if plan.client is None else plan.client.account)
         plan.verdict = Verdict(
             case.asked.name, case.action, case.rule, case.reason, case.rewritten, account, plan.at
@@ -226,6 +238,8 @@ class Common:
         """
         assert plan.case is not None
         plan.case.land()
+        if self._keys is not None and plan.case.unique_id is not None and is_success(reply.status):
+            self._keys.answered(plan.case.unique_id)
         self._account_from(plan, reply)
         self._record(plan, final, from_klaviyo=True)
         client = plan.client

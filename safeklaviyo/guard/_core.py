@@ -14,7 +14,7 @@ from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.guard._background import LateError
 from safeklaviyo.guard._carry.finishing import answered, finish, needs_finishing
 from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle
-from safeklaviyo.guard._common import COUNTERS, OBSERVED, Common, OnStoreFailure, is_busy, shell_of
+from safeklaviyo.guard._common import COUNTERS, OBSERVED, Common, OnStoreFailure, UniqueId, is_busy, shell_of
 
 if TYPE_CHECKING:
     from safeklaviyo.guard._carry.case import Case
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from safeklaviyo.identity import Identifier
     from safeklaviyo.stores.base import Found
 
-__all__ = ["COUNTERS", "OBSERVED", "Core", "OnStoreFailure", "is_busy", "shell_of"]
+__all__ = ["COUNTERS", "OBSERVED", "Core", "OnStoreFailure", "UniqueId", "is_busy", "shell_of"]
 
 
 class Core(Common):

@@ -51,8 +51,9 @@ def test_the_demonstration_shows_what_the_client_is_for(run):
     assert 1 == outcome["postponed"]
     assert raw == outcome["observed"]
     guarded = outcome["guarded"]
-    assert (6, 6, 0) == (guarded["profiles"], guarded["complete"], guarded["mixed"] + guarded["misplaced"])
-    assert 1 == outcome["told"]
+    assert (6, 6, guarded["sent"]) == (guarded["profiles"], guarded["complete"], guarded["recorded"])
+    assert [0] * 6 == [guarded[name] for name in ("duplicates", "id_only", "mixed", "lost", "doubled", "misplaced")]
+    assert 1 == outcome["parked"]
     for side in (raw, safe):
         assert side["sent"] - side["lost"] + side["doubled"] == side["recorded"]
 

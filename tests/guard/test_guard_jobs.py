@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.guarding import profile
+from support.guarding import bulk_events, profile
+from support.guarding import bulk_rows as rows
 from support.scenes import ANN, BOB, NEW, PHONE
 
 if TYPE_CHECKING:
@@ -16,30 +17,6 @@ if TYPE_CHECKING:
 
 SUBSCRIBED = {"email": {"marketing": {"consent": "SUBSCRIBED"}}}
 UNSUBSCRIBED = {"email": {"marketing": {"consent": "UNSUBSCRIBED"}}}
-
-
-def bulk_events(*people: dict[str, Any]) -> dict[str, Any]:
-    """Return a job with one event for each person."""
-    metric = {"data": {"type": "metric", "attributes": {"name": "Placed Order"}}}
-    rows = [
-        {
-            "type": "event-bulk-create",
-            "attributes": {
-                "profile": {"data": profile(**who)},
-                "events": {"data": [{"type": "event", "attributes": {"properties": {"n": n}, "metric": metric}}]},
-            },
-        }
-        for n, who in enumerate(people)
-    ]
-    return {"type": "event-bulk-create-job", "attributes": {"events-bulk-create": {"data": rows}}}
-
-
-def rows(kind: str, *people: dict[str, Any], **related: Any) -> dict[str, Any]:
-    """Return a job about people."""
-    job: dict[str, Any] = {"type": kind, "attributes": {"profiles": {"data": [profile(**who) for who in people]}}}
-    if related:
-        job["relationships"] = {name: {"data": {"type": name, "id": value}} for name, value in related.items()}
-    return job
 
 
 def test_each_row_of_a_job_of_events_is_named(shop: Shop, k: Klaviyo, simulator: KlaviyoSimulator) -> None:

@@ -9,7 +9,8 @@ import httpx
 
 from safeklaviyo import guard
 from safeklaviyo.guard._core import COUNTERS, OBSERVED, Core, is_busy
-from safeklaviyo.guard._parse.asked import read
+from safeklaviyo.guard._keys import Keys
+from safeklaviyo.guard._parse.asked import Asked, read
 from safeklaviyo.guard._parse.operations import operation_of, split_url
 from safeklaviyo.guard._parse.spans import EACH, scan
 from safeklaviyo.guard._plans import Incoming
@@ -26,13 +27,18 @@ __all__ = [
     "KEY",
     "OBSERVED",
     "REVISION",
+    "Asked",
     "Core",
     "Edits",
     "Incoming",
+    "Keys",
     "Reply",
     "Shop",
+    "bulk_events",
+    "bulk_rows",
     "event",
     "is_busy",
+    "keys_of",
     "operation_of",
     "profile",
     "read",
@@ -92,6 +98,13 @@ class Shop:
         return json.loads(self.sent[-1].content)["data"]
 
 
+def keys_of(shop: Shop) -> Keys:
+    """Return the keys that a shop's guard has given of late."""
+    keys = shop.transport.guard._keys
+    assert keys is not None
+    return keys
+
+
 class _Recording(httpx.BaseTransport):
     def __init__(self, simulator: KlaviyoSimulator, sent: list[httpx.Request]) -> None:
         self._simulator = simulator
@@ -116,3 +129,27 @@ def event(metric: str = "Placed Order", **who: Any) -> dict[str, Any]:
 def profile(**attributes: Any) -> dict[str, Any]:
     """Return a profile."""
     return {"type": "profile", "attributes": attributes}
+
+
+def bulk_events(*people: dict[str, Any]) -> dict[str, Any]:
+    """Return a job with one event for each person."""
+    metric = {"data": {"type": "metric", "attributes": {"name": "Placed Order"}}}
+    listed = [
+        {
+            "type": "event-bulk-create",
+            "attributes": {
+                "profile": {"data": profile(**who)},
+                "events": {"data": [{"type": "event", "attributes": {"properties": {"n": n}, "metric": metric}}]},
+            },
+        }
+        for n, who in enumerate(people)
+    ]
+    return {"type": "event-bulk-create-job", "attributes": {"events-bulk-create": {"data": listed}}}
+
+
+def bulk_rows(kind: str, *people: dict[str, Any], **related: Any) -> dict[str, Any]:
+    """Return a job about people."""
+    job: dict[str, Any] = {"type": kind, "attributes": {"profiles": {"data": [profile(**who) for who in people]}}}
+    if related:
+        job["relationships"] = {name: {"data": {"type": name, "id": value}} for name, value in related.items()}
+    return job

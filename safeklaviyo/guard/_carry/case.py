@@ -36,6 +36,9 @@ class Case:
         customers: The people who are named in the request that goes out, with what the caller said of each.
         on_their_way: Ends the note that an event about a customer is on its way.
         account: The namespace of the map.
+        has_outbox: The client was given an outbox, into which what is refused may be put.
+        unique_id: The key for an event that has none; None where none is to be added.
+        parked: The rows of the outbox that hold what was refused.
     """
 
     asked: Asked
@@ -53,6 +56,9 @@ class Case:
     customers: list[tuple[Claim, Binding]] = field(default_factory=list[Any])
     on_their_way: list[Callable[[], None]] = field(default_factory=list[Any])
     account: str | None = None
+    has_outbox: bool = False
+    unique_id: str | None = None
+    parked: tuple[int, ...] = ()
 
     def say(self, action: Action, rule: str | None, reason: str) -> None:
         """Note what the guard does with the request, and why."""

@@ -15,6 +15,7 @@ from safeklaviyo._flows.identity.drift import check_drift, forget_profile
 from safeklaviyo._flows.identity.phones import attach_phone
 from safeklaviyo._flows.identity.reads import not_visible
 from safeklaviyo.errors import SafeKlaviyoError
+from safeklaviyo.guard._carry.parking import take_back
 from safeklaviyo.guard._write.replies import Fault, Reply, refused, without_owner
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ _SHOWING = frozenset({"create_profile", "create_or_update_profile", "update_prof
 
 
 def needs_finishing(case: Case, reply: Reply) -> bool:
-    """Tell whether an answer has to be compared with the map before the caller gets it."""
+    """Tell whether an answer has to be compared with the map before the caller gets it, or parked rows taken back."""
+    if case.parked and 400 <= reply.status < 500:
+        return True
     if not case.customers:
         return False
     if is_success(reply.status):
@@ -55,12 +58,17 @@ def finish(setup: Setup, case: Case, reply: Reply) -> Flow[Reply]:
 
 def _finish(call: Call, case: Case, reply: Reply) -> Flow[Reply]:
     response = Response(reply.status, {name.lower(): value for name, value in reply.headers}, reply.body)
-    # Step 1: a 404 about a profile that the guard has named. The caller cannot mend that, so the map is mended first.
+    # Step 1: the caller is told of a refusal, and will repeat the job with the rows that were parked.
+    if case.parked and 400 <= reply.status < 500:
+        yield from take_back(call, case)
+        if reply.status != 404:
+            return answered(case, reply)
+    # Step 2: a 404 about a profile that the guard has named. The caller cannot mend that, so the map is mended first.
     if reply.status == 404:
         if not is_from_klaviyo(UPDATE_PROFILE, response) or case.asked.name == "update_profile":
             return reply
         return (yield from _missing(call, case))
-    # Step 2: each customer. A failure is logged only, because the request has been carried out.
+    # Step 3: each customer. A failure is logged only, because the request has been carried out.
     for claim, binding in case.customers:
         profile = _shown(response) if case.asked.name in _SHOWING else None
         try:

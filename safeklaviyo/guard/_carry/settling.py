@@ -20,10 +20,11 @@ from safeklaviyo._flows.verbs.person import person_of
 from safeklaviyo.errors import IdentityError, InvalidPropertyError
 from safeklaviyo.guard._carry.consents import give, withdraw
 from safeklaviyo.guard._carry.merging import merge
+from safeklaviyo.guard._carry.parking import park, parks_rows
 from safeklaviyo.guard._carry.updating import update
 from safeklaviyo.guard._decide.by_map import GIVING, WITHDRAWING, different_people, names_of, people_of, rule_on
 from safeklaviyo.guard._write.bodies import has_lists, name_events, name_profiles, new_profile, packed
-from safeklaviyo.guard._write.replies import Reply, fault_of, fault_of_problem, taken
+from safeklaviyo.guard._write.replies import Reply, accepted, fault_of, fault_of_problem, taken
 from safeklaviyo.stores.base import Found
 from safeklaviyo.stores.calls import Find
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._flows.identity.resolve import Resolved
     from safeklaviyo.guard._carry.case import Case
+    from safeklaviyo.guard._carry.parking import Refused
     from safeklaviyo.guard._decide.by_map import Ruling
     from safeklaviyo.guard._parse.asked import Named
     from safeklaviyo.identity import Identity
@@ -41,6 +43,7 @@ NOTHING_FOUND: Final = Found((), None, 0.0)
 _BY_ID_ALONE: Final = frozenset({"create_back_in_stock_subscription", "create_push_token"})
 _EVENTS: Final = frozenset({"create_event", "bulk_create_events"})
 _PATCH: Final = "/api/profiles/"
+_PARKED: Final = "what was refused waits in the outbox"
 
 
 def settle(setup: Setup, case: Case) -> Flow[None]:
@@ -65,12 +68,10 @@ def _settle(call: Call, case: Case) -> Flow[None]:
     if case.asked.problem is not None:
         case.faults.append(fault_of_problem(case.asked.problem))
         return
-    case.faults += [
-        fault_of(each.error, each.person.named.pointer)
-        for each in rulings.each
-        if each.action == "refuse" and each.error is not None
-    ]
-    if case.faults or rulings.action == "pass":
+    refused = [each for each in rulings.each if each.action == "refuse"]
+    if not parks_rows(case, refused):
+        case.faults += [fault_of(required(each.error), each.person.named.pointer) for each in refused]
+    if case.faults or (rulings.action == "pass" and case.unique_id is None):
         return
     # Step 3: carry the request out, or prepare the request that goes in its place.
     yield from _by_operation(call, case, rulings.each)
@@ -97,6 +98,7 @@ def _people(call: Call, case: Case, each: tuple[Ruling, ...]) -> Flow[None]:
     """Find or make the profile of each person, and name the profiles in the request."""
     # Step 1: settle each person. A refusal does not end the loop, so that the caller learns of all faults at once.
     customers: list[tuple[Named, Binding]] = []
+    refused: list[Refused] = []
     for number, ruling in enumerate(each):
         if number:
             # A request of a thousand people may take longer than the deadline of one call.
@@ -104,28 +106,52 @@ def _people(call: Call, case: Case, each: tuple[Ruling, ...]) -> Flow[None]:
         try:
             binding = yield from _customer(call, ruling)
         except (IdentityError, InvalidPropertyError) as error:
-            case.faults.append(fault_of(error, ruling.person.named.pointer))
+            refused.append((ruling.person.named, error))
             continue
         if binding is not None:
             customers.append((ruling.person.named, binding))
             case.customers.append((required(ruling.person.claim), binding))
-    # Step 2: one refused person ends the whole request. Klaviyo too takes a job as a whole or not at all.
-    if case.faults:
-        case.say("refuse", case.faults[0].rule, case.faults[0].reason)
+    # Step 2: park what was refused, or tell it.
+    is_over = yield from _refused(call, case, refused)
+    if is_over:
         return
     # Step 3: name each customer by the profile, and prepare the changed body.
+    gone = tuple(named for named, _ in refused)
     if case.asked.name in _EVENTS:
-        text, places = name_events(case.asked, customers, alone=call.policy.event_naming == "profile_id")
+        alone = call.policy.event_naming == "profile_id"
+        text, places = name_events(case.asked, customers, alone=alone, unique_id=case.unique_id, gone=gone)
     else:
-        text, places = name_profiles(case.asked, customers)
+        text, places = name_profiles(case.asked, customers, gone=gone)
     _go(case, text, places, each[0])
+    if case.action == "pass":
+        case.say("rewrite", None, "the event got a key from its own content")
+    elif refused:
+        case.say("rewrite", refused[0][1].rule, _PARKED)
     _note_on_its_way(call, case)
+
+
+def _refused(call: Call, case: Case, refused: list[Refused]) -> Flow[bool]:
+    """Park the people who are refused, or refuse the request; return whether nothing is left to be sent."""
+    if not refused:
+        return False
+    # One refused person ends the whole request: Klaviyo too takes a job as a whole or not at all.
+    if not (yield from park(call, case, refused)):
+        case.faults += [fault_of(error, named.pointer) for named, error in refused]
+        case.say("refuse", case.faults[0].rule, case.faults[0].reason)
+        return True
+    if len(refused) == len(case.people):
+        case.answer = accepted()
+        case.say("answer", refused[0][1].rule, _PARKED)
+        return True
+    return False
 
 
 def _customer(call: Call, ruling: Ruling) -> Flow[Binding | None]:
     """Return the customer whom the map knows, or find or make one; None for a person named by a profile's id."""
     if ruling.action == "pass":
         return None
+    if ruling.action == "refuse":
+        raise required(ruling.error)
     if ruling.action == "rewrite":
         return required(ruling.binding)
     resolved = yield from person_of(call, required(ruling.person.claim))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
     from safeklaviyo._client.klaviyo import Klaviyo
-    from safeklaviyo.guard._core import OnStoreFailure
+    from safeklaviyo.guard._core import OnStoreFailure, UniqueId
     from safeklaviyo.guard._decide.verdicts import Modes
 
 logger = logging.getLogger("safeklaviyo")
@@ -154,6 +154,7 @@ def install(
     decision_log: str | os.PathLike[str] | None = None,
     on_store_failure: OnStoreFailure = "refuse",
     learn: bool = True,
+    unique_id: UniqueId = "as_sent",
 ) -> Guard:
     """Guard all calls of this process to Klaviyo, by httpx, httpx2, requests, aiohttp and Klaviyo's own SDK.
 
@@ -164,12 +165,18 @@ def install(
         decision_log: See `transport`.
         on_store_failure: See `transport`.
         learn: See `transport`.
+        unique_id: See `transport`.
 
     Raises:
         ConfigurationError: An argument makes no sense, or `wrapt` is not installed.
     """
     _wrapt()
-    return Guard(Core(k, *more, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn))
+    return Guard(
+        Core(
+            k, *more, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn,
+            unique_id=unique_id,
+        )
+    )  # fmt: skip
 
 
 def _wrapt() -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
     from safeklaviyo._client.klaviyo import Klaviyo
-    from safeklaviyo.guard._core import OnStoreFailure
+    from safeklaviyo.guard._core import OnStoreFailure, UniqueId
     from safeklaviyo.guard._decide.verdicts import Modes
     from safeklaviyo.guard._hooks.over_aiohttp import GuardMiddleware
     from safeklaviyo.guard._hooks.over_httpx import AsyncGuardTransport, GuardTransport
@@ -33,6 +33,7 @@ def transport(
     decision_log: str | os.PathLike[str] | None = None,
     on_store_failure: OnStoreFailure = "refuse",
     learn: bool = True,
+    unique_id: UniqueId = "as_sent",
 ) -> GuardTransport:
     """Return a transport for `httpx.Client`, or `httpx2.Client`, that guards the calls of one account.
 
@@ -43,11 +44,17 @@ def transport(
         decision_log: The file of the decision log. Without a file no log is written.
         on_store_failure: In enforce, while the map is away: ``"refuse"`` with 503, or ``"forward"`` the call as it is.
         learn: In observe, take what Klaviyo's answers show of customers into the map, as hints.
+        unique_id: ``"from_content"`` gives, in enforce, an event without ``unique_id`` one of its own content: who is
+            named, metric, properties, value, and the time, else the second. A repeat of the same call within a minute
+            of a lost answer gets the same one, and counts once. A repeat from another process in a later second, or
+            with other content, counts twice, as it does without. Events of jobs are left as they are.
 
     Raises:
         ConfigurationError: An argument makes no sense.
     """
-    guard = Core(k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn)
+    guard = Core(
+        k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn, unique_id=unique_id
+    )
     over = _hook("over_httpx", "httpx")
     made: GuardTransport = over.GuardTransport(guard, inner or over.httpx.HTTPTransport())
     return made
@@ -61,9 +68,12 @@ def async_transport(
     decision_log: str | os.PathLike[str] | None = None,
     on_store_failure: OnStoreFailure = "refuse",
     learn: bool = True,
+    unique_id: UniqueId = "as_sent",
 ) -> AsyncGuardTransport:
     """Same as `transport`, for `httpx.AsyncClient`. A `Klaviyo` works in threads beside the event loop."""
-    guard = Core(k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn)
+    guard = Core(
+        k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn, unique_id=unique_id
+    )
     over = _hook("over_httpx", "httpx")
     made: AsyncGuardTransport = over.AsyncGuardTransport(AsyncCore(guard), inner or over.httpx.AsyncHTTPTransport())
     return made
@@ -77,6 +87,7 @@ def adapter(
     decision_log: str | os.PathLike[str] | None = None,
     on_store_failure: OnStoreFailure = "refuse",
     learn: bool = True,
+    unique_id: UniqueId = "as_sent",
 ) -> GuardAdapter:
     """Return an adapter for a session of requests: ``session.mount("https://a.klaviyo.com", guard.adapter(k))``.
 
@@ -87,11 +98,14 @@ def adapter(
         decision_log: See `transport`.
         on_store_failure: See `transport`.
         learn: See `transport`.
+        unique_id: See `transport`.
 
     Raises:
         ConfigurationError: An argument makes no sense, or requests is not installed.
     """
-    guard = Core(k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn)
+    guard = Core(
+        k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn, unique_id=unique_id
+    )
     made: GuardAdapter = _hook("over_requests", "requests").GuardAdapter(guard, inner)
     return made
 
@@ -104,6 +118,7 @@ def sdk(
     decision_log: str | os.PathLike[str] | None = None,
     on_store_failure: OnStoreFailure = "refuse",
     learn: bool = True,
+    unique_id: UniqueId = "as_sent",
 ) -> GuardRestClient:
     """Return a REST client for Klaviyo's own SDK.
 
@@ -116,11 +131,14 @@ def sdk(
         decision_log: See `transport`.
         on_store_failure: See `transport`.
         learn: See `transport`.
+        unique_id: See `transport`.
 
     Raises:
         ConfigurationError: An argument makes no sense, or the SDK is not installed.
     """
-    guard = Core(k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn)
+    guard = Core(
+        k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn, unique_id=unique_id
+    )
     made: GuardRestClient = _hook("over_sdk", "klaviyo-api").GuardRestClient(guard, inner)
     return made
 
@@ -132,6 +150,7 @@ def aiohttp_middleware(
     decision_log: str | os.PathLike[str] | None = None,
     on_store_failure: OnStoreFailure = "refuse",
     learn: bool = True,
+    unique_id: UniqueId = "as_sent",
 ) -> GuardMiddleware:
     """Return a middleware for ``aiohttp.ClientSession(middlewares=(…,))``, where it has to be the last one.
 
@@ -141,11 +160,14 @@ def aiohttp_middleware(
         decision_log: See `transport`.
         on_store_failure: See `transport`.
         learn: See `transport`.
+        unique_id: See `transport`.
 
     Raises:
         ConfigurationError: An argument makes no sense, or aiohttp is not installed.
     """
-    guard = Core(k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn)
+    guard = Core(
+        k, mode=mode, decision_log=decision_log, on_store_failure=on_store_failure, learn=learn, unique_id=unique_id
+    )
     made: GuardMiddleware = _hook("over_aiohttp", "aiohttp").GuardMiddleware(AsyncCore(guard))
     return made
 

@@ -100,6 +100,7 @@ class Asked:
         text: The body, decoded; empty if it was not read.
         root: The body's outermost object; None if the body was not read, or is none.
         people: The people whom the body names.
+        rows: Of a job with rows, each row as it was opened; the person of the same number is in it.
         problem: Why the body cannot be understood; None if it can.
         packed: The body travels packed with gzip.
         headers: By lower-case name.
@@ -112,6 +113,7 @@ class Asked:
     text: str = ""
     root: Object | None = None
     people: tuple[Named, ...] = ()
+    rows: tuple[Any, ...] = ()
     problem: Problem | None = None
     packed: bool = False
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -202,7 +204,9 @@ def _open(asked: Asked, name: str) -> Problem | None:
         return Problem(400, "a name stands twice in one object, and it is not certain which one counts", "/")
     # Step 3: take the people out. A place with another shape could hide a person, so it is refused too.
     people: list[Named] = []
-    for pointer, node in _nodes(name, root):
+    if _SHAPES[name] is _ROWS or name == "bulk_create_events":
+        asked.rows = tuple(_rows(root, "events-bulk-create" if name == "bulk_create_events" else "profiles"))
+    for pointer, node in _nodes(name, root, asked.rows):
         attributes = node.get("attributes") if isinstance(node, Object) else None
         if not isinstance(node, Object) or not isinstance(attributes, Object | None):
             return Problem(400, _OTHER, pointer)
@@ -212,15 +216,15 @@ def _open(asked: Asked, name: str) -> Problem | None:
     return None if people or is_about_no_one else Problem(400, _OTHER, "/data/attributes")
 
 
-def _nodes(name: str, root: Object) -> Iterator[tuple[str, Any]]:
+def _nodes(name: str, root: Object, rows: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     """Yield each place at which the operation names a person, and the value that stands there."""
     if name == "merge_profiles":
         return
     if _SHAPES[name] is _ROWS:
-        for number, row in enumerate(_rows(root, "profiles")):
+        for number, row in enumerate(rows):
             yield f"{_ROWS_OF}/{number}", row
     elif name == "bulk_create_events":
-        for number, row in enumerate(_rows(root, "events-bulk-create")):
+        for number, row in enumerate(rows):
             yield f"{_EVENTS_OF}/{number}/{_IN_EVENT}", _below(row, "attributes", "profile", "data")
     elif _SHAPES[name].get("data") is _OF_EVENT:
         yield f"/data/{_IN_EVENT}", _below(root, "data", "attributes", "profile", "data")

@@ -76,6 +76,15 @@ class Array:
     elements: list[Any] = field(default_factory=list[Any])
 
 
+def plain(value: Any) -> Any:
+    """Return a value as Python's decoder would have returned it, where it is opened or not."""
+    if isinstance(value, Object):
+        return {name: plain(member.value) for name, member in value.members.items()}
+    if isinstance(value, Array):
+        return [plain(each) for each in value.elements]
+    return value
+
+
 def scan(text: str, shape: Shape) -> tuple[Any, bool]:
     """Read a document.
 

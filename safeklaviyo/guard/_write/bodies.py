@@ -18,13 +18,22 @@ _BROWSERS = ("anonymous_id", "_kx")
 
 
 def name_events(
-    asked: Asked, customers: Iterable[tuple[Named, Binding]], *, alone: bool
+    asked: Asked,
+    customers: Iterable[tuple[Named, Binding]],
+    *,
+    alone: bool,
+    unique_id: str | None = None,
+    gone: Iterable[Named] = (),
 ) -> tuple[str, tuple[str, ...]]:
     """Name each event's profile by its id and, unless `alone`, by its current pair.
 
     Dropped are a phone number, which does not travel with an event (R14), and the mark of a mail's link (``_kx``). That
     mark names the person who has opened the mail, who may be another one than the customer. A browser's mark stays: it
     joins the browser's history to the customer.
+
+    Args:
+        unique_id: The key for a single event that has none.
+        gone: People whose rows are taken out.
 
     Returns:
         The text, and the places that were changed.
@@ -35,22 +44,28 @@ def name_events(
         put = {name: value for name, value in pair.items() if value is not None}
         drop = [name for name in (*IDENTIFIERS, "_kx") if name not in put]
         places += _name(edits, named, put={"id": binding.profile_id}, attributes=put, drop=drop)
-    return edits.text(), tuple(places)
+    attributes = None if asked.root is None else asked.root.opened("data")
+    attributes = None if attributes is None else attributes.opened("attributes")
+    if unique_id is not None and attributes is not None:
+        edits.change(attributes, put={"unique_id": unique_id})
+        places.append("/data/attributes/unique_id")
+    return _without(asked, edits, places, gone)
 
 
 def name_profiles(
-    asked: Asked, customers: Iterable[tuple[Named, Binding]], *, keep: Iterable[str] = ()
+    asked: Asked, customers: Iterable[tuple[Named, Binding]], *, keep: Iterable[str] = (), gone: Iterable[Named] = ()
 ) -> tuple[str, tuple[str, ...]]:
     """Name each profile by its id, without identifiers.
 
     Args:
         keep: Attributes that stay although they are identifiers.
+        gone: People whose rows are taken out.
     """
     edits, places = Edits(asked.text), list[str]()
     drop = [name for name in (*IDENTIFIERS, *_BROWSERS) if name not in keep]
     for named, binding in customers:
         places += _name(edits, named, put={"id": binding.profile_id}, attributes={}, drop=drop)
-    return edits.text(), tuple(places)
+    return _without(asked, edits, places, gone)
 
 
 def new_profile(asked: Asked, named: Named, external_id: str | None, email: str | None) -> bytes:
@@ -71,6 +86,15 @@ def new_profile(asked: Asked, named: Named, external_id: str | None, email: str 
 def has_lists(named: Named) -> bool:
     """Tell whether the request changes lists of values, which a create does not take."""
     return named.node.get("meta") is not None
+
+
+def _without(asked: Asked, edits: Edits, places: list[str], gone: Iterable[Named]) -> tuple[str, tuple[str, ...]]:
+    """Take rows out, and return the text, and the places that were changed."""
+    numbers = [asked.people.index(named) for named in gone]
+    if numbers:
+        edits.take_out(asked.rows, numbers)
+        places += [asked.people[number].pointer for number in numbers]
+    return edits.text(), tuple(places)
 
 
 def packed(asked: Asked, text: str) -> bytes:

@@ -6,7 +6,7 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from safeklaviyo.guard._parse.spans import Object
 
@@ -39,6 +39,15 @@ class Edits:
         if added:
             # New names stand in front, because every member behind may have been taken out.
             self._changes.append((opened.start + 1, opened.start + 1, ",".join(added) + ("," if kept else "")))
+
+    def take_out(self, elements: Sequence[Object], numbers: Collection[int]) -> None:
+        """Take elements out of an array of objects, each with one comma. Others have to stay."""
+        last = max(number for number in range(len(elements)) if number not in numbers)
+        for number in numbers:
+            if number < last:
+                self._changes.append((elements[number].start, elements[number + 1].start, ""))
+        if last + 1 < len(elements):
+            self._changes.append((elements[last].end, elements[-1].end, ""))
 
     def _drop(self, opened: Object, kept: set[str]) -> None:
         """Take out all members but those kept, each with one comma."""
