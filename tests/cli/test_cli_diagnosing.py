@@ -54,7 +54,7 @@ def test_no_second_profile(run, tmp_path):
         ((), "give a LOG, or --profile ID"),
         (("missing.har",), "FileNotFoundError"),
         (("{log}", "--profile", "01A"), "--profile asks Klaviyo, and takes no logs"),
-        (("{log}", "--profiles", "01A", "01B"), "do not say whose profiles these are"),
+        (("{log}", "--profiles", "01A", "01B"), "do not say which customer has these profiles"),
     ],
 )
 def test_what_cannot_be_looked_at(run, planted, arguments, why):
@@ -90,7 +90,7 @@ class TestProfile:
         assert 0 == status
         assert {
             f"profile             {made.id}", "metric              Opened Page", "integration         API",
-            "made by that event  yes", "identity map        nobody has its identifiers",
+            "made by that event  yes", "identity map        no customer has its identifiers",
         } <= set(out.splitlines())  # fmt: skip
         assert written == len(simulator.events)
 
@@ -107,7 +107,7 @@ class TestProfile:
         Path(path).write_text(former + "\n")
         assert 0 == run("bindings", "import", path, *here).status
         shown = json.loads(run("diagnose", "--profile", ghost.id, "--json", "--base-url", url, *here).out)
-        assert f"its email is a former one of a customer, whose profile is {own.id}" == shown["identity_map"]
+        assert f"its email is a former one of the customer with the profile {own.id}" == shown["identity_map"]
         shown = json.loads(run("diagnose", "--profile", own.id, "--json", "--base-url", url, *here).out)
         assert ("it is the customer's own profile", None) == (shown["identity_map"], shown["metric"])
 

@@ -212,7 +212,7 @@ class TestLines:
         )
         assert [
             "it has another version of the schema than 1", "it is no JSON, or cut off", "it is no JSON object",
-            "it has no path", "it names nobody",
+            "it has no path", "it names no one",
             "the guard put it right or refused it, so that Klaviyo got another call",
         ] == [each.reason for each in diagnose(path).entries]  # fmt: skip
 

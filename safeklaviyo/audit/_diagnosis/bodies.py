@@ -1,4 +1,4 @@
-"""What the bodies of a call say: whom a request names, and which profiles an answer shows.
+"""Reading the bodies of a call: which people a request names, and which profiles an answer shows.
 
 Decided here: where in each endpoint's body a profile stands, in the current dialect, in the retired one, and in the
 browser's endpoints. Not here: the file that a call stands in (`har`, `lines`).
@@ -34,7 +34,7 @@ CLIENT: Final = {
 """The endpoints for browsers, which this library never calls. Klaviyo's Client reference."""
 
 READS: Final = frozenset({"get_profiles", "get_profile", "search_people", "get_person"})
-"""The reads whose answers show who is who."""
+"""The reads that show which identifiers one profile has."""
 
 WRITES: Final = frozenset({
     "create_profile", "update_profile", "create_or_update_profile", "merge_profiles", "request_profile_deletion",
@@ -51,11 +51,11 @@ _EQUALS: Final = re.compile(r"""equals\(\s*(email|external_id|phone_number)\s*,\
 
 
 class Unreadable(Exception):  # noqa: N818 - what is said of an entry
-    """A body that says nothing, and why."""
+    """A body that cannot be used; the message says why."""
 
 
 def operation_of(method: str, path: str) -> str:
-    """Return Klaviyo's name of an endpoint, or an empty text for one that has nothing to do with identities."""
+    """Return Klaviyo's name of an endpoint; an empty text if the endpoint has nothing to do with identities."""
     path = path.rstrip("/")
     if path in CLIENT:
         return CLIENT[path] if method == "POST" else ""
@@ -65,23 +65,25 @@ def operation_of(method: str, path: str) -> str:
 
 
 def understood(call: Call, query: Mapping[str, str], body: bytes | None, answer: bytes | None) -> Call:
-    """Return a call with what its bodies say.
+    """Return a call, filled from its bodies.
 
     Args:
-        call: With its operation, path and status.
-        query: Decoded.
-        body: The request's; None if the log has none.
-        answer: The answer's; None if the log has none.
+        call: The call with its operation, path and status.
+        query: The decoded query.
+        body: The request's body; None if the log has none.
+        answer: The answer's body; None if the log has none.
 
     Raises:
         Unreadable: The request's body is missing, cut off, or not what the endpoint takes.
     """
+    # Step 1: the answer. It is evidence only, so a missing one does no harm.
     shown, owner = _answered(call, answer)
     filled = replace(call, shown=shown, owner_shown=owner, accepted=_is_accepted(call, answer))
+    # Step 2: the request, by the kind of endpoint: a read, a retired one, or one of today's.
     if call.operation in READS:
         searched = _searched(call.operation, query)
         if call.operation == "search_people" and searched is not None:
-            # The retired search answers with an id alone. What was searched for is that profile's.
+            # The retired search answers with an id alone. The identifier that was searched for is that profile's.
             own: JSON = dict([searched])
             filled = replace(filled, shown=tuple(named(profile_id=each.profile_id, **own) for each in shown))
         return replace(filled, searched=searched, people=_read(call))
@@ -100,14 +102,14 @@ def understood(call: Call, query: Mapping[str, str], body: bytes | None, answer:
 
 
 def _is_accepted(call: Call, answer: bytes | None) -> bool | None:
-    # The retired endpoints answer 0 under status 200 to what they do not take.
+    # The retired endpoints refuse a call with a 0 under status 200.
     if call.operation in _LEGACY and answer is not None and answer.strip() == b"0":
         return False
     return accepted(call.status)
 
 
 def accepted(status: int | None) -> bool | None:
-    """Tell whether Klaviyo took a call: None for a call without an answer, or with a server's error."""
+    """Tell whether Klaviyo took a call; None if there was no answer, or a server error."""
     return None if status is None or status >= 500 else 200 <= status < 300
 
 
@@ -126,12 +128,13 @@ def _people(call: Call, data: JSON, attributes: JSON) -> Iterator[Named]:
 
 
 def _profile(data: JSON) -> Named:
-    """Read a profile: of today's form, or of that of 2023, which had the retired names."""
+    """Read a profile, in today's form or in that of 2023, which had the retired names."""
     attributes = object_of(data.get("attributes"))
     if not attributes and "attributes" not in data:
         given: JSON = {kind: next((data[name] for name in _MARKED[kind] if name in data), None) for kind in _KINDS}
         if any(name.startswith("$") for name in data):
             return named(**given)
+    # A null is not a missing identifier: in some calls it clears one.
     clears = frozenset(kind for kind in _KINDS if kind in attributes and attributes[kind] is None)
     own: JSON = {kind: attributes.get(kind) for kind in (*_KINDS, "anonymous_id")}
     return named(profile_id=data.get("id"), clears=clears, **own)
@@ -188,7 +191,7 @@ def _answered(call: Call, answer: bytes | None) -> tuple[tuple[Named, ...], str 
     try:
         document = decoded(answer)
     except Unreadable:
-        # An answer that cannot be read is no evidence. The call itself still counts.
+        # An answer that cannot be read proves nothing. The call itself still counts.
         return (), None
     errors = document.get("errors")
     if isinstance(errors, list):
@@ -201,7 +204,7 @@ def _answered(call: Call, answer: bytes | None) -> tuple[tuple[Named, ...], str 
     data: Any = document.get("data")
     rows = cast("list[object]", data) if isinstance(data, list) else [data]
     shown = (object_of(row) for row in rows)
-    # A merge answers with its destination's id alone.
+    # A merge answers with the destination's id alone, which shows no identifiers.
     return tuple(_profile(row) for row in shown if row.get("type") == "profile" and row.get("attributes")), None
 
 
@@ -209,7 +212,7 @@ def decoded(body: bytes | None) -> JSON:
     """Return a body's JSON object.
 
     Raises:
-        Unreadable: It has none.
+        Unreadable: The body is missing, cut off, or no JSON.
     """
     if not body:
         raise Unreadable("its body is missing")

@@ -1,7 +1,7 @@
-"""What a log says: its calls, the people that each call names, and the profiles that each answer shows.
+"""The calls of a log: the people that each call names, and the profiles that each answer shows.
 
-Decided here: what counts as one address and as one id of the shop's when the calls of one person are looked for. Not
-here: how a log is read (`har`, `lines`), and who is one person (`people`).
+Decided here: which spellings count as one address or as one external id. Not here: how a log is read (`har`, `lines`),
+and which calls are about one person (`people`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ class Named:
     """One profile, as a request names it or an answer shows it.
 
     Attributes:
+        profile_id: Klaviyo's id.
         external_id: The text that Klaviyo gets.
-        email: As it was written.
-        clears: The kinds that are given as null, which clears them on a profile.
+        email: The address as it was written.
+        phone_number: The number as it was written.
+        anonymous_id: The mark of a browser.
+        clears: The kinds of identifiers that are given as null, which clears them on a profile.
         is_number: The external id was written as a number.
-        key: What is the same in all spellings of one external id; None for a placeholder, which is nobody's.
-        address: What is the same in all spellings of one address; None for a placeholder.
-        placeholder: One of the two is a placeholder.
+        key: The external id in the form that all its spellings share; None for a placeholder, which names no customer.
+        address: The address in the form that all its spellings share; None for a placeholder.
+        placeholder: The external id or the address is a placeholder.
     """
 
     profile_id: str | None = None
@@ -102,7 +105,7 @@ def object_of(value: object) -> dict[str, Any]:
 
 
 def shown_path(path: str) -> str:
-    """Return a path without what may be a customer's own: an address where an id belongs."""
+    """Return a path without parts that may be personal, such as an address in the place of an id (P8)."""
     return "/".join("{id}" if _ODD.search(part) else part for part in path.split("/"))
 
 
@@ -115,7 +118,7 @@ def named(
     anonymous_id: object = None,
     clears: frozenset[str] = frozenset(),
 ) -> Named:
-    """Return a profile from the values of a document, whatever their types."""
+    """Return a profile from the values of a document, which may have any type."""
     is_number = isinstance(external_id, int | float) and not isinstance(external_id, bool)
     own_id, address = _text(external_id), _text(email)
     spoilt = any(value is not None and is_placeholder(value) for value in (own_id, address))
@@ -140,7 +143,7 @@ def _text(value: object) -> str | None:
 
 
 def _key(external_id: str) -> str:
-    """Return what an id was before an export or a conversion wrote it as another number (F-9, F-37)."""
+    """Return an id as it was before an export or a conversion wrote it as another number (F-9, F-37)."""
     number = _WRITTEN_NUMBER.fullmatch(external_id) if len(external_id) <= _LONGEST_NUMBER else None
     if number is None:
         return external_id

@@ -1,8 +1,12 @@
 """The search for the calls that made one person's second profile.
 
-In this order: the log's own order under the usual reading; the same under each other reading that matters; and if none
-of these is a history with a second profile, the histories that differ from the log in one thing. Decided here: what is
-certain, and which of several causes is named. Read next: `replays`, `histories`.
+The search tries in turn:
+
+1. the log's own order, under the usual reading;
+2. the log's own order, under each other reading that matters;
+3. the histories that differ from the log in one thing, if none of the first two has a second profile.
+
+Decided here: which cause is certain, and which of several causes is named. Read next: `replays`, `histories`.
 """
 
 from __future__ import annotations
@@ -31,10 +35,15 @@ class Cause:
 
     Attributes:
         stage: The linked calls that were replayed.
-        plan: Of the calls that are needed: the order in which they did it. The last one is the cause.
-        change: How that differs from the log; None where the log's order does it.
-        rank: How well it is founded; 0 is certain.
-        before: What was there before the log begins, which is assumed.
+        plan: The needed calls, in the order in which they made the second profile. The last one is the cause.
+        twice: The person, and the two profiles.
+        reading: The answers to Klaviyo's open questions under which they did so.
+        rank: How well the cause is founded; 0 is certain.
+        change: How the plan differs from the log; None if it has the log's order.
+        disagrees: A reading under which the plan makes no second profile; None if there is none.
+        before: Profiles that are assumed to have been there before the log begins.
+        away: Calls without an answer that are assumed not to have been carried out.
+        carried_out: Calls without an answer that are assumed to have been carried out.
     """
 
     stage: Stage
@@ -60,8 +69,14 @@ class Cause:
 
 
 CERTAIN, BY_ORDER, BY_ANSWERS, BY_CHANGE, BY_READING = range(5)
-"""How well a cause is founded: by the log's order under every reading, or under the usual one; by a change of the order
-that the log's answers ask for, or that they allow; by the log's order under another reading."""
+"""How well a cause is founded, the best first:
+
+- the log's own order makes the second profile, under every reading;
+- the log's own order does, under the usual reading;
+- another order does, and the log's answers contradict the log's own order;
+- another order does, and the log's answers allow it;
+- the log's own order does, under another reading.
+"""
 
 
 @dataclass(slots=True)
@@ -69,15 +84,21 @@ class Search:
     """Looks for a cause in groups of linked calls.
 
     Args:
-        asked: The people that are meant; None for all.
-        on_progress: Called with the number of groups that were looked at.
+        asked: The people to look at; None for all.
+        found: The causes that were found so far.
     """
 
     asked: set[Who] | None = None
     found: list[Cause] = field(default_factory=list["Cause"])
 
     def run(self, groups: Sequence[Group], on_progress: Callable[[int], None] = lambda _: None) -> Cause | None:
-        """Return the best founded cause; of several, the earliest."""
+        """Return the best founded cause, and the earliest of several; None if there is none.
+
+        Args:
+            groups: The groups of linked calls.
+            on_progress: Called with the number of groups that were looked at.
+        """
+        # Step 1: the log's own order, in every group. A cause that it has needs no guess, so the search ends with it.
         looked_at: list[_Group] = []
         for number, each in enumerate(groups):
             group = _Group(_stage(each), self.asked)
@@ -88,21 +109,23 @@ class Search:
         best = min(self.found, key=_rank, default=None)
         if best is not None and best.rank <= BY_ORDER:
             return best
+        # Step 2: groups of which the log's answers contradict the log's order. There something else must have happened.
         refuted = [group for group in looked_at if group.is_refuted]
         for group in refuted:
             self.found += group.otherwise(BY_ANSWERS)
+        # Step 3: all other groups, in which something else may have happened.
         if not self.found:
             self._speculate(group for group in looked_at if not group.is_refuted)
         return min(self.found, key=_rank, default=None)
 
     def _speculate(self, groups: Iterable[_Group]) -> None:
-        """Look for a change of the order, or another reading, in groups of which nothing says that there was one."""
-        # Many customers have the same calls: one of them is searched for all.
+        """Look for a change of the order, or another reading, in groups whose own order the answers allow."""
+        # Many customers have calls of the same shape. One of them is searched for all.
         memory: dict[object, bool] = {}
         for group in groups:
             first = min((cause.at for cause in self.found if cause.rank == BY_CHANGE), default=None)
             if first is not None and first < group.stage.parts[0].at:
-                # All that is left to search begins later than what is found.
+                # All groups that are left begin later than the cause that was found.
                 return
             if group.is_open and memory.get(group.shape, True):
                 causes = list(group.otherwise(BY_CHANGE))
@@ -116,7 +139,7 @@ def _stage(group: Group) -> Stage:
 
 
 def _counts(part: Part) -> bool:
-    """Tell whether a call did something, or shows something: a call that was refused for its form did neither."""
+    """Tell whether a call did something, or its answer shows something. A call refused for its form did neither."""
     call = part.call
     refused = call.accepted is False and call.operation not in READS
     return not refused or (call.operation in SYNCHRONOUS and call.status in {404, 409})
@@ -128,12 +151,12 @@ def _rank(cause: Cause) -> tuple[int, int, int]:
 
 @dataclass(slots=True)
 class _Needs:
-    """What makes a reduced history the same story.
+    """The conditions under which a history with fewer calls is still the same story.
 
     Attributes:
         who: The person who has two profiles.
-        told: Calls of which one has to have been done, if there are any.
-        made: Which of two racing calls made a profile; None without a race.
+        told: At least one of these calls has to be done, if there are any.
+        made: The racing calls that have to make a profile; None without a race.
     """
 
     who: Who
@@ -154,7 +177,7 @@ class _Group:
 
     @property
     def is_open(self) -> bool:
-        """Whether anybody is named in more than one way. Nobody else can get a second profile by a change."""
+        """Whether a person is named in more than one way. Only such a person can get a second profile by a change."""
         forms: dict[Who | None, tuple[str | None, ...]] = {}
         for part in self.stage.parts:
             for row, who in part.rows:
@@ -165,7 +188,7 @@ class _Group:
 
     @property
     def shape(self) -> object:
-        """What makes the search of another group the same: the calls without their values."""
+        """The calls without their values. Groups of the same shape have the same causes."""
         names: dict[object, int] = {}
 
         def short(value: object) -> int | None:
@@ -190,7 +213,7 @@ class _Group:
         )  # fmt: skip
 
     def in_order(self) -> Iterator[Cause]:
-        """Yield the cause that the log's own order has, under the usual reading."""
+        """Yield the cause that the log's own order shows, under the usual reading."""
         replay = self._learn_before()
         self.is_refuted = replay.refuted is not None
         self.asked_of_events = BY_EVENTS if self.is_refuted else frozenset(replay.asked)
@@ -204,13 +227,19 @@ class _Group:
         return any(part.call.operation in UNDOING for part in self.stage.parts)
 
     def otherwise(self, rank: int) -> Iterator[Cause]:
-        """Yield the nearest causes that another history has: one thing changed, or the log's order read otherwise."""
+        """Yield the nearest causes of other histories: with one thing changed, or with the log's order read otherwise.
+
+        Args:
+            rank: The rank of a cause with one thing changed.
+        """
+        # Step 1: calls without an answer may not have been carried out.
         without = unanswered(self.stage.parts)
         if without:
             kept = tuple(number for number in self.usual.order if number not in without)
             found = self._checked(Plan(kept), USUAL)
             if found is not None:
                 yield self._cause(*found, USUAL, rank, away=tuple(without))
+        # Step 2: the log's order, under other answers to Klaviyo's open questions. One cause is enough.
         others = list(other_readings(self.stage.parts))
         for reading in others:
             came_up = reading.deviates not in BY_EVENTS or reading.deviates in self.asked_of_events
@@ -219,6 +248,7 @@ class _Group:
                 if found is not None:
                     yield self._cause(*found, reading, BY_READING)
                     break
+        # Step 3: another order. Other readings are combined with it only where the answers rule out the log's order.
         for reading in [USUAL, *others] if rank == BY_ANSWERS else [USUAL]:
             for change, plan in changes(self.stage.parts):
                 found = self._checked(plan, reading)
@@ -227,7 +257,10 @@ class _Group:
                     return
 
     def _learn_before(self) -> Replay:
-        """Add the profiles that were there before the log begins, as its first answers show; return the last replay."""
+        """Add the profiles that must have been there before the log begins; return the last replay.
+
+        The log's answers show them: an answer names a profile that no call of the log has made.
+        """
         replay = self.stage.play(self.usual)
         for _ in range(_MOST_BEFORE):
             if replay.refuted is None or replay.lacking is None:
@@ -235,7 +268,7 @@ class _Group:
             self.stage.before.append(replay.lacking)
             after = self.stage.play(self.usual)
             if after.refuted is not None and after.refuted <= replay.refuted:
-                # With this profile an earlier answer is wrong, or the same one still is: it was made later.
+                # With this profile no further answer agrees, so the profile was made later.
                 self.stage.before.pop()
                 break
             self.assumed.append(replay.lacking)
@@ -251,7 +284,8 @@ class _Group:
         return None if replay.refuted is not None else self._first(plan, reading, replay.twice)
 
     def _twice(self, plan: Plan, reading: Reading) -> tuple[Plan, Twice] | None:
-        """Return the cause in a plan: what is there at its end, else what a merge or a deletion has put right."""
+        """Return the cause in a plan: a second profile at its end, or one that a merge or a deletion removed."""
+        # From the end backwards: the end of the log, then the moment before each merge or deletion.
         ends = [place for place, number in enumerate(plan.order) if self.stage.parts[number].call.operation in UNDOING]
         for end in (len(plan.order), *reversed(ends)):
             part = Plan(plan.order[:end], plan.race)
@@ -269,17 +303,19 @@ class _Group:
 
     def _least(self, plan: Plan, reading: Reading, twice: Twice) -> tuple[Plan, Twice] | None:
         """Take away every call that is not needed, the latest first, so that the earliest are left."""
-        # A read changes nothing, so it is never a cause.
+        # Step 1: leave out the reads. A read changes no profile, so it is never a cause.
         parts = self.stage.parts
         order = tuple(number for number in plan.order[: twice.place + 1] if parts[number].call.operation not in READS)
         needs = _Needs(twice.who, self._told(order, twice.who))
         if plan.race is not None:
-            # Two calls that race to one profile are another story than two that race to none.
+            # A race in which both calls make a profile is another story than one in which one of them does.
             replay = self.stage.play(Plan(order, plan.race), reading, check=False)
             needs.made = replay.made.intersection(plan.race)
         best = self._still(Plan(order, plan.race), reading, needs)
         if best is None:
             return None
+        # Step 2: leave out one call after the other, as long as the story stays the same. Again from the beginning
+        # after each round: a call may be needed only by one that is gone now.
         is_smaller = True
         while is_smaller:
             is_smaller = False
@@ -295,16 +331,16 @@ class _Group:
     def _told(self, order: Sequence[int], who: Who) -> set[int]:
         """Return the calls that told Klaviyo that the last call's identifiers are this person's.
 
-        One of them stays. Without it Klaviyo could not have known better, and the cause would be another one.
+        One of them stays in the cause. Without it Klaviyo could not have known better, and the cause would be another.
         """
-        last = [row for row, whose in self.stage.parts[order[-1]].rows if whose == who]
+        last = [row for row, owner in self.stage.parts[order[-1]].rows if owner == who]
         named = {(kind, value) for row in last for kind, value in (("id", row.key), ("email", row.address)) if value}
         found: set[int] = set()
         for number in order[:-1]:
             part = self.stage.parts[number]
-            for row, whose in part.rows:
+            for row, owner in part.rows:
                 gives = (row.key and row.address) or part.call.operation in BY_ID
-                if whose == who and gives and named & {("id", row.key), ("email", row.address)}:
+                if owner == who and gives and named & {("id", row.key), ("email", row.address)}:
                     found.add(number)
         return found
 
@@ -319,10 +355,10 @@ class _Group:
         return next((each for each in replay.twice if each.who == needs.who and each.place == last), None)
 
     def _judged(self, plan: Plan, twice: Twice) -> Cause:
-        """Return a cause of the log's own order, with what it assumes."""
+        """Return a cause of the log's own order, with its rank and its assumptions."""
         doubted = unanswered([self.stage.parts[number] for number in plan.order])
         carried_out = tuple(plan.order[place] for place in doubted)
-        # A reading that the log's answers rule out is no objection.
+        # A reading that the log's answers rule out says nothing against the cause.
         others = (each for each in other_readings(self.stage.parts) if self._agrees(each))
         disagrees = next((each for each in others if self._still(plan, each, _Needs(twice.who)) is None), None)
         is_certain = disagrees is None and not self.assumed and not carried_out

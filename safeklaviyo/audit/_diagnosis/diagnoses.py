@@ -1,7 +1,12 @@
 """`diagnose`: from logs to the calls that made a second profile, and to what would have prevented it.
 
-The steps: read the logs (`logs`), find out who is one person (`people`), replay what is linked (`causes`), explain it
-(`explaining`), and send the same calls through the client (`prevention`).
+The steps:
+
+1. read the logs (`logs`);
+2. find out which calls are about one person (`people`);
+3. replay the linked calls, and search for the cause (`causes`);
+4. explain the cause (`explaining`);
+5. send the same calls through the client (`prevention`).
 """
 
 from __future__ import annotations
@@ -33,16 +38,16 @@ class Diagnosis:
     """Why a customer has two profiles.
 
     Attributes:
-        cause: The first call after which one person has two profiles; None for none in these logs.
-        calls: The calls that together made it, in the order of the log. None of them can be left out.
-        certain: It follows from the log's own order, under every answer to what Klaviyo has not confirmed.
+        cause: The call that made the second profile; None if no customer of these logs has two.
+        calls: The calls that together made the second profile, in the order of the log. None can be left out.
+        certain: The log's own order proves the cause, under every answer to the questions that Klaviyo leaves open.
         assumes: What has to be assumed otherwise: a delay, a race, or Klaviyo's answer to an open question.
-        situation: Its name: the number of Klaviyo's own list, or a word, such as ``race``; None where none fits.
-        rule: The rule of this library that prevents it.
-        explanation: One sentence.
+        situation: The number in the list of Klaviyo's staff, or a word, such as ``race``; None if no name fits.
+        rule: The rule of this library that prevents the second profile.
+        explanation: What happened, in one sentence.
         prevented: For each of `calls`, what it would have done through this library.
         skipped: How many entries of the logs could not be used.
-        entries: Which these are, and why.
+        entries: The entries that could not be used, each with its reason.
         notes: How several logs were put together.
     """
 
@@ -62,7 +67,7 @@ class Diagnosis:
         return f"Diagnosis(cause={self.cause!r}, situation={self.situation!r}, certain={self.certain})"
 
     def to_json(self) -> str:
-        """Return it as JSON, without any identifier of a customer's."""
+        """Return the diagnosis as JSON, without any customer's identifiers."""
         return json.dumps(
             {
                 "cause": None if self.cause is None else _shown(self.cause),
@@ -94,8 +99,8 @@ def diagnose(
     delays allow. Where the logs have Klaviyo's answers, only what agrees with them counts.
 
     Args:
-        paths: HAR 1.2, the guard's decision log, or JSON lines of a shop's own. Several are merged by time.
-        format: ``"har"`` or ``"jsonl"``; None to find out.
+        paths: The logs: HAR 1.2, the guard's decision log, or JSON lines of the shop's own. Several are merged by time.
+        format: ``"har"`` or ``"jsonl"``; None to recognise the format.
         profiles: The ids of the two profiles that should be one; None for the first customer who gets two.
         start: An export of the account's profiles as it was before the logs begin; None for an empty account.
         on_progress: Called with how many customers were looked at, and how many there are.
@@ -115,13 +120,13 @@ def diagnosed(
     start: str | PathLike[str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Diagnosis:
-    """Diagnose what was read. Same as `diagnose`."""
+    """Same as `diagnose`, for logs that were read already."""
     before = [] if start is None else profiles_before(start, log.calls)
     people = people_of(log.calls, before)
     asked = None if profiles is None else join(people, profiles)
     if asked is not None and not asked:
         raise ConfigurationError(
-            "the logs do not say whose profiles these are; leave them out, or give an export as start"
+            "the logs do not say which customer has these profiles; leave them out, or give an export as start"
         )
     linked = groups(log.calls, people, before, profiles or ())
     search = causes.Search(asked=asked)
@@ -156,6 +161,7 @@ def _diagnosis(cause: Cause, log: Log, rest: dict[str, Any]) -> Diagnosis:
 
 
 def _assumed(cause: Cause, log: Log) -> list[str]:
+    """Return what has to be assumed for a cause, in sentences. Without assumptions the cause is certain."""
     parts = cause.stage.parts
     found: list[str] = []
     if cause.change is not None:

@@ -1,7 +1,7 @@
 """What each endpoint does to a profile's identifiers, by the simulator's own functions.
 
-Each function takes the account, the call, and what one of its rows says about a person. It returns the status that
-Klaviyo answers and the profile that was written, if one was. Read next: `replays`.
+Each function takes the account, the call, and the person of one of its rows. It returns the status that Klaviyo answers
+and the profile that was written, if one was. Read next: `replays`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,21 @@ SYNCHRONOUS: Final = frozenset({"create_profile", "update_profile", "create_or_u
 UNDOING: Final = frozenset({"merge_profiles", "request_profile_deletion"})
 """The calls by which a shop takes a profile away."""
 NEVER_WARM: Final = frozenset({"create_profile"})
-"""The writes that do something else if the profile is there as it is named."""
+"""The writes that do not end well on a profile that has all the identifiers already."""
 BY_ID: Final = frozenset({"update_profile", "update_person"})
 """The writes that name the profile in their path."""
 
 
 def carry_out(account: Account, call: Call, person: Person) -> Written:
-    """Do what one row of a call asks."""
+    """Carry out one row of a call."""
     return _HOW.get(call.operation, _meet)(account, call, person)
 
 
 def unchanged(account: Account, person: Person) -> Profile | None:
-    """Return the profile that has all identifiers of a row, if no other one has any: the row changes nothing then."""
+    """Return the profile that has all identifiers of a row, if no other profile has any; None if there is none.
+
+    Such a row changes no identifier.
+    """
     if person.anonymous_id is not None:
         return None
     found = None if person.profile_id is None else account.live.get(person.profile_id)
@@ -88,7 +91,10 @@ def _meet(account: Account, _call: Call, person: Person) -> Written:
 
 
 def _meet_browser(account: Account, _call: Call, person: Person) -> Written:
-    """Let a browser create a profile; it changes no identifier of one (Klaviyo's *Create Client Profile*)."""
+    """Carry out a browser's call (Klaviyo's *Create Client Profile*).
+
+    It creates a profile, or adds identifiers that a profile lacks. It never replaces one.
+    """
     found = next(iter(matching.owners_of(account, person).values()), None)
     if found is None:
         return 202, matching.meet(account, person)

@@ -1,7 +1,7 @@
 """What the log's answers prove about a replay.
 
-Decided here: which profile of the log is which one of the replay, which answer contradicts a replay, and what must have
-been there before the log begins. Not here: the replay (`replays`).
+Decided here: which profile of the log is which profile of the replay; which answer contradicts a replay; and which
+profiles must have been there before the log begins. Not here: the replay (`replays`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Before:
     """A profile that was there before the log begins.
 
     Attributes:
-        profile_id: As the log shows it, if it does.
-        who: Whose it was.
+        profile_id: The id in the log; None if the log does not show it.
+        who: The person whom the profile belonged to; None if that is not known.
     """
 
     profile_id: str | None
@@ -44,12 +44,13 @@ class Evidence:
     """The log's answers, compared with one replay.
 
     Attributes:
-        first_shown: What the log's reads first show of each profile.
-        ids: The replay's id of each profile, by the log's.
-        names: The log's id of each profile, by the replay's.
+        account: The account of the replay.
+        first_shown: Each profile as the log's reads first show it.
+        ids: The replay's id of each profile, by the log's id.
+        names: The log's id of each profile, by the replay's id.
         had: The addresses that each profile has or had, by the replay's id.
-        refuted: The place at which the log's answer says otherwise; None where none does.
-        lacking: What was there before the log begins, as far as that place shows.
+        refuted: The first place at which the log's answer contradicts the replay; None if no answer does.
+        lacking: A profile that would explain that answer, if it was there before the log begins.
     """
 
     account: Account
@@ -61,7 +62,8 @@ class Evidence:
     lacking: Before | None = None
 
     def bind(self, logged: str, replayed: str) -> bool:
-        """Take a profile of the log and one of the replay for one; tell whether that can be."""
+        """Take a profile of the log and one of the replay for the same; tell whether they can be."""
+        # A profile of the log stays the same profile of the replay, but for merges.
         known = self.ids.setdefault(logged, replayed)
         while known in self.account.merged:
             known = self.account.merged[known]
@@ -72,17 +74,28 @@ class Evidence:
             self.refuted, self.lacking = place, lacking
 
     def compare(self, place: int, part: Part, status: int, landed: list[str]) -> None:
+        """Compare the log's answer to a write with the replay's.
+
+        Args:
+            place: The place in the order of the replay.
+            part: The call.
+            status: The replay's status.
+            landed: The profiles that the call has written in the replay.
+        """
         call = part.call
         if call.accepted is None or call.status is None:
             return
+        # One of the two was refused: a profile that stood in the way, or was found, explains it.
         if (call.status >= 400) != (status >= 400):
             self._refute(place, self._before(part, call, landed))
         elif call.status < 400:
             shown = next((each for each in part.shown if each.profile_id), None)
+            # One has created a profile and the other one has found it.
             if {call.status, status} == {200, 201}:
                 self._refute(place, self._before(part, call, landed) if call.status == 200 else None)
             elif shown is not None and shown.profile_id is not None:
-                # What an answer shows and no call has given was there before the log begins.
+                # Both have written: it must be the same profile, with the same identifiers. An identifier that no call
+                # has given was there before the log begins.
                 lacks = self._before(part, call, landed) if shown.profile_id not in self.ids else None
                 if not self.bind(shown.profile_id, landed[0]):
                     self._refute(place)
@@ -99,10 +112,12 @@ class Evidence:
         return not (same_id and same_email)
 
     def _before(self, part: Part, call: Call, landed: list[str]) -> Before | None:
-        """Return the profile that has to have been there, if an answer says that one was.
+        """Return the profile that must have been there before the log, so that an answer is right; None if none can.
 
         Args:
-            landed: What the call itself has written in the replay.
+            part: The call.
+            call: The same, with its answer.
+            landed: The profiles that the call itself has written in the replay.
         """
         row, who = part.rows[0]
         logged = call.owner_shown or next((each.profile_id for each in part.shown), None) or row.profile_id
@@ -111,7 +126,7 @@ class Evidence:
         shown = None if logged is None else self.first_shown.get(logged)
         if shown is None and call.status is not None and call.status < 400:
             shown = next(iter(part.shown), None)
-            # The answer shows what the call has written. What an update gives is not what was there before.
+            # The answer shows the profile after the call. An identifier that the update gives was not there before.
             if call.operation in BY_ID and shown is not None:
                 own_id = None if row.external_id else shown.external_id
                 return Before(logged, own_id, None if row.email else shown.email, who=who)
@@ -130,6 +145,10 @@ class Evidence:
         """Compare an event that names its profile by Klaviyo's id.
 
         Args:
+            place: The place in the order of the replay.
+            row: The person, as the event names them.
+            profile: The profile that the event has written in the replay.
+            who: The person.
             is_made: The event has made the profile, in the replay.
         """
         assert row.profile_id is not None
@@ -143,6 +162,8 @@ class Evidence:
 
     def look(self, place: int, part: Part) -> None:
         """Compare a read, or a search, with the replay."""
+        # A profile that the log shows for the first time is one of the replay's that has no name yet. Without such a
+        # one it was there before the log begins.
         for shown in part.shown if part.call.status == 200 else ():
             if shown.profile_id is None:
                 continue
@@ -159,7 +180,7 @@ class Evidence:
                 self._refute(place, None if candidates else there)
 
     def _may_show(self, profile_id: str, shown: Named) -> bool:
-        """Tell whether a read may show an address of a profile. A read lags: it may show one that the profile had."""
+        """Tell whether a read may show an address of a profile. It may be a former one, because Klaviyo's reads lag."""
         had = self.had.get(profile_id)
         return shown.email is None or had is None or shown.email.lower() in had
 

@@ -1,12 +1,12 @@
-"""What a cause is called, which rule prevents it, and the sentence that explains it.
+"""The name of a cause, the rule that prevents it, and the sentence that explains it.
 
-Decided here: the names of the situations. Those of Klaviyo's staff are numbered; the others were found in the field:
+Decided here: the names of the situations. Klaviyo's staff have numbered some; the others were found in the field:
 
 | situation | a second profile, because |
 |---|---|
 | 5 | a call gave an address together with another id, and Klaviyo overwrote the id |
 | 6 | one call named the customer by id alone and another one by email alone |
-| race | two calls looked for the customer at the same moment, and both found nobody |
+| race | two calls looked for the customer at the same moment, and neither found a profile |
 | late event | Klaviyo applied an event after a change of address |
 | put back | a call named the id with a former address, and Klaviyo put that back |
 | stale queue | a queue of the shop's sent a former address |
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _EARLIER: Final = "a call before this log"
 _LATE: Final = 60.0
-"""An event that is sent so many seconds after it happened has waited in a queue of the shop's."""
+"""An event that is sent so many seconds after it happened has waited in one of the shop's queues."""
 _WITHDRAWALS: Final = frozenset({"bulk_unsubscribe_profiles", "bulk_suppress_profiles"})
 _UPDATES: Final = frozenset({"update_profile", "update_person"})
 
@@ -96,7 +96,7 @@ _SENTENCES: Final = {
 
 
 def explained(cause: Cause) -> Explained:
-    """Return what to call a cause, and how to explain it."""
+    """Return the name of a cause, with its rule and its explanation."""
     facts = _Facts(cause)
     situation = facts.situation()
     to_an_address = situation == "race" and facts.is_race_to_an_address
@@ -105,13 +105,13 @@ def explained(cause: Cause) -> Explained:
 
 
 def words_of(call: Call) -> str:
-    """Return how a call is named in a sentence: by its place in the log, without what is a customer's own."""
+    """Return the words for a call in a sentence: its place in the log and its path, without personal data (P8)."""
     source = f" of {call.source}" if call.source else ""
     return f"call {call.index}{source} ({call.method} {call.path})"
 
 
 class _Facts:
-    """What the calls of a cause are to each other."""
+    """What is known about the calls of a cause, and how they relate to each other."""
 
     def __init__(self, cause: Cause) -> None:
         self.cause = cause
@@ -126,7 +126,7 @@ class _Facts:
             for each in cause.stage.before
             if each.who == self.who
         ]
-        """What the customer had before the log begins."""
+        """The identifiers that the customer had before the log begins."""
         self.other: Part | None = None
         self.change: Part | None = None
 
@@ -146,6 +146,8 @@ class _Facts:
         return next(self._names(), "late event" if operator == "delayed" else "")
 
     def _names(self) -> Iterator[str]:
+        """Yield the situations that fit, the most special first."""
+        # The order matters: most causes also look like an address and an id that were used apart (6).
         last = self._row_of(self.last)
         if self.cause.reading.deviates == "event_replaces_email" and self._by_email_change():
             yield "kept address"
@@ -168,7 +170,7 @@ class _Facts:
         if last is None:
             return
         if self._by_email_change() and last.address in addresses[:-1]:
-            # The address was the customer's before: either it was put back, or it is a former one.
+            # The customer had the address before. Either a call has put it back, or the last call used a former one.
             if self._is_put_back(last):
                 yield "put back"
             yield self._of_former_address()
@@ -201,7 +203,7 @@ class _Facts:
         return self.change is not None
 
     def _is_put_back(self, last: Named) -> bool:
-        """Tell whether a call with the id and another address than the last one's came between."""
+        """Tell whether a call between gave the id together with another address than the last call's."""
         for part, row in reversed(self.own[:-1]):
             if row.address is not None:
                 self.other = part
@@ -229,7 +231,7 @@ class _Facts:
         return self.other is not None
 
     def _shares(self, kind: str) -> bool:
-        """Look for a call about somebody else that gave one of this customer's identifiers."""
+        """Look for a call about another person that gave one of this customer's identifiers."""
         own = {getattr(row, kind) for _, row in self.own} | {each[kind] for each in self.before}
         for part in self.needed:
             for row, who in part.rows:
@@ -239,7 +241,7 @@ class _Facts:
         return False
 
     def words(self) -> dict[str, str]:
-        """Return what the sentences name."""
+        """Return the words that stand in the braces of a sentence."""
         change = self.cause.change
         parts = self.cause.stage.parts
         merge = next((part for part in self.needed if part.call.merged), self.last)

@@ -1,7 +1,7 @@
 """HAR 1.2, as browsers, proxies and test tools write it: one entry a call.
 
-Decided here: which entries are calls to Klaviyo, what cannot be read of one and why, and whose account it is. Headers
-are looked at for that, and never kept. Not here: what the bodies say (`bodies`).
+Decided here: which entries are calls to Klaviyo, which of them cannot be read and why, and which account a call belongs
+to. Headers tell the account, and are never kept. Not here: what the bodies say (`bodies`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _LARGEST: Final = 10_000_000
-"""The bytes that a compressed body may grow to."""
+"""Bytes of an unpacked body, at most."""
 
 
 def calls_of(document: JSON, source: str) -> Iterator[Call | tuple[int, str, bool]]:
-    """Yield the calls of a HAR; for an entry that cannot be used: its index, why, and whether it may have written."""
+    """Yield the calls of a HAR. An entry that cannot be used yields its index, why, and whether it may have written."""
     entries = _entries(document)
     keys = _accounts_of_keys(entries)
     for index, entry in enumerate(entries):
@@ -53,7 +53,7 @@ def _entries(document: JSON) -> list[JSON]:
 
 
 def _accounts_of_keys(entries: list[JSON]) -> dict[str | None, str]:
-    """Return the account of each private key, where one answer to it says so."""
+    """Return the account of each private key, from the answers to calls with that key."""
     keys: dict[str | None, str] = {}
     for entry in entries:
         secret = _headers(object_of(entry.get("request"))).get("authorization")
@@ -78,7 +78,7 @@ def _split(url: object) -> tuple[str, dict[str, str]] | None:
 
 
 def _call(entry: JSON, call: Call, query: Mapping[str, str]) -> Call | tuple[int, str, bool]:
-    """Return a call with what its bodies say; or that it cannot be used, and why."""
+    """Return a call, filled from its bodies; if it cannot be used, its index, why, and whether it may have written."""
     request, response = (object_of(entry.get(name)) for name in ("request", "response"))
     sent = _headers(request)
     status, took = response.get("status"), entry.get("time")
@@ -97,7 +97,7 @@ def _call(entry: JSON, call: Call, query: Mapping[str, str]) -> Call | tuple[int
 
 
 def _answer(response: JSON) -> bytes | None:
-    """Return an answer's body. It is evidence only: the call counts without it."""
+    """Return an answer's body; None if it cannot be read. An answer is evidence only: the call counts without it."""
     try:
         return _body(object_of(response.get("content")), {})
     except Unreadable:
@@ -105,7 +105,7 @@ def _answer(response: JSON) -> bytes | None:
 
 
 def skew(document: JSON) -> timedelta | None:
-    """Return how far a log's clock is ahead of Klaviyo's, by the Date headers of the answers; None for unknown."""
+    """Return how far a log's clock is ahead of Klaviyo's, by the answers' ``Date`` headers; None without any."""
     ahead: list[float] = []
     for entry in _entries(document):
         if _split(object_of(entry.get("request")).get("url")) is None:
@@ -120,8 +120,9 @@ def skew(document: JSON) -> timedelta | None:
         except ValueError:
             continue
         middle = moment.timestamp() + (float(took) / 2000 if isinstance(took, int | float) and took > 0 else 0.0)
-        # A Date header has whole seconds, cut off.
+        # A Date header has whole seconds: on average half a second was cut off.
         ahead.append(middle - said.replace(tzinfo=said.tzinfo or UTC).timestamp() - 0.5)
+    # The median, so that one slow answer does not move the clock.
     return timedelta(seconds=sorted(ahead)[len(ahead) // 2]) if ahead else None
 
 
@@ -146,7 +147,7 @@ def _body(content: JSON, headers: Mapping[str, str]) -> bytes:
     """Return a body's bytes.
 
     Raises:
-        Unreadable: It is missing, or compressed in a way that the log has not kept.
+        Unreadable: The body is missing, cut off, or compressed and spoilt by the log.
     """
     text = content.get("text")
     if not isinstance(text, str) or not text:
@@ -176,7 +177,7 @@ def _unzipped(raw: bytes) -> bytes:
 
 
 def _account(sent: Mapping[str, str], answered: Mapping[str, str], query: Mapping[str, str]) -> str | None:
-    """Return what tells accounts apart: Klaviyo's own word in the answer, a browser's public key, or a key's hash."""
+    """Return the name of a call's account: from Klaviyo's answer, from a browser's public key, or a key's hash."""
     public = answered.get("cid") or query.get("company_id")
     if public:
         return public
@@ -185,7 +186,7 @@ def _account(sent: Mapping[str, str], answered: Mapping[str, str], query: Mappin
 
 
 def _hashed(secret: str) -> str:
-    # So that no key is kept in memory.
+    # Hashed, so that no key is kept in memory (P8).
     return KEY + hashlib.sha256(secret.encode()).hexdigest()[:16]
 
 

@@ -1,8 +1,8 @@
 """The histories that a log leaves open: the same calls, delayed, racing, earlier, or without those that got no answer.
 
-Decided here: how far apart two calls may be for each. A log has the order in which calls were sent. Klaviyo answers an
-event at once and applies it later, "up to a few minutes" (its Events API overview), so the order in which it applied
-them is not the log's.
+A log has the order in which calls were sent. Klaviyo may have applied them in another order: it answers an event at
+once and applies it later, "up to a few minutes" (its Events API overview). Decided here: how far apart two calls may be
+for each kind of change.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from safeklaviyo.audit._diagnosis.people import Part
 
 DELAY: Final = 600.0
-"""For how many seconds an accepted call may wait in Klaviyo."""
+"""Seconds that an accepted call may wait in Klaviyo."""
 AT_ONCE: Final = 2.0
-"""The seconds between two calls that may have been in hand at the same moment, whatever the log says of each."""
+"""Two calls within so many seconds may have been in Klaviyo's hands at the same moment."""
 
 Operator = Literal["away", "delayed", "earlier", "racing"]
 
@@ -32,8 +32,10 @@ class Change:
     """How a history differs from the log's order.
 
     Attributes:
-        one: The number of the part that is moved, races or is left out.
-        other: The part after which it is applied, before which it came, or which it races.
+        operator: What is different: ``one`` was not carried out, was applied after ``other``, came before ``other``, or
+            raced it.
+        one: The number of the first part.
+        other: The number of the second part.
     """
 
     operator: Operator
@@ -55,7 +57,7 @@ def changes(parts: Sequence[Part]) -> list[tuple[Change, Plan]]:
 
 
 def _between(parts: Sequence[Part], first: int, second: int) -> Iterator[tuple[Change, Plan]]:
-    """Yield what may have happened otherwise between two calls."""
+    """Yield the changes that may have happened between two calls."""
     usual = range(len(parts))
     if _may_race(parts, first, second):
         yield Change("racing", first, second), Plan(tuple(usual), (first, second))
@@ -72,7 +74,7 @@ def _distance(item: tuple[float, int, Change, Plan]) -> tuple[float, int]:
 
 
 def reaches(parts: Sequence[Part]) -> list[int]:
-    """Return for each part how many of the next ones were sent while it may not have been done yet."""
+    """Return, for each part, how many later parts were sent before it was certainly done, counting itself."""
     found: list[int] = []
     for first in range(len(parts)):
         second = first + 1
@@ -83,7 +85,7 @@ def reaches(parts: Sequence[Part]) -> list[int]:
 
 
 def unanswered(parts: Sequence[Part]) -> list[int]:
-    """Return the numbers of the writes of which the log does not tell whether Klaviyo carried them out."""
+    """Return the numbers of the writes without an answer: Klaviyo may have carried them out or not."""
     return [
         number
         for number, part in enumerate(parts)
@@ -97,7 +99,7 @@ def _may_wait(parts: Sequence[Part], first: int, second: int) -> bool:
 
 
 def _may_come_first(parts: Sequence[Part], first: int, second: int) -> bool:
-    """Tell whether the second of two calls may have reached Klaviyo first: it was sent before the first's answer."""
+    """Tell whether the second of two calls may have reached Klaviyo first, sent before the first was answered."""
     return parts[first].call.operation in SYNCHRONOUS and not _is_same(parts[first], parts[second])
 
 
@@ -110,8 +112,8 @@ def _may_race(parts: Sequence[Part], first: int, second: int) -> bool:
 def _keyed_apart(parts: Sequence[Part], first: int, second: int) -> bool:
     one, other = parts[first], parts[second]
     for row, who in one.rows:
-        for another, whose in other.rows:
-            if who is None or who != whose or row.profile_id or another.profile_id:
+        for another, owner in other.rows:
+            if who is None or who != owner or row.profile_id or another.profile_id:
                 continue
             if (row.external_id is None) != (another.external_id is None):
                 return True
@@ -123,12 +125,12 @@ def _is_same(one: Part, other: Part) -> bool:
 
 
 def _longest(parts: Sequence[Part], number: int) -> float:
-    """Return for how many seconds a call may not be done yet."""
+    """Return the seconds after which a call is certainly done."""
     call = parts[number].call
     return max(AT_ONCE, call.took or 0.0) if call.operation in SYNCHRONOUS else DELAY
 
 
 def _seconds(parts: Sequence[Part], first: int, second: int) -> float:
-    """Return how much later the second call was sent; 0 where the log has no times."""
+    """Return how many seconds later the second call was sent; 0 if the log has no times."""
     before, after = parts[first].call.time, parts[second].call.time
     return 0.0 if before is None or after is None else (after - before).total_seconds()

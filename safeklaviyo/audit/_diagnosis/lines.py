@@ -1,7 +1,7 @@
-"""JSON lines, one call a line: the guard's decision log, and what shops write that log their own calls.
+"""JSON lines, one call a line: the guard's decision log, and the logs of shops that log their own calls.
 
-Decided here: how hashed identifiers stand for plain ones. Equal hashes are equal identifiers, and that is all a replay
-needs. Not here: what the bodies say (`bodies`).
+Decided here: how hashed identifiers stand for plain ones. Equal hashes mean equal identifiers, and a replay needs no
+more. Not here: what the bodies say (`bodies`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ VERSION: Final = 1
 
 
 def calls_of(rows: Iterable[bytes], source: str) -> Iterator[Call | tuple[int, str, bool]]:
-    """Yield the calls of a file; for a line that cannot be used: its index, why, and whether it may have written."""
+    """Yield the calls of a file. A line that cannot be used yields its index, why, and whether it may have written."""
     for index, line in enumerate(rows):
         if not line.strip():
             continue
@@ -81,13 +81,14 @@ def _call(row: JSON, index: int, source: str) -> Call | None:
 
 
 def _from_bodies(call: Call, row: JSON, query: str) -> Call:
-    """Read a line that has the bodies as they were."""
+    """Read a line with the bodies of the request and the answer."""
     body, answer = (_bytes(row.get(name)) for name in ("request", "response"))
     return understood(call, dict(parse_qsl(query)), body, answer)
 
 
 def _from_people(call: Call, row: JSON) -> Call:
-    """Read a line of the decision log's schema."""
+    """Read a line in the schema of the decision log."""
+    # The line has the caller's request. Klaviyo got another one, which the line does not have.
     if row.get("mode") == "enforce" and row.get("action", "pass") != "pass":
         raise Unreadable("the guard put it right or refused it, so that Klaviyo got another call")
     answer = object_of(row.get("answer"))
@@ -95,7 +96,7 @@ def _from_people(call: Call, row: JSON) -> Call:
     merged = (object_of(row.get("source")).get("profile_id"), object_of(row.get("destination")).get("profile_id"))
     is_merge = all(isinstance(each, str) for each in merged)
     if call.operation in WRITES and not people and not is_merge:
-        raise Unreadable("it names nobody")
+        raise Unreadable("it names no one")
     moment = _moment(object_of(row.get("event")).get("time"))
     owner = answer.get("duplicate_profile_id")
     return replace(
@@ -103,7 +104,7 @@ def _from_people(call: Call, row: JSON) -> Call:
         people=people if call.operation not in READS else (),
         shown=tuple(_person(each) for each in _objects(answer.get("profiles"))),
         owner_shown=owner if isinstance(owner, str) else None,
-        # An answer that is not Klaviyo's own says nothing of what became of the call.
+        # The guard's own answer does not say what Klaviyo did.
         accepted=None if row.get("from_klaviyo") is False else accepted(call.status),
         merged=cast("tuple[str, str]", merged) if is_merge else None,
         happened=None if moment is None else moment.timestamp(),
@@ -134,13 +135,13 @@ def _value(value: object, kind: str) -> object:
     if not isinstance(hashed, str):
         return None
     if given.get("placeholder"):
-        # Nobody's id: the same hash is the same mark.
+        # A placeholder names no customer, so one text stands for all of them.
         return "null"
     return _stand_in(hashed, kind, given.get("spelling"))
 
 
 def _stand_in(hashed: str, kind: str, spelling: object) -> str:
-    """Return a text that is one for each hash, and has the form of an identifier of its kind."""
+    """Return a text with the form of an identifier: the same for the same hash, another for another one."""
     digest = hashlib.sha256(hashed.encode()).hexdigest()[:24]
     if kind == "phone_number":
         return f"+1{int(digest[:12], 16) % 10**10:010d}"

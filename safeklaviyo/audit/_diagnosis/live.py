@@ -1,7 +1,7 @@
-"""What Klaviyo and the identity map know about how one profile came to be. Nothing is written.
+"""How one profile came to be, as Klaviyo and the identity map know it. Reads only.
 
-Decided here: which questions are asked. A profile is made by its first event where its creation and that event are one
-moment: then the event's metric, and the integration that sends it, say which program made the profile.
+Decided here: which questions are asked. If a profile was created at the moment of its first event, that event has made
+it. Then the event's metric, and the integration that sends it, say which program made the profile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from safeklaviyo import Klaviyo, Profile
 
 _AT_ONCE: Final = 300.0
-"""The seconds between a profile's creation and the event that made it: Klaviyo applies events within minutes."""
+"""Seconds between the event that makes a profile and the creation, at most. Klaviyo applies events within minutes."""
 _FORMER: Final = frozenset({"R5", "R8", "R11"})
 
 
@@ -26,12 +26,13 @@ class Origin:
     """How a profile came to be.
 
     Attributes:
-        created: When, as Klaviyo says.
-        first_event: When the first event of it happened; None for none.
-        metric: The first event's.
-        integration: What sends events of this metric.
+        profile_id: The profile's id.
+        created: When Klaviyo created the profile.
+        first_event: When the profile's first event happened; None without events.
+        metric: The metric of the first event.
+        integration: The integration that sends events of this metric.
         made_by_event: The profile was created when that event came, so the event made it.
-        in_map: What the identity map knows of the profile's identifiers.
+        in_map: What the identity map knows about the profile's identifiers, in words.
     """
 
     profile_id: str
@@ -84,20 +85,20 @@ def _are_one_moment(created: datetime, happened: datetime) -> bool:
 
 
 def _in_map(klaviyo: Klaviyo, profile: Profile) -> str:
-    """Say what the map knows of a profile's identifiers, without naming them."""
+    """Say what the map knows about a profile's identifiers, without showing them."""
     try:
         binding = klaviyo.bindings.get(external_id=profile.external_id) if profile.external_id else None
         binding = binding or (klaviyo.bindings.get(email=profile.email) if profile.email else None)
         if binding is not None and binding.profile_id in {None, profile.id}:
             return "it is the customer's own profile"
         if binding is not None:
-            return f"its identifiers are a customer's whose profile is {binding.profile_id}"
+            return f"its identifiers belong to the customer with the profile {binding.profile_id}"
         if profile.email is None:
-            return "nobody has its id, and it has no email"
+            return "no customer has its id, and it has no email"
         decision = klaviyo.explain(email=profile.email)
     except SafeKlaviyoError as error:
         return f"it cannot tell ({type(error).__name__})"
     if decision.rewritten or decision.rule in _FORMER:
         owner = None if decision.binding is None else decision.binding.profile_id
-        return f"its email is a former one of a customer{f', whose profile is {owner}' if owner else ''}"
-    return "nobody has its identifiers"
+        return f"its email is a former one of {f'the customer with the profile {owner}' if owner else 'a customer'}"
+    return "no customer has its identifiers"

@@ -1,7 +1,7 @@
 """Reading logs: which format a file has, and several files as one history.
 
-Decided here: how several logs are merged (by time, each corrected by its clock), which account is meant, and what is
-said of entries that cannot be used. Not here: the formats (`har`, `lines`).
+Decided here: how several logs are merged (by time, each corrected by its clock), which account's calls are kept, and
+how entries that cannot be used are reported. Not here: the formats (`har`, `lines`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Skipped:
 
     Attributes:
         source: The log's file.
-        index: The entry's place in it, from 0.
-        reason: Why not, without anything of a customer's.
-        may_write: It was a call that may have changed a profile's identifiers.
+        index: The entry's place in the file, from 0.
+        reason: Why it could not be used, without personal data.
+        may_write: The entry may have changed a profile's identifiers.
     """
 
     source: str
@@ -47,10 +47,11 @@ class Skipped:
 
 @dataclass(slots=True)
 class Log:
-    """What was read.
+    """One or more logs that were read as one.
 
     Attributes:
-        calls: In the order of their times.
+        calls: The calls in the order of their times.
+        skipped: The entries that could not be used.
         notes: How the logs were put together.
     """
 
@@ -68,6 +69,7 @@ def read(paths: Iterable[str | PathLike[str]], how: str | None = None) -> Log:
     """
     if how is not None and how not in FORMATS:
         raise ConfigurationError(f"format is one of {', '.join(FORMATS)}, or None")
+    # Step 1: read each file. With several, each one's times are corrected by its clock, or they could not be merged.
     log = Log()
     several = [Path(path) for path in paths]
     if not several:
@@ -79,6 +81,7 @@ def read(paths: Iterable[str | PathLike[str]], how: str | None = None) -> Log:
         log.calls += calls if ahead is None or len(several) == 1 else (_shifted(call, ahead) for call in calls)
     if len(several) > 1:
         log.notes += map(_clock, offsets.items())
+    # Step 2: one order, and one account. A call of another account cannot have made the profile.
     _sort(log)
     _of_one_account(log)
     return log
@@ -106,7 +109,7 @@ def guessed(begin: bytes) -> Format:
     try:
         line: object = json.loads(first)
     except (ValueError, RecursionError):
-        # A HAR is one object over many lines, or one that is longer than what was looked at.
+        # A HAR is one object, over many lines or longer than these bytes.
         return "har" if b'"log"' in begin[:400] or not begin.lstrip().startswith(b"{") else "jsonl"
     return "har" if not isinstance(line, dict) or "log" in line else "jsonl"
 
@@ -148,11 +151,11 @@ def _when(call: Call) -> datetime:
 
 
 def _of_one_account(log: Log) -> None:
-    """Keep the calls of one account: that of most calls."""
+    """Keep the calls of one account: the one with the most calls."""
     counts = Counter(call.account for call in log.calls if call.account is not None)
     public = [each for each in counts if not each.startswith(KEY)]
     if len(counts) == 2 and len(public) == 1:
-        # A browser has the public key, and a backend the private one. Nothing says that they are two accounts'.
+        # A browser has the public key, and a backend the private one. Usually both belong to one account.
         log.notes.append("the private key and the public one are taken to be the same account's")
         return
     if len(counts) < 2:

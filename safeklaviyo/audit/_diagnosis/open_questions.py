@@ -1,7 +1,7 @@
-"""The questions that Klaviyo leaves open and that matter for who a customer is, and what an answer makes of a row.
+"""The questions about identities that Klaviyo leaves open, and how a row is read under each answer.
 
 Decided here: which questions may matter for some calls. The answers are those of the simulator's `Readings`. One more
-question is asked here, because the simulator takes the answer that was recorded.
+question is asked here (F-9), because the simulator always gives the answer that was recorded.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from safeklaviyo.audit._diagnosis.people import Part
 
 NUMBER: Final = " (a number)"
-"""Stands behind an id that was sent as a number, where that makes it another id."""
+"""Added to an id that was sent as a number, if a reading takes it for another id."""
 BY_EVENTS: Final = frozenset({"event_conflict", "event_email_first", "event_replaces_email"})
-"""The questions that come up at single events. A replay tells whether they did."""
+"""The questions that come up at single events. A replay tells whether they came up."""
 _CUT: Final = 64
 _ANSWERS: Final[dict[str, tuple[Any, ...]]] = {
     "event_conflict": ("merge", "keep"),
@@ -36,7 +36,7 @@ _ANSWERS: Final[dict[str, tuple[Any, ...]]] = {
     "merged_id": ("alias",),
     "deletion_matches": ("when_asked",),
 }
-"""The questions of `Readings` that matter for identities, with the answers that are not the usual ones."""
+"""The questions of `Readings` that matter for identities, each with its unusual answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,9 @@ class Reading:
     """One answer to each question.
 
     Attributes:
+        readings: The answers to the simulator's questions.
         number_is_another: An id that is sent as a number is another id than its text (F-9).
-        deviates: The question that is not answered as usual; None for the usual answers.
+        deviates: The question with an unusual answer; None if all answers are usual.
     """
 
     readings: Readings = field(default_factory=Readings)
@@ -53,7 +54,7 @@ class Reading:
     deviates: str | None = None
 
     def words(self, name: str) -> str:
-        """Say how it answers a question."""
+        """Return the answer to a question, as a sentence."""
         if name == "number_is_another":
             taken = "another id than" if self.number_is_another else "the same id as"
             return f"reading: Klaviyo takes an id that is sent as a number for {taken} its text"
@@ -65,7 +66,7 @@ USUAL: Final = Reading()
 
 
 def other_readings(parts: Sequence[Part]) -> Iterator[Reading]:
-    """Yield the readings that may matter for some calls. Each answers one question otherwise than usual."""
+    """Yield the readings that may matter for some calls. Each has one unusual answer."""
     asked = set(_questions(parts))
     for name, answers in _ANSWERS.items():
         if name in asked:
@@ -98,7 +99,7 @@ def _questions(parts: Sequence[Part]) -> Iterator[str]:
 
 
 def person_of(call: Call, row: Named, reading: Reading) -> Person:
-    """Return what a row says, as Klaviyo stores it under a reading."""
+    """Return the person of a row, as Klaviyo stores them under a reading."""
     readings = reading.readings
     external_id = row.external_id
     if external_id is not None:
@@ -107,7 +108,7 @@ def person_of(call: Call, row: Named, reading: Reading) -> Person:
             external_id += NUMBER
     email = row.email.lower() if row.email is not None and readings.email_case == "lowered" else row.email
     given = {"external_id": external_id, "email": email, "phone_number": row.phone_number}
-    # In events and in bulk null is no value. In the synchronous calls it clears one.
+    # In events and in bulk jobs a null means nothing. In the synchronous calls it clears an identifier.
     clears = row.clears if call.operation in SYNCHRONOUS else frozenset[str]()
     identifiers: dict[str, str | None] = {
         kind: value for kind, value in given.items() if value is not None or kind in clears

@@ -1,12 +1,12 @@
-"""Who is one person in a log, and which calls may have to do with each other.
+"""Which calls of a log are about one person, and which may have influenced each other.
 
 Decided here, on the whole log and never on a part of it:
 
-- the shop's own id is one customer; an address belongs to the customer with whom a call names it;
+- one external id is one customer, and an address belongs to the customer together with whom a call names it;
 - an address that several customers had belongs, at each time, to the last one who claimed it and has not left it;
-- an update by profile id gives the address to the person whose profile that is, if only one person ever had the profile
-  (a profile that was taken over makes nobody one person);
-- a phone number says nothing about who somebody is (R14).
+- an update by profile id gives its address to the owner of that profile, if the profile only ever had one owner (the
+  owners of a profile that was taken over stay two people);
+- a phone number does not say who a person is (R14).
 
 Not here: what the calls did (`replays`).
 """
@@ -25,23 +25,24 @@ if TYPE_CHECKING:
     from safeklaviyo.audit._diagnosis.calls import Call, Named
 
 Who = str
-"""One person: ``x:`` and an id of the shop's, or ``e:`` and an address."""
+"""One person: ``x:`` and an external id, or ``e:`` and an address."""
 
 _BY_ID: Final = frozenset({"update_profile", "update_person"})
 _PAGE: Final = 2
-"""A search that shows more profiles is a page of a list, and says nothing about who belongs together."""
+"""An answer with more profiles is a page of a list. It does not say which of them belong together."""
 
 
 @dataclass(slots=True)
 class People:
-    """Who is who.
+    """The people of a log, and the identifiers and profiles of each.
 
     Attributes:
-        claims: By address: when each customer claimed it, in the order of the log.
-        claimed: By customer: the addresses that it claimed, and when.
-        owner: Whose each profile is.
-        taken: The profiles that more than one person had.
-        also: The person that an address without an id belongs to, found through an update of a profile.
+        claims: For each address, the customers that claimed it, and when, in the order of the log.
+        claimed: For each customer, the addresses that it claimed, and when.
+        owner: The owner of each profile.
+        taken: The profiles with more than one owner.
+        also: The owner of an address that no call names together with an id, found by an update of a profile.
+        joined: People who are one person because the caller says so, each with the one that stands for all.
     """
 
     claims: dict[str, list[tuple[int, Who]]] = field(default_factory=dict[str, "list[tuple[int, Who]]"])
@@ -52,7 +53,7 @@ class People:
     joined: dict[Who, Who] = field(default_factory=dict["Who", "Who"])
 
     def who(self, row: Named, at: int) -> Who | None:
-        """Return the person whom a row names, at a place in the log; None if that is nobody, or in doubt."""
+        """Return the person whom a row names, at a place in the log; None if it names no one, or is ambiguous."""
         found = self._who(row, at)
         return None if found is None else self.joined.get(found, found)
 
@@ -76,16 +77,18 @@ class People:
             return claims[0][1]
         last, who = claims[index - 1]
         left = any(last < moved <= at and other != address for moved, other in self.claimed[who])
-        # Between the one who left the address and the next one it may be either's.
+        # Between its last owner's leaving and the next owner's claim, the address may belong to either.
         return None if left and any(other != who for _, other in claims[index:]) else who
 
 
 def people_of(calls: Sequence[Call], before: Sequence[Named] = ()) -> People:
-    """Return who is who in a whole log.
+    """Return the people of a whole log.
 
     Args:
-        before: The profiles that were there when it begins.
+        calls: The calls of the log.
+        before: The profiles that were there when the log begins.
     """
+    # Step 1: which customer claims which address, and when. All claims first, because step 2 asks who owns an address.
     people = People()
     for row in before:
         if row.key is not None and row.address is not None:
@@ -93,9 +96,10 @@ def people_of(calls: Sequence[Call], before: Sequence[Named] = ()) -> People:
     for at, call in enumerate(calls):
         if call.operation in WRITES and call.operation not in {"merge_profiles", "request_profile_deletion"}:
             for row in call.people:
-                # Also a call that Klaviyo refused says whom the shop means.
+                # A call that Klaviyo refused says as well which person the shop means.
                 if row.key is not None and row.address is not None:
                     _claim(people, f"x:{row.key}", row.address, at)
+    # Step 2: which person owns which profile.
     for row in before:
         who = people.who(row, -1)
         if row.profile_id is not None and who is not None:
@@ -106,7 +110,7 @@ def people_of(calls: Sequence[Call], before: Sequence[Named] = ()) -> People:
 
 
 def join(people: People, profile_ids: Iterable[str]) -> set[Who]:
-    """Make the people of some profiles one person, because the caller says so; return whom there were."""
+    """Make the owners of some profiles one person, because the caller says so; return the owners."""
     found = {people.owner[each] for each in profile_ids if each in people.owner}
     first = min(found, default=None)
     people.joined.update({who: first for who in found if first is not None and who != first})
@@ -119,16 +123,16 @@ def _claim(people: People, who: Who, address: str, at: int) -> None:
 
 
 def _own(people: People, call: Call, at: int) -> None:
-    """Note whose profile an answer or a request shows."""
+    """Note the owner of each profile that an answer or a request shows."""
     for profile_id, row in _told(call):
         by_id = call.operation in _BY_ID and row.key is None
         owner = people.owner.get(profile_id)
         shown = next((each.key for each in call.shown if each.key is not None), None) if by_id else None
         if owner is None and shown is not None:
-            # The log has not made this profile. The answer says whose it is.
+            # No call of the log has made this profile. The answer shows its owner's id.
             owner = people.owner[profile_id] = f"x:{shown}"
         if by_id and owner is not None and row.address is not None and profile_id not in people.taken:
-            # The shop gives its customer a new address. One that somebody else claims by an id stays theirs.
+            # The shop gives its customer a new address. An address that another customer claims stays that customer's.
             if owner.startswith("x:") and row.address not in people.claims:
                 _claim(people, owner, row.address, at)
             elif row.address not in people.claims:
@@ -142,7 +146,7 @@ def _own(people: People, call: Call, at: int) -> None:
 
 
 def _told(call: Call) -> Iterator[tuple[str, Named]]:
-    """Yield each profile id of a call with the row that it belongs to."""
+    """Yield each profile id of a call, with the row that shows its owner."""
     if call.searched is not None and len(call.shown) <= _PAGE:
         yield from ((each.profile_id, each) for each in call.shown if each.profile_id)
     elif call.operation in WRITES and len(call.people) == 1 and (call.accepted or call.operation in _BY_ID):
@@ -156,12 +160,13 @@ def _told(call: Call) -> Iterator[tuple[str, Named]]:
 
 @dataclass(slots=True)
 class Part:
-    """Some rows of one call: those about one group of linked people.
+    """The rows of one call that are about one group of linked people.
 
     Attributes:
         at: The call's place in the log.
-        rows: Each with the person whom it names.
-        shown: What the answer shows of these people.
+        call: The call.
+        rows: The rows, each with the person whom it names.
+        shown: The profiles of these people in the answer.
     """
 
     at: int
@@ -172,9 +177,10 @@ class Part:
 
 @dataclass(slots=True)
 class Group:
-    """The parts of a log that may have to do with each other.
+    """The parts of a log that may have influenced each other, because they share identifiers.
 
     Attributes:
+        parts: The parts, in the order of the log.
         before: The profiles of these people that were there when the log begins, each with its owner.
     """
 
@@ -185,17 +191,22 @@ class Group:
 def groups(
     calls: Sequence[Call], people: People, before: Sequence[Named] = (), together: Sequence[str] = ()
 ) -> list[Group]:
-    """Cut a log into groups: by any identifier, phone numbers too.
+    """Cut a log into groups that share no identifier, phone numbers included.
 
     Args:
+        calls: The calls of the log.
+        people: The people of the log.
+        before: The profiles that were there when the log begins.
         together: Ids of profiles that belong together, because the caller says so.
     """
+    # Step 1: link all identifiers that stand in one row or one answer.
     links = _Links()
     links.unite([f"p:{each}" for each in together])
     for row in before:
         links.unite(list(nodes_of(row)))
     for call in calls:
         _link(links, call)
+    # Step 2: give each group its profiles and its calls. A call in bulk may have rows in many groups.
     found: dict[str, Group] = {}
     for row in before:
         for root in links.roots(nodes_of(row)):
@@ -207,7 +218,7 @@ def groups(
 
 
 def _parts(links: _Links, people: People, call: Call, at: int) -> dict[str, Part]:
-    """Cut a call into the parts of the groups that it has to do with."""
+    """Cut a call into one part for each group that it names."""
     parts: dict[str, Part] = {}
     for row in call.people:
         _part(links, parts, call, at, row).rows.append((row, people.who(row, at)))
@@ -234,7 +245,7 @@ def _part(links: _Links, parts: dict[str, Part], call: Call, at: int, row: Named
 
 
 def nodes_of(row: Named) -> Iterator[str]:
-    """Yield the identifiers of a row, each with its kind. Spellings of one identifier are one."""
+    """Yield the identifiers of a row, each with its kind. Spellings of one identifier yield the same."""
     if row.profile_id is not None:
         yield f"p:{row.profile_id}"
     if row.external_id is not None:
@@ -253,7 +264,7 @@ def _link(links: _Links, call: Call) -> None:
     for row in call.people:
         links.unite(list(nodes_of(row)))
     if call.operation in WRITES and len(call.people) == 1:
-        # One row, one profile: the answer is about it. The owner that a conflict names has to do with it too.
+        # A call with one row: the answer is about that row's profile. The owner that a conflict names is linked too.
         own = [*nodes_of(call.people[0]), *(node for each in call.shown for node in nodes_of(each))]
         links.unite([*own, *([f"p:{call.owner_shown}"] if call.owner_shown else [])])
     elif len(call.shown) <= _PAGE:
@@ -262,21 +273,24 @@ def _link(links: _Links, call: Call) -> None:
 
 
 class _Links:
-    """Which identifiers hang together."""
+    """Linked identifiers: a forest in which linked identifiers have one root."""
 
     def __init__(self) -> None:
         self._above: dict[str, str] = {}
 
     def unite(self, nodes: Sequence[str]) -> None:
+        """Link identifiers with each other."""
         for node in nodes:
             self._above.setdefault(node, node)
         for node in nodes[1:]:
             self._above[self._root(node)] = self._root(nodes[0])
 
     def roots(self, nodes: Iterable[str]) -> Iterator[str]:
+        """Yield the roots of identifiers, each once. Identifiers that were never linked have none."""
         yield from dict.fromkeys(self._root(node) for node in nodes if node in self._above)
 
     def _root(self, node: str) -> str:
+        # Halving the path on the way keeps the trees flat.
         above = self._above
         while above[node] != node:
             above[node] = above[above[node]]

@@ -1,7 +1,7 @@
 """What the calls of a cause would have done through this library, shown by sending them through it.
 
-Each call of the log becomes the verb that a shop would use for it, sent by a client of its own to a simulator, in the
-order of the cause. Decided here: which verb that is, and how its outcome is told.
+Each call of the log becomes the verb that a shop would use for it. A client sends the verbs to a simulator, in the
+order of the cause. Decided here: which verb a call becomes, and how its outcome is told.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _METRIC: Final[dict[str, Any]] = {
 }  # fmt: skip
 _HEADERS: Final = {"authorization": "Klaviyo-API-Key pk_browser"}
 _POLICY: Final = Policy(merge_wait=0.0, visible_wait=0.0, wait=0.001)
-"""The simulator does nothing while the client waits."""
+"""Without waits, because the simulator does nothing while the client waits."""
 
 
 def prevented(cause: Cause) -> tuple[str, ...]:
@@ -43,8 +43,7 @@ def replayed(cause: Cause) -> tuple[tuple[str, ...], KlaviyoSimulator]:
     simulator = KlaviyoSimulator(cause.reading.readings)
     for each in (*cause.stage.before, *(each for each in cause.before if each not in cause.stage.before)):
         simulator.add_profile(external_id=each.external_id, email=each.email, phone_number=each.phone_number)
-    # What Klaviyo has accepted is done at once, but for a call that is late: then it waits for the call after which it
-    # was applied.
+    # The simulator applies each call at once. A delayed call is applied with the call that came before it in Klaviyo.
     change = cause.change
     late = change.one if change is not None and change.operator == "delayed" else None
     told: list[str] = []
@@ -71,9 +70,9 @@ class _Shop:
     klaviyo: Klaviyo
     simulator: KlaviyoSimulator
     pairs: dict[Who, Named] = field(default_factory=dict["Who", "Named"])
-    """Under what each person was last known."""
+    """The identifiers under which each person was last named."""
     profiles: dict[str, str] = field(default_factory=dict[str, str])
-    """The profile's id here, by the log's."""
+    """The simulator's id of each profile, by the log's id."""
     landed: dict[Who, set[str]] = field(default_factory=dict["Who", "set[str]"])
     """The profiles to which this library has written each person's calls."""
 
@@ -83,7 +82,7 @@ class _Shop:
         return len(alive & self.landed.get(who, set())) > 1
 
     def repaired(self) -> str:
-        """Let the shop's schedule look after a late event, and tell what it finds."""
+        """Run the shop's scheduled `recheck_changes` after a late event, and tell what it finds."""
         try:
             found = sorted({each.finding for each in self.klaviyo.recheck_changes(repair=True)})
         except SafeKlaviyoError:
@@ -91,7 +90,7 @@ class _Shop:
         return f"; what it brings back late (`{'`, `'.join(found)}`) is put right by `recheck_changes`" if found else ""
 
     def told(self, part: Part) -> str:
-        """Make one call, and tell what came of it."""
+        """Make one call, and tell its outcome."""
         call = part.call
         begin = f"call {call.index}"
         if call.operation in CLIENT.values():
@@ -99,7 +98,7 @@ class _Shop:
         if call.merged is not None:
             return f"{begin}: {self._merge(call)}"
         told = [self._row(call, row, who) for row, who in part.rows]
-        return f"{begin}: {'; '.join(dict.fromkeys(told)) or 'it names nobody'}"
+        return f"{begin}: {'; '.join(dict.fromkeys(told)) or 'it names no one'}"
 
     def _row(self, call: Call, row: Named, who: Who | None) -> str:
         carry_out = _VERBS.get(call.operation, _Shop.track)
@@ -191,7 +190,7 @@ class _Shop:
     def _named(self, row: Named) -> dict[str, Any]:
         external_id: Any = row.external_id
         if row.is_number and external_id is not None:
-            # As the shop has it: a number of Python's, whole or not.
+            # A number in Python, as the shop's code has it.
             external_id = int(external_id) if external_id.lstrip("-").isdigit() else float(external_id)
         given = {"external_id": external_id, "email": row.email, "phone_number": row.phone_number}
         return {name: value for name, value in given.items() if value is not None}
@@ -206,7 +205,7 @@ class _Shop:
         return "`profiles.merge` remembers that the source's address is the customer's"
 
     def _browser(self, part: Part) -> str:
-        """Let a browser call Klaviyo itself, past the client, and look what `recheck_changes` finds."""
+        """Send a browser's call to Klaviyo itself, past the client, and tell what `recheck_changes` finds."""
         for row, _ in part.rows:
             given = {kind: value for kind in _KINDS if (value := getattr(row, kind)) is not None}
             body = {"data": {"type": "event", "attributes": {**_METRIC, "profile": {"data": _profile(given)}}}}

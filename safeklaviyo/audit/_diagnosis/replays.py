@@ -1,8 +1,7 @@
 """One replay of linked calls into the simulator's account: where each call lands, and whether the log's answers agree.
 
-Decided here: what it is that two calls race, and which person has two profiles in the end.
-Not here: what an endpoint does (`endpoints`), what the answers prove (`evidence`), and which replays are tried
-(`histories`).
+Decided here: what happens when two calls race, and which person has two profiles in the end. Not here: what an endpoint
+does (`endpoints`), what the answers prove (`evidence`), and which replays are tried (`histories`).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from safeklaviyo.testing.simulator.records import Profile
 
 _BEFORE: Final = -1
-"""The place at which what was there before the log lands."""
+"""The place of profiles that were there before the log begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,10 @@ class Twice:
     """One person with two profiles.
 
     Attributes:
-        place: Where in the plan's order the second one appeared.
-        first: The number of the part that first landed on the other profile; None for one that was there before.
+        who: The person.
+        place: The place in the plan's order at which the second profile appeared.
+        first: The number of the part that first landed on the other profile; None if that one was there before.
+        profiles: The replay's ids of the two.
     """
 
     who: Who
@@ -61,16 +62,17 @@ class Twice:
 
 @dataclass(slots=True)
 class Replay:
-    """What a replay came to.
+    """The result of a replay.
 
     Attributes:
-        landed: By person and profile: the first place in the order at which a call about the person landed there.
-        refuted: The place at which the log's answer says otherwise; None where none does.
-        lacking: What was there before the log begins, as far as that place shows.
-        names: The log's id of each profile, by the replay's.
+        landed: For each person and profile, the first place in the order at which a call about the person wrote it.
+        refuted: The place at which the log's answer contradicts the replay; None if no answer does.
+        lacking: A profile that would explain that answer, if it was there before the log begins.
+        names: The log's id of each profile, by the replay's id.
         done: The numbers of the parts that wrote a profile.
-        made: The numbers of those that made one.
-        asked: The open questions that came up: under another answer to any other one it would have been the same.
+        made: The numbers of the parts that made a profile.
+        asked: The open questions that came up. Other answers to all other questions would change nothing.
+        twice: The people with two profiles in the end.
     """
 
     landed: dict[Who, dict[str, int]] = field(default_factory=dict["Who", "dict[str, int]"])
@@ -87,6 +89,7 @@ class Stage:
     """The parts of one group, ready to be replayed in any order.
 
     Args:
+        parts: The parts, in the order of the log.
         before: The profiles that were there when the log begins.
     """
 
@@ -95,7 +98,7 @@ class Stage:
         self.before = list(before)
         self._persons: dict[Reading, list[list[Person]]] = {}
         self.known: dict[tuple[int, int], str] = {}
-        """The log's id of the profile on which a row of a part landed first, by the numbers of the part and the row."""
+        """The log's id of the profile that a row has made, by the numbers of the part and of the row."""
         self.first_shown = {
             each.profile_id: each
             for part in reversed(self.parts)
@@ -103,10 +106,10 @@ class Stage:
             for each in part.shown
             if each.profile_id
         }
-        """The first that the log's reads show of each profile."""
+        """Each profile, as the log's reads show it first."""
 
     def persons(self, reading: Reading) -> list[list[Person]]:
-        """Return what each part says, as Klaviyo stores it under a reading."""
+        """Return the people of each part, as Klaviyo stores them under a reading."""
         found = self._persons.get(reading)
         if found is None:
             found = [[person_of(part.call, row, reading) for row, _ in part.rows] for part in self.parts]
@@ -117,8 +120,11 @@ class Stage:
         """Replay some parts in some order.
 
         Args:
-            check: Stop where the log's answers contradict the replay. A reduced history always contradicts them: there
-                the ids of profiles are those of the last whole history that agreed.
+            plan: The parts, and their order.
+            reading: The answers to Klaviyo's open questions.
+            check: Stop at the first answer of the log that contradicts the replay. A history without some calls always
+                contradicts the answers, so it is not checked. It takes the ids of profiles from the last whole history
+                that agreed.
         """
         run = _Run(self, plan, reading, check=check)
         result = run.play()
@@ -128,6 +134,8 @@ class Stage:
 
 
 class _Run:
+    """One replay, on an account of its own."""
+
     def __init__(self, stage: Stage, plan: Plan, reading: Reading, *, check: bool) -> None:
         self.stage = stage
         self.plan = plan
@@ -144,8 +152,10 @@ class _Run:
         """The profiles that the second of two racing calls saw."""
 
     def play(self) -> Replay:
+        """Carry out the parts in the plan's order."""
         race = self.plan.race
         for place, number in enumerate(self.plan.order):
+            # The second of two racing calls has looked for its profile before the first one wrote.
             if race is not None and number == race[0]:
                 self.looked_up = {profile.id: profile for profile in self.account.live}
             if race is not None and number == race[1]:
@@ -170,7 +180,8 @@ class _Run:
             self.evidence.bind(before.profile_id, made.id)
 
     def _racing(self, place: int, number: int) -> None:
-        """Do the second of two racing calls: it saw the account as it was before the first one."""
+        """Carry out the second of two racing calls, on the account as it was before the first call."""
+        # Step 1: put the account back to that moment.
         seen = self.looked_up or {}
         live = self.account.live
         now = {profile.id: profile for profile in live}
@@ -181,11 +192,12 @@ class _Run:
                 live.put(seen[each.id])
         finds = any(matching.owners_of(self.account, person) for person in self.persons[number])
         if finds:
-            # It changes a profile that was there already: that is no race between two creations.
+            # Step 2: the call finds a profile that was there already, so the two do not race to create one.
             for each in changed:
                 live.put(each)
             self._step(place, number)
             return
+        # Step 3: carry the call out, and then put back what the first call has written.
         self._step(place, number)
         for each in changed:
             live.put(each)
@@ -204,13 +216,13 @@ class _Run:
             self._write(place, number, part)
 
     def _write(self, place: int, number: int, part: Part) -> None:
-        """Do what each row of a call asks, and compare the answer with the log's."""
+        """Carry out each row of a call, and compare the answer with the log's."""
         status, landed = 202, list[str]()
         for index, ((row, who), said) in enumerate(zip(part.rows, self.persons[number], strict=True)):
             person = self._translated(said)
             profile = None if part.call.operation in NEVER_WARM else unchanged(self.account, person)
             if profile is not None:
-                # Most calls of a log name one profile by what it has already, and change no identifier.
+                # Most calls of a log change no identifier. Leaving them out here saves most of the time.
                 status = 200 if part.call.operation in SYNCHRONOUS else 202
             else:
                 self._ask(part.call, person)
@@ -239,7 +251,7 @@ class _Run:
             self.result.asked.add("event_replaces_email")
 
     def _made(self, profile_id: str, number: int, index: int) -> bool:
-        """Note which row first landed on a profile, and by which id the log knows it; tell whether this one is it."""
+        """Note the row that first landed on a profile, and the log's id of it; tell whether this row is the first."""
         if profile_id in self.made:
             return False
         self.made[profile_id] = number, index
@@ -271,6 +283,7 @@ class _Run:
                     delete(self.account, owner.id)
 
     def _twice(self) -> list[Twice]:
+        """Return the people with two profiles that still exist, the earliest first."""
         found: list[Twice] = []
         for who, landed in self.result.landed.items():
             alive: dict[str, int] = {}
@@ -282,7 +295,7 @@ class _Run:
                     alive[left] = min(place, alive.get(left, place))
             if len(alive) > 1:
                 (one, first), (other, second) = sorted(alive.items(), key=_place)[:2]
-                # Two that were there before the log begins are not this log's doing.
+                # Two profiles from before the log begins were not made by a call of this log.
                 if second != _BEFORE:
                     earlier = None if first == _BEFORE else self.plan.order[first]
                     found.append(Twice(who, second, earlier, (one, other)))

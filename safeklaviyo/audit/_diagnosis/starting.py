@@ -1,7 +1,7 @@
 """The account as it was before a log begins: an export of its profiles.
 
-Decided here: which of them matter for a log, so that an export of a million profiles needs no memory. Not here: how a
-file is read (`_files`).
+Decided here: which profiles matter for a log. Only these are kept, so that an export of a million profiles needs little
+memory. Not here: how a file is read (`_files`).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _JSON_LINES: Final = frozenset({".jsonl", ".ndjson"})
 
 
 def profiles_before(path: str | PathLike[str], calls: Sequence[Call]) -> list[Named]:
-    """Return the profiles of an export that have an identifier of the log's, or share one with such a profile.
+    """Return the profiles of an export that have an identifier which the log has too.
 
     Raises:
-        ConfigurationError: It is no export, or it is not certain which columns are meant.
-        OSError: It cannot be read.
+        ConfigurationError: The file is no export, or it is not certain which columns are meant.
+        OSError: The file cannot be read.
     """
     known = {node for call in calls for row in (*call.people, *call.shown) for node in nodes_of(row)}
     known |= {f"{kind}:{value.lower()}" for call in calls if call.searched for kind, value in (call.searched,)}
