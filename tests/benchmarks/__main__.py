@@ -180,7 +180,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few and short rounds, and a smaller map")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--only", choices=["sync", "async", "import", "lookup", "stores", "adding", "writers", "verbs"])
+    only = ["sync", "async", "import", "lookup", "stores", "adding", "enqueue", "writers", "verbs"]
+    parser.add_argument("--only", choices=only)
     given = parser.parse_args()
     rounds, seconds, rows = (3, 0.06, 20_000) if given.quick else (given.rounds, 0.2, given.rows)
     with tempfile.TemporaryDirectory() as name, served(Path(name)) as server:
@@ -204,6 +205,10 @@ def main() -> None:
             adding.compare(folder, rows, min(rounds, 3))
         if given.only in (None, "verbs"):
             verbs.compare(folder, rounds)
+        if given.only in (None, "enqueue"):
+            from tests.benchmarks import enqueue  # the drivers are extras
+
+            enqueue.compare(folder, 200 if given.quick else 1000, rounds)
         if given.only in (None, "writers"):
             writers.compare(folder, 2.0 if given.quick else 6.0)
 

@@ -232,6 +232,27 @@ def test_postgres_async(over, server, simulator):
     asyncio.run(check_async(over, server, server, simulator))
 
 
+EVE = {"external_id": "c-7", "email": "eve@shop.test"}
+
+
+@pytest.mark.parametrize("named", [{"external_id": "c-7"}, {"email": "eve@shop.test"}])
+def test_names_postgres(named, server, simulator):
+    """However a known customer is named, the row has the names of the id, the address and the profile.
+
+    Some of them are hashed here, the others by the server.
+    """
+    with simulator.client(store=server, outbox=server, account="SiMuLa") as k, psycopg.connect(server) as connection:
+        k.bindings.add([{**EVE, "profile_id": "01JEVE"}])
+        queued = [k.outbox.track("E", **given, connection=connection).id for given in (EVE, named)]
+        sql = "SELECT array_agg(name ORDER BY name) FROM safeklaviyo.outbox_name WHERE id = ANY(%s) GROUP BY id"
+        both, same = connection.execute(sql, [queued]).fetchall()
+        assert 3 == len(both[0])
+        assert both == same
+        names = connection.execute("SELECT names FROM safeklaviyo.outbox WHERE id = ANY(%s)", [queued]).fetchall()
+        assert [sorted(each) for (each,) in names] == [both[0], both[0]]
+        connection.rollback()
+
+
 def test_the_caller_has_written_sqlite(file, simulator):
     """The first row of a process can be queued in a transaction that has written already."""
     with simulator.client(outbox=file, account="SiMuLa") as k:

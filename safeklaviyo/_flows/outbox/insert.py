@@ -6,14 +6,14 @@ Decided here: the checks are those of the direct verbs. A row gets its profile a
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._effects import NewId, Now
 from safeklaviyo._flows.call import Call, Setup, run
 from safeklaviyo._flows.outbox import names
-from safeklaviyo._flows.outbox.payload import encode, event_parts
+from safeklaviyo._flows.outbox.payload import encode, event_parts, fields_of
 from safeklaviyo._flows.verbs.person import claim_of, unread
 from safeklaviyo._flows.verbs.subscribe import require_consent
 from safeklaviyo._flows.verbs.track import refuse_dropped
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo.models import Binding
     from safeklaviyo.stores.outbox.records import Verb
+
+_SMALL = 64_000
+"""Characters of a payload with which each request of the current API is small enough, so that none has to be made."""
 
 
 def queue_track(
@@ -76,9 +79,10 @@ def queue_track(
         call.take_in(findings)
         claim = claim_of(call, who)
         refuse_dropped(call, claim.email)
+        payload = encode(claim, event=event_parts(checked), person=fields_of(person))
         # The request is made only to see that it is not too large; the row is sent when no one can mend it.
-        call.dialect.event(checked, _longest(claim), person, by_profile_id_alone=False)
-        payload = encode(claim, event=event_parts(checked), person=asdict(person))
+        if len(payload) > _SMALL or checked.backfill or not call.dialect.has_profile_ids:
+            call.dialect.event(checked, _longest(claim), person, by_profile_id_alone=False)
         row_id = yield from _insert(
             call, "track", claim, payload, connection, time=checked.time.timestamp(), unique_id=checked.unique_id
         )
@@ -109,7 +113,7 @@ def queue_identify(
         claim = claim_of(call, who)
         # Made only to see that it is not too large, as above.
         call.dialect.update(_longest(claim), person)
-        return (yield from _queued(call, "identify", claim, encode(claim, person=asdict(person)), connection))
+        return (yield from _queued(call, "identify", claim, encode(claim, person=fields_of(person)), connection))
 
     return run(setup, "outbox.identify", body)
 
@@ -229,11 +233,12 @@ def _insert(
 ) -> Flow[int]:
     # Step 1: the usual cases in one statement, which also reads the map. In the other cases it inserts no row.
     about = yield from ReadAbout(call.account)
-    named = names.hashed(about, call.account, names.of_claim(claim))
-    lane = names.lane_of(next(value for _, value in names.of_claim(claim)))
-    row = NewRow(lane, named, (), None, verb, payload, unique_id, time)
+    meant = names.of_claim(claim)
+    named = names.hashed(about, call.account, meant)
+    lane, profile = names.lane_of(meant[0].value), None
     asked = claim.identifiers()
     if verb in {"track", "identify"} and asked:
+        row = NewRow(lane, named, (), None, verb, payload, unique_id, time)
         row_id = yield from InsertAtOnce(call.account, row, asked, about.id, connection)
         if row_id is not None:
             return row_id
@@ -241,8 +246,9 @@ def _insert(
     # of the sending (H13).
     known = yield from _known(call, claim)
     if known is not None:
-        named += names.hashed(about, call.account, names.of_binding(known))
-        row = replace(row, lane=names.lane_of(known.key), profile=known.profile_id)
+        others = [each for each in names.of_binding(known) if each not in meant]
+        named += names.hashed(about, call.account, others)
+        lane, profile = names.lane_of(known.key), known.profile_id
     # Step 3: a change of email. With the new address among its names, later rows with that address come after the
     # change. The marks make direct calls with the address wait (R13).
     marks: tuple[str, ...] = ()
@@ -250,7 +256,8 @@ def _insert(
         taken = names.hashed(about, call.account, (Identifier(Kind.EMAIL, new_email),))
         marks = names.changing(named) + names.reserved(taken)
         named += taken
-    row = replace(row, names=tuple(dict.fromkeys(named)), marks=tuple(dict.fromkeys(marks)))
+    names_of_row, marks = tuple(dict.fromkeys(named)), tuple(dict.fromkeys(marks))
+    row = NewRow(lane, names_of_row, marks, profile, verb, payload, unique_id, time)
     return (yield from Insert(call.account, row, about.id, connection))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_json
+
 from safeklaviyo._input.events import Event
+from safeklaviyo._input.findings import refused
 from safeklaviyo._input.properties import Person
 from safeklaviyo.identity import Claim
 
@@ -16,8 +18,29 @@ if TYPE_CHECKING:
 
 
 def encode(claim: Claim, **parts: Any) -> str:
-    """Return a row's payload."""
-    return json.dumps({"claim": asdict(claim), **parts}, separators=(",", ":"))
+    """Return a row's payload.
+
+    Raises:
+        InvalidPropertyError: A value was changed after it had been checked.
+    """
+    document = {"claim": fields_of(claim), **parts}
+    try:
+        text = to_json(document)
+        if text.isascii():
+            return text.decode()
+    except (TypeError, ValueError):
+        pass  # json decides whether it can be written
+    try:
+        # Other letters as escapes: the caller's connection may have an encoding that lacks them.
+        return json.dumps(document, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        # Not chained: the codec's message quotes the text.
+        raise refused("properties", "were changed while they were being queued") from None
+
+
+def fields_of(value: Claim | Person | Event) -> dict[str, Any]:
+    """Return the fields of a value by their names. Unlike `asdict` it copies nothing."""
+    return {name: getattr(value, name) for name in type(value).__slots__}
 
 
 def decode(row: Row) -> dict[str, Any]:
@@ -33,8 +56,7 @@ def claim_from_payload(payload: dict[str, Any]) -> Claim:
 
 def event_parts(event: Event) -> dict[str, Any]:
     """Return an event as parts of a payload."""
-    fields = asdict(event)
-    return fields | {"time": event.time.timestamp()}
+    return fields_of(event) | {"time": event.time.timestamp()}
 
 
 def event_from_payload(payload: dict[str, Any]) -> Event:

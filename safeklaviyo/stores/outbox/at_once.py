@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.outbox.records import NewRow
     from safeklaviyo.stores.outbox.words import Steps
 
+
+def _added(kind: str) -> str:
+    """Return what adds a name of the binding that was not asked for, hashed as `_flows.outbox.names` does."""
+    text = f"own_key || E'\\n' || asked_account || E'\\n{kind}\\n' || known.{kind}"
+    return f"""IF known.{kind} IS NOT NULL AND texts[array_position(kinds, '{kind}')] IS DISTINCT FROM known.{kind} THEN
+                named := named || left(encode(sha256(convert_to({text}, 'UTF8')), 'hex'), {NAME_LENGTH});
+            END IF;"""
+
+
 PUT: Final = f"""
     CREATE OR REPLACE FUNCTION {{put}}(
         asked_account text, asked_about text, kinds text[], texts text[], named text[], new_lane integer,
@@ -53,14 +62,10 @@ PUT: Final = f"""
             END IF;
             new_profile := known.profile_id;
             new_lane := mod(known.id, 64);
-            SELECT array_agg(DISTINCT every.name) INTO named FROM (
-                SELECT unnest(named) AS name
-                UNION ALL
-                SELECT left(encode(sha256(convert_to(concat_ws(E'\\n', own_key, asked_account, n.kind, n.value),
-                    'UTF8')), 'hex'), {NAME_LENGTH})
-                FROM (VALUES ('external_id', known.external_id), ('email', known.email),
-                    ('profile_id', known.profile_id)) AS n(kind, value)
-                WHERE n.value IS NOT NULL) AS every;
+            -- The caller has hashed the names that were asked for; those that the binding has besides are added.
+            {_added("external_id")}
+            {_added("email")}
+            {_added("profile_id")}
         END IF;
         INSERT INTO {{outbox}}(account, lane, names, profile, verb, payload, unique_id, time, at, due)
         SELECT asked_account, new_lane, to_jsonb(named), new_profile, new_verb, new_payload, new_key, new_time, t.now,

@@ -70,14 +70,15 @@ def _url_of(store: Any) -> str | None:
 def _postgres(name: str, url: str, store: Any) -> Any:
     try:
         from safeklaviyo.stores.outbox import postgres  # noqa: PLC0415 - an extra
+        from safeklaviyo.stores.postgres._schema import named  # noqa: PLC0415 - as above
     except ImportError as exc:
         raise ConfigurationError('that outbox needs its driver: pip install "safeklaviyo[postgres]"') from exc
     # An outbox beside the map can read the map in the insert itself. So the map's own address is recognised, also where
     # the outbox's URL names it.
     address = _url_of(store)
-    if address is None or url not in {address, f"{address}?schema={store.schema}"}:
-        return getattr(postgres, name)(url)
-    return getattr(postgres, name)(url, schema=store.schema, has_map=True)
+    if url == address or (address is not None and named(url) == (address, store.schema)):
+        return getattr(postgres, name)(url, schema=store.schema, has_map=True)
+    return getattr(postgres, name)(url)
 
 
 def _sqlite(url: str | None, store: Any) -> SqliteOutbox:

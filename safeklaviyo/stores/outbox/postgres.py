@@ -47,11 +47,14 @@ class _Queries:
     def __init__(self, schema: str) -> None:
         self.schema = schema
         self.tables: dict[str, str] = postgres_tables(quoted(schema))
+        # A per cent sign in the schema's name must not be read as a parameter.
+        self._escaped = {name: table.replace("%", "%%") for name, table in self.tables.items()}
+        self._filled: dict[str, str] = {}
 
     def check(self) -> Query[bool]:
         """See `Queries.check`."""
         sql = "SELECT max(version), current_setting('transaction_read_only') = 'on' FROM {about}"
-        return Query(sql.format(**self._escaped()).encode(), (), _checked)
+        return Query(sql.format(**self._escaped).encode(), (), _checked)
 
     def migration(self) -> Generator[Query[Any], Any, None]:
         """See `Queries.migration`."""
@@ -60,17 +63,16 @@ class _Queries:
 
     def filled(self, statement: Statement) -> Statement:
         """Return a statement as PostgreSQL takes it, with ``?`` for a parameter."""
-        return POSTGRES.filled(statement[0], self._escaped()), statement[1]
+        sql = self._filled.get(statement[0])
+        if sql is None:
+            sql = self._filled[statement[0]] = POSTGRES.filled(statement[0], self._escaped)
+        return sql, statement[1]
 
     def query(self, statement: Statement) -> Query[Rows]:
         """Return a query for one of the outbox's own connections."""
         sql, parameters = self.filled(statement)
         has_rows = sql.startswith(("SELECT", "WITH")) or " RETURNING " in sql
         return Query(sql.replace("?", "%s").encode(), parameters, list, SCAN, has_rows=has_rows)
-
-    def _escaped(self) -> dict[str, str]:
-        # A per cent sign in the schema's name must not be read as a parameter.
-        return {name: table.replace("%", "%%") for name, table in self.tables.items()}
 
 
 def _checked(rows: Rows) -> bool:

@@ -12,6 +12,7 @@ import sqlite3
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
@@ -20,7 +21,7 @@ from safeklaviyo.stores.outbox.base import AsyncOutbox, Outbox
 from safeklaviyo.stores.outbox.callers import Recognising
 from safeklaviyo.stores.outbox.schema import SQLITE_TABLES, sqlite_sql
 from safeklaviyo.stores.outbox.steps import insert_into_sqlite, steps_of
-from safeklaviyo.stores.outbox.words import sqlite_dialect
+from safeklaviyo.stores.outbox.words import SQLITE, timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +165,7 @@ class SqliteOutbox(Outbox):
         return await self._callers.insert_async(call.connection, insert_into_sqlite(call))
 
     def _filled(self, statement: Statement) -> Statement:
-        return sqlite_dialect(self._clock()).filled(statement[0], SQLITE_TABLES), statement[1]
+        return timed(_sqlite_of(statement[0]), statement[1], self._clock())
 
     def _carry_out(self, db: sqlite3.Connection, steps: Steps[T]) -> T:
         try:
@@ -214,6 +215,11 @@ class AsyncSqliteOutbox(AsyncOutbox):
             self._worker = ThreadPoolExecutor(1, thread_name_prefix="safeklaviyo-outbox")
             self._process = os.getpid()
         return self._worker
+
+
+@lru_cache(maxsize=256)
+def _sqlite_of(statement: str) -> str:
+    return SQLITE.filled(statement, SQLITE_TABLES)
 
 
 def _is_made(db: sqlite3.Connection) -> bool:

@@ -6,8 +6,10 @@ A statement has ``?`` for a parameter. In braces it has the names of the tables,
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar
 
 from safeklaviyo.stores.outbox.records import LANES, Row
@@ -67,15 +69,37 @@ class Dialect:
         return statement.format(**tables, **words, held=HELD.format(**tables))
 
 
-def sqlite_dialect(now: float) -> Dialect:
-    """Return the words of SQLite.
+_CLOCK: Final = ":now"
+_TEXTS: Final = "SELECT value FROM json_each(?)"
+SQLITE: Final = Dialect(
+    _CLOCK,
+    _TEXTS,
+    _TEXTS,
+    "json_each(o.names) AS e",
+    f"json_each('{json.dumps(list(range(LANES)))}') AS l",
+    "?",
+    "",
+)
+"""The words of SQLite, whose clock is a parameter: `timed` puts the time there."""
 
-    Args:
-        now: The time by the outbox's clock, in unix seconds. A test's clock can stand here.
+
+def timed(sql: str, parameters: tuple[Any, ...], now: float) -> Statement:
+    """Return a statement of SQLite with the time among its parameters, so that its text is always the same.
+
+    SQLite keeps the plans of statements by their text.
     """
-    texts = "SELECT value FROM json_each(?)"
-    lanes = f"json_each('{json.dumps(list(range(LANES)))}') AS l"
-    return Dialect(repr(now), texts, texts, "json_each(o.names) AS e", lanes, "?", "")
+    plain, is_clock = _marks_of(sql)
+    if not is_clock:
+        return plain, parameters
+    left = iter(parameters)
+    return plain, tuple([now if each else next(left) for each in is_clock])
+
+
+@lru_cache(maxsize=256)
+def _marks_of(sql: str) -> tuple[str, tuple[bool, ...]]:
+    """Return a statement with ``?`` alone, and which of these are the time; no marks where none is."""
+    marks = [mark == _CLOCK for mark in re.findall(rf"\?|{_CLOCK}", sql)]
+    return sql.replace(_CLOCK, "?"), tuple(marks) if any(marks) else ()
 
 
 POSTGRES: Final = Dialect(
