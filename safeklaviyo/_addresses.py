@@ -20,11 +20,14 @@ _PLAIN: Final = re.compile(rf"(?=.{{1,64}}@)({_ATOM}(?:\.{_ATOM})*)@([A-Za-z0-9.
 
 def ascii_address(text: str) -> str | None:
     """Return an address of at most 254 characters in ASCII and in lower case, or None if it is no address."""
+    return plain_address(text) or (None if _PLAIN.fullmatch(text) else _read(text))
+
+
+def plain_address(text: str) -> str | None:
+    """Return a plain address in lower case, as long as it was; None if it is another one, or none."""
     plain = _PLAIN.fullmatch(text)
-    if plain is None:
-        return _read(text)
-    domain = _domain(plain[2])
-    return None if domain is None else f"{plain[1].lower()}@{domain}"
+    domain = None if plain is None else _domain(plain[2])
+    return None if plain is None or domain is None else f"{plain[1].lower()}@{domain}"
 
 
 @lru_cache(maxsize=8192)

@@ -88,6 +88,11 @@ def is_placeholder(text: str, blocked: frozenset[str] = frozenset()) -> bool:
     return is_zero or bool(_TEMPLATE.fullmatch(bare))
 
 
+def is_ordinary_id(text: str, blocked: frozenset[str] = frozenset()) -> bool:
+    """Tell whether a text surely is an id: nothing but letters, digits, ``_`` and ``-``, and no placeholder."""
+    return _ORDINARY.fullmatch(text) is not None and not _is_word(text, blocked)
+
+
 def why_no_id(text: str, blocked: frozenset[str] = frozenset()) -> str | None:
     """Return why a text is no id: a placeholder, or what an export or a conversion has made of an id; else None."""
     if _ORDINARY.fullmatch(text):

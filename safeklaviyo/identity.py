@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from safeklaviyo._addresses import ascii_address
-from safeklaviyo._placeholders import is_placeholder, why_no_id
+from safeklaviyo._addresses import ascii_address, plain_address
+from safeklaviyo._placeholders import is_ordinary_id, is_placeholder, why_no_id
 from safeklaviyo.errors import InvalidIdentifierError
 
 MAX_EMAIL_LENGTH = 100  # Klaviyo's Profiles API overview
@@ -163,6 +163,9 @@ def normalise_external_id(
         InvalidIdentifierError: It is a placeholder, spoilt by an export (`_placeholders` has the list), too long, or
             neither a string, an integer nor a UUID (rule R1).
     """
+    # Most ids are such, and cost no more than this.
+    if type(value) is str and len(value) <= max_length and is_ordinary_id(value, blocked):
+        return value
     # A bool is an int to Python. A float is refused, because its text is not the id's: 1.0 is not "1" (F-9).
     if isinstance(value, bool) or not isinstance(value, str | int | UUID):
         raise _refused(Kind.EXTERNAL_ID, f"is a {type(value).__name__}; give a string or an integer")
@@ -227,6 +230,10 @@ def _validated_email(value: str) -> str:
     text = value.strip()
     # Before anything reads it: the validator takes 18 s for a million letters. In ASCII it can only become longer.
     _check_length(text)
+    # Most addresses are plain. No placeholder is.
+    plain = plain_address(text)
+    if plain is not None:
+        return plain
     if not text:
         raise _refused(Kind.EMAIL, _EMPTY)
     if is_placeholder(text):

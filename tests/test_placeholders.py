@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from safeklaviyo import Klaviyo
 from safeklaviyo.errors import InvalidIdentifierError
-from safeklaviyo.identity import normalise_external_id, normalise_profile_id
+from safeklaviyo.identity import is_placeholder, normalise_external_id, normalise_profile_id
+from support.addresses import plain_address
 
 
 class Customer:
@@ -52,6 +53,16 @@ SPOILT = [
     # escaped, or read wrongly
     "&#39;901", "901&nbsp;", "a\ufffdb", "???",
 ]  # fmt: skip
+
+
+ATOM = st.text(string.ascii_letters + string.digits + "!#$%&'*+-/=?^_`{|}~", min_size=1, max_size=8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ATOM, st.sampled_from(["shop.ch", "null", "b}}.ch", "a-1.shop.test", "%%.ch", "x)"]))
+def test_r1_no_plain_address_is_a_placeholder(local: str, host: str) -> None:
+    """So that a plain address need not be looked up among the placeholders."""
+    assert plain_address(f"{local}@{host}") is None or not is_placeholder(f"{local}@{host}")
 
 
 # The ids are numbers: the text of an object holds its address, which differs between the processes of a parallel run.

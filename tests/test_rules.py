@@ -14,7 +14,15 @@ from safeklaviyo.models import Binding, Decision, Profile
 from safeklaviyo.policy import DAY, Policy
 from safeklaviyo.stores.base import Found, Lease, Match
 from support.examples import examples
-from support.rules import claim_from, decide, decide_mismatch, decide_unknown_id, refusal, still_resolves
+from support.rules import (
+    claim_from,
+    decide,
+    decide_mismatch,
+    decide_unknown_id,
+    is_sent_at_once,
+    refusal,
+    still_resolves,
+)
 
 NOW = 1_800_000_000.0
 STRICT = Policy()
@@ -99,6 +107,21 @@ TABLE = [
      ("contact", "R12", None, False), Identity(None, "old@shop.test")),
     ("R12", EMAIL, [], {}, ("contact", "R12", None, False), Identity(None, "ann@shop.test")),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("needs_profile", [True, False])
+@pytest.mark.parametrize("checked", [NOW, NOW - 400 * DAY, None])
+@pytest.mark.parametrize("profile_id", ["ANN01", None])
+@pytest.mark.parametrize("pair", [("ann-1", "ann@shop.test"), ("ann-1", None), (None, "ann@shop.test")], ids=str)
+def test_p1_what_is_sent_at_once_is_what_the_rules_send(pair, profile_id, checked, needs_profile):
+    """Calls about many ask no more than this about a person whose identifiers are all current on one binding."""
+    binding = Binding(*pair, profile_id, verified_at=checked, key="a")
+    claims = [claim for claim in (PAIR, ID, EMAIL) if len(knows(claim, binding).matches) == len(claim.identifiers())]
+    for claim in claims:
+        action = decided(claim, binding, needs_profile=needs_profile).action
+        is_sent = is_sent_at_once(binding, NOW, STRICT, needs_profile=needs_profile)
+        assert (action == "send") == is_sent
+    assert claims
 
 
 @pytest.mark.parametrize(

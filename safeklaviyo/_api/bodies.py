@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import to_json
@@ -24,12 +23,10 @@ MAX_BODY_BYTES: Final = 5000 * KB
 encoded_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 
 
-# Where a float may be written in another form than json's, and where what is no number is: `1e16`, `0.00001`, `NaN`.
-_OTHERWISE: Final = re.compile(rb"\de-?\d|0\.0000|NaN|Infinity")
-
-
 def encoded_bytes(document: dict[str, Any]) -> bytes:
-    """Return the document as `encoded_text` writes it, byte for byte, at a quarter of the time.
+    """Return the document with the values that `encoded_text` writes, at a quarter of the time.
+
+    Some numbers have another form, such as ``1e16`` for ``1e+16``.
 
     Raises:
         ValueError: As `encoded_text` does, for what is no JSON.
@@ -38,7 +35,8 @@ def encoded_bytes(document: dict[str, Any]) -> bytes:
         body = to_json(document)
     except (TypeError, ValueError):
         body = None  # json's own error is raised below
-    if body is None or _OTHERWISE.search(body):
+    # What is no number would be written as a word.
+    if body is None or b"NaN" in body or b"Infinity" in body:
         return encoded_text(document).encode()
     return body
 

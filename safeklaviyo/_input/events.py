@@ -18,7 +18,7 @@ from uuid import UUID
 from safeklaviyo._input.fields import once
 from safeklaviyo._input.findings import refused
 from safeklaviyo._input.properties import UNKNOWN_KEY, attributes_of
-from safeklaviyo._input.reserved_keys import SENT, Role, meaning_of_event_key
+from safeklaviyo._input.reserved_keys import SENT, Role, are_ordinary, meaning_of_event_key
 from safeklaviyo._input.values import UnsendableError, is_plain, leaf, mapping_of, sendable, shown
 from safeklaviyo._input.worth import currency_of, possible, value_of
 from safeklaviyo.identity import text_of
@@ -107,6 +107,9 @@ def _sorted(properties: object, findings: Findings) -> tuple[dict[str, Any], Fou
     if not own:
         return {}, {}
     found: Found = {}
+    # The usual case: the keys of a shop's own events, which come again with each event.
+    if are_ordinary(own) and len(own) <= MAX_EVENT_PROPERTIES:
+        return sendable(own, where, findings, of_person=False), found
     own, where = attributes_of("event", own, where, findings)
     inner = own.get("properties")
     if isinstance(inner, dict) and own.keys() <= _OF_ATTRIBUTES:
@@ -153,6 +156,9 @@ def _is_taken(key: str, value: object, where: str, found: Found, findings: Findi
 
 
 def _name(name: object, findings: Findings) -> str:
+    # The usual case: there is nothing to make plain.
+    if type(name) is str and 0 < len(name) <= MAX_NAME_LENGTH and _is_plain_name(name):
+        return name
     text: object = name.value if isinstance(name, Enum) else name
     if not isinstance(text, str):
         findings.refuse("event", "is not a name")
@@ -173,6 +179,10 @@ def _name(name: object, findings: Findings) -> str:
     return plain
 
 
+def _is_plain_name(name: str) -> bool:
+    return name.isascii() and name.isprintable() and name == name.strip()
+
+
 def _check(text: str, path: str, findings: Findings) -> None:
     try:
         leaf(text)
@@ -188,6 +198,8 @@ def _backfill(flag: object) -> bool:
 
 
 def _unique_id(key: object) -> str:
+    if type(key) is str and key.isascii() and not key.isspace() and 0 < len(key) <= MAX_UNIQUE_ID_LENGTH:
+        return key
     if isinstance(key, bool) or not isinstance(key, str | int | UUID):
         raise UnsendableError(f"is a {type(key).__name__}; give a string")
     # Kept as it is, blanks included: a retry by the caller must give the very same key (P5).
@@ -225,8 +237,11 @@ def _moment(time: object) -> float:
 
 
 def _time(time: object, found: Found, findings: Findings, now: float) -> datetime:
-    if time is None and "time" not in found:
-        return datetime.fromtimestamp(floor(now), UTC)
+    if "time" not in found:
+        if time is None:
+            return datetime.fromtimestamp(floor(now), UTC)
+        if type(time) is int and _EARLIEST <= time <= now + _YEAR:
+            return datetime.fromtimestamp(time, UTC)
 
     def within(given: object) -> int:
         # Refused here, so that the caller learns of it from this call.

@@ -28,8 +28,14 @@ def once(
     if argument is None and name not in found:
         return None
     note = findings.refuse if fixes else findings.leave_out
+    if name not in found:
+        try:
+            return check(argument)
+        except UnsendableError as exc:
+            note(name, exc.why)
+            return None
     chosen: T | None = None
-    for path, raw in ((name, argument), *found.get(name, ())):
+    for path, raw in ((name, argument), *found[name]):
         if raw is None:
             continue
         try:

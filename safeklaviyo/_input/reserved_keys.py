@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 
 class Role(Enum):
@@ -137,6 +137,25 @@ def meaning_of_event_key(key: str) -> Meaning:
             return Meaning(Role.REFUSED, "describes a person; give it in customer_properties")
         return _after_dollar(key, _EVENT)
     return _watched(key, _folded(key), _WATCHED_EVENT, Role.FIXING)
+
+
+_seen: Final[set[str]] = set()
+"""Names of the shop's own among the properties of events so far; at most `_MOST_SEEN`."""
+_MOST_SEEN: Final = 4096
+_AROUND: Final = frozenset({"data", "attributes", "properties", "token"})
+"""Names of the shop's own that may also be a document around the properties, in which others are looked for."""
+
+
+def are_ordinary(properties: dict[Any, object]) -> bool:
+    """Tell whether all keys of an event's properties surely are the shop's own, and stand for themselves."""
+    if properties.keys() <= _seen:
+        return True
+    for key in properties:
+        if type(key) is not str or key in _AROUND or meaning_of_event_key(key).role is not Role.CUSTOM:
+            return False
+        if len(_seen) < _MOST_SEEN:
+            _seen.add(key)
+    return True
 
 
 def _after_dollar(key: str, names: dict[str, Meaning]) -> Meaning:

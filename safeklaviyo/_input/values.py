@@ -154,7 +154,9 @@ class _Reader:
         changed: dict[str, Any] | None = None
         for key, item in result.items():
             name = key if type(key) is str and key.isascii() else self._key(key, path, result)
-            if name is key and is_plain(item):
+            # Texts are most of all values, and are judged here, because a call costs more than the answer.
+            is_text = type(item) is str and len(item) <= _SAFE_LENGTH and item.isascii()
+            if name is key and (is_text or is_plain(item)):
                 continue
             sent = LEFT_OUT if name is None else self._read(item, depth, path, name)
             if sent is item and name is key:

@@ -44,6 +44,8 @@ def value_of(argument: object, found: Found, findings: Findings) -> int | float 
 
 def currency_of(argument: object, found: Found, findings: Findings) -> str | None:
     """Return the value's currency, from an argument or a legacy key, else from the property ``value_currency``."""
+    if argument is None and not found:
+        return None
     chosen = once("value_currency", argument, _currency, found, findings, fixes=False)
     return _possibly("value_currency", _currency, found, findings) if chosen is None else chosen
 

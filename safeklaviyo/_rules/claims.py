@@ -262,8 +262,23 @@ def _send(
         if binding.profile_id is None:
             reason = "the profile of this customer is not known yet"
             return Decision("contact", binding.identity, "R4", reason, rewritten, binding)
-        # R16. None means that no check has succeeded yet, or that a 404 has put the last one in doubt (H36).
-        if binding.verified_at is None or found.now - binding.verified_at >= policy.refresh_after:
+        if _is_unchecked(binding, found.now, policy):
             reason = "the profile was not checked for a while"
             return Decision("lookup", binding.identity, "R16", reason, rewritten, binding)
     return Decision("send", binding.identity, rule, reason, rewritten, binding)
+
+
+def _is_unchecked(binding: Binding, now: float, policy: Policy) -> bool:
+    """Tell whether the profile has to be read first (R16)."""
+    # None means that no check has succeeded yet, or that a 404 has put the last one in doubt (H36).
+    return binding.verified_at is None or now - binding.verified_at >= policy.refresh_after
+
+
+def is_sent_at_once(binding: Binding, now: float, policy: Policy, *, needs_profile: bool) -> bool:
+    """Tell whether `decide` sends a claim whose identifiers are all current on this binding (R3, R8, R10).
+
+    For the rows of calls about many, which need no more of the decision.
+    """
+    if binding.email is None or (needs_profile and binding.profile_id is None):
+        return False
+    return not (needs_profile and _is_unchecked(binding, now, policy))

@@ -171,6 +171,30 @@ def _email(value):
     return Identifier(Kind.EMAIL, value)
 
 
+class TestWhoIsMeant:
+    def test_r6_a_pair_of_two_customers_is_refused(self, known, simulator, tell, refused):
+        """The id is one customer's and the email another's: nothing is recorded of either."""
+        rows = [order(1, 1), order(2, 1, email="c2@shop.test"), order(3, 1, email="new@shop.test"), order(4, 2)]
+        report = known.track_many(rows, on_refused=tell)
+        assert (2, [(1, "R6"), (2, "R6")]) == (report.accepted, [(number, error.rule) for number, _, error in refused])
+        assert [1, 4] == numbers(simulator)
+
+    def test_r5_a_former_address_goes_with_the_others(self, known, simulator):
+        """The customer is known all the same, and is named by the address of today."""
+        known.change_email("new@shop.test", external_id="c-1")
+        simulator.journal.clear()
+        assert 3 == known.track_many([order(1, 1), order(2, 2), order(3, 1, email="new@shop.test")]).accepted
+        assert ["bulk_create_events"] == asked(simulator)
+        assert "c1@shop.test" not in json.dumps(ours(simulator)[0].body)
+
+    def test_r8_r10_one_identifier_is_enough(self, known, simulator):
+        """The map has the other."""
+        simulator.journal.clear()
+        known.track_many([order(1, 1, email=None), order(2, 1, external_id=None), order(3, 2)])
+        assert ["bulk_create_events"] == asked(simulator)
+        assert [1, 2, 3] == numbers(simulator)
+
+
 class TestOnce:
     def test_a_key_that_comes_twice_counts_once(self, known, simulator):
         """Klaviyo may refuse a whole job for it, so that the second is not sent."""

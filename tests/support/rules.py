@@ -1,7 +1,14 @@
 """What is decided about a claim: by what the map knows (the rules), and by what Klaviyo's answers prove."""
 
 from safeklaviyo._rules.additions import BUSY, contradiction, former_conflict, names_of, why_refused
-from safeklaviyo._rules.claims import claim_from, decide, decide_unknown_id, refusal, still_resolves
+from safeklaviyo._rules.claims import (
+    claim_from,
+    decide,
+    decide_unknown_id,
+    is_sent_at_once,
+    refusal,
+    still_resolves,
+)
 from safeklaviyo._rules.conflicts import (
     ambiguity_error,
     drift_error,
@@ -28,6 +35,7 @@ __all__ = [
     "email_of",
     "former_conflict",
     "has_email",
+    "is_sent_at_once",
     "names_of",
     "other_with",
     "owner_of_external_id",

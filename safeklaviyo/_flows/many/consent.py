@@ -21,7 +21,6 @@ from safeklaviyo._rules.claims import claim_from
 from safeklaviyo._rules.contradictions import are_too_many, contradiction, wrong_file
 from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.identity import Claim
-from safeklaviyo.stores.base import Found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -103,11 +102,11 @@ def _withdraw(
     given = list(rows)
     # Step 1: check each row, and what the map says of it.
     checked = _checked(call, given, arguments, batch)
-    matches, _, now = yield from known_to_map(call, checked)
+    of_map = yield from known_to_map(call, checked)
     known: list[ConsentRow] = []
     contradicting = 0
     for row in checked:
-        found = Found(tuple(matches[name] for name in row.claim.identifiers() if name in matches), None, now)
+        found = of_map.of(row)
         error = contradiction(row.claim, found, call.policy)
         if error is not None:
             contradicting += 1

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from safeklaviyo._flows.call import logger, send, start_deadline
 from safeklaviyo._flows.waiting import LONGEST_TURN, wait_for_turn
 from safeklaviyo._input.findings import refused
-from safeklaviyo._rules.claims import decide, refusal
+from safeklaviyo._rules.claims import decide, is_sent_at_once, refusal
 from safeklaviyo.errors import (
     APIStatusError,
     AuthenticationError,
@@ -27,7 +27,7 @@ from safeklaviyo.errors import (
     StoreError,
 )
 from safeklaviyo.identity import Claim, Identifier, Kind
-from safeklaviyo.stores.base import Found
+from safeklaviyo.stores.base import Found, Match
 from safeklaviyo.stores.calls import Find
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from safeklaviyo._input.findings import Findings
     from safeklaviyo._sending.retry import Before
     from safeklaviyo.models import Binding
-    from safeklaviyo.stores.base import Match
 
 _PATIENCE = 30
 """How often a request about many waits for its turn, each time a minute at most."""
@@ -113,10 +112,11 @@ def row_from(row: object, known: frozenset[str]) -> dict[str, Any]:
     """
     if not isinstance(row, Mapping):
         raise refused("row", f"is a {type(row).__name__}; give a mapping")
-    given = dict(cast("Mapping[str, Any]", row))
-    unknown = [key for key in given if key not in known]
-    if unknown:
-        raise refused("row", f"has {_named(unknown[0])} that is none of {', '.join(sorted(known))}{_remedy(known)}")
+    mapping = cast("Mapping[str, Any]", row)
+    given = cast("dict[str, Any]", row) if type(mapping) is dict else dict(mapping)
+    if not given.keys() <= known:
+        unknown = next(key for key in given if key not in known)
+        raise refused("row", f"has {_named(unknown)} that is none of {', '.join(sorted(known))}{_remedy(known)}")
     return given
 
 
@@ -141,51 +141,100 @@ def take_in(call: Call, findings: Findings) -> None:
         logger.warning("%s: %s", call.operation, notice.message, extra=extra)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the map knows of the rows of one batch.
+
+    Attributes:
+        whole: The binding on which all identifiers of a row are current, by the row's number.
+        matches: What the identifiers of all other rows lead to.
+        leased: The identifiers that are under a lease.
+        now: The store's clock, in unix seconds.
+    """
+
+    whole: dict[int, Binding]
+    matches: dict[Identifier, Match]
+    leased: set[Identifier]
+    now: float
+
+    def of(self, row: Checked) -> Found:
+        """Return what the rules are asked with about a row."""
+        names = row.claim.identifiers()
+        binding = self.whole.get(row.number)
+        if binding is not None:
+            return Found(tuple(Match(name, binding) for name in names), None, self.now)
+        return Found(tuple(self.matches[name] for name in names if name in self.matches), None, self.now)
+
+    def is_free(self, row: Checked, binding: Binding) -> bool:
+        """Tell whether no lease covers an identifier of a row, or of its binding."""
+        leased = self.leased
+        return not leased or (leased.isdisjoint(row.claim.identifiers()) and leased.isdisjoint(_names(binding)))
+
+
 def sorted_by_map(call: Call, rows: list[R]) -> Flow[tuple[list[tuple[R, Binding]], list[R]]]:
     """Read the map once for all rows.
 
     Returns:
         The warm rows with their bindings; and the rows to be sent singly, which the rules also refuse there.
     """
-    matches, leased, now = yield from known_to_map(call, rows)
+    known = yield from known_to_map(call, rows)
+    needs_profile = call.dialect.has_profile_ids
     warm: list[tuple[R, Binding]] = []
     singly: list[R] = []
     for row in rows:
-        names = row.claim.identifiers()
-        found = Found(tuple(matches[name] for name in names if name in matches), None, now)
-        decision = decide(row.claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
-        binding = decision.binding
-        if decision.action == "send" and binding is not None and (not leased or _is_free(leased, names, binding)):
+        binding = known.whole.get(row.number)
+        if binding is None or not is_sent_at_once(binding, known.now, call.policy, needs_profile=needs_profile):
+            decision = decide(row.claim, known.of(row), call.policy, needs_profile=needs_profile)
+            binding = decision.binding if decision.action == "send" else None
+        if binding is not None and known.is_free(row, binding):
             warm.append((row, binding))
         else:
             singly.append(row)
     return warm, singly
 
 
-def known_to_map(call: Call, rows: Iterable[Checked]) -> Flow[tuple[dict[Identifier, Match], set[Identifier], float]]:
+def known_to_map(call: Call, rows: Iterable[Checked]) -> Flow[Known]:
     """Return what the map knows of all rows, and which of their identifiers are under a lease."""
-    names = dict.fromkeys(name for row in rows for name in row.claim.identifiers())
-    matches: dict[Identifier, Match] = {}
-    leased: set[Identifier] = set()
+    claims = [(row.number, row.claim.identifiers()) for row in rows]
+    # Step 1: one identifier of each row. In the usual case its binding has the others too.
+    known = yield from _found(call, {names[0]: None for _, names in claims if names})
+    left: dict[Identifier, None] = {}
+    for number, names in claims:
+        match = known.matches.get(names[0]) if names else None
+        if match is not None and match.retired_at is None and _has(match.binding, names):
+            known.whole[number] = match.binding
+        else:
+            left.update(dict.fromkeys(names))
+    # Step 2: all identifiers of the other rows at once, so that a change in between cannot part a pair.
+    if left:
+        others = yield from _found(call, left)
+        known.matches.update(others.matches)
+        known.leased.update(others.leased)
+    return known
+
+
+def _has(binding: Binding, names: tuple[Identifier, ...]) -> bool:
+    return all(getattr(binding, kind) == value for kind, value in names[1:])
+
+
+def _found(call: Call, names: dict[Identifier, None]) -> Flow[Known]:
+    known = Known({}, {}, set(), 0.0)
     while True:
         found = yield from Find(call.account, tuple(names))
-        matches.update((match.identifier, match) for match in found.matches)
+        known.matches.update((match.identifier, match) for match in found.matches)
         if found.lease is None:
-            return matches, leased, found.now
+            return replace(known, now=found.now)
         # The map names one lease at a time: what it covers is left out, to see whether there is another.
         covered = set(found.lease.identifiers)
         for match in found.matches:
             if not covered.isdisjoint(_names(match.binding)):
                 covered.add(match.identifier)
-        leased |= covered
+        known.leased.update(covered)
         left = {name: None for name in names if name not in covered}
         if len(left) == len(names):
-            return matches, {*leased, *names}, found.now
+            known.leased.update(names)
+            return replace(known, now=found.now)
         names = left
-
-
-def _is_free(leased: set[Identifier], names: tuple[Identifier, ...], binding: Binding) -> bool:
-    return leased.isdisjoint(names) and leased.isdisjoint(_names(binding))
 
 
 def _names(binding: Binding) -> Iterator[Identifier]:
@@ -196,10 +245,9 @@ def _names(binding: Binding) -> Iterator[Identifier]:
 
 def rehearsed(call: Call, rows: list[R], batch: Batch[R]) -> Flow[None]:
     """Count what would become of checked rows, and refuse what the rules refuse by the map alone. Writes nothing."""
-    matches, _, now = yield from known_to_map(call, rows)
+    known = yield from known_to_map(call, rows)
     for row in rows:
-        found = Found(tuple(matches[name] for name in row.claim.identifiers() if name in matches), None, now)
-        decision = decide(row.claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
+        decision = decide(row.claim, known.of(row), call.policy, needs_profile=call.dialect.has_profile_ids)
         if decision.action == "refuse":
             batch.refused.append(Refused(row.number, row.row, refusal(decision)))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from safeklaviyo._api.bulk import GROUP, MOST_EVENTS, ROOM, create_events, event_row
 from safeklaviyo._effects import Flow, NewId, Now
@@ -42,8 +42,7 @@ _KEYS: Final = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class EventRow:
+class EventRow(NamedTuple):
     """One event of many, checked."""
 
     number: int
@@ -51,6 +50,9 @@ class EventRow:
     claim: Claim
     event: Event
     person: Person
+
+    def __repr__(self) -> str:
+        return f"EventRow({self.number})"
 
 
 def track_batch(setup: Setup, rows: Iterable[tuple[int, object]]) -> Flow[Batch[EventRow]]:
@@ -108,24 +110,19 @@ def _check(call: Call, rows: Iterable[tuple[int, object]], batch: Batch[EventRow
 
 def _checked(call: Call, number: int, row: object, now: float, new_id: str) -> EventRow:
     given = row_from(row, _KEYS)
+    of = given.get
     findings = Findings()
-    person, who = person_from(given.get("customer_properties"), findings, where="customer_properties")
-    who = combine(
-        who,
-        findings,
-        external_id=given.get("external_id"),
-        email=given.get("email"),
-        phone_number=given.get("phone_number"),
-    )
+    person, who = person_from(of("customer_properties"), findings, where="customer_properties")
+    who = combine(who, findings, external_id=of("external_id"), email=of("email"), phone_number=of("phone_number"))
     event = event_from(
-        given.get("event"),
-        given.get("properties"),
+        of("event"),
+        of("properties"),
         findings,
-        value=given.get("value"),
-        value_currency=given.get("value_currency"),
-        time=given.get("time"),
-        unique_id=given.get("unique_id"),
-        backfill=given.get("backfill", False),
+        value=of("value"),
+        value_currency=of("value_currency"),
+        time=of("time"),
+        unique_id=of("unique_id"),
+        backfill=of("backfill", False),
         now=now,
         new_id=new_id,
     )
