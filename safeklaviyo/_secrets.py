@@ -34,4 +34,4 @@ class Secret:
         return hash(self._text)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not pickled: whatever keeps the pickle would keep the secret")
+        raise TypeError("a secret is not pickled: the file or queue with the pickle would hold the secret")

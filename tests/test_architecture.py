@@ -325,7 +325,7 @@ class TestSizes:
         """A function fits on a screen."""
 
         def too_long(name: str) -> list[tuple[str, int]]:
-            return [(each.name, each.lineno) for each in functions(tree(name)) if lines_of_code(each) > 45]
+            return [(each.name, each.lineno) for each in functions(tree(name)) if lines_of_code(each) > 30]
 
         assert {} == offences(MODULES, too_long)
 

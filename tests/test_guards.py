@@ -466,7 +466,7 @@ GUARDS = [
     ),
     _guard(
         "F-45", source.PATIENCE,
-        "    _late.set(wait)", "    pass",
+        "    _late.set(work_aside.wait)", "    pass",
         "operations/test_late_map.py::test_a_lease_granted_after_the_deadline",
     ),
     _guard(

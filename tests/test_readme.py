@@ -328,6 +328,17 @@ text = "somebody"  # anew
         assert (8, 3, 2, 2) == (found.words, found.riddles, found.comments, found.code)
         assert (375.0, 100.0) == (found.riddling, found.commented)
 
+    def test_the_package_speaks_plainly(self):
+        """Docstrings and comments say who acts, in each room, and steps are commented."""
+        total = sum(plain_words.by_room().values(), plain_words.Count())
+        assert total.riddling <= 1.0
+        assert 3.0 <= total.commented <= 8.0
+        assert {} == {
+            room: each.riddling
+            for room, each in plain_words.by_room().items()
+            if each.riddles > 1 and each.riddling > 2.0
+        }
+
     def test_each_room_has_its_line(self):
         """The report leaves no room out, and ends with the total."""
         lines = plain_words.report().splitlines()

@@ -58,6 +58,11 @@ def encoded(document: dict[str, Any]) -> bytes:
 
 
 def profile_body(document: dict[str, Any]) -> bytes:
+    """Return a document about one profile as the body of a request.
+
+    Raises:
+        InvalidPropertyError: It is larger than Klaviyo accepts, or was changed after it had been checked.
+    """
     body = encoded(document)
     if len(body) > MAX_PROFILE_BYTES:
         raise refused("properties", "are larger than the 100 KB that Klaviyo accepts for a profile")
@@ -65,6 +70,7 @@ def profile_body(document: dict[str, Any]) -> bytes:
 
 
 def profile_data(person: Person) -> dict[str, Any]:
+    """Return the resource object of a profile with these properties, without identifiers."""
     attributes = dict(person.attributes)
     if person.properties:
         attributes["properties"] = person.properties
@@ -82,5 +88,6 @@ def profile_data(person: Person) -> dict[str, Any]:
 
 
 def repeat_of(person: Person, otherwise: Repeat) -> Repeat:
+    """Return how a write of these properties may be repeated; `otherwise` is how it may be without appended values."""
     # Klaviyo does not say whether it appends a value that the list already has, so a repeat may append it twice (F-19).
     return Repeat.ONCE if person.append or person.unappend else otherwise

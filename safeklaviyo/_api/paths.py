@@ -89,7 +89,7 @@ NAMING: Final = {
     ("POST", BACK_IN_STOCK_PATH): "create_back_in_stock_subscription",
     ("POST", PUSH_TOKENS_PATH): "create_push_token",
 }  # fmt: skip
-"""The operations whose requests name people by what the shop knows them by, by method and path."""
+"""The operations with requests that name people by the shop's own identifiers, by method and path."""
 
 RETIRED: Final = {
     "/api/identify": "identify", "/api/track": "track", "/api/v1": "profiles.get", "/api/v2": "profiles.search",

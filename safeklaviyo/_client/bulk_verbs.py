@@ -117,8 +117,8 @@ class BulkVerbs:
     ) -> BatchReport:
         """Withdraw the consent of many customers, each as `unsubscribe` does (R19): jobs of up to 100.
 
-        A row whose external id and email are different customers' is refused here, where `unsubscribe` acts on both. If
-        more than 1 % of the first 1,000 rows are so, and more than one, nothing is sent.
+        A row with the external id of one customer and the email of another is refused here, while `unsubscribe` acts on
+        both. If more than 1 % of the first 1,000 rows are so, and more than one, no request is sent.
 
         Args:
             rows: Mappings with the arguments of `unsubscribe`, with `channels`.

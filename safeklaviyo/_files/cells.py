@@ -24,12 +24,14 @@ def own_columns(delimiter: str) -> re.Pattern[str]:
 
 
 def csv_line(cells: Sequence[str], delimiter: str) -> str:
+    """Return cells as one line of CSV, without the line's end."""
     file = io.StringIO(newline="")
     csv.writer(file, delimiter=delimiter, lineterminator="").writerow(cells)
     return file.getvalue()
 
 
 def ended(text: str) -> str:
+    """Return a line with a line end. The last line of a file may have none."""
     return text if text.endswith(("\n", "\r")) else text + "\n"
 
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     class Readable(Protocol):
         """What is needed of a file: `io.BufferedIOBase` has it."""
 
-        def read1(self, size: int, /) -> bytes: ...
+        def read1(self, size: int, /) -> bytes:
+            """Read at most so many bytes, with at most one read of the file below."""
+            ...
 
 
 SAMPLE: Final = 1 << 20

@@ -162,7 +162,7 @@ def read_csv(lines: Lines, form: Form) -> Table:
     width = max(number for number, cell in enumerate(cells, start=1) if cell)
     rows = _csv_rows(lines, delimiter, _Cells(fields, width, form))
     prefix = csv_line(_KEPT, delimiter) + delimiter
-    # A file of refused rows that is imported again: its own two columns are written anew, not twice.
+    # A file of refused rows that is imported again has these two columns already. They are replaced, not doubled.
     again = own_columns(delimiter) if cells[:2] == list(_KEPT) else None
 
     def without(row: str) -> str:

@@ -80,7 +80,7 @@ class Setup:
         is_observed: Decisions and outcomes are told to a callback or to telemetry.
         has_outbox: There may be an outbox, which direct calls have to ask in passing.
         row: The row of the outbox that is being carried out; None for a direct call.
-        joins: The batch whose calls these are, where their requests travel together.
+        joins: The batch that the call belongs to, if its requests travel together with those of other calls.
     """
 
     dialect: Dialect

@@ -24,7 +24,7 @@ class _Finding(NamedTuple):
     """One thing found.
 
     Attributes:
-        code: The notice that tells of it; None if the call cannot be made with it, whatever the policy.
+        code: The notice that tells of it; None if no policy lets the call be made with it.
     """
 
     problem: Problem

@@ -174,6 +174,13 @@ class _Sorting:
         self.unset: dict[str, None] = {}
 
     def take(self, properties: dict[Any, Any], where: str, *, is_nested: bool = False) -> None:
+        """Sort properties by what Klaviyo does with each key.
+
+        Args:
+            properties: As the caller gave them.
+            where: Their path, for findings.
+            is_nested: They stood under the key ``properties``.
+        """
         custom: dict[Any, Any] = {}
         others: list[tuple[str, Any, Meaning]] = []
         for key, value in properties.items():
@@ -238,6 +245,7 @@ class _Sorting:
                 self.findings.leave_out(here, f"is no part of a location; those are {', '.join(LOCATION)}")
 
     def patch(self, name: str, change: object, path: str) -> None:
+        """Take the values to append, or to remove from lists; `name` is ``"append"`` or ``"unappend"``."""
         wanted: dict[Any, Any] = {}
         for key, value in (mapping_of(change, path, self.findings) or {}).items():
             meaning = meaning_of_person_key(key) if isinstance(key, str) else None
@@ -254,6 +262,7 @@ class _Sorting:
             self._put(self.patches[name], key, value, f"{path}.{shown(key)}")
 
     def remove(self, keys: object, path: str) -> None:
+        """Take the properties to remove as a whole."""
         names = (keys,) if isinstance(keys, str) else keys
         if not isinstance(names, Sequence | AbstractSet):
             self.findings.leave_out(path, "is neither a key nor a list of keys")
@@ -281,7 +290,8 @@ class _Sorting:
             self.findings.leave_out(path, why)
 
     def person(self) -> Person:
-        # Klaviyo does not say in which order it works through them, so that of two changes the first one counts.
+        """Return the person with all that was taken. A key that is changed in two ways keeps the first one."""
+        # Klaviyo does not say in which order it makes the changes, so that two of one key would end either way.
         append, unappend = self.patches.values()
         for key in [key for key in self.unset if key in self.properties]:
             self.findings.leave_out(f"unset.{shown(key)}", _CHANGED_TWICE)

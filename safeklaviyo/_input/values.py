@@ -145,6 +145,7 @@ class _Reader:
         self._null = null
 
     def mapping(self, value: Mapping[Any, Any], depth: int, path: Path) -> Any:
+        """Return a mapping as Klaviyo takes it; `LEFT_OUT` if none of it is left."""
         if depth > MAX_DEPTH:
             return self._leave_out(path, f"is nested deeper than {MAX_DEPTH} levels")
         result = value if isinstance(value, dict) else mapping_of(value, _written(path), self._findings)
@@ -172,6 +173,7 @@ class _Reader:
         return changed or LEFT_OUT
 
     def value(self, item: Any, depth: int, path: Path | None, step: Any) -> Any:
+        """Return a value as Klaviyo takes it; `LEFT_OUT` if it cannot be sent."""
         return item if is_plain(item) else self._read(item, depth, path, step)
 
     def _read(self, item: Any, depth: int, path: Path | None, step: Any) -> Any:

@@ -1,7 +1,7 @@
 """Whether a row of many contradicts the map, and how many such rows say that the file is wrong (R19). Pure functions.
 
-One withdrawal is carried out for everyone whom its identifiers name. Of many, rows with other customers' addresses
-would unsubscribe people who have not asked for it: a file whose columns have slipped has thousands of them.
+One withdrawal is carried out for everyone whom its identifiers name. In a file, rows with other customers' addresses
+would unsubscribe people who have not asked for it. A file with a column that has slipped has thousands of such rows.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Shell:
     """Carries out flows with blocking calls. Safe between threads; after a fork the child gets its own connections.
 
     Args:
-        root: The shell whose connections, pacing and account this one shares; it has those of its own if None is given.
+        root: The shell to share connections, pacing and account with; None for a shell with its own.
     """
 
     def __init__(

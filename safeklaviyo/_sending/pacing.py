@@ -123,6 +123,13 @@ class _Queue:
         self._log = deque(self._log, maxlen=max(windows.values(), default=0))
 
     def reserve(self, at: float, until: float, held: float | None) -> float:
+        """Return the time of the next free slot, and reserve the slot unless it comes too late.
+
+        Args:
+            at: Now.
+            until: A later slot is not reserved.
+            held: The slot that the request has reserved before; None if it has none.
+        """
         with self._lock:
             if held is not None and held - at > _EARLY:
                 return held
@@ -143,6 +150,7 @@ class _Queue:
             return slot
 
     def adopt(self, header: str) -> None:
+        """Go by the windows that an answer's ``RateLimit-Limit`` header names."""
         windows = {int(seconds): int(limit) for limit, seconds in _WINDOW.findall(header)}
         with self._lock:
             self.adopted = header or self.adopted
@@ -150,6 +158,7 @@ class _Queue:
                 self._set(merged)
 
     def close(self, at: float, seconds: float) -> None:
+        """Give out no slot for some seconds, after a 429."""
         with self._lock:
             self._closed_until = max(self._closed_until, at + min(seconds, LONGEST_CLOSURE))
 

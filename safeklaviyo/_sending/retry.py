@@ -96,7 +96,7 @@ class Line:
         random: Returns a number from 0 up to, and without, 1.
         attempt: The seconds that one attempt can take, from its sending to its answer or timeout.
         published: Whether Klaviyo's published limits hold for this host; see `Pacer`.
-        shared: The line whose pacer and budget this one shares; it has its own if None is given.
+        shared: The line to share the pacer and the budget with; None for a line with its own.
     """
 
     def __init__(
@@ -157,14 +157,17 @@ class _Failed:
 
     @property
     def cost(self) -> int:
+        """What a retry takes from the budget."""
         return TIMEOUT_COST if self.failure is Failure.NO_RESPONSE else RETRY_COST
 
     @property
     def may_be_repeated(self) -> bool:
+        """Whether the request may be sent again after this failure."""
         return may_repeat(self.repeat, self.failure)
 
     @property
     def leaves_doubt(self) -> bool:
+        """Whether Klaviyo may have carried the request out (P7)."""
         return self.repeat is not Repeat.READ and self.failure in _UNCERTAIN
 
 

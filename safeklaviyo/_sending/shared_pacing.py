@@ -32,7 +32,7 @@ class TakingTurns(Protocol):
 
 
 class SharedPacer(Pacer):
-    """The queues of one client, whose requests also take turns with those of other processes.
+    """The queues of one client. Its requests also take turns with those of other processes.
 
     Args:
         take_turn: Asks for a turn, and may block for as long as a database takes.

@@ -63,7 +63,7 @@ _LEARN = """\
 Fill the identity map from Klaviyo's own profiles, a page of a hundred at a time. Nothing is written to Klaviyo.
 
 Needs a key with the scope profiles:read. An interrupted run may simply be run again, and goes on within a page of where
-it stopped; after the end the next run begins anew. What becomes of a profile:
+it stopped; after the end the next run begins again. What becomes of a profile:
 
   added          the map learns the customer, or what it lacked; the first call about each reads the profile once
   unchanged      the map has it already
@@ -208,6 +208,15 @@ def _add_import(verbs: Commands) -> None:
         "--phone-region", metavar="CODE",
         help="the country of phone numbers without a country code, such as DE; needs the extra phone",
     )  # fmt: skip
+    _add_import_modes(command)
+    command.add_argument(
+        "--refused", metavar="FILE", help="write the refused rows to this file, each with its line and the reason"
+    )
+    _add_map(command)
+
+
+def _add_import_modes(command: ArgumentParser) -> None:
+    """Add the options that exclude each other: how rows are checked, and what a run writes."""
     checked = command.add_mutually_exclusive_group()
     checked.add_argument(
         "--verify", action="store_true",
@@ -223,10 +232,6 @@ def _add_import(verbs: Commands) -> None:
         "--resume", action="store_true",
         help="save the progress in FILE.progress, and go on from there if that file exists",
     )  # fmt: skip
-    command.add_argument(
-        "--refused", metavar="FILE", help="write the refused rows to this file, each with its line and the reason"
-    )
-    _add_map(command)
 
 
 def _add_store(commands: Commands) -> None:

@@ -30,7 +30,7 @@ from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
     from io import BufferedIOBase
     from types import FrameType
 
@@ -75,6 +75,7 @@ def _send(arguments: Namespace, verb: Verb, at_once: int) -> int:
 
 
 def _send_file(arguments: Namespace, verb: Verb, at_once: int, opened: ExitStack) -> int:
+    # Step 1: read how the file is made, before a client is opened for a file that cannot be sent.
     file, encoding = opened.enter_context(_source(arguments.file, arguments.encoding))
     lines = Lines(file)
     records = _records(arguments, verb, lines, encoding)
@@ -82,6 +83,7 @@ def _send_file(arguments: Namespace, verb: Verb, at_once: int, opened: ExitStack
     klaviyo = opened.enter_context(open_client(arguments)).with_options(
         deadline=None, policy=Policy(properties="refuse")
     )
+    # Step 2: find the place after which an earlier run has stopped.
     digest = _digest(arguments)
     checkpoint = _checkpoint(arguments, verb, digest) if arguments.resume else None
     done = checkpoint.rows() if checkpoint else 0
@@ -90,17 +92,13 @@ def _send_file(arguments: Namespace, verb: Verb, at_once: int, opened: ExitStack
     whole = checkpoint.kept(arguments.refused) if checkpoint and arguments.refused else None
     kept = opened.enter_context(keeping(arguments.refused, records.header, encoding, goes_on=done > 0, whole=whole))
     run = _Run(klaviyo, verb, records, kept, digest, is_rehearsal=arguments.dry_run, backfill=_backfill(arguments))
-    total = None if arguments.file == _STANDARD else Path(arguments.file).stat().st_size
-    show = opened.enter_context(progress(f"{verb}ing", total, unit="rows"))
-    remaining = islice(records.rows, done, None)
+    show = opened.enter_context(progress(f"{verb}ing", _size(arguments), unit="rows"))
+    # Step 3: send the rest, part by part.
     try:
-        while part := list(islice(remaining, at_once)):
+        for part in _parts(records.rows, done, at_once):
             run.send(part)
             done += len(part)
-            if kept is not None:
-                kept.flush()  # before the progress, so that no refused row is only in memory when a process is killed
-            if checkpoint:
-                checkpoint.save(done, kept)
+            run.save(done, checkpoint)
             show(lines.size, done)
     except (KeyboardInterrupt, Terminated, SafeKlaviyoError, OSError):
         complain(_how_to_go_on(arguments, done))
@@ -108,6 +106,13 @@ def _send_file(arguments: Namespace, verb: Verb, at_once: int, opened: ExitStack
     if checkpoint:
         checkpoint.forget()
     return run.end()
+
+
+def _parts(rows: Iterator[Row], skip: int, at_once: int) -> Iterator[list[Row]]:
+    """Yield the rows in parts, without those that an earlier run has sent."""
+    remaining = islice(rows, skip, None)
+    while part := list(islice(remaining, at_once)):
+        yield part
 
 
 @dataclass(slots=True)
@@ -147,6 +152,14 @@ class _Run:
         for row in part:
             if row.line in failed:
                 self._tell(row, *failed[row.line])
+
+    def save(self, done: int, checkpoint: Checkpoint | None) -> None:
+        """Save the progress, if there is a checkpoint."""
+        # The refused rows first: a process that is killed in between must not leave one in memory alone.
+        if self.kept is not None:
+            self.kept.flush()
+        if checkpoint:
+            checkpoint.save(done, self.kept)
 
     def _row(self, row: Row) -> dict[str, Any]:
         given = dict(row.values or {})
@@ -195,6 +208,11 @@ def _records(arguments: Namespace, verb: Verb, lines: Lines, encoding: Encoding)
         if verb == "track" and "time" not in records.columns:
             complain("no column has the time: each event counts as of now")
     return records
+
+
+def _size(arguments: Namespace) -> int | None:
+    """Return the file's size in bytes; None for stdin."""
+    return None if arguments.file == _STANDARD else Path(arguments.file).stat().st_size
 
 
 def _digest(arguments: Namespace) -> str:

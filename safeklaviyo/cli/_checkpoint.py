@@ -87,7 +87,7 @@ class Checkpoint:
             words += [_digest(kept.name), str(os.fstat(kept.fileno()).st_size)]
         # Replaced in one step: a process that is killed here leaves the old file or the new one, whole.
         new = self.path.with_name(self.path.name + ".new")
-        # Removed, and then made anew: in a folder that others may write to, it could be a link to any other file.
+        # An old one is removed first: in a folder that others may write to, it could be a link to any other file.
         new.unlink(missing_ok=True)
         with open(new, "x", encoding="ascii", opener=_unlinked) as file:
             file.write(" ".join(words) + "\n")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 1000
 
-# Which text of a row that cannot be read is an identifier is not known. It protects whatever may be one.
+# In a row that cannot be read, no one knows which text is an identifier. So every text that may be one is protected.
 _CELLS: Final = re.compile(r"[,;|\t\r\n\"]+")
 _WORDS: Final = re.compile(r"[\s,;|\"':=(){}\[\]<>]+")
 

@@ -189,7 +189,7 @@ def _check_store(url: str) -> Iterator[Check]:
 
 
 def _check_outbox(arguments: Namespace) -> Iterator[Check]:
-    """Say how many rows there are, where somebody has made an outbox."""
+    """Say how many rows there are, if the shop has an outbox."""
     url = store_url(arguments)
     if url.startswith("memory:") or (arguments.account is None and not os.environ.get("KLAVIYO_API_KEY")):
         return

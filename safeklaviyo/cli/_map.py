@@ -112,7 +112,7 @@ def store_url(arguments: Namespace) -> str:
 
 
 def _check_account(klaviyo: Klaviyo, arguments: Namespace) -> None:
-    """Say that the map has nobody of the account given: it is perhaps another one that was meant."""
+    """Say that the map has no customers of the given account: perhaps the user meant another one."""
     if arguments.account is not None and next(iter(klaviyo.bindings), None) is None:
         complain(f"the map has no customers of the account {arguments.account}: is that the account?")
 

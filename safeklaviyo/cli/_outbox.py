@@ -89,7 +89,7 @@ def _text(row: DeadRow, *, reveal: bool) -> str:
 
 
 def _hidden(value: object, key: str = "") -> object:
-    """Return a value whose texts and numbers are masked, but for those that say nothing about a person."""
+    """Return a value with masked texts and numbers, except those that say nothing about a person."""
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
         return {name: _hidden(each, name) for name, each in fields.items()}

@@ -49,8 +49,7 @@ def import_file(arguments: Namespace) -> int:
     """Add a file's rows to the map."""
     with ExitStack() as opened:
         given = opened.enter_context(_given(arguments))
-        is_rehearsal = arguments.dry_run
-        klaviyo = opened.enter_context((rehearsal if is_rehearsal else open_client)(arguments))
+        klaviyo = opened.enter_context((rehearsal if arguments.dry_run else open_client)(arguments))
         check_spelling(arguments)
         checkpoint = Checkpoint.beside(arguments) if arguments.resume else None
         done = checkpoint.rows() if checkpoint else 0
@@ -74,7 +73,12 @@ def import_file(arguments: Namespace) -> int:
             report.sum_up()
     if checkpoint:
         checkpoint.forget()
-    if is_rehearsal:
+    return _summed_up(arguments, report)
+
+
+def _summed_up(arguments: Namespace, report: Report) -> int:
+    """Say what became of all rows; return the exit code."""
+    if arguments.dry_run:
         complain("a dry run: nothing was written to the map")
     verified = f", verified {report.verified}" if arguments.verify else ""
     say(f"added {report.added}, unchanged {report.unchanged}, refused {report.refused}{verified}")

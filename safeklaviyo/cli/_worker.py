@@ -62,7 +62,7 @@ def run(klaviyo: Klaviyo, arguments: Namespace) -> int:
     from safeklaviyo._worker.systemd import Notifier  # noqa: PLC0415 - not for --check, which probes run often
     from safeklaviyo._worker.working import NOT_IN_TIME, Limits, Worker  # noqa: PLC0415 - as above
 
-    # At once, so that whoever starts it hears of what is wrong with its settings.
+    # At once, so that a person who starts the worker with wrong settings sees the error.
     klaviyo.outbox.counts()
     limits = Limits(threads=arguments.threads, grace=arguments.grace)
     health = None if arguments.health is None else HealthFile(Path(arguments.health))

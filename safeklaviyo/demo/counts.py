@@ -96,13 +96,16 @@ class _Truth:
         }
 
     def owners(self, profile: Profile) -> set[int]:
+        """Return the customers whom a profile's identifiers belong to: two, if it is mixed."""
         found = (self._by_id.get(profile.external_id or ""), self._by_email.get(profile.email or ""))
         return {number for number in found if number is not None}
 
     def customer_of(self, profile: Profile) -> int | None:
+        """Return the customer of a profile, by its id first; None if its identifiers are no customer's."""
         by_id = self._by_id.get(profile.external_id or "")
         return by_id if by_id is not None else self._by_email.get(profile.email or "")
 
     def is_whole(self, profile: Profile) -> bool:
+        """Tell whether a profile has its customer's id and current email."""
         number = self._by_id.get(profile.external_id or "")
         return number is not None and self._people[number].current_email == profile.email

@@ -114,6 +114,7 @@ class _Script:
         self._numbers = count()
 
     def moments(self, people: Sequence[Customer]) -> Iterator[Moment]:
+        """Yield the moments of the day, in their order."""
         racers = [each for each in people if each.kind == _RACER]
         borrowers = [each for each in people if each.kind == _BORROWER]
         others = [each for each in people if each.kind != _BORROWER]

@@ -1,4 +1,4 @@
-"""Django: a client from settings, whose outbox writes over Django's own connection, in Django's own transaction.
+"""Django: a client from settings. Its outbox writes over Django's own connection, in Django's own transaction.
 
 Add ``"safeklaviyo.django"`` to ``INSTALLED_APPS``, one dict ``SAFEKLAVIYO`` to the settings, run ``migrate``, and run
 ``manage.py safeklaviyo_worker`` beside the web processes. `_settings` says what the dict may have.

@@ -1,8 +1,8 @@
 """The clients of the settings: one for each process, and one for each event loop.
 
-Decided here: every row is inserted over Django's own connection of the named alias, whatever thread inserts it, so that
-it is committed or rolled back with Django's own rows. All else (draining, the map) goes over connections of the
-client's own, which see only what is committed.
+Decided here: in every thread, a row is inserted over Django's own connection of the named alias, so that it is
+committed or rolled back with Django's own rows. All else (draining, the map) goes over the client's own connections,
+which see only committed rows.
 
 A database of SQLite in memory, as tests have, is reached by Django's connection alone. There all goes over it, and the
 map is in memory, unless the settings name one.

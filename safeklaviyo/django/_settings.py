@@ -3,7 +3,7 @@
     SAFEKLAVIYO = {
         "api_key": …,        the arguments of `Klaviyo`, as they are called there; all but `outbox`
         "async_http_client": …, the `http_client` of `AsyncKlaviyo`
-        "database": …,       the alias in DATABASES whose transactions rows are written in; else "default"
+        "database": …,       the alias in DATABASES; rows are written in its transactions; else "default"
         "allauth_user_id": … the attribute of a user that is the shop's id of the customer, such as "pk"; without it
                              nothing is done when django-allauth changes an address
     }

@@ -41,7 +41,7 @@ def drop_all(connection: BaseDatabaseWrapper) -> None:
     if connection.vendor == "sqlite":
         execute(connection, [f"DROP TABLE IF EXISTS {each}" for each in SQLITE_TABLES.values()])
         return
-    # The function before the tables, whose rows it takes. The map's tables are named besides, and dropped below.
+    # The function first, because it takes rows of the tables. The map's tables are named besides, and dropped below.
     execute(connection, [f'DROP FUNCTION IF EXISTS "{SCHEMA}".outbox_put'])
     execute(connection, [f"DROP TABLE IF EXISTS {each}" for each in outbox_tables(connection).values()])
     if keeps_map_in_database(configured):

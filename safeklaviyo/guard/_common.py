@@ -149,8 +149,7 @@ class Common:
         if (incoming.header("user-agent") or "").startswith("safeklaviyo/"):
             self.count("own_calls")
             return plan
-        # Step 3: pass calls for an account that the guard has no map of. They are counted, because a shop that guards
-        # an account by mistake under the wrong key would otherwise see nothing.
+        # Step 3: pass calls of an account without a client here. They are counted, so that a wrong key is noticed.
         if client is None:
             self.count("foreign_key")
             return plan

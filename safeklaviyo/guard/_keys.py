@@ -1,8 +1,8 @@
 """Keys for events that have none: from the event's own content, so that the caller's own retry gets the same one.
 
 Decided here: when two calls are one event. Where the caller gives a time, equal content is one event. Where it gives
-none, equal content of one second is one event, which is also what Klaviyo makes of it; and so is equal content within a
-minute of a call that has no answer yet, or whose answer was lost (H35).
+none, equal content of one second is one event, as it is to Klaviyo. So is equal content within a minute of a call that
+has no answer yet, or that has lost its answer (H35).
 
 Not promised: a repeat from another process in a later second, or after more than a minute, has another key. It is
 recorded twice, as it is without the guard. And of two events with equal content within a minute, of which the first's
@@ -31,7 +31,7 @@ _SIZE: Final = 16
 
 
 class Keys:
-    """The keys of late whose calls were not answered."""
+    """The keys of late calls that were not answered."""
 
     def __init__(self) -> None:
         self._unanswered: OrderedDict[str, tuple[str, float]] = OrderedDict()

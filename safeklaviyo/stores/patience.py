@@ -11,7 +11,7 @@ import time
 from contextvars import ContextVar
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 from safeklaviyo.errors import StoreUnavailableError
 
@@ -67,6 +67,42 @@ def time_left(limit: float) -> float:
     return min(limit, left if left > 0 else max(ends[1] - now, _INSTANT))
 
 
+class _Aside(Generic[T]):
+    """Work in a thread of its own, which goes on when its call waits no more.
+
+    Args:
+        work: What is done.
+        limit: Seconds that it takes at most.
+    """
+
+    def __init__(self, work: Callable[[], T], limit: float) -> None:
+        self._work = work
+        self._limit = limit
+        self._has_begun = False
+        self._has_ended = False
+        self.done: SimpleQueue[tuple[T] | BaseException] = SimpleQueue()
+
+    def run(self) -> None:
+        """Do the work, and put its result, in a tuple, or its exception into the queue."""
+        self._has_begun = True
+        try:
+            result = (self._work(),)
+        except BaseException as exc:  # noqa: BLE001 - it is raised in the thread that waits
+            self._has_ended = True
+            self.done.put(exc)
+        else:
+            self._has_ended = True
+            self.done.put(result)
+
+    def wait(self) -> None:
+        """Wait until the work has ended, for a lease that must not be released before."""
+        # Not the thread's own `join`, which fails if a signal handler has raised while the thread was started.
+        if not self._has_begun:
+            time.sleep(_START)
+        if self._has_begun and not self._has_ended:  # what has ended is perhaps taken from the queue already
+            self.done.get(timeout=self._limit)
+
+
 def in_time(work: Callable[[], T], limit: float) -> T:
     """Do blocking work, and wait for it no longer than the call has left.
 
@@ -83,32 +119,11 @@ def in_time(work: Callable[[], T], limit: float) -> T:
     left = time_left(limit)
     if left >= limit:
         return work()
-    done: SimpleQueue[tuple[T] | BaseException] = SimpleQueue()
-    begun: list[bool] = []
-    ended: list[bool] = []
-
-    def run() -> None:
-        begun.append(True)
-        try:
-            result = (work(),)
-        except BaseException as exc:  # noqa: BLE001 - it is raised in the thread that waits
-            ended.append(True)
-            done.put(exc)
-        else:
-            ended.append(True)
-            done.put(result)
-
-    def wait() -> None:
-        # Not the thread's own `join`, which fails for a thread in whose start a signal handler has raised.
-        if not begun:
-            time.sleep(_START)
-        if begun and not ended:  # what has ended is perhaps taken from the queue already
-            done.get(timeout=limit)
-
-    _late.set(wait)
-    Thread(target=run, name="safeklaviyo-store", daemon=True).start()
+    work_aside = _Aside(work, limit)
+    _late.set(work_aside.wait)
+    Thread(target=work_aside.run, name="safeklaviyo-store", daemon=True).start()
     try:
-        result = done.get(timeout=left)
+        result = work_aside.done.get(timeout=left)
     except Empty:
         raise StoreUnavailableError(SLOW) from None
     _late.set(None)

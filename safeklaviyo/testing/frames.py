@@ -1,8 +1,8 @@
 """Frames: a digest of everything that a paused operation depends on, so that two that would go on alike count as one.
 
-An operation that waits for another one looks, sleeps, and decides everything anew. What it was sent differs from run to
-run; what it still remembers does not. So an exploration compares what the frames of the generators hold: the variables,
-and what stands on their stacks, such as the place in a loop. Read next: `points`, which keeps such digests.
+An operation that waits for another one looks, sleeps, and decides everything again. The answers that it was sent differ
+from run to run; what it still remembers does not. So an exploration compares what the frames of the generators hold:
+the variables, and their stacks, such as the place in a loop. Read next: `points`, which keeps such digests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def digest_of(held: object) -> bytes:
     """Return a digest of an object and of all that it refers to, by value.
 
     Raises:
-        TypeError: It refers to something whose state cannot be read.
+        TypeError: It refers to an object with a state that cannot be read.
     """
     return _Digests().of(held)
 

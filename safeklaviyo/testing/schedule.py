@@ -92,7 +92,7 @@ class World:
         changes: How often the map may have changed, or a lease expired: a sleeping operation may see something new.
         late: Requests that were given up and have not landed yet.
         digest: The digest of the pretend Klaviyo; empty if it may have changed since.
-        merges: Operations that remember the same count as one, whatever they were sent before.
+        merges: Operations that remember the same count as one, even if they were sent different answers before.
     """
 
     simulator: KlaviyoSimulator

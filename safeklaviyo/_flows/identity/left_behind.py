@@ -1,4 +1,4 @@
-"""Other profiles that show a customer's identifiers, current or former: whose they are, when the customer is erased.
+"""Other profiles that show an erased customer's identifiers, current or former: which of them are the customer's.
 
 A late call or a browser may have made a profile of an identifier which the customer has left. Such a profile is the
 customer's if each identifier that it shows still resolves to them (R8, R11). The map decides that, never a likeness.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Binding, Profile
 
 Owner: TypeAlias = Literal["theirs", "another", "unclear"]
-"""Whose a profile is: the customer's, another customer's in the map, or it cannot be said."""
+"""The owner of a profile: the erased customer, another customer in the map, or it is not certain."""
 
 
 def profiles_with(call: Call, names: Iterable[Identifier], *, but: str | None) -> Flow[dict[str, Profile | None]]:
@@ -45,7 +45,7 @@ def profiles_with(call: Call, names: Iterable[Identifier], *, but: str | None) -
 
 
 def owner_for_erasure(call: Call, binding: Binding | None, profile: Profile) -> Flow[Owner]:
-    """Tell whose a profile is that is not the customer's own, and shows one of the customer's identifiers.
+    """Tell which customer owns a profile that shows one of the erased customer's identifiers.
 
     Args:
         binding: The customer's binding; None if the map does not know the customer.

@@ -100,10 +100,9 @@ def resolve(
             continue
         if rounds > _PATIENT_ROUNDS:
             yield from wait_for_lease(call, None)
-        # Step 3: refuse an erased customer. Not before a send: they have no binding, and the warm path stays at one
-        # look (F-32).
+        # Step 3: refuse an erased customer. They have no binding, so the warm path stays at one look (F-32).
         yield from refuse_erased(call, claim)
-        # The address is about to become somebody else's, by a change that waits in the outbox.
+        # A change of email that waits in the outbox will give another customer the address (R13).
         if (yield from is_reserved(call, claim)):
             yield from wait_for_lease(call, None)
             continue

@@ -38,10 +38,13 @@ from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.calls import Find
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from safeklaviyo._api.messages import Response
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.leased.intents import ContactIntent
     from safeklaviyo._rules.evidence import ContactStep
+    from safeklaviyo.errors import SafeKlaviyoError
     from safeklaviyo.stores.base import Lease
 
 _TRIES = 4
@@ -186,9 +189,7 @@ def _find_or_make(call: Call, task: _Task, evidence: Evidence) -> Flow[Contact]:
             return _mismatched(call, contact, step)
         if step.kind == "bind":
             return replace(contact, profile=step.profile)
-        if step.profile is not None and step.profile.id in others:
-            owner = others[step.profile.id]
-            raise drift_error(owner, step.profile, "the profile is another customer's in the identity map")
+        _check_own(step, others)
         if refusals == _REFUSALS:
             break
         # Step 3: write that, and check the answer. It shows whether Klaviyo has done what was sent (F-11).
@@ -201,9 +202,25 @@ def _find_or_make(call: Call, task: _Task, evidence: Evidence) -> Flow[Contact]:
         refusals += answer is not None or not is_success(response.status)
         # Step 4: read again, and decide on what was read only (R17).
         evidence = yield from _read_again(call, pair, step, response, answer)
+    raise (yield from _unfinished(call, response, pair))
+
+
+def _unfinished(call: Call, response: Response | None, pair: Identity) -> Flow[SafeKlaviyoError]:
+    """Return the error for a pair that has no profile after the last try."""
     if response is not None and response.status in MISSING:
-        raise not_visible()  # a read shows the profile, a write does not
-    raise (yield from unexplained(call, response, pair))
+        return not_visible()  # a read shows the profile, a write does not
+    return (yield from unexplained(call, response, pair))
+
+
+def _check_own(step: ContactStep, others: Mapping[str, Binding]) -> None:
+    """Refuse to write onto a profile of another customer (P3).
+
+    Raises:
+        IdentityDriftError: The map gives the profile to another customer.
+    """
+    if step.profile is not None and step.profile.id in others:
+        owner = others[step.profile.id]
+        raise drift_error(owner, step.profile, "the profile is another customer's in the identity map")
 
 
 def _mismatched(call: Call, contact: Contact, step: ContactStep) -> Contact:

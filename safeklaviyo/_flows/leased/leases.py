@@ -55,8 +55,6 @@ T = TypeVar("T")
 Status: TypeAlias = Literal["completed", "failed", "postponed", "accepted"]
 Consent = TypeVar("Consent", GiveIntent, WithdrawIntent)
 
-_OF_WHAT_WAS_READ = (IdentityError, ConsentWithdrawnError, NotFoundError)
-"""Refusals that rest on what was read, which is out of date for a holder that is fenced."""
 _CHANGING = frozenset({"change", "merge", "erase", "subscribe", "withdraw"})
 """The verbs that are the operation itself. First contact and repairs come before or beside it."""
 

@@ -117,8 +117,8 @@ def check_plan(planned: Planned, *, may_suppress: bool) -> None:
 def merge_under_lease(call: Call, lease: Lease, intent: MergeIntent, *, main: bool = False) -> Flow[Merged]:
     """Merge, wait a bounded time until the source is gone, retire its address to the survivor, and release the lease.
 
-    A lease whose merge Klaviyo has accepted and not done stays: a withdrawal by the source's address that came first
-    would be carried out after the merge, and so create that address again (H31).
+    If Klaviyo has accepted the merge and not done it in time, the lease stays. Otherwise a withdrawal by the source's
+    address could be carried out after the merge, and would create a profile with that address again (H31).
 
     Raises:
         LeaseLostError: Another call took the lease over.

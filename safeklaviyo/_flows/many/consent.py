@@ -1,8 +1,8 @@
 """`subscribe_many`, `unsubscribe_many`, `suppress_many`: the verb about one person for each row, the requests joined.
 
-Whom the map knows travels together (`together`); all others go one by one, as the verb about one person sends them.
-Rules and leases are that verb's own (R18, R19). A withdrawal whose row contradicts the map is refused here; if too many
-of the first rows do, nothing is sent.
+Customers that the map knows travel together (`together`). All others go one by one, as the verb about one person sends
+them. Rules and leases are that verb's own (R18, R19). A row of a withdrawal that contradicts the map is refused here.
+If too many of the first rows contradict it, no request is sent.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _withdraw(
             known.append(row)
         else:
             batch.cold.append(row)
-    # Step 2: a file that is wrong as a whole withdraws nothing for anybody.
+    # Step 2: a file that is wrong as a whole withdraws no one's consent, not even that of rows which look right.
     if given[0][0] == 0 and are_too_many(contradicting, len(given)):
         batch.cold.clear()
         batch.stops = wrong_file(contradicting, len(given))

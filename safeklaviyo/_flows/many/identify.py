@@ -194,7 +194,7 @@ def _send(call: Call, job: list[tuple[PersonRow, bytes]], batch: Batch[PersonRow
     try:
         batch.jobs.append((understood(read_job_id, response), rows))
     except NoResponseError:
-        call.notice("answer_unreadable", None, "Klaviyo has accepted an import, whose job could not be read")
+        call.notice("answer_unreadable", None, "Klaviyo has accepted an import, but its job could not be read")
 
 
 def _import_errors(call: Call, job_id: str, rows: list[PersonRow]) -> Flow[list[Refused]]:

@@ -1,9 +1,9 @@
-"""Many flows about one person each, whose requests are sent as one: how a batch of them is driven.
+"""Many flows about one person each, and the one request that they send together: how a batch of them is driven.
 
 Decided here: when the requests that wait are sent, and what each flow is told of the answer.
 
-- Each flow holds the lease of its own person. All leases are renewed right before the request leaves; a person whose
-  lease another call has taken over is left out, and decided again.
+- Each flow holds the lease of its own person. All leases are renewed right before the request leaves. If another call
+  has taken a lease over, its person is left out, and decided again.
 - No person waits longer than `_LONGEST_WAIT`, because other calls about them wait as long.
 - What Klaviyo refuses as a whole is sent row by row, and only a row's own answer refuses it.
 - A process that dies in between leaves leases with their intents, which `recover` finishes one by one.
@@ -112,7 +112,7 @@ class _Joint(Generic[R]):
         return self._request()
 
     def _renew(self, seconds: float) -> Flow[None]:
-        """Renew every lease. A person whose lease is another call's by now is not sent (P4)."""
+        """Renew every lease. If another call has taken a lease over, its person is not sent (P4)."""
         ttl = seconds + self._call.policy.lease
         renewals = tuple(Renew(self._call.account, member.wish.lease.token, ttl=ttl) for member in self.members)
         kept = yield from Each(self._call.account, renewals)
@@ -157,7 +157,8 @@ class Together(Generic[R]):
         """Drive a flow until it wants to join others, or ends; and count it then."""
         try:
             while not isinstance(effect := step(), Join):
-                # It may wait for a lease that another row of this batch holds; and nobody's lease is held for long.
+                # The flow may wait for a lease that another row of this batch holds, so the batch is sent first. No
+                # lease is held for long.
                 if isinstance(effect, Sleep) and (effect.reason == "lease" or effect.seconds > _LONGEST_PAUSE):
                     yield from self.finish()
                 step = yield from _next_step(member.flow, effect)

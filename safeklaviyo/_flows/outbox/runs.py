@@ -109,8 +109,7 @@ def _run_together(call: Call, lane: Lane, rows: list[Row]) -> Flow[Ran]:
     if not marked:
         raise FencedError
     rows = [row for row in rows if row.id in marked]  # others were erased or dropped since they were read
-    # Step 2: find their customers in the map alone, and ask again which rows may go, now under the customers' names
-    # (H18).
+    # Step 2: find their customers in the map alone, and ask again which rows may go, by the customers' names (H18).
     known = yield from _known(call, rows)
     warm = yield from _fixed(call, lane, known)
     asked, going = {sent.of.id for sent, _ in known}, {sent.of.id for sent, _ in warm}

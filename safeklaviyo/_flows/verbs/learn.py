@@ -291,9 +291,9 @@ def _own(call: Call, shown: Binding, lease: Lease | None) -> Flow[Lease | None]:
 
 
 def _without_erased(call: Call, news: list[Binding], lessons: list[Lesson]) -> Flow[list[Lesson]]:
-    """Learn no customer again who was erased: Klaviyo may take its time to delete the profile, and lists it until then.
+    """Leave out customers who were erased: Klaviyo may take its time to delete a profile, and lists it until then.
 
-    A customer who is in the map was not erased, even if somebody had the address before who was.
+    A customer who is in the map was not erased, even if an erased customer had the address before.
     """
     emails = {
         at: Identifier(Kind.EMAIL, required(each.email))

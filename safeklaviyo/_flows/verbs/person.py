@@ -52,7 +52,7 @@ def _note_kept(call: Call, claim: Claim, resolved: Resolved) -> None:
     if call.policy.email_mismatch != "keep" or claim.external_id is None or resolved.rewritten:
         return
     if claim.email not in (None, resolved.binding.email):
-        call.notice("email_kept", "email", "the email given is not the customer's, whose own was kept (R6)")
+        call.notice("email_kept", "email", "the email given is not the customer's; the customer's own was kept (R6)")
 
 
 def claim_of(call: Call, who: GivenIdentifiers) -> Claim:

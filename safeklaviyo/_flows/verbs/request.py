@@ -157,7 +157,7 @@ def _named_by_profile_id(call: Call, document: dict[str, Any]) -> Flow[dict[str,
     attributes = _mapping(person.get("attributes"))
     for name in _OF_BROWSERS:
         if attributes.get(name) is not None:
-            raise refused(f"{_WHERE}.attributes.{name}", "names a browser, which may be anybody's: leave it out")
+            raise refused(f"{_WHERE}.attributes.{name}", "names a browser, which any person may use: leave it out")
     external_id, email, phone_number = (attributes.pop(name, None) for name in _IDENTIFIERS)
     given = person.get("id")
     if external_id is email is phone_number is None:

@@ -158,17 +158,23 @@ def _with_number(call: Call, number: str) -> Flow[list[Profile]]:
     return profiles
 
 
-def _subscribe(call: Call, claim: Claim, wanted: _Wanted) -> Flow[ConsentChange]:
-    # Step 1: what cannot be, such as a list that does not exist, is found out before a profile is made.
+def _check(call: Call, claim: Claim, wanted: _Wanted) -> Flow[bool]:
+    """Refuse a list that does not exist and a number that cannot be subscribed; tell whether the list asks back."""
     confirms = False
     if wanted.list_id is not None:
         confirms = (yield from check_list(call, wanted.list_id)) and not wanted.agreement.historical
     if not BY_PHONE.isdisjoint(wanted.channels):
         yield from _check_number(call, claim)
+    return confirms
+
+
+def _subscribe(call: Call, claim: Claim, wanted: _Wanted) -> Flow[ConsentChange]:
+    # Step 1: refuse what cannot be, such as a list that does not exist, before a profile is made.
+    confirms = yield from _check(call, claim, wanted)
     # In a loop, because each lease that was waited for or lost means that the customer has to be found again.
     while True:
-        # Step 2: find the customer, or make their profile. Another address than theirs is refused (R6), whatever the
-        # policy: consent that was given for one address would be recorded for another.
+        # Step 2: find the customer, or make their profile. Another address than theirs is refused under every policy
+        # (R6): consent that was given for one address would be recorded for another.
         resolved = yield from customer_of(call, claim)
         binding = resolved.binding
         intent = yield from _intent(call, claim, binding, wanted)

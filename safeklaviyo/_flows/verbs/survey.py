@@ -49,7 +49,7 @@ class Surveyed:
 
 @dataclass(frozen=True, slots=True)
 class Surveyor:
-    """Whose account is read, and by which client.
+    """The account that is read, and its client's policy.
 
     Attributes:
         base: The scheme and the host to which requests go.
@@ -61,7 +61,7 @@ class Surveyor:
 
 
 def surveyor_of(setup: Setup) -> Flow[Surveyor]:
-    """Return whose account a client reads. Klaviyo is asked where nobody has said it."""
+    """Return the account that a client reads. Klaviyo is asked if the caller has not named it."""
 
     def body(call: Call) -> Flow[Surveyor]:
         yield from ()
@@ -90,7 +90,7 @@ def map_page(setup: Setup, after: str | None) -> Flow[tuple[Page, tuple[Match, .
 def _survey(call: Call, path: str | None) -> Flow[Surveyed]:
     if not call.dialect.has_lists:
         raise ConfigurationError("the legacy API cannot list profiles; give an export")
-    # By the time of creation, so that profiles which come in meanwhile are at the end.
+    # By the time of creation, so that profiles which are created during the reading come at the end.
     first = list_profiles(sort="created", fields=_FIELDS, subscriptions=True)
     try:
         request = first if path is None else list_profiles(cursor_url=path)

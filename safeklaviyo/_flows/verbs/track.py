@@ -21,9 +21,9 @@ from safeklaviyo.models import TrackResult
 from safeklaviyo.stores.calls import Find
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from safeklaviyo._api.messages import Request
+    from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._input.events import Event
     from safeklaviyo._input.properties import Person
     from safeklaviyo.models import Binding
@@ -36,7 +36,8 @@ class Fixed:
     """What was decided about a call before it is made.
 
     Attributes:
-        profile_id: The profile that is meant, whoever has the identifiers by now; None if that is to be found out.
+        profile_id: The profile that the event is about, even if its identifiers belong to another customer by now; None
+            if the identifiers decide.
         alone: Name the profile by its id alone, because a change of email waits (H22).
     """
 
@@ -108,31 +109,20 @@ def tracked(
 
 
 def _track(call: Call, claim: Claim, event: Event, person: Person, fixed: Fixed) -> Flow[TrackResult]:
-    # Step 1: find the customer. The address that will be sent is checked too, because it may be another one.
-    refuse_dropped(call, claim.email)
-
     def request_for(latest: Binding) -> Request:
         alone = fixed.alone or call.policy.event_naming == "profile_id"
         return call.dialect.event(event, latest, person, by_profile_id_alone=alone)
 
-    # An event that is too large must not leave a new profile behind.
+    # Step 1: find the customer. The address that will be sent is checked too, because it may be another one. An event
+    # that is too large must not leave a new profile behind.
+    refuse_dropped(call, claim.email)
     resolved = yield from person_of(call, claim, fits=lambda pair: request_for(unread(pair)))
     binding = resolved.binding
     check_fixed(binding, fixed)
     _note_unique_id(call, event, claim, binding)
     refuse_dropped(call, binding.email)
-
-    def again() -> Flow[Request]:
-        # The profile stays, the address is read again: an old one would come back as a ghost (H10).
-        return request_for((yield from _latest(call, binding)))
-
-    # Step 2: send, and let changes of this process see that the event is in flight (H1).
-    on_its_way = (binding.key, object())
-    try:
-        call.setup.in_flight.enter(on_its_way)
-        response = yield from send(call, request_for(binding), main=True, accept=MISSING, again=again)
-    finally:
-        call.setup.in_flight.leave(on_its_way)
+    # Step 2: send.
+    response = yield from _send(call, binding, request_for)
     # Step 3: a 404 means that the profile may be gone. The same event, repeated later, finds the customer's next one.
     if response.status in MISSING:
         yield from forget_profile(call, binding)
@@ -143,6 +133,21 @@ def _track(call: Call, claim: Claim, event: Event, person: Person, fixed: Fixed)
     return TrackResult(
         event.unique_id, event.time, binding.profile_id, binding.identity, resolved.rule, tuple(call.notices)
     )
+
+
+def _send(call: Call, binding: Binding, request_for: Callable[[Binding], Request]) -> Flow[Response]:
+    """Send an event. Until its answer, changes of this process see that it is in flight (H1)."""
+
+    def again() -> Flow[Request]:
+        # The profile stays, the address is read again: an old one would come back as a ghost (H10).
+        return request_for((yield from _latest(call, binding)))
+
+    on_its_way = (binding.key, object())
+    try:
+        call.setup.in_flight.enter(on_its_way)
+        return (yield from send(call, request_for(binding), main=True, accept=MISSING, again=again))
+    finally:
+        call.setup.in_flight.leave(on_its_way)
 
 
 def _latest(call: Call, binding: Binding) -> Flow[Binding]:

@@ -99,7 +99,7 @@ def suppress(setup: Setup, *, external_id: object, email: object) -> Flow[Consen
             return change
         # No profile has the address: a do-not-mail list has to hold for those who come later too.
         if claim.email is None:
-            raise IdOnlyError("nobody is known by this external_id: give the email too", external_id=claim.external_id)
+            raise IdOnlyError("no customer has this external_id: give the email too", external_id=claim.external_id)
         yield from resolve(call, Claim(None, claim.email))
         return (yield from _withdraw(call, wanted))
 

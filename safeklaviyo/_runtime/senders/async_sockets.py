@@ -101,7 +101,7 @@ class AsyncWire(AsyncNetworkBackend):
         return AsyncStream(self, reader, self._writer)
 
     def close(self) -> None:
-        """Close the socket, in whatever state the connection above it is.
+        """Close the socket, in every state of the connection above it.
 
         Without TLS's farewell: a silent peer would be waited for, and the end of an HTTP answer needs none.
         """

@@ -1,8 +1,8 @@
 """Requests over connections of our own, awaited. Read `senders.own` first.
 
 At most `CONNECTIONS` requests are on their way at once in one client; others wait for a place, as part of their
-attempt's time. A request that is cancelled gives its place back. An exception that a signal handler raises can be
-anywhere in asyncio's own code, so after such an exception the client starts anew, with new places and connections.
+attempt's time. A request that is cancelled gives its place back. A signal handler may raise anywhere in asyncio's own
+code. After such an exception the client starts again, with new places and new connections.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from safeklaviyo._secrets import Secret
 
 _LIBRARIES = ("httpx", "httpx2")
-"""The libraries whose clients are taken. Their names and meanings are the same; their classes are not."""
+"""The libraries with clients that can be handed in. Their names and meanings are the same; their classes are not."""
 
 
 class SyncClient(Protocol):

@@ -1,7 +1,7 @@
 """Requests and answers over one direct connection, in place of httpcore's `HTTP11Connection` and h11.
 
-httpcore's `HTTPConnection` stays around it, because that is the class whose requests respx answers in tests; it hands
-each request on to the connection inside of it, which is one of these. Read `answers` and `sockets` next.
+httpcore's `HTTPConnection` stays around it, because respx answers the requests of that class in tests. It hands each
+request on to the connection inside of it, which is one of these. Read `answers` and `sockets` next.
 """
 
 from __future__ import annotations

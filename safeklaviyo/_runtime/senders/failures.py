@@ -27,7 +27,7 @@ TRANSPORTS: Final = frozenset(
         "ssl",
     }
 )  # fmt: skip
-"""The packages whose exceptions are failures of a connection. Those of the operating system are `OSError`."""
+"""The packages with exceptions that mean a failed connection. Those of the operating system are `OSError`."""
 
 NOT_SENT: Final = frozenset(
     {"ConnectError", "ConnectTimeout", "InvalidURL", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}

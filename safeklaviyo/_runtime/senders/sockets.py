@@ -93,7 +93,7 @@ class Wire(NetworkBackend):
         return connection
 
     def close(self) -> None:
-        """Close the socket, in whatever state the connection above it is."""
+        """Close the socket, in every state of the connection above it."""
         if self._socket is not None:
             self._socket.close()
 

@@ -225,7 +225,7 @@ class AsyncNoKeySender:
 
 
 def authorized(sender: Sender, given: Credentials) -> Sender:
-    """Return a sender whose requests have what Klaviyo asks for. The key, or a token that stays, is in the target."""
+    """Return a sender that adds the token to each request. A key, or a lasting token, is in the target already."""
     if given.ask is not None:
         return TokenSender(sender, given.ask)
     return NoKeySender() if given.is_nothing else sender

@@ -150,20 +150,25 @@ class _Shop:
     # The verbs. Each returns its name and its result.
 
     def track(self, row: Named, _who: Who | None) -> tuple[str, Any]:
+        """Record an event."""
         return "track", self.klaviyo.track(_EVENT, **self._named(row))
 
     def identify(self, row: Named, _who: Who | None) -> tuple[str, Any]:
+        """Write the person's profile."""
         return "identify", self.klaviyo.identify(**self._named(row))
 
     def subscribe(self, row: Named, _who: Who | None) -> tuple[str, Any]:
+        """Give consent for the channel that the identifiers reach."""
         channel: Any = "email" if row.email is not None else "sms"
         return "subscribe", self.klaviyo.subscribe((channel,), **self._named(row))
 
     def unsubscribe(self, row: Named, _who: Who | None) -> tuple[str, Any]:
+        """Withdraw consent for the channel that the identifiers reach."""
         channel: Any = "email" if row.email is not None else "sms"
         return "unsubscribe", self.klaviyo.unsubscribe((channel,), **self._named(row))
 
     def suppress(self, row: Named, _who: Who | None) -> tuple[str, Any]:
+        """Suppress the address."""
         return "suppress", self.klaviyo.suppress(email=row.email)
 
     def change(self, row: Named, who: Who | None) -> tuple[str, Any]:
@@ -183,6 +188,7 @@ class _Shop:
         return self.identify(row if row.external_id or row.email else known, who)
 
     def erase(self, row: Named, who: Who | None) -> tuple[str, Any]:
+        """Erase the person, under the identifiers by which they were last known if the call names a profile's id."""
         known = row if row.email or row.external_id or who is None else self.pairs.get(who, row)
         given = {name: value for name, value in self._named(known).items() if name != "phone_number"}
         return "erase", self.klaviyo.erase(**given)

@@ -4,7 +4,7 @@ Decided here: a refusal is either told or parked, never both, so that a caller w
 nothing. Told, as Klaviyo's own refusal, is
 
 - a single call, but for an event by an id before its sign-up (R9): that one is parked, and accepted as Klaviyo accepts;
-- a job with a row that no queue could carry out later, such as one whose identifiers are unusable (R1, R2).
+- a job with a row that no queue could carry out later, such as a row with unusable identifiers (R1, R2).
 
 Of other jobs the refused rows are parked, and the rest goes. The rows are queued as by ``k.outbox``: those that may
 pass by themselves wait, and the drain parks the others as dead letters.

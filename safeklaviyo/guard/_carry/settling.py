@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from safeklaviyo.models import Binding
 
 NOTHING_FOUND: Final = Found((), None, 0.0)
-_BY_ID_ALONE: Final = frozenset({"create_back_in_stock_subscription", "create_push_token"})
 _EVENTS: Final = frozenset({"create_event", "bulk_create_events"})
 _PATCH: Final = "/api/profiles/"
 _PARKED: Final = "what was refused waits in the outbox"
@@ -116,12 +115,7 @@ def _people(call: Call, case: Case, each: tuple[Ruling, ...]) -> Flow[None]:
     if is_over:
         return
     # Step 3: name each customer by the profile, and prepare the changed body.
-    gone = tuple(named for named, _ in refused)
-    if case.asked.name in _EVENTS:
-        alone = call.policy.event_naming == "profile_id"
-        text, places = name_events(case.asked, customers, alone=alone, unique_id=case.unique_id, gone=gone)
-    else:
-        text, places = name_profiles(case.asked, customers, gone=gone)
+    text, places = _named(call, case, customers, tuple(named for named, _ in refused))
     _go(case, text, places, each[0])
     if case.action == "pass":
         case.say("rewrite", None, "the event got a key from its own content")
@@ -144,6 +138,16 @@ def _refused(call: Call, case: Case, refused: list[Refused]) -> Flow[bool]:
         case.say("answer", refused[0][1].rule, _PARKED)
         return True
     return False
+
+
+def _named(
+    call: Call, case: Case, customers: list[tuple[Named, Binding]], gone: tuple[Named, ...]
+) -> tuple[str, tuple[str, ...]]:
+    """Return the body with each customer's profile and without the rows of some people, and the changed places."""
+    if case.asked.name not in _EVENTS:
+        return name_profiles(case.asked, customers, gone=gone)
+    alone = call.policy.event_naming == "profile_id"
+    return name_events(case.asked, customers, alone=alone, unique_id=case.unique_id, gone=gone)
 
 
 def _customer(call: Call, ruling: Ruling) -> Flow[Binding | None]:

@@ -44,17 +44,11 @@ def update(call: Call, case: Case, ruling: Ruling) -> Flow[None]:
             case.faults.append(fault_of(required(ruling.error), person.named.pointer))
             case.say("refuse", ruling.rule, ruling.reason)
             return
-    # Step 2: change the identifiers, each by its verb, which leases them. A plain PATCH would leave the old address
-    # unretired, and the next call with the old address would create a duplicate.
+    # Step 2: change the identifiers, each by its verb.
     binding = required(ruling.binding)
     case.say("rewrite" if ruling.action == "rewrite" else "change", ruling.rule, ruling.reason)
-    claim = person.claim or Claim()
     refuse_clearing(ruling, binding)
-    if claim.email is not None and claim.email != binding.email:
-        yield from make_email_change(call, claim.email, Claim(binding.external_id, binding.email), main=False)
-    if claim.external_id is not None and claim.external_id != binding.external_id:
-        named = Claim(None, claim.email or binding.email)
-        yield from made_change(call, named, ChangeIntent(new_external_id=claim.external_id))
+    yield from _change_identifiers(call, person.claim or Claim(), binding)
     # Step 3: the rest goes as the caller wrote it. The phone number stays in it: the request names the profile by its
     # id, and Klaviyo refuses a number that another profile has.
     text, case.rewritten = name_profiles(case.asked, [(person.named, binding)], keep=("phone_number", "anonymous_id"))
@@ -62,6 +56,18 @@ def update(call: Call, case: Case, ruling: Ruling) -> Flow[None]:
     case.customers = [(Claim(), binding)] if ruling.action == "rewrite" else []
     if text != case.asked.text:
         case.body = packed(case.asked, text)
+
+
+def _change_identifiers(call: Call, claim: Claim, binding: Binding) -> Flow[None]:
+    """Give a customer the email and the external id of a claim, under a lease.
+
+    A plain PATCH would leave the old address unretired, and the next call with it would create a duplicate.
+    """
+    if claim.email is not None and claim.email != binding.email:
+        yield from make_email_change(call, claim.email, Claim(binding.external_id, binding.email), main=False)
+    if claim.external_id is not None and claim.external_id != binding.external_id:
+        named = Claim(None, claim.email or binding.email)
+        yield from made_change(call, named, ChangeIntent(new_external_id=claim.external_id))
 
 
 def refuse_clearing(ruling: Ruling, binding: Binding) -> None:

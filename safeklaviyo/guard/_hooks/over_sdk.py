@@ -1,7 +1,7 @@
 """The REST client of Klaviyo's own SDK for Python (`klaviyo-api`): the guard around another one.
 
-The seam is ``api_client.rest_client``, whose ``request`` still has the body as a dictionary. The SDK encodes that with
-Python's own defaults, and so does this module, so that an unchanged body is the SDK's own.
+The seam is ``api_client.rest_client``: its ``request`` still gets the body as a dictionary. The SDK encodes that with
+Python's own defaults. This module does the same, so that an unchanged body is the SDK's own.
 """
 
 from __future__ import annotations

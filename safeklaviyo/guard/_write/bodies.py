@@ -33,7 +33,7 @@ def name_events(
 
     Args:
         unique_id: The key for a single event that has none.
-        gone: People whose rows are taken out.
+        gone: People with rows that are taken out.
 
     Returns:
         The text, and the places that were changed.
@@ -59,7 +59,7 @@ def name_profiles(
 
     Args:
         keep: Attributes that stay although they are identifiers.
-        gone: People whose rows are taken out.
+        gone: People with rows that are taken out.
     """
     edits, places = Edits(asked.text), list[str]()
     drop = [name for name in (*IDENTIFIERS, *_BROWSERS) if name not in keep]

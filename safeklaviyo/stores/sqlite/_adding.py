@@ -1,8 +1,8 @@
 """Many rows of an import at once, in SQLite.
 
 Decided here: what the rows are about is read before the first of them, with a few statements for all, and what they
-change is written after the last. A row of which the map knows no identifier, and which shares none with another row, is
-new whatever the others are. All others are judged by `semantics`, one after the other, as in any other store.
+change is written after the last. A row is certainly new if the map knows none of its identifiers, and no other row has
+one of them. All other rows are judged by `semantics`, one after the other, as in any other store.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class _AddedRows(SqlRows):
         return known
 
     def make(self, binding: Binding, external_id: str | None, email: str | None, profile_id: str | None) -> None:
-        """Write a new binding, none of whose identifiers is known."""
+        """Write a new binding. The map knows none of its identifiers."""
         self._next = number = self._next + 1
         account, phone_number = self._account, binding.phone_number
         self._made.append((number, account, external_id, email, profile_id, phone_number, binding.verified_at, 1))

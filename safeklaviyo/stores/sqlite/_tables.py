@@ -314,6 +314,7 @@ class SqlRows(Rows):
 
 
 def binding_of(row: Sequence[Any]) -> Binding:
+    """Return the binding of a row of the table."""
     number, external_id, email, profile_id, phone_number, verified_at, version = row
     return Binding(external_id, email, profile_id, phone_number, verified_at, version, str(number))
 

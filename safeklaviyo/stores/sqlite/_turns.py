@@ -1,8 +1,8 @@
 """How a transaction gets its turn among the writers of a SQLite file.
 
 Decided here: a writer looks often whether the file is free. SQLite's own busy handler waits longer from one attempt to
-the next, up to 100 ms, while a transaction takes 2 ms: whoever has waited long looks seldom, and those who have just
-come are faster. With eight writers one write in a hundred then took half a second or more, and some 2 s of the 5 s.
+the next, up to 100 ms, while a transaction takes 2 ms. So a writer that has waited long looks seldom, and newcomers
+overtake it. With eight writers one write in a hundred then took half a second or more, and some 2 s of the 5 s.
 """
 
 from __future__ import annotations

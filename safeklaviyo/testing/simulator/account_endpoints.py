@@ -1,4 +1,4 @@
-"""The endpoints about the account (Klaviyo's Accounts reference). There is one, whose id is its public key."""
+"""The endpoints about the account (Klaviyo's Accounts reference). There is one account. Its id is its public key."""
 
 from __future__ import annotations
 

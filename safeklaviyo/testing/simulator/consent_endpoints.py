@@ -176,7 +176,7 @@ def _rows(attributes: JSON, most: int) -> list[tuple[JSON, str]]:
 
 
 def _named(account: Account, attributes: JSON, at: str) -> dict[str, str]:
-    """Return the identifiers that a row gives. Whatever else a row says about a person is dropped."""
+    """Return the identifiers that a row gives. All other attributes of the person are dropped."""
     body = Body(account.readings)
     found = {kind: body.identifier(kind, attributes.get(kind), f"{at}/{kind}") for kind in (EMAIL, PHONE_NUMBER)}
     return {kind: value for kind, value in found.items() if value is not None}

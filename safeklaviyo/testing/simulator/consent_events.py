@@ -28,7 +28,7 @@ _WORDS: Final = {SUBSCRIBED: "Subscribed to", UNSUBSCRIBED: "Unsubscribed from"}
 
 
 def put_consent(account: Account, before: Profile, after: Profile) -> Profile:
-    """Put a profile whose consent has changed, and record what that is called."""
+    """Store a profile with a changed consent, and record the event of the change."""
     account.put(after)
     if account.readings.consent_events:
         now = int(account.clock.now())

@@ -138,7 +138,7 @@ class Withdrawing(Record):
     """An accepted withdrawal.
 
     Attributes:
-        list_id: The list to leave. Whoever is not in it withdraws from all email marketing.
+        list_id: The list to leave. A profile that is not in the list withdraws from all email marketing.
     """
 
     rows: tuple[Row, ...]
@@ -171,7 +171,7 @@ class Suppressing(Record):
     Attributes:
         job_id: The job that is done with it.
         lifts: It ends suppressions. It never creates a profile.
-        group_id: The list or segment whose members are meant, instead of rows.
+        group_id: The list or segment with the members that are meant, instead of rows.
     """
 
     job_id: str

@@ -88,15 +88,23 @@ def _several(value: Any) -> tuple[Any, ...]:
 
 
 class _Reader:
+    """Reads one filter from its beginning to its end."""
+
     def __init__(self, text: str, fields: Fields) -> None:
         self._text = text
         self._fields = fields
         self._at = 0
 
     def at_end(self) -> bool:
+        """Tell whether the whole filter was read."""
         return not self._text[self._at :].strip()
 
     def terms(self) -> list[Term]:
+        """Read terms up to the last one that a comma joins.
+
+        Raises:
+            Refusal: 400.
+        """
         terms = self._term()
         while self._taken(","):
             terms += self._term()

@@ -48,7 +48,7 @@ class Outside(Inspected):
             return self._account.add_list(name, opt_in_process).id
 
     def add_segment(self, name: str, *profile_ids: str) -> str:
-        """Add a segment of these profiles, and return its id. Nobody joins or leaves it by itself."""
+        """Add a segment of these profiles, and return its id. Later changes add and remove no profile."""
         with self._lock:
             now = self._account.clock.now()
             made = Segment(self._account.new_id()[-6:], name, now, now)
@@ -76,10 +76,10 @@ class Outside(Inspected):
         """Let a person leave: by the link in a mail, or by STOP in reply to a text message.
 
         Args:
-            email: Whose mail is meant.
-            phone_number: Which number replies.
+            email: The address of the person who got the mail.
+            phone_number: The number that replies.
             reason: For an email: ``UNSUBSCRIBE`` is the link, ``SPAM_COMPLAINT`` a report to the mail provider,
-                ``USER_SUPPRESSED`` an operator of the shop; bounces are nobody's wish.
+                ``USER_SUPPRESSED`` an operator of the shop. A bounce is no person's wish, so it is no reason here.
 
         Raises:
             LookupError: No profile has it.

@@ -1,4 +1,4 @@
-"""The endpoints about push tokens and about waiting for stock, whose calls name a person as an event does.
+"""The endpoints about push tokens and about waiting for stock. Their calls name a person as an event does.
 
 Decided here (Klaviyo's *Create or Update Push Token* and *Create Back In Stock Subscription* references): both find or
 make the profile later, by the same order of identifiers.

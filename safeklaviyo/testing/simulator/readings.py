@@ -58,12 +58,12 @@ class Readings(Record):
         subscribe_by_id: A subscription that names the profile by its id alone, without the email or phone number of the
             channel, is accepted, as the schema says ("will be used to perform the lookup"), or refused with 400.
         subscribe_pause: For how many seconds after a subscription job another one does nothing for the same profile. A
-            guide says that a profile is in one such job each 30 minutes at most; nobody has seen it.
+            guide says that a profile is in one such job each 30 minutes at most; no test has shown it.
         withdrawal_creates: A withdrawal or suppression by an address that no profile has creates a profile, as the
-            reference says since 2026-10-15; nobody has seen it.
+            reference says since 2026-10-15; no test has shown it.
         spam_report_unsubscribes: A spam report withdraws the consent too, and does not only suppress.
         consent_events: A change of consent is an event too ("Unsubscribed from Email Marketing"), which can be read.
-            Klaviyo's help names these metrics; nobody has seen them in an answer. Off by default, because tests count
+            Klaviyo's help names these metrics; no recorded answer has them. Off by default, because tests count
             the events that a program sends.
         bulk_repeats: What a job of events does with a unique id that its profile and metric have already: the event is
             dropped, as the overview says, or the job is refused, as the field's description says, with a pointer to

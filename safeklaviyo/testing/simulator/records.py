@@ -118,7 +118,7 @@ class PushToken(Record):
     """One device that receives pushes, in Klaviyo's words.
 
     Attributes:
-        profile_id: Whose it is; None until its call is done.
+        profile_id: The profile that the token belongs to; None until the call that registers the token is done.
         recorded: When it was last sent.
     """
 

@@ -84,7 +84,7 @@ class Shape(Record):
 
         Args:
             related: The relationships, of which the links are shown.
-            further: Additional fields, shown whatever fields are asked for.
+            further: Additional fields, shown even if the request does not ask for them.
         """
         url = f"{self.base}/api/{kind}s/{quote(resource_id)}/"
         shown: JSON = {
