@@ -299,12 +299,22 @@ class History:
         found = [profile for email in theirs if (profile := self.simulator.find(email=email)) is not None]
         if found:
             profile = self.rng.choice(found)
+            before = self.marks(profile)
             leaves(self.simulator, str(profile.email))
-            self.links[profile.id] = self.simulator.now()
+            # A second withdrawal may leave no mark in Klaviyo. No client can know of it, nor compare it with a consent
+            # that Klaviyo has accepted and not carried out.
+            if before == self.marks(self.simulator.find(email=profile.email)):
+                self.counts["links without a mark"] += 1
+            else:
+                self.links[profile.id] = self.simulator.now()
             self.left.add(str(profile.email))
             if profile.external_id == person.external_id and person.said.get("email") == "in":
                 person.said["email"] = ""
             self.counts["links"] += 1
+
+    def marks(self, profile):
+        """Return what shows that a person has left."""
+        return profile.consents, profile.suppressions, len(self.simulator.events)
 
     # What befalls them.
 
