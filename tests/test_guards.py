@@ -1373,6 +1373,10 @@ GUARDS = [
         "identity/test_merge_halves.py::test_a_half_of_which_the_map_has_another_email_is_left",
     ),
     _guard(
+        "outbox", source.OUTBOX_OWN, "if _is_in(each, of_django) or not _is_in(each, shared)", "",
+        "outbox/test_outbox_own_transactions.py::test_unknown",
+    ),
+    _guard(
         "R4", source.MERGE_VERB, "planned.into.external_id or planned.source.external_id", "planned.into.external_id",
         "identity/test_merge_halves.py::test_an_id_that_did_not_come_with_the_merge_is_written_by_the_next_call",
     ),
@@ -1445,6 +1449,10 @@ GUARDS = [
         "yield from forget_rows(call, sorted(names - others))",
         "yield from ()",
         "outbox/test_outbox_traces.py::TestH23::test_erase",
+    ),
+    _guard(
+        "H18", source.OUTBOX_AT_ONCE, "IS DISTINCT FROM known.{kind} THEN", "IS NOT DISTINCT FROM known.{kind} THEN",
+        "outbox/test_outbox_connections.py::test_names_postgres[named1]",
     ),
     _guard(
         "H24", source.OUTBOX_DRAIN,

@@ -82,7 +82,8 @@ class Outbox:
         Raises:
             InvalidIdentifierError: As `Klaviyo.track`; nothing was written.
             InvalidPropertyError: As `Klaviyo.track`; nothing was written.
-            ConfigurationError: There is no outbox, or the connection is not to its database; nothing was written.
+            ConfigurationError: There is no outbox; or the connection is not to its database; or none was given while
+                this thread has an open transaction in the outbox's SQLite file. Nothing was written.
             StoreError: The map or the outbox cannot answer. Without a connection the row may have been committed. Give
                 a `unique_id`, so that queueing the event again does not double it.
         """

@@ -231,8 +231,9 @@ class _InMemory:
         """See `File.scan`."""
         return self.write(work)
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def write(self, work: Callable[[sqlite3.Connection], T], timeout: float | None = None) -> T:
         """Do several things as one transaction, or as a part of the transaction that is open."""
+        del timeout  # there are no other writers
         with transaction.atomic(self._alias):
             connection = connections[self._alias]
             connection.ensure_connection()

@@ -15,6 +15,7 @@ from safeklaviyo.stores.outbox.calls import OutboxCall
 from safeklaviyo.stores.outbox.postgres import AsyncPostgresOutbox, PostgresOutbox
 from safeklaviyo.stores.outbox.records import NewRow
 from safeklaviyo.stores.outbox.schema import SQLITE_TABLES
+from safeklaviyo.stores.outbox.shop_file import ShopFile
 from safeklaviyo.stores.outbox.sqlite import MemoryFile, SqliteOutbox
 from support.simulator import World
 
@@ -27,6 +28,7 @@ __all__ = [
     "NewRow",
     "OutboxWorld",
     "PostgresOutbox",
+    "ShopFile",
     "SqliteOutbox",
     "calls",
     "flows",

@@ -45,20 +45,22 @@ class ShopFile:
         """Tell whether the file exists."""
         return self._path.exists()
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do work in one transaction that may write."""
+    def write(self, work: Callable[[sqlite3.Connection], T], timeout: float | None = None) -> T:
+        """See `sqlite.File.write`."""
         # Immediate: a transaction that becomes a writer halfway fails at once if another one writes.
-        return self._use("IMMEDIATE", work)
+        return self._use("IMMEDIATE", work, timeout)
 
     def scan(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do work in one transaction that only reads."""
         return self._use("DEFERRED", work)
 
-    def _use(self, kind: str, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _use(self, kind: str, work: Callable[[sqlite3.Connection], T], timeout: float | None = None) -> T:
         if not self.lock.acquire(timeout=self._timeout):
             raise StoreUnavailableError("other threads kept the outbox busy for longer than is waited; try again")
         try:
-            return self._transact(self._connected(), kind, work)
+            connection = self._connected()
+            connection.execute(f"PRAGMA busy_timeout = {round(1000 * (self._timeout if timeout is None else timeout))}")
+            return self._transact(connection, kind, work)
         except sqlite3.Error as exc:
             # A busy file is no fault of the connection. After any other error the next use opens a new one.
             if failures.primary_code(exc) != sqlite3.SQLITE_BUSY:

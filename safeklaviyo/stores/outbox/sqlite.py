@@ -14,14 +14,17 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
 
+from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
 from safeklaviyo.stores.outbox import calls
 from safeklaviyo.stores.outbox.base import AsyncOutbox, Outbox
 from safeklaviyo.stores.outbox.callers import Recognising
+from safeklaviyo.stores.outbox.own_transactions import has_own_transaction
 from safeklaviyo.stores.outbox.schema import SQLITE_TABLES, sqlite_sql
 from safeklaviyo.stores.outbox.steps import insert_into_sqlite, steps_of
 from safeklaviyo.stores.outbox.words import SQLITE, timed
+from safeklaviyo.stores.sqlite import _failures as failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,11 +36,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+_BRIEF: Final = 0.05
+"""Seconds to wait for other writers until this thread's own transactions are looked for. Most writers take 2 ms."""
+_OWN: Final = (
+    "this thread has an open transaction in the outbox's file, for which the row would wait in vain: give its"
+    " connection as connection=, or commit it before"
+)
+_OTHERS: Final = (
+    "the outbox's file was kept busy for longer than is waited; try again, and if the caller has a transaction open in"
+    " it, give its connection as connection="
+)
+
+
 class File(Protocol):
     """An SQLite file, as the outbox uses it: the map's own, one of the shop's, or one in memory."""
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do work in one transaction that may write."""
+    def write(self, work: Callable[[sqlite3.Connection], T], timeout: float | None = None) -> T:
+        """Do work in one transaction that may write.
+
+        Args:
+            work: Can be called again after a transaction that was rolled back.
+            timeout: Seconds to wait for other writers, if not as long as usual.
+        """
         ...
 
     def scan(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -64,8 +84,9 @@ class MemoryFile:
         if content:
             self.connection.deserialize(content)
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def write(self, work: Callable[[sqlite3.Connection], T], timeout: float | None = None) -> T:
         """See `File.write`."""
+        del timeout  # there are no other writers
         with self._lock:
             self.connection.execute("BEGIN")
             try:
@@ -143,22 +164,37 @@ class SqliteOutbox(Outbox):
         if self._process != os.getpid():
             # Read first: writing would wait for a transaction in which the caller may have written already.
             if not self._file.scan(_is_made):
-                self._file.write(_make)
+                self._write(_make)
             self._process = os.getpid()
         if isinstance(asked, calls.InsertAtOnce):
             return cast("T", None)  # a look into the file costs no round trip
         if isinstance(asked, calls.Insert):
-            return cast("T", self._insert(asked))
+            return cast("T", self._write(lambda db: self._carry_out(db, insert_into_sqlite(asked))))
         if isinstance(asked, calls.ReadAbout | calls.LookAbout):
             if self._about is None:
                 self._about = self._file.scan(lambda db: self._carry_out(db, steps_of(calls.ReadAbout(""))))
             return cast("T", self._about)
-        use = self._file.scan if call.is_read else self._file.write
+        use = self._file.scan if call.is_read else self._write
         return use(lambda db: self._carry_out(db, steps_of(call)))
 
-    def _insert(self, call: calls.Insert) -> int:
-        steps = insert_into_sqlite(call)
-        return self._file.write(lambda db: self._carry_out(db, steps))
+    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do work in one transaction that may write, unless the calling thread itself keeps the file busy.
+
+        Raises:
+            ConfigurationError: It does: to wait for its transaction would be in vain.
+            StoreUnavailableError: Others kept the file busy for too long.
+        """
+        try:
+            return self._file.write(work, _BRIEF)
+        except StoreUnavailableError as error:
+            if not _is_busy(error):
+                raise
+            if self.path is not None and has_own_transaction(self.path):
+                raise ConfigurationError(_OWN) from None
+        try:
+            return self._file.write(work)
+        except StoreUnavailableError as error:
+            raise (StoreUnavailableError(_OTHERS) if _is_busy(error) else error) from error.__cause__
 
     async def insert_async(self, call: calls.Insert) -> int:
         """Insert a row over an asynchronous connection of the caller's."""
@@ -220,6 +256,11 @@ class AsyncSqliteOutbox(AsyncOutbox):
 @lru_cache(maxsize=256)
 def _sqlite_of(statement: str) -> str:
     return SQLITE.filled(statement, SQLITE_TABLES)
+
+
+def _is_busy(error: StoreUnavailableError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, sqlite3.Error) and failures.primary_code(cause) == sqlite3.SQLITE_BUSY
 
 
 def _is_made(db: sqlite3.Connection) -> bool:

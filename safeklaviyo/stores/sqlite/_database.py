@@ -163,10 +163,18 @@ class Database:
             except RuntimeError:
                 pass
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do several things as one transaction, in turn with all other writers of the file."""
+    def write(self, work: Callable[[sqlite3.Connection], T], timeout: float | None = None) -> T:
+        """Do several things as one transaction, in turn with all other writers of the file.
+
+        Args:
+            timeout: Seconds to wait for other writers, if not as long as usual.
+        """
+
         # IMMEDIATE: the write lock is taken before the first read, so that no other writer changes what was read.
-        return self.scan(lambda connection: transact(connection, "IMMEDIATE", work, self._timeout))
+        def turn(connection: sqlite3.Connection) -> T:
+            return transact(connection, "IMMEDIATE", work, self._timeout, timeout)
+
+        return self.scan(turn)
 
     def close(self) -> None:
         """Close both connections, for good."""

@@ -23,7 +23,13 @@ _PAUSE: Final = (0.0005, 0.003)
 """Seconds between two attempts. At random, so that two writers do not meet again and again."""
 
 
-def transact(connection: sqlite3.Connection, kind: str, work: Callable[[sqlite3.Connection], T], timeout: float) -> T:
+def transact(
+    connection: sqlite3.Connection,
+    kind: str,
+    work: Callable[[sqlite3.Connection], T],
+    timeout: float,
+    within: float | None = None,
+) -> T:
     """Do several things as one transaction.
 
     Args:
@@ -31,11 +37,12 @@ def transact(connection: sqlite3.Connection, kind: str, work: Callable[[sqlite3.
         kind: ``"DEFERRED"``, or ``"IMMEDIATE"`` to be the only writer from the beginning.
         work: What is done in it.
         timeout: Seconds to wait for other writers.
+        within: Seconds to wait for them before the transaction begins, if not as long.
     """
     if kind == "DEFERRED":
         connection.execute("BEGIN")
     else:
-        _begin(connection, timeout)
+        _begin(connection, timeout, timeout if within is None else within)
     try:
         result = work(connection)
         connection.execute("COMMIT")
@@ -46,9 +53,9 @@ def transact(connection: sqlite3.Connection, kind: str, work: Callable[[sqlite3.
     return result
 
 
-def _begin(connection: sqlite3.Connection, timeout: float) -> None:
+def _begin(connection: sqlite3.Connection, timeout: float, within: float) -> None:
     """Begin to write, as soon as no other connection does."""
-    give_up_at = time.monotonic() + timeout
+    give_up_at = time.monotonic() + within
     connection.execute("PRAGMA busy_timeout = 0")
     try:
         while True:
