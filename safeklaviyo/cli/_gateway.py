@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _GRACE: Final = 30
 """Seconds that the calls in hand may take after the first signal."""
+_IDLE: Final = 120
+"""Seconds that a connection may be idle. A caller that keeps its own for longer than the server (Go for 90 s, curl for
+118 s) at times sends into one that is being closed, and it may not repeat a POST whose answer is lost."""
 _TOKEN: Final = "SAFEKLAVIYO_GATEWAY_TOKEN"  # noqa: S105 - a variable's name
 
 
@@ -68,7 +71,7 @@ def _server(app: Gateway, listen: dict[str, Any], mode: str) -> Server:
 
     config = uvicorn.Config(
         app, **listen, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        ws="none", lifespan="on", timeout_graceful_shutdown=_GRACE,
+        ws="none", lifespan="on", timeout_graceful_shutdown=_GRACE, timeout_keep_alive=_IDLE,
     )  # fmt: skip
     return Announced(config)
 
