@@ -76,6 +76,12 @@ GUARDS = [
         "gateway/test_gateway.py::TestRetiredEndpoints::test_an_event_without_a_key_has_its_second",
     ),
     _guard(
+        "refusals in Klaviyo's words", source.GUARDS_WRITE_REPLIES,
+        '409: ("duplicate_profile", "Conflict."),', '409: ("conflict", "Conflict."),',
+        "guard/test_guard_official_sdk.py::"
+        "test_klaviyos_own_sdk_gets_the_answers_that_it_gets_without_the_guard[sdk-enforce]",
+    ),
+    _guard(
         "R14", source.GUARDS_WRITE_BODIES, '(*IDENTIFIERS, "_kx") if name', '("_kx",) if name',
         "guard/test_guard_events.py::test_a_phone_number_is_attached_and_does_not_travel",
     ),

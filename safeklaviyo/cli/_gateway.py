@@ -42,11 +42,14 @@ def gateway(arguments: Namespace) -> int:
 
 
 def _application(arguments: Namespace) -> Gateway:
-    from safeklaviyo import AsyncKlaviyo  # noqa: PLC0415 - loaded where it is used
+    from safeklaviyo import AsyncKlaviyo, Policy  # noqa: PLC0415 - loaded where it is used
     from safeklaviyo.gateway import Gateway  # noqa: PLC0415 - as above
 
     mode: Any = arguments.mode if arguments.mode_file is None else _modes(arguments.mode_file, arguments.mode)
-    client = AsyncKlaviyo(store=arguments.store, account=arguments.account, base_url=arguments.base_url)
+    client = AsyncKlaviyo(
+        store=arguments.store, account=arguments.account, base_url=arguments.base_url,
+        policy=Policy(drift=arguments.drift),
+    )  # fmt: skip
     return Gateway(
         client,
         mode=mode,

@@ -47,6 +47,10 @@ def add_gateway(command: ArgumentParser) -> None:
         "--on-store-failure", choices=["refuse", "forward"], default="refuse",
         help="in enforce, while the map is away (refuse)",
     )  # fmt: skip
+    command.add_argument(
+        "--drift", choices=["refuse", "adopt"], default="refuse",
+        help="in enforce, where Klaviyo shows another pair than the map (refuse)",
+    )  # fmt: skip
     command.add_argument("--token-file", metavar="FILE", help="the file that holds the gateway's token")
 
 

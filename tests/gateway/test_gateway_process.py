@@ -13,7 +13,9 @@ import httpx
 import pytest
 
 from safeklaviyo.testing import KlaviyoSimulator
+from support.programs import until
 
+TOKEN = "a-token-of-the-gateway"
 HEADERS = {"Authorization": "Klaviyo-API-Key pk_test", "revision": "2026-07-15"}
 PROFILE = {"data": {"type": "profile", "attributes": {"external_id": "1", "email": "ada@shop.test"}}}
 
@@ -81,6 +83,28 @@ def test_it_says_the_address_that_callers_are_to_use(tmp_path, host):
     with gateway(tmp_path, "--listen", f"{host}:0") as (_, first):
         url = next(word for word in first.split() if word.startswith("http://"))
         assert {"status": "ok"} == httpx.get(f"{url}/-/health").json()
+
+
+@pytest.mark.parametrize(("drift", "status"), [("refuse", 409), ("adopt", 202)])
+def test_an_address_that_changed_in_klaviyo_is_refused_or_taken_over(tmp_path, drift, status):
+    """As `--drift` says, once the map has to look again: here because an observed call has changed it (R15)."""
+    (tmp_path / "modes.json").write_text('{"create_event": "enforce", "create_or_update_profile": "enforce"}')
+    simulator = KlaviyoSimulator(account="AbC123", clock="real", queue_lag=0.0)
+    metric = {"data": {"type": "metric", "attributes": {"name": "Viewed"}}}
+    person = {"data": {"type": "profile", "attributes": {"external_id": "1"}}}
+    event = {"data": {"type": "event", "attributes": {"properties": {}, "metric": metric, "profile": person}}}
+    with simulator.serve() as url:
+        options = ("--listen", "127.0.0.1:0", "--mode-file", "modes.json", "--base-url", url, "--account", "AbC123")
+        with gateway(tmp_path, *options, "--drift", drift, SAFEKLAVIYO_GATEWAY_TOKEN=TOKEN) as (_, first):
+            place = next(word for word in first.split() if word.startswith("http://"))
+            with httpx.Client(base_url=place, headers=HEADERS) as http:
+                made = http.post("/api/profile-import", json=PROFILE).json()["data"]["id"]
+                changed = {"type": "profile", "id": made, "attributes": {"email": "ada@new.test"}}
+                assert 200 == http.patch(f"/api/profiles/{made}", json={"data": changed}).status_code
+                told = {"safeklaviyo-token": TOKEN}
+                until(lambda: 'what="doubted"} 1.0' in http.get("/-/metrics", headers=told).text)
+                assert status == http.post("/api/events", json=event).status_code
+    assert ["ada@new.test"] == [each.email for each in simulator.profiles]
 
 
 def test_a_port_that_is_taken_is_an_error(tmp_path):
