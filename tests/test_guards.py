@@ -301,6 +301,14 @@ GUARDS = [
         "bulk/test_track_many.py::TestOnce::test_a_key_that_comes_twice_counts_once",
     ),
     _guard(
+        "P5", source.TRACK_MANY, "        if batch.is_given_up:\n", "        if False:\n",
+        "bulk/test_track_many.py::TestSeveralJobs::test_nothing_is_sent_after_the_call_has_ended",
+    ),
+    _guard(
+        "P5", source.IN_MANY, "            begun.batch.is_given_up = True", "            pass",
+        "bulk/test_track_many.py::TestSeveralJobs::test_nothing_is_sent_after_the_call_has_ended",
+    ),
+    _guard(
         "R6", source.MANY, "all(getattr(binding, kind) == value for kind, value in names[1:])", "True",
         "bulk/test_track_many.py::TestWhoIsMeant::test_r6_a_pair_of_two_customers_is_refused",
     ),

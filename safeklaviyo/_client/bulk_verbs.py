@@ -14,7 +14,7 @@ from safeklaviyo._flows.many.consent import (
     unsubscribe_row,
 )
 from safeklaviyo._flows.many.identify import identify_batch, identify_row, import_errors, rehearse_people
-from safeklaviyo._flows.many.track import rehearse_events, track_batch, track_row
+from safeklaviyo._flows.many.track import prepare_events, rehearse_events, send_events, track_row
 from safeklaviyo._tracebacks import discreet
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from safeklaviyo.batches import BatchReport, OnRefused
     from safeklaviyo.models import Progress
 
-_TRACK = Many(track_batch, track_row)
+_TRACK = Many(prepare_events, track_row, send=send_events)
 _IDENTIFY = Many(identify_batch, identify_row, import_errors)
 _SUBSCRIBE = Many(subscribe_batch, subscribe_row)
 _UNSUBSCRIBE = Many(unsubscribe_batch, unsubscribe_row)

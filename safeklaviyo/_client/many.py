@@ -1,31 +1,33 @@
 """Carrying out a call about many people: rows are drawn as they are needed, a batch at a time, and counted.
 
-Rows that go singly are sent several at once, but never two of one person: those keep their order.
+Rows that go singly are sent several at once, but never two of one person: those keep their order. While the requests
+of a batch are on their way, the next batches are drawn and checked, and their requests begun, in their order.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+from collections import deque
 from collections.abc import AsyncIterable, Iterable, Sized
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from safeklaviyo._client.tally import Tally
 from safeklaviyo._flows.many.rows import ENDING, Batch, Checked, Refused
-from safeklaviyo.batches import BatchReport
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
-from safeklaviyo.models import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._runtime.async_shell import AsyncShell
     from safeklaviyo._runtime.shell import Shell
-    from safeklaviyo.batches import OnRefused
+    from safeklaviyo.batches import BatchReport, OnRefused
+    from safeklaviyo.models import Progress
 
 R = TypeVar("R", bound=Checked)
 
@@ -35,72 +37,40 @@ JOBS: Final = 4
 """Jobs that Klaviyo is at work on while further rows are sent; the rows of each are kept until it is done."""
 AT_ONCE: Final = 8
 """Rows that are sent singly at the same time."""
+AHEAD: Final = 4
+"""Batches on their way at the same time, where a verb sends them apart: Klaviyo allows five such requests in two
+seconds, and may take a second for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Many(Generic[R]):
-    """A verb about many: what sends a batch, what sends one row of it, and what waits for a job of Klaviyo's."""
+    """A verb about many.
+
+    Attributes:
+        batch: Checks the rows of a batch, and sends their requests unless `send` does.
+        one: Sends one row.
+        errors: Waits for a job of Klaviyo's.
+        send: Sends the requests of a batch, while others are checked.
+    """
 
     batch: Callable[[Setup, Iterable[tuple[int, object]]], Flow[Batch[R]]]
     one: Callable[[Setup, R], Flow[object]]
     errors: Callable[[Setup, str, list[R]], Flow[list[Refused]]] | None = None
+    send: Callable[[Setup, Batch[R]], Flow[None]] | None = None
 
 
-@dataclass(slots=True)
-class Tally:
-    """What has become of the rows so far, and who is told."""
+@dataclass(frozen=True, slots=True)
+class _Begun(Generic[R]):
+    """A batch on its way.
 
-    total: int | None
-    on_progress: Callable[[Progress], object] | None
-    on_refused: OnRefused | None
-    began: float = field(default_factory=time.monotonic)
-    done: int = 0
-    accepted: int = 0
-    refused: int = 0
-    unknown: int = 0
-    job_ids: list[str] = field(default_factory=list[str])
+    Attributes:
+        rows: How many rows it has.
+        end: Returns once its requests have been answered.
+    """
 
-    def refuse(self, number: int, row: Mapping[str, Any], error: SafeKlaviyoError) -> None:
-        """Count a row that was not accepted, and tell it."""
-        if error.outcome == "unknown":
-            self.unknown += 1
-        else:
-            self.refused += 1
-        if self.on_refused is not None:
-            self.on_refused(number, row, error)
-
-    def take(self, batch: Batch[Any]) -> None:
-        """Count what a batch has concluded by itself.
-
-        Raises:
-            SafeKlaviyoError: The batch says that the whole call ends here.
-        """
-        self.accepted += batch.accepted
-        self.job_ids += [job for job, _ in batch.jobs]
-        for each in batch.refused:
-            self.refuse(each.number, each.row, each.error)
-        if batch.stops is not None:
-            raise batch.stops
-
-    def fail(self, rows: list[Refused]) -> None:
-        """Count rows of a job that were accepted, and have failed since."""
-        self.accepted -= len(rows)
-        for each in rows:
-            self.refuse(each.number, each.row, each.error)
-
-    def tell(self, rows: int) -> None:
-        """Count rows as done, and tell how far the call is."""
-        self.done += rows
-        if self.on_progress is None:
-            return
-        seconds = time.monotonic() - self.began
-        pace = self.done / seconds if seconds > 0 else 0.0
-        left = None if self.total is None or not pace else max(0.0, (self.total - self.done) / pace)
-        self.on_progress(Progress(self.done, self.total, self.refused + self.unknown, pace, left))
-
-    def report(self) -> BatchReport:
-        """Return what the call returns."""
-        return BatchReport(self.done, self.accepted, self.refused, self.unknown, tuple(self.job_ids))
+    rows: int
+    batch: Batch[R]
+    end: Callable[[], object]
 
 
 def carry_out(
@@ -111,28 +81,76 @@ def carry_out(
     on_refused: OnRefused | None,
 ) -> BatchReport:
     """Carry out a call about many with blocking calls."""
-    tally = Tally(_length(rows), on_progress, on_refused)
-    jobs: list[tuple[str, list[R]]] = []
-
-    def follow(most: int) -> None:
-        while verb.errors is not None and len(jobs) > most:
-            tally.fail(shell.run(verb.errors, *jobs.pop(0)))
-
-    for batch_of in _batches(rows):
-        left = batch_of
-        while left:
-            batch = shell.run(verb.batch, left)
-            tally.take(batch)
-            jobs += batch.jobs
-            _send_singly(shell, verb, batch.singly, tally)
-            left = _send_first(shell, verb, batch.cold, tally)
-        follow(JOBS)
-        tally.tell(len(batch_of))
-    follow(0)
+    tally: Tally[R] = Tally(_length(rows), on_progress, on_refused)
+    ahead: deque[_Begun[R]] = deque()
+    try:
+        for batch_of in _batches(rows):
+            batch = shell.run(verb.batch, batch_of)
+            most = _most_ahead(verb, batch, len(batch_of))
+            end = _sending(shell, verb, batch)
+            ahead.append(_Begun(len(batch_of), batch, _in_thread(end) if most else end))
+            while len(ahead) > most:
+                _finish(shell, verb, ahead.popleft(), tally)
+        while ahead:
+            _finish(shell, verb, ahead.popleft(), tally)
+    finally:
+        for begun in ahead:
+            begun.batch.is_given_up = True
+    _follow(shell, verb, tally, 0)
     return tally.report()
 
 
-def _send_first(shell: Shell, verb: Many[R], rows: list[R], tally: Tally) -> list[tuple[int, object]]:
+def _most_ahead(verb: Many[R], batch: Batch[R], rows: int) -> int:
+    """Return how many batches may be on their way while the next one is drawn."""
+    # The rows of strangers go before all later ones, for which the map then knows these people. Of few rows, or of the
+    # last ones, there is nothing to draw in the meantime.
+    return 0 if verb.send is None or batch.cold or rows < BATCH else AHEAD - 1
+
+
+def _finish(shell: Shell, verb: Many[R], begun: _Begun[R], tally: Tally[R]) -> None:
+    """Wait for a batch on its way, and send the rows of it that are left."""
+    batch, end = begun.batch, begun.end
+    while True:
+        end()
+        tally.take(batch)
+        _send_singly(shell, verb, batch.singly, tally)
+        left = _send_first(shell, verb, batch.cold, tally)
+        if not left:
+            break
+        batch = shell.run(verb.batch, left)
+        end = _sending(shell, verb, batch)
+    _follow(shell, verb, tally, JOBS)
+    tally.tell(begun.rows)
+
+
+def _follow(shell: Shell, verb: Many[R], tally: Tally[R], most: int) -> None:
+    while verb.errors is not None and len(tally.jobs) > most:
+        tally.fail(shell.run(verb.errors, *tally.jobs.pop(0)))
+
+
+def _sending(shell: Shell, verb: Many[R], batch: Batch[R]) -> Callable[[], object]:
+    """Return what sends the requests of a batch, where its check has not sent them."""
+    return lambda: None if verb.send is None else shell.run(verb.send, batch)
+
+
+def _in_thread(work: Callable[[], object]) -> Callable[[], object]:
+    """Begin work in a thread, and return what waits for its result.
+
+    The thread is no reason for a process to live on: it may wait for its turn for a minute.
+    """
+    future: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is waited for
+            future.set_exception(error)
+
+    Thread(target=run, name="safeklaviyo-job", daemon=True).start()
+    return future.result
+
+
+def _send_first(shell: Shell, verb: Many[R], rows: list[R], tally: Tally[R]) -> list[tuple[int, object]]:
     """Send the first row of each person; return the others, for which the map may know the person now."""
     groups = _by_person(rows)
     before = tally.accepted
@@ -145,7 +163,7 @@ def _send_first(shell: Shell, verb: Many[R], rows: list[R], tally: Tally) -> lis
     return []
 
 
-def _send_singly(shell: Shell, verb: Many[R], rows: list[R], tally: Tally) -> None:
+def _send_singly(shell: Shell, verb: Many[R], rows: list[R], tally: Tally[R]) -> None:
     groups = _by_person(rows)
 
     def send(group: list[R]) -> list[SafeKlaviyoError | None]:
@@ -188,28 +206,53 @@ async def carry_out_async(
     on_refused: OnRefused | None,
 ) -> BatchReport:
     """Same as `carry_out`, awaited."""
-    tally = Tally(_length(rows), on_progress, on_refused)
-    jobs: list[tuple[str, list[R]]] = []
-
-    async def follow(most: int) -> None:
-        while verb.errors is not None and len(jobs) > most:
-            tally.fail(await shell.run(verb.errors, *jobs.pop(0)))
-
-    async for batch_of in _async_batches(rows):
-        left = batch_of
-        while left:
-            batch = await shell.run(verb.batch, left)
-            tally.take(batch)
-            jobs += batch.jobs
-            await _send_singly_async(shell, verb, batch.singly, tally)
-            left = await _send_first_async(shell, verb, batch.cold, tally)
-        await follow(JOBS)
-        tally.tell(len(batch_of))
-    await follow(0)
+    tally: Tally[R] = Tally(_length(rows), on_progress, on_refused)
+    ahead: deque[tuple[int, Batch[R], asyncio.Task[None]]] = deque()
+    try:
+        async for batch_of in _async_batches(rows):
+            batch = await shell.run(verb.batch, batch_of)
+            ahead.append((len(batch_of), batch, asyncio.create_task(_send_async(shell, verb, batch))))
+            while len(ahead) > _most_ahead(verb, batch, len(batch_of)):
+                await _finish_async(shell, verb, ahead.popleft(), tally)
+        while ahead:
+            await _finish_async(shell, verb, ahead.popleft(), tally)
+    finally:
+        await _cancel([task for _, _, task in ahead])
+    await _follow_async(shell, verb, tally, 0)
     return tally.report()
 
 
-async def _send_first_async(shell: AsyncShell, verb: Many[R], rows: list[R], tally: Tally) -> list[tuple[int, object]]:
+async def _send_async(shell: AsyncShell, verb: Many[R], batch: Batch[R]) -> None:
+    if verb.send is not None:
+        await shell.run(verb.send, batch)
+
+
+async def _finish_async(
+    shell: AsyncShell, verb: Many[R], begun: tuple[int, Batch[R], Awaitable[None]], tally: Tally[R]
+) -> None:
+    """Same as `_finish`, awaited."""
+    rows, batch, sent = begun
+    while True:
+        await sent
+        tally.take(batch)
+        await _send_singly_async(shell, verb, batch.singly, tally)
+        left = await _send_first_async(shell, verb, batch.cold, tally)
+        if not left:
+            break
+        batch = await shell.run(verb.batch, left)
+        sent = _send_async(shell, verb, batch)
+    await _follow_async(shell, verb, tally, JOBS)
+    tally.tell(rows)
+
+
+async def _follow_async(shell: AsyncShell, verb: Many[R], tally: Tally[R], most: int) -> None:
+    while verb.errors is not None and len(tally.jobs) > most:
+        tally.fail(await shell.run(verb.errors, *tally.jobs.pop(0)))
+
+
+async def _send_first_async(
+    shell: AsyncShell, verb: Many[R], rows: list[R], tally: Tally[R]
+) -> list[tuple[int, object]]:
     """Same as `_send_first`, awaited."""
     groups = _by_person(rows)
     before = tally.accepted
@@ -221,7 +264,7 @@ async def _send_first_async(shell: AsyncShell, verb: Many[R], rows: list[R], tal
     return []
 
 
-async def _send_singly_async(shell: AsyncShell, verb: Many[R], rows: list[R], tally: Tally) -> None:
+async def _send_singly_async(shell: AsyncShell, verb: Many[R], rows: list[R], tally: Tally[R]) -> None:
     groups = _by_person(rows)
     places = asyncio.Semaphore(AT_ONCE)
 
@@ -239,12 +282,22 @@ async def _send_singly_async(shell: AsyncShell, verb: Many[R], rows: list[R], ta
                     ended.append(None)
         return ended
 
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(send(group)) for group in groups]
-    _count(groups, [task.result() for task in running], tally)
+    running = [asyncio.create_task(send(group)) for group in groups]
+    try:
+        results = await asyncio.gather(*running)
+    finally:
+        await _cancel(running)
+    _count(groups, results, tally)
 
 
-def _count(groups: list[list[R]], results: list[list[SafeKlaviyoError | None]], tally: Tally) -> None:
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Let tasks end whose results are not waited for any more. A task group would raise a group of their errors."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _count(groups: list[list[R]], results: list[list[SafeKlaviyoError | None]], tally: Tally[R]) -> None:
     for group, ended in zip(groups, results, strict=True):
         for row, error in zip(group, ended, strict=True):
             if error is None:

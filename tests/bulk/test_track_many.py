@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
+from threading import Barrier, Event
 
+import httpx
 import pytest
 
 from safeklaviyo import (
@@ -135,18 +138,19 @@ class TestAllTogether:
         assert [1, 2, 3] == numbers(simulator)
 
     def test_more_than_a_thousand(self, known, simulator):
-        """Rows are drawn a thousand at a time, from any iterable."""
+        """Rows are drawn a thousand at a time, from any iterable, and four thousand ahead at most."""
         drawn = []
 
         def rows():
-            for n in range(2500):
+            for n in range(5500):
                 drawn.append(n)
                 yield order(n, 1 + n % 3)
 
         seen = []
         report = known.track_many(rows(), on_progress=lambda p: seen.append((p.done, p.total, len(drawn))))
-        assert [(1000, None, 1000), (2000, None, 2000), (2500, None, 2500)] == seen
-        assert 2500 == report.accepted == len(numbers(simulator))
+        ahead = [(1000, None, 4000), (2000, None, 5000)]
+        assert [*ahead, *[(done, None, 5500) for done in (3000, 4000, 5000, 5500)]] == seen
+        assert 5500 == report.accepted == len(numbers(simulator))
 
     def test_progress_says_what_is_left(self, known):
         """Where the number of rows is known, so are the rest and the time."""
@@ -169,6 +173,52 @@ def _email(value):
     from safeklaviyo.identity import Identifier, Kind
 
     return Identifier(Kind.EMAIL, value)
+
+
+class TestSeveralJobs:
+    @staticmethod
+    def opened(simulator, store, open_client, answer):
+        """Open a client whose requests are answered so, and whose map knows the customers."""
+        k = open_client(simulator, store, http_client=httpx.Client(transport=httpx.MockTransport(answer)))
+        k.bindings.add(
+            [{"external_id": f"c-{n}", "email": f"c{n}@shop.test", "profile_id": f"P{n}"} for n in range(1, 51)],
+            trusted=True,
+        )
+        return k
+
+    def test_jobs_are_on_their_way_together(self, simulator, store, open_client):
+        """Klaviyo may take long for each: the next ones are begun before the first is answered."""
+        together = Barrier(3)
+
+        def answer(request):
+            together.wait(20)
+            return httpx.Response(202, headers={"x-klaviyo-req-id": "1"})
+
+        k = self.opened(simulator, store, open_client, answer)
+        assert 3000 == k.track_many(order(n) for n in range(3000)).accepted
+
+    def test_nothing_is_sent_after_the_call_has_ended(self, simulator, store, open_client):
+        """A job that was to be repeated is not: the caller has been told that the call has failed."""
+        ended, bodies = Event(), []
+
+        def answer(request):
+            is_first = b'"order-1"' in request.content
+            assert is_first or ended.wait(20)
+            bodies.append(request.content)
+            return httpx.Response(202 if is_first else 429, headers={"x-klaviyo-req-id": "1", "retry-after": "1"})
+
+        def stop(*_):
+            raise LookupError
+
+        k = self.opened(simulator, store, open_client, answer)
+        rows = [order(n) | ({} if n else {"colour": "red"}) for n in range(4000)]
+        with pytest.raises(LookupError):
+            k.track_many(rows, on_refused=stop)
+        ended.set()
+        for thread in threading.enumerate():
+            if thread.name == "safeklaviyo-job":
+                thread.join(20)
+        assert len(bodies) == len(set(bodies)) > 1
 
 
 class TestWhoIsMeant:
@@ -315,6 +365,11 @@ class TestDirt:
         """Each further row would end the same way."""
         simulator.fail_next("bulk_create_events", status=401)
         assert isinstance(rejected(known.track_many, [order(1, 1)]), AuthenticationError)
+
+    def test_a_key_that_is_refused_for_strangers_ends_the_call(self, client, simulator):
+        """They go singly, several at once, and the first such error is the caller's."""
+        simulator.fail_next("create_profile", status=401, times=3)
+        assert isinstance(rejected(client().track_many, [order(n, n) for n in (1, 2, 3)]), AuthenticationError)
 
     def test_a_map_that_is_away_ends_the_call(self, known, store, monkeypatch):
         """P6: nothing is sent without the map."""

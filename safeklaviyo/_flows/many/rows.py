@@ -47,6 +47,13 @@ ENDING = (AuthenticationError, ConfigurationError, GoneError, PermissionDeniedEr
 """What ends the whole call: each further row would end the same way."""
 
 
+class GivenUpError(SafeKlaviyoError):
+    """The call about many has ended before this request was sent. Never leaves this package."""
+
+    def __init__(self) -> None:
+        super().__init__("the call has ended")
+
+
 class Checked(Protocol):
     """One row, checked."""
 
@@ -88,6 +95,8 @@ class Batch(Generic[R]):
             does.
         singly: The rows that have to be sent one by one, because an answer did not speak for each of them.
         jobs: The jobs that carry rows out, with these rows.
+        prepared: The requests that are still to be sent, as the verb has them.
+        is_given_up: Nothing of it may be sent any more, because the call has ended.
         stops: Why the whole call ends here.
     """
 
@@ -96,6 +105,8 @@ class Batch(Generic[R]):
     cold: list[R] = field(default_factory=list[R])
     singly: list[R] = field(default_factory=list[R])
     jobs: list[tuple[str, list[R]]] = field(default_factory=list[tuple[str, list[R]]])
+    prepared: list[Any] = field(default_factory=list[Any])
+    is_given_up: bool = False
     stops: SafeKlaviyoError | None = None
 
 

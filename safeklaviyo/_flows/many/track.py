@@ -10,6 +10,7 @@ from safeklaviyo._effects import Flow, NewId, Now
 from safeklaviyo._flows.call import Call, Setup, run
 from safeklaviyo._flows.many.rows import (
     Batch,
+    GivenUpError,
     Refused,
     goes_singly,
     rehearsed,
@@ -55,9 +56,19 @@ class EventRow(NamedTuple):
         return f"EventRow({self.number})"
 
 
-def track_batch(setup: Setup, rows: Iterable[tuple[int, object]]) -> Flow[Batch[EventRow]]:
-    """Send the events of known customers together. See `Klaviyo.track_many`."""
-    return run(setup, "track_many", lambda call: _track_batch(call, rows))
+def prepare_events(setup: Setup, rows: Iterable[tuple[int, object]]) -> Flow[Batch[EventRow]]:
+    """Check events, and write the requests about those of known customers. See `Klaviyo.track_many`."""
+    return run(setup, "track_many", lambda call: _prepare(call, rows))
+
+
+def send_events(setup: Setup, batch: Batch[EventRow]) -> Flow[None]:
+    """Send the requests of a batch."""
+
+    def body(call: Call) -> Flow[None]:
+        for job in batch.prepared:
+            yield from _send(call, job, batch)
+
+    return run(setup, "track_many", body)
 
 
 def track_row(setup: Setup, row: EventRow) -> Flow[TrackResult]:
@@ -76,7 +87,7 @@ def rehearse_events(setup: Setup, rows: Iterable[tuple[int, object]]) -> Flow[Ba
     return run(setup, "track_many", body)
 
 
-def _track_batch(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batch[EventRow]]:
+def _prepare(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batch[EventRow]]:
     batch: Batch[EventRow] = Batch()
     # Step 1: check each row, and fix what identifies its event.
     checked = yield from _check(call, rows, batch)
@@ -90,9 +101,7 @@ def _track_batch(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batch[E
         if key not in seen:
             seen.add(key)
             once.append((row, binding))
-    # Step 3: send. Where the answer does not speak for every row, the rows go singly.
-    for job in _jobs(once):
-        yield from _send(call, job, batch)
+    batch.prepared = list(_jobs(once))
     return batch
 
 
@@ -156,7 +165,7 @@ def _jobs(rows: list[tuple[EventRow, Binding]]) -> Iterator[_Job]:
 
 
 def _send(call: Call, job: _Job, batch: Batch[EventRow]) -> Flow[None]:
-    """Send one request; rows for which its answer does not speak are left to be sent singly."""
+    """Send one request; where its answer does not speak for every row, the rows are left to be sent singly."""
     alone = call.policy.event_naming == "profile_id"
     on_their_way = [(binding.key, object()) for _, binding, _ in job.rows]
 
@@ -166,10 +175,16 @@ def _send(call: Call, job: _Job, batch: Batch[EventRow]) -> Flow[None]:
         latest = {binding.key: binding for binding in bindings}
         return create_events(_groups(job, latest), by_profile_id_alone=alone)
 
+    def before(_seconds: float) -> Flow[None]:
+        yield from ()
+        if batch.is_given_up:
+            raise GivenUpError
+
+    request = create_events(_groups(job, {}), by_profile_id_alone=alone)
     try:
         for each in on_their_way:
             call.setup.in_flight.enter(each)
-        yield from send_patiently(call, create_events(_groups(job, {}), by_profile_id_alone=alone), again=again)
+        yield from send_patiently(call, request, again=again, before=before)
     except SafeKlaviyoError as error:
         if not goes_singly(error):
             raise
