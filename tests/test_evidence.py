@@ -257,11 +257,13 @@ def test_what_is_not_wanted_is_in_nobodys_way():
 @pytest.mark.parametrize(
     ("other", "kind", "words", "attributes"),
     [
-        (FOREIGN, errors.EmailTakenError, "the new email is another customer's", {"profile_id": "FORE1"}),
-        (ADDRESSED, errors.EmailTakenError, "the new email is on another profile", {"profile_id": "ADDR1"}),
-        (ELSEWHERE, errors.ExternalIdMismatchError, "the new external_id is on another profile",
-         {"current_external_id": "ann-1"}),
-        (PHONED, errors.ProfileConflictError, "the new phone number is another profile's",
+        (FOREIGN, errors.EmailTakenError, "the new email is another customer's; check it with the customer",
+         {"profile_id": "FORE1"}),
+        (ADDRESSED, errors.EmailTakenError, "the new email is on another profile; merge the two first",
+         {"profile_id": "ADDR1"}),
+        (ELSEWHERE, errors.ExternalIdMismatchError,
+         "the new external_id is on another profile; merge the two profiles first", {"current_external_id": "ann-1"}),
+        (PHONED, errors.ProfileConflictError, "the new phone number is another profile's; check it with the customer",
          {"identifier": "phone_number", "profile_id": "PHON1", "status_code": 409, "rule": "R17"}),
     ],
 )  # fmt: skip

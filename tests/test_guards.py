@@ -585,7 +585,8 @@ GUARDS = [
     ),
     _guard(
         "P6, F-3", source.READING,
-        'raise NoResponseError("Klaviyo\'s answer could not be read", may_retry=True) from exc', "return ()",
+        'raise NoResponseError("Klaviyo\'s answer could not be read; try again later", may_retry=True) from exc',
+        "return ()",
         "operations/test_first_contact.py::test_p6_a_search_that_fails_writes_nothing",
     ),
     _guard(
@@ -901,7 +902,7 @@ GUARDS = [
         "test_retry.py::TestDeadline::test_attempts_have_what_is_left",
     ),
     _guard(
-        "P7, deadline", source.CALL,
+        "P7, deadline", source.DEADLINES,
         "if call.setup.deadline is None or not isinstance(error, _HELPED_BY_TIME):", "if True:",
         "operations/test_deadline.py::TestInSimulatedTime::test_a_lease_is_not_waited_for_beyond_it",
     ),

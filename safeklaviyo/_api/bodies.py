@@ -51,7 +51,7 @@ def encoded(document: dict[str, Any]) -> bytes:
         body = encoded_text(document).encode()
     except (TypeError, ValueError, RecursionError):
         # Not chained: the codec's message quotes the text.
-        raise refused("properties", "were changed while they were being sent") from None
+        raise refused("properties", "were changed while they were being sent; send a copy") from None
     if len(body) > MAX_BODY_BYTES:
         raise refused("properties", "make a request larger than the 5 MB that Klaviyo accepts")
     return body

@@ -79,7 +79,7 @@ def target_from(path: object, params: object, base: str) -> str:
         raise refused("path", "is malformed") from None
     # The key travels with the request, so no link leads it to another host (F-30).
     if (parts.scheme or parts.netloc) and f"{parts.scheme}://{parts.netloc}".lower() not in {_KLAVIYO, base.lower()}:
-        raise refused("path", "leads to another host than this client's")
+        raise refused("path", "leads to another host than this client's; give a path that begins with /api/")
     if not parts.path.startswith("/api/") or not parts.path.strip("/").partition("/")[2]:
         raise refused("path", "has to begin with /api/; other endpoints are for browsers, or take no key")
     if not _PATH.fullmatch(parts.path) or parts.fragment or not _QUERY.fullmatch(parts.query):
@@ -98,7 +98,7 @@ def _segments(path: str) -> list[str]:
     segments = [unquote(each) for each in path.strip("/").split("/")]
     for each in segments:
         if each in {".", ".."} or "/" in each or "\\" in each or not each.isprintable():
-            raise refused("path", "has a part that could lead to another path")
+            raise refused("path", "has a part that could lead to another path; write it out")
     return segments
 
 

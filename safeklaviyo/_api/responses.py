@@ -1,8 +1,8 @@
-"""Reading Klaviyo's answers: profiles with tolerance, identifiers strictly, and refusals as errors.
+"""Reading Klaviyo's answers: profiles with tolerance, identifiers strictly.
 
-Decided here: how a body becomes a `Profile` or an error, in both dialects. An answer that cannot be read raises
-`UnreadableAnswer`; the flow that sent the request decides what follows. Not here: building requests (`profiles`,
-`events`).
+Decided here: how a body becomes a `Profile`, in both dialects, and whether Klaviyo has written the answer at all. An
+answer that cannot be read raises `UnreadableAnswer`; the flow that sent the request decides what follows. Not here:
+errors (`refusals`), and building requests (`profiles`, `events`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 from urllib.parse import urlsplit
@@ -20,60 +18,17 @@ from pydantic import ValidationError
 
 from safeklaviyo._api.messages import Answer
 from safeklaviyo._api.paths import PROFILES_PATH
-from safeklaviyo.errors import (
-    APIStatusError,
-    AuthenticationError,
-    BadRequestError,
-    GoneError,
-    NotFoundError,
-    Outcome,
-    PayloadTooLargeError,
-    PermissionDeniedError,
-    ProfileConflictError,
-    RateLimitError,
-    ServerError,
-)
 from safeklaviyo.models import Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
 
     from safeklaviyo._api.messages import Endpoint, Response
 
 logger = logging.getLogger("safeklaviyo")
 
-ERRORS: Final[dict[int, type[APIStatusError]]] = {
-    400: BadRequestError,
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    409: ProfileConflictError,
-    410: GoneError,
-    413: PayloadTooLargeError,
-    422: BadRequestError,
-    429: RateLimitError,
-}
-"""The error of each status. Any other from 500 on is a `ServerError`, and all the rest are an `APIStatusError`."""
-
-_ADVICE: Final = {
-    400: "Klaviyo does not accept the request; see the error's errors",
-    401: "Klaviyo does not accept the API key, or the access token; check it",
-    403: "the API key may not do this; check its scopes",
-    404: "Klaviyo has nothing of that id, or at that path",
-    409: "something has that already: a profile its identifier, or another thing its name",
-    410: 'this API is retired; use dialect="current" and a current revision',
-    413: "the request is larger than Klaviyo accepts; send less",
-    429: "too many requests; try again later",
-}
-
-_CODE = re.compile(r"[a-z][a-z_]{0,49}")
-_POINTER = re.compile(r"(?:/(?:[a-z_-]{1,40}|\d{1,4})){1,12}/?|/")
-_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
-_EXPECTED = re.compile(r"Expected available in (\d{1,9}(?:\.\d{1,9})?) second", re.ASCII)
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PROFILE_ID = re.compile(r"[A-Za-z0-9]{1,64}")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_REQUEST_ID_HEADERS: Final = ("x-klaviyo-req-id", "x-klaviyo-request-id", "cf-ray")
 _IDENTIFYING: Final = ("external_id", "email", "phone_number")
 
 
@@ -104,7 +59,7 @@ def is_from_klaviyo(endpoint: Endpoint, response: Response) -> bool:
     Klaviyo's own answers are
 
     - what the endpoint is documented to answer on success;
-    - an error document, which names a code (`error_from`).
+    - an error document, which names a code (`refusals.error_from`).
 
     A web page, a challenge, a redirect or half a body is none, with any status. Sources: Klaviyo's OpenAPI description;
     its guide on errors; recorded answers.
@@ -115,12 +70,12 @@ def is_from_klaviyo(endpoint: Endpoint, response: Response) -> bool:
     if response.status < HTTPStatus.BAD_REQUEST:
         return False
     if endpoint.answer in _LEGACY:
-        return not _fields(response.json).keys().isdisjoint({"detail", "message", "errors"})
-    return any(isinstance(error.get("code"), str) for error in _listed_errors(response.json))
+        return not fields_of(response.json).keys().isdisjoint({"detail", "message", "errors"})
+    return any(isinstance(error.get("code"), str) for error in listed_errors(response.json))
 
 
 def _is_document(response: Response) -> bool:
-    return isinstance(_fields(response.json).get("data"), dict | list)
+    return isinstance(fields_of(response.json).get("data"), dict | list)
 
 
 def _is_receipt(response: Response) -> bool:
@@ -131,7 +86,7 @@ def _is_receipt(response: Response) -> bool:
 def _is_any(response: Response) -> bool:
     if not response.body.strip():
         return response.status in {200, 201, 202, 204}
-    return not _fields(response.json).keys().isdisjoint({"data", "meta"})
+    return not fields_of(response.json).keys().isdisjoint({"data", "meta"})
 
 
 _LEGACY: Final = frozenset({Answer.LEGACY_RECEIPT, Answer.LEGACY_OBJECT})
@@ -140,7 +95,7 @@ _SUCCESSES: Final[dict[Answer, Callable[[Response], bool]]] = {
     Answer.RECEIPT: _is_receipt,
     Answer.ANY: _is_any,
     Answer.LEGACY_RECEIPT: lambda response: response.body.strip() in {b"1", b"0"},
-    Answer.LEGACY_OBJECT: lambda response: is_profile_id(_fields(response.json).get("id")),
+    Answer.LEGACY_OBJECT: lambda response: is_profile_id(fields_of(response.json).get("id")),
 }
 
 
@@ -155,7 +110,7 @@ def read_profile(response: Response) -> Profile:
     Raises:
         UnreadableAnswer: The body has no profile, or its identifiers are not text.
     """
-    return _profile(_fields(response.json).get("data"))
+    return _profile(fields_of(response.json).get("data"))
 
 
 def read_profiles(response: Response, path: str = PROFILES_PATH) -> Page:
@@ -181,7 +136,7 @@ def read_next_path(response: Response, path: str = PROFILES_PATH) -> str | None:
     Raises:
         UnreadableAnswer: The link leads to another endpoint.
     """
-    following = _fields(_fields(response.json).get("links")).get("next")
+    following = fields_of(fields_of(response.json).get("links")).get("next")
     return None if following is None else next_path(following, path)
 
 
@@ -193,14 +148,14 @@ def read_profile_ids(response: Response) -> tuple[str, ...]:
     """
     # Stricter than `read_profiles`: a row that is left out here could be the address's owner, and a duplicate would be
     # created (F-3).
-    ids = [_fields(row).get("id") for row in _rows(response)]
+    ids = [fields_of(row).get("id") for row in _rows(response)]
     if not all(map(is_profile_id, ids)):
         raise UnreadableAnswer("a row of the search has no id")
     return tuple(map(str, ids))
 
 
 def _rows(response: Response) -> list[object]:
-    rows = _items(_fields(response.json).get("data"))
+    rows = _items(fields_of(response.json).get("data"))
     if rows is None:
         raise UnreadableAnswer("the answer holds no list of profiles")
     return rows
@@ -229,74 +184,13 @@ def read_account_id(response: Response) -> str:
     Raises:
         UnreadableAnswer: The body does not name exactly one account.
     """
-    rows = _items(_fields(response.json).get("data"))
+    rows = _items(fields_of(response.json).get("data"))
     if rows is not None and len(rows) == 1:
-        account = _fields(rows[0]).get("id")
+        account = fields_of(rows[0]).get("id")
         # It becomes the namespace of the map, and is shown and logged: a host of one's own may answer anything.
         if isinstance(account, str) and _ACCOUNT_ID.fullmatch(account):
             return account
     raise UnreadableAnswer("the answer does not name one account")
-
-
-def duplicate_profile_id(response: Response) -> str | None:
-    """Return the id of the profile that a 409 names as the owner of an identifier; Klaviyo may leave the id out."""
-    for error in _errors(response.json):
-        owner = _fields(error.get("meta")).get("duplicate_profile_id")
-        if is_profile_id(owner):
-            return owner
-    return None
-
-
-def error_from(response: Response, *, outcome: Outcome, now: float | None = None) -> APIStatusError:
-    """Return the error for an answer.
-
-    The error's message has no personal data (P8). Klaviyo's own text may quote what was sent, and is in `errors` only.
-
-    Args:
-        now: Unix seconds, for a ``Retry-After`` that is a date.
-    """
-    status = response.status
-    errors = _errors(response.json)
-    code = errors[0].get("code") if errors else None
-    common: dict[str, Any] = {
-        "status_code": status,
-        "code": code if isinstance(code, str) else None,
-        "errors": errors,
-        "request_id": _request_id(response, errors),
-        "outcome": outcome,
-        "retry_after": _wait(response, errors, now),
-    }
-    message = _message(status, errors)
-    codes = {error.get("code") for error in errors} - {None}  # a 409 about another thing than a profile has another
-    if status == HTTPStatus.CONFLICT and (not codes or "duplicate_profile" in codes):
-        return ProfileConflictError(message, profile_id=duplicate_profile_id(response), rule="R17", **common)
-    kind = APIStatusError if status == HTTPStatus.CONFLICT else error_class(status)
-    return kind(message, **common)
-
-
-def error_class(status: int) -> type[APIStatusError]:
-    """Return the class of the error for a status."""
-    return ERRORS.get(status, ServerError if status >= 500 else APIStatusError)
-
-
-def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Return how many seconds to wait; None if the header is missing or cannot be read.
-
-    Args:
-        headers: By lower-case name.
-        now: Unix seconds; without it a date cannot be read.
-    """
-    # In seconds, with decimals, or as a date (F-20).
-    text = headers.get("retry-after", "").strip()
-    if _SECONDS.fullmatch(text):
-        return float(text)
-    if now is None:
-        return None
-    try:
-        moment = parsedate_to_datetime(text)
-        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
 
 
 def profile_of(attributes: dict[str, Any]) -> Profile:
@@ -331,15 +225,16 @@ def _identifier(value: object) -> str | None:
 
 
 def _profile(data: object) -> Profile:
-    record = _fields(data)
+    record = fields_of(data)
     profile_id = record.get("id")
     if not is_profile_id(profile_id):
         raise UnreadableAnswer("the answer names no profile")
     # The id last: the attributes may not replace it.
-    return profile_of({**_fields(record.get("attributes")), "id": profile_id})
+    return profile_of({**fields_of(record.get("attributes")), "id": profile_id})
 
 
-def _fields(value: object) -> dict[str, Any]:
+def fields_of(value: object) -> dict[str, Any]:
+    """Return a JSON object; anything else is an empty one."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
@@ -347,54 +242,7 @@ def _items(value: object) -> list[object] | None:
     return cast("list[object]", value) if isinstance(value, list) else None
 
 
-def _listed_errors(body: object) -> tuple[dict[str, Any], ...]:
-    listed = _items(_fields(body).get("errors")) or ()
-    return tuple(error for each in listed if (error := _fields(each)))
-
-
-def _errors(body: object) -> tuple[dict[str, Any], ...]:
-    fields = _fields(body)
-    if "errors" in fields:
-        return _listed_errors(body)
-    # The legacy API answers with one object: {"status": 403, "message": …} or {"detail": …}.
-    return (fields,) if fields else ()
-
-
-def _message(status: int, errors: tuple[dict[str, Any], ...]) -> str:
-    advice = _ADVICE.get(status, "Klaviyo failed" if status >= 500 else "Klaviyo gave an unexpected answer")
-    return " ".join([f"{advice} ({status}", *_particulars(errors)]) + ")"
-
-
-def _particulars(errors: tuple[dict[str, Any], ...]) -> Iterator[str]:
-    for error in errors[:1]:
-        code = error.get("code")
-        if isinstance(code, str) and _CODE.fullmatch(code):
-            yield code
-        pointer = _fields(error.get("source")).get("pointer")
-        # `_POINTER` takes no longer number and no capital, because these could be part of a value that was sent (P8).
-        if isinstance(pointer, str) and _POINTER.fullmatch(pointer):
-            yield f"at {pointer}"
-
-
-def request_id(response: Response) -> str | None:
-    """Return Klaviyo's id of a request that succeeded, where the answer names it."""
-    return _request_id(response, ())
-
-
-def _request_id(response: Response, errors: tuple[dict[str, Any], ...]) -> str | None:
-    named = errors[0].get("id") if errors else None
-    headers = (response.headers.get(name) for name in _REQUEST_ID_HEADERS)
-    for candidate in (named, *headers):
-        # It is logged, so it must look like an id: a longer text could have personal data in it (P8).
-        if isinstance(candidate, str) and _REQUEST_ID.fullmatch(candidate):
-            return candidate
-    return None
-
-
-def _wait(response: Response, errors: tuple[dict[str, Any], ...], now: float | None) -> float | None:
-    seconds = retry_after(response.headers, now)
-    if seconds is None and response.status == HTTPStatus.TOO_MANY_REQUESTS and errors:
-        # The legacy API has the seconds in its text only.
-        said = _EXPECTED.search(str(errors[0].get("detail")))
-        return float(said[1]) if said else None
-    return seconds
+def listed_errors(body: object) -> tuple[dict[str, Any], ...]:
+    """Return the errors of an error document; none for any other body."""
+    listed = _items(fields_of(body).get("errors")) or ()
+    return tuple(error for each in listed if (error := fields_of(each)))

@@ -1,4 +1,4 @@
-"""One call of a public operation: what it shares with the client, and what it remembers about itself.
+"""One call of a public operation, from its beginning to its outcome.
 
 Decided here: the `outcome` of an error (P7), and what is logged. Every flow of this package takes a `Call` first. All
 requests of the package are sent by `send`, and all its waits are in `waiting`.
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from safeklaviyo._api.accounts import get_account
 from safeklaviyo._api.messages import Repeat, Request, Response
 from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_account_id
-from safeklaviyo._effects import Monotonic, StartDeadline
 from safeklaviyo._flows.account import notice_account
+from safeklaviyo._flows.deadlines import exceeded_by, start_deadline
 from safeklaviyo._flows.in_flight import InFlight
 from safeklaviyo._flows.joining import Join, may_join
 from safeklaviyo._flows.telling import conclude
@@ -22,15 +22,11 @@ from safeklaviyo._flows.writes import Writes
 from safeklaviyo._sending.deadline import Deadline
 from safeklaviyo._sending.retry import Before, Exchange, Line, transmit
 from safeklaviyo.errors import (
-    APIConnectionError,
     APIStatusError,
     ConfigurationError,
-    DeadlineExceededError,
     NoResponseError,
     PermissionDeniedError,
-    RetryableError,
     SafeKlaviyoError,
-    ServerError,
     StoreError,
 )
 from safeklaviyo.notices import Notice
@@ -332,39 +328,6 @@ def run(setup: Setup, operation: str, body: Callable[[Call], Flow[T]]) -> Flow[T
     return result
 
 
-def start_deadline(call: Call) -> Flow[None]:
-    """Give what follows the client's whole deadline: a call, or the next person of a call about many."""
-    seconds = call.setup.deadline
-    if seconds is not None:
-        call.deadline.start((yield from StartDeadline(seconds)), seconds)
-        call.patience_ends = None
-
-
-def share_deadline(call: Call, share: float) -> Flow[None]:
-    """Let the map have only a part of what the call has left; 1 gives it all of that."""
-    left = call.deadline.left((yield from Monotonic()))
-    if left is not None:
-        yield from StartDeadline(left * share)
-
-
-def exceeded_by(call: Call, error: SafeKlaviyoError) -> Flow[DeadlineExceededError | None]:
-    """Return the error to raise in place of one that the deadline is the reason for; None for any other."""
-    # Only failures that more time could have helped: what Klaviyo or the map has refused stays what it is.
-    if call.setup.deadline is None or not isinstance(error, _HELPED_BY_TIME):
-        return None
-    if not (call.deadline.has_cut or call.deadline.is_over((yield from Monotonic()))):
-        return None
-    exceeded = DeadlineExceededError(
-        "the call was not done within its deadline", may_retry=error.may_retry, retry_after=error.retry_after,
-        outcome=error.outcome, rule=error.rule,
-    )  # fmt: skip
-    exceeded.operation, exceeded.unique_id, exceeded.time = error.operation, error.unique_id, error.time
-    return exceeded
-
-
-_HELPED_BY_TIME = (RetryableError, APIConnectionError, ServerError)
-
-
 def _account(call: Call) -> Flow[str]:
     """Return the account's id: as remembered for this key, or asked of Klaviyo once."""
     # Step 1: what the map remembers for this key, so that only the first client ever asks Klaviyo.
@@ -383,7 +346,7 @@ def _account(call: Call) -> Flow[str]:
     try:
         account = read_account_id(response)
     except UnreadableAnswer as exc:
-        raise NoResponseError("Klaviyo's answer could not be read", may_retry=True) from exc
+        raise NoResponseError("Klaviyo's answer could not be read; try again later", may_retry=True) from exc
     if name is not None:
         yield from Remember("", name, account)
     return account

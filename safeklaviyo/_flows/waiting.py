@@ -87,7 +87,8 @@ def _held(call: Call, lease: Lease | None) -> LeaseHeldError:
         message = "Klaviyo has not yet carried out an earlier request about this customer's consent, or a merge"
         return LeaseHeldError(message, rule="R13", retry_after=min(_KLAVIYOS_TIME, call.policy.consent_wait))
     retry_after = None if lease is None else max(lease.remaining, 0.0)
-    return LeaseHeldError("another call holds the lease on this customer", rule="R13", retry_after=retry_after)
+    message = "another call holds the lease on this customer; try again later"
+    return LeaseHeldError(message, rule="R13", retry_after=retry_after)
 
 
 def wait_for_turn(seconds: float | None) -> Flow[None]:

@@ -310,7 +310,7 @@ def _converted_by_its_class(item: object) -> str | int | float | None:
 def _moment(item: date) -> str:
     # pandas' missing date is a datetime to Python, and equals nothing.
     if item != item:  # noqa: PLR0124
-        raise UnsendableError("is a missing date")
+        raise UnsendableError("is a missing date; leave it out")
     # A datetime without a zone would be read in a zone that neither side has agreed on.
     if isinstance(item, datetime) and item.utcoffset() is None:
         raise UnsendableError("is a datetime without a time zone; give one that has it")

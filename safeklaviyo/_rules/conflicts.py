@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo import errors
-from safeklaviyo._api.responses import duplicate_profile_id, error_from
+from safeklaviyo._api.refusals import duplicate_profile_id, error_from
 from safeklaviyo._rules.shown import email_of, has_email, phone_of
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ def taken_error(wanted: Binding, other: Profile) -> errors.IdentityError:
     # The other profile may have several of them; the error names one, so that the caller has one thing to do next.
     common = {"external_id": other.external_id, "email": email_of(other)}
     if has_email(other, wanted.email):
-        holder = "another customer's" if other.external_id is not None else "on another profile"
-        return errors.EmailTakenError(f"the new email is {holder}", profile_id=other.id, **common)
+        another, orphan = "another customer's; check it with the customer", "on another profile; merge the two first"
+        message = f"the new email is {orphan if other.external_id is None else another}"
+        return errors.EmailTakenError(message, profile_id=other.id, **common)
     if wanted.external_id is not None and other.external_id == wanted.external_id:
-        return errors.ExternalIdMismatchError(
-            "the new external_id is on another profile", current_external_id=other.external_id, **common
-        )
+        message = "the new external_id is on another profile; merge the two profiles first"
+        return errors.ExternalIdMismatchError(message, current_external_id=other.external_id, **common)
     return errors.ProfileConflictError(
-        "the new phone number is another profile's",
+        "the new phone number is another profile's; check it with the customer",
         status_code=409,
         identifier="phone_number",
         profile_id=other.id,

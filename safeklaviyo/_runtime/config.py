@@ -237,7 +237,7 @@ def _dialect(
             'Klaviyo has retired the legacy API and answers 410; use dialect="current", which understands legacy keys'
         )
     if public_key is None:
-        raise ConfigurationError("the legacy dialect needs the account's public_key")
+        raise ConfigurationError("the legacy dialect needs the account's public_key; pass public_key=")
     if shown.fingerprint is None and not shown.is_nothing:
         raise ConfigurationError("the legacy dialect has no access tokens: pass api_key")
     return LegacyDialect(public_key, shown.key)

@@ -253,7 +253,7 @@ def check_open(*, is_closed: bool) -> None:
         ConfigurationError: It has.
     """
     if is_closed:
-        raise ConfigurationError("this client is closed")
+        raise ConfigurationError("this client is closed; make a new one")
 
 
 def ambient(effect: Effect[object]) -> Any:

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from tenacity import DoSleep, RetryCallState, Retrying, stop_after_attempt, wait_exponential
 
 from safeklaviyo._api.messages import Repeat, Request, Response
-from safeklaviyo._api.responses import error_from, is_from_klaviyo, is_success, retry_after
+from safeklaviyo._api.refusals import error_from, retry_after
+from safeklaviyo._api.responses import is_from_klaviyo, is_success
 from safeklaviyo._effects import Flow, Monotonic, Now, Send, Sleep
 from safeklaviyo._sending.budget import RETRY_COST, TIMEOUT_COST, Budget
 from safeklaviyo._sending.deadline import Deadline

@@ -39,20 +39,20 @@ variable of that name, or file:PATH, for the file that holds it."""
 _IMPORT = """\
 Add the shop's customers to the identity map. Nothing is written to Klaviyo.
 
-The file is CSV as shops export it, or JSON lines. Delimiter and encoding are found out. The header's names count in any
-case, columns that are not known are passed over, and what was taken for what is reported on stderr. The fields:
+The file is CSV as shops export it, or JSON lines. Delimiter and encoding are recognised. The names in the header may be
+in any case, and unknown columns are left out. stderr says which column was taken for which field. The fields:
 
-  email                the only one that has to be there
+  email                has to be there; all others may be missing
   external_id          the id that your calls give
-  phone_number         left out where it is unusable
+  phone_number         left out if it is unusable
   profile_id           Klaviyo's own id
   former_emails        addresses that the customer had before, with | between them; in JSON lines a list
-  former_external_ids  the same, for ids
+  former_external_ids  ids that the customer had before, in the same way
 
 A thousand rows are one transaction, and each row is checked by itself:
 
-  added      it is new, or completes a customer
-  unchanged  the map has it already. So an interrupted import may simply be run again; --resume skips what was done
+  added      the row is new, or completes a customer
+  unchanged  the map has it already. So an interrupted import can be run again; --resume skips the rows that are done
   refused    its line and the reason are reported on stderr; the other rows are added
   verified   with --verify: Klaviyo shows this very pair on a profile, so the first call about it needs no look-up
 
@@ -62,26 +62,26 @@ If a cell begins with ' and then = + - @ or another ', the first ' is left out, 
 _LEARN = """\
 Fill the identity map from Klaviyo's own profiles, a page of a hundred at a time. Nothing is written to Klaviyo.
 
-Needs a key with the scope profiles:read. An interrupted run may simply be run again, and goes on within a page of where
-it stopped; after the end the next run begins again. What becomes of a profile:
+Needs a key with the scope profiles:read. After an interruption run it again: it goes on at the page where it stopped.
+After the end the next run begins again. What becomes of a profile:
 
   added          the map learns the customer, or what it lacked; the first call about each reads the profile once
   unchanged      the map has it already
-  refused        its id is spoilt, or it contradicts the map; the reason is on stderr, with Klaviyo's id of the profile
+  refused        its id is spoilt, or it contradicts the map; stderr has the reason, and Klaviyo's id of the profile
   passed over    another call was writing about this customer
-  id only        it has an external id and no email, so that no call can name it
+  id only        it has an external id and no email, so no call can name it
   without email  it has neither
 """
 
 _EXPORT = """\
 Write the customers of the identity map as `bindings import` reads them, without their former addresses.
 
-An existing file is replaced only when all is written. The file may be read by its owner only. In CSV, a cell that a
-spreadsheet would take for a formula, such as a phone number, gets a ' before it; JSON lines have everything as it is.
+An existing file is replaced only when the new one is complete. Only its owner may read the file. In CSV, a cell that a
+spreadsheet would take for a formula, such as a phone number, gets a ' before it. JSON lines have each value as it is.
 """
 
 _MIGRATE = """\
-Create the tables of an identity map in PostgreSQL, where they are missing. No other command and no client creates them.
+Create the missing tables of an identity map in PostgreSQL. No other command and no client creates them.
 Other stores need no migration. The schema is the URL's parameter schema, as in postgresql://host/shop?schema=klaviyo,
 or else safeklaviyo.
 """
@@ -99,10 +99,10 @@ What is copied:
   - the journal of their changes, from which recheck_changes() takes the customers to check;
   - the notes, which have the tombstones of erased customers.
 
-What is not: leases and intents, and the journal's rows about customers who are not in the map any more.
+What is not copied: leases and intents, and the journal's rows about customers who are no longer in the map.
 
-TO is empty, or has what an earlier run copied, which counts as copied. So an interrupted copy may simply be run again;
---resume skips what was done. A customer that contradicts one in TO is refused.
+TO has to be empty, but for what an earlier run has copied. So an interrupted copy can be run again; --resume skips what
+is done. A customer that contradicts one in TO is refused.
 """
 
 
@@ -156,7 +156,7 @@ def _add_simulation(commands: Commands) -> None:
     simulate = _command(
         commands, "simulate", "Serve a pretend Klaviyo on this machine until Ctrl-C.", "_simulation.simulate"
     )
-    simulate.add_argument("--port", type=_port, default=8000, help="0 for any that is free (8000)")
+    simulate.add_argument("--port", type=_port, default=8000, help="the port; 0 for any free one (8000)")
     simulate.add_argument(
         "--legacy",
         choices=("alive", "gone"),
@@ -170,12 +170,13 @@ def _add_explain(commands: Commands) -> None:
     does = "Print what a call about this person would do, and by which rule; reads the identity map only."
     explain = _command(commands, "explain", does, "_map.explain")
     _add_person(explain)
-    explain.add_argument("--phone", help="a phone number, which never decides")
+    explain.add_argument("--phone", help="a phone number; it never decides who the customer is")
     _add_map(explain)
 
 
 def _add_bindings(commands: Commands) -> None:
-    group = commands.add_parser("bindings", help="Read, fill and export the identity map.")
+    does = "Read, fill and export the identity map."
+    group = commands.add_parser("bindings", help=does, description=does)
     verbs = group.add_subparsers(metavar="COMMAND", required=True)
     _add_import(verbs)
     learn = _command(verbs, "learn", "Fill the map from Klaviyo's own profiles.", "_learning.learn", _LEARN)
@@ -199,10 +200,10 @@ def _add_import(verbs: Commands) -> None:
         "--map", type=_mapping, action="append", default=[], metavar="FIELD=COLUMN",
         help="the column of a field, such as email=E-Mail; no column, as in external_id=, leaves the field out",
     )  # fmt: skip
-    command.add_argument("--encoding", metavar="NAME", help="the file's encoding, if it is not what is found out")
+    command.add_argument("--encoding", metavar="NAME", help="the file's encoding, if it is not recognised")
     command.add_argument(
         "--strip-apostrophes", action="store_true",
-        help="take a ' off the beginning of each cell, as Shopify's export has it before ids",
+        help="remove a ' from the beginning of each cell, as Shopify's export has before ids",
     )  # fmt: skip
     command.add_argument(
         "--phone-region", metavar="CODE",
@@ -224,7 +225,7 @@ def _add_import_modes(command: ArgumentParser) -> None:
     )  # fmt: skip
     checked.add_argument(
         "--trusted", action="store_true",
-        help="the rows were checked with Klaviyo just now; otherwise each is checked when it is first used",
+        help="the rows were checked with Klaviyo just now; otherwise each customer is checked on first use",
     )  # fmt: skip
     run = command.add_mutually_exclusive_group()
     run.add_argument("--dry-run", action="store_true", help="say what would be added and refused, and write nothing")
@@ -235,12 +236,13 @@ def _add_import_modes(command: ArgumentParser) -> None:
 
 
 def _add_store(commands: Commands) -> None:
-    group = commands.add_parser("store", help="Create the identity map's tables, or copy the map to another store.")
+    does = "Create the identity map's tables, or copy the map to another store."
+    group = commands.add_parser("store", help=does, description=does)
     verbs = group.add_subparsers(metavar="COMMAND", required=True)
     migrate = _command(verbs, "migrate", "Create the tables in PostgreSQL.", "_store.migrate", _MIGRATE)
     migrate.add_argument("--store", metavar="URL", type=store_argument, help="the identity map; else SAFEKLAVIYO_STORE")
     migrate.add_argument("--schema", metavar="NAME", help="a schema, in place of the URL's")
-    migrate.add_argument("--sql", action="store_true", help="only print the SQL, for a migration of your own")
+    migrate.add_argument("--sql", action="store_true", help="only print the SQL, for your own migrations")
     copy = _command(verbs, "copy", "Copy an account's map from one store to another.", "_store.copy", _COPY)
     for name, metavar, does in (("source", "FROM", "has the map"), ("target", "TO", "gets it")):
         copy.add_argument(name, metavar=metavar, type=store_argument, help=f"the URL of the store that {does}")
@@ -274,7 +276,10 @@ def _add_worker(commands: Commands) -> None:
     command = _command(commands, "worker", does, "_worker.worker", WORKER)
     add_working(command)
     command.add_argument(
-        "--outbox", metavar="URL", type=store_argument, help="else SAFEKLAVIYO_OUTBOX, else the map's database"
+        "--outbox",
+        metavar="URL",
+        type=store_argument,
+        help="the outbox; else SAFEKLAVIYO_OUTBOX, else the map's database",
     )
     _add_map(command)
 
@@ -305,12 +310,16 @@ def _add_doctor(commands: Commands) -> None:
 
 def _add_person(command: ArgumentParser) -> None:
     command.add_argument("--external-id", metavar="ID", help="the shop's own id of the customer")
-    command.add_argument("--email", help="an address")
+    command.add_argument("--email", help="an email address of the customer")
 
 
 def _add_file(command: ArgumentParser, help_text: str) -> None:
     command.add_argument("file", metavar="FILE", help=help_text)
-    command.add_argument("--format", choices=("csv", "jsonl"), help="else by the ending of the file's name, or CSV")
+    command.add_argument(
+        "--format",
+        choices=("csv", "jsonl"),
+        help="the file's format; without it the ending of its name decides, else CSV",
+    )
 
 
 def _add_map(command: ArgumentParser) -> None:
@@ -333,7 +342,7 @@ def _add_map(command: ArgumentParser) -> None:
 def _port(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 65535:
-        raise ArgumentTypeError("from 0 to 65535")
+        raise ArgumentTypeError("give a number from 0 to 65535")
     return number
 
 
@@ -347,5 +356,5 @@ def _mapping(text: str) -> tuple[str, str]:
 def _customers(text: str) -> int:
     number = int(text)
     if not 1 <= number <= 1000:
-        raise ArgumentTypeError("from 1 to 1000")
+        raise ArgumentTypeError("give a number from 1 to 1000")
     return number

@@ -19,9 +19,9 @@ AUDIT: Final = """\
 Look for customers who are in Klaviyo twice, and say which of them the data prove to be one. Nothing is written to
 Klaviyo.
 
-By default the account is read, a page of a hundred profiles at a time, with a key that has the scope profiles:read; the
-identity map learns of the customers on the way, as with `bindings learn`. An interrupted run may simply be run again
-within a day, and goes on. With --export a file that Klaviyo has exported is read instead. What is looked for:
+By default the account is read, a page of a hundred profiles at a time. That needs a key with the scope profiles:read.
+The identity map learns the customers on the way, as with `bindings learn`. After an interruption run it again within a
+day, and it goes on. With --export a file that Klaviyo has exported is read instead. What is looked for:
 
   A1  an id without an email
   A2  one email in two spellings
@@ -42,12 +42,11 @@ REPAIR: Final = """\
 Merge the profiles that a plan of `audit --plan` names. A merge cannot be undone, so this is a dry run unless --apply is
 given.
 
-Read the plan first: a merge that you doubt may simply be taken out of it. Before each merge both profiles are read
-again. The merge is passed over, and reported, if one of them has changed since the audit, if the rules of merges forbid
-it, or if a consent may be lost. What both profiles were is in the journal before the merge is sent. An interrupted run
-may simply be run again, and goes on.
+Read the plan first, and delete a merge that you doubt. Before each merge both profiles are read again. The merge is
+skipped, and reported, if one of them has changed since the audit, if the rules of merges forbid it, or if a consent may
+be lost. Both profiles are in the journal before the merge is sent. After an interruption run it again, and it goes on.
 
-exit codes: 0 all is merged, or would be; 1 something was passed over; 2 it could not go on.
+exit codes: 0 all is merged, or would be; 1 a merge was skipped; 2 it could not go on.
 """
 
 
@@ -59,15 +58,15 @@ def add_audit(command: ArgumentParser, add_map: Callable[[ArgumentParser], None]
     command.add_argument(
         "--bindings", metavar="WHERE",
         help="the map to compare with: a file of the shop's customers, as `bindings import` takes it, or `map` for the "
-        "identity map of --store and --account. With --api the map is compared with anyway",
+        "identity map of --store and --account. With --api the map is always compared",
     )  # fmt: skip
     command.add_argument(
         "--map", type=_mapping, action="append", default=[], metavar="FIELD=COLUMN",
         help="the export's column of a field, such as external_id=Kundennummer; no column leaves the field out. "
         f"The fields are {', '.join(EXPORTED)}",
     )  # fmt: skip
-    command.add_argument("--encoding", metavar="NAME", help="the export's encoding, if it is not what is found out")
-    command.add_argument("--baseline", metavar="FILE", help="an earlier audit's JSON: only what is new counts")
+    command.add_argument("--encoding", metavar="NAME", help="the export's encoding, if it is not recognised")
+    command.add_argument("--baseline", metavar="FILE", help="an earlier audit's JSON: only new findings count")
     command.add_argument("--plan", metavar="FILE", help="write the merges that the data prove to this file")
     command.add_argument("--report", metavar="FILE", help="write a page for a browser, with identifiers masked")
     command.add_argument("--reveal", action="store_true", help="write identifiers in full into the page")

@@ -12,9 +12,9 @@ DIAGNOSE: Final = """\
 Find the calls that gave one customer two profiles, and say why.
 
 LOG is a HAR file, the guard's decision log, or JSON lines of your own (docs/diagnose.md). Several logs, such as the
-backend's and the browser's, are put together by time. The calls are replayed into a pretend Klaviyo, in the log's order
-and in those that Klaviyo's delays allow. A cause is certain where the log's order alone makes it; otherwise it is said
-what is assumed. Nothing is sent, and no header of a log is kept.
+backend's and the browser's, are merged by time. The calls are replayed into a pretend Klaviyo, in the log's order and
+in the orders that Klaviyo's delays allow. A cause is certain if the log's order alone makes it; otherwise the output
+says what is assumed. Nothing is sent, and no header of a log is kept.
 
 With --profile, in place of logs, Klaviyo is asked how this profile came to be: when, by which program's event, and what
 the identity map knows of it. This needs a key with the scopes profiles:read, events:read and metrics:read. Nothing is
@@ -26,8 +26,8 @@ exit codes: 0 no second profile; 1 a cause was found; 2 it could not look.
 
 def add_diagnose(command: ArgumentParser, add_map: Callable[[ArgumentParser], None]) -> None:
     """Add the arguments of `diagnose`."""
-    command.add_argument("logs", nargs="*", metavar="LOG", help="a log")
-    command.add_argument("--format", choices=("har", "jsonl"), help="of the logs, if it is not what is found out")
+    command.add_argument("logs", nargs="*", metavar="LOG", help="the file of a log")
+    command.add_argument("--format", choices=("har", "jsonl"), help="the logs' format, if it is not recognised")
     command.add_argument(
         "--profiles", nargs=2, metavar="ID", help="Klaviyo's ids of the two profiles that should be one"
     )

@@ -10,14 +10,13 @@ if TYPE_CHECKING:
 
 GATEWAY = """\
 Stand between a shop in any language and Klaviyo: give the shop's client this address in place of Klaviyo's host. Each
-call keeps its own key, and is passed on to Klaviyo as the mode says:
+call keeps its own key. The mode says how it is passed on to Klaviyo:
 
-  observe   unchanged; what would have been done is logged (this is the default)
-  enforce   made safe: identifiers are completed, first contacts are made, and what cannot be made safe is refused in
-            Klaviyo's own form
+  observe   unchanged; the log says what enforce would have done (this is the default)
+  enforce   made safe: identifiers are completed, and first contacts made; a call that cannot be made safe is refused
   off       unchanged and unlogged
 
-It needs KLAVIYO_API_KEY, which callers have to present too, and the identity map. The calls of the retired endpoints
+It needs the identity map, and KLAVIYO_API_KEY, which callers have to present too. Calls of the retired endpoints
 (/api/track, /api/identify, /api/v2/people/search, /api/v1/person) are carried out on the current API in each mode. They
 may name the public key from this host only, or with the gateway's token.
 
@@ -37,15 +36,18 @@ def add_gateway(command: ArgumentParser) -> None:
         "--listen", type=_listen, default="127.0.0.1:8080", metavar="WHERE",
         help="HOST:PORT, or unix:PATH (127.0.0.1:8080)",
     )  # fmt: skip
-    command.add_argument("--mode", choices=["observe", "enforce", "off"], default="observe", help="(observe)")
+    command.add_argument(
+        "--mode", choices=["observe", "enforce", "off"], default="observe",
+        help="how all calls are passed on (observe)",
+    )  # fmt: skip
     command.add_argument(
         "--mode-file", metavar="FILE",
         help='the mode of single operations, as JSON: {"create_event": "enforce"}; the others have --mode',
     )  # fmt: skip
-    command.add_argument("--decision-log", metavar="FILE", help="where decisions are logged, as JSON lines")
+    command.add_argument("--decision-log", metavar="FILE", help="the file for the decision log, as JSON lines")
     command.add_argument(
         "--on-store-failure", choices=["refuse", "forward"], default="refuse",
-        help="in enforce, while the map is away (refuse)",
+        help="what enforce does with a call while the map does not answer (refuse)",
     )  # fmt: skip
     command.add_argument(
         "--drift", choices=["refuse", "adopt"], default="refuse",

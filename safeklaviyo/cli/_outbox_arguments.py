@@ -15,33 +15,37 @@ if TYPE_CHECKING:
     Adding = Callable[..., ArgumentParser]
 
 _LIST = """\
-Print the rows of the outbox that were parked, because the rules or Klaviyo have refused them, with what refused them.
-Identifiers are masked.
+Print the parked rows of the outbox, each with the reason for which the rules or Klaviyo have refused it. Identifiers
+are masked.
 """
 _RETRY = """\
-Put parked rows at the end of the queue, with their old times; none named: all. A change of an address or a consent is
-left parked if a later one of the same customer was made since.
+Put parked rows at the end of the queue, with their old times. Without numbers, all of them are put there. A change of
+an address or a consent stays parked if a later one of the same customer was made since.
 """
 
 
 def add_outbox(commands: Commands, adding: Adding, add_map: Callable[[ArgumentParser], None]) -> None:
     """Add the commands."""
-    group = commands.add_parser("outbox", help="Look at the outbox's parked rows, try them again, or drop them.")
+    does = "Look at the outbox's parked rows, try them again, or drop them."
+    group = commands.add_parser("outbox", help=does, description=does)
     verbs: Any = group.add_subparsers(metavar="COMMAND", required=True)
     made = [adding(verbs, "list", "Print the parked rows.", "_outbox.list_rows", _LIST)]
     show = adding(verbs, "show", "Print one parked row as JSON.", "_outbox.show")
-    show.add_argument("id", type=int, metavar="ID", help="its number")
+    show.add_argument("id", type=int, metavar="ID", help="the row's number")
     retry = adding(verbs, "retry", "Put parked rows at the end of the queue.", "_outbox.retry", _RETRY)
-    retry.add_argument("ids", type=int, nargs="*", metavar="ID", help="their numbers; else all")
-    retry.add_argument("--rule", metavar="RULE", help="only those that this rule has refused, such as R6")
+    retry.add_argument("ids", type=int, nargs="*", metavar="ID", help="the rows' numbers; none for all")
+    retry.add_argument("--rule", metavar="RULE", help="only rows that this rule has refused, such as R6")
     drop = adding(verbs, "drop", "Delete rows for good.", "_outbox.drop")
-    drop.add_argument("ids", type=int, nargs="+", metavar="ID", help="their numbers")
+    drop.add_argument("ids", type=int, nargs="+", metavar="ID", help="the rows' numbers")
     export = adding(verbs, "export", "Write the parked rows as JSON lines.", "_outbox.export")
-    export.add_argument("file", metavar="FILE", help="the file to write, for its owner alone")
+    export.add_argument("file", metavar="FILE", help="the file to write; only its owner may read it")
     for each in (show, export):
-        each.add_argument("--reveal", action="store_true", help="with all personal data, not masked")
+        each.add_argument("--reveal", action="store_true", help="show personal data in full, not masked")
     for each in (*made, show, retry, drop, export):
         each.add_argument(
-            "--outbox", metavar="URL", type=store_argument, help="else SAFEKLAVIYO_OUTBOX, else the map's database"
+            "--outbox",
+            metavar="URL",
+            type=store_argument,
+            help="the outbox; else SAFEKLAVIYO_OUTBOX, else the map's database",
         )
         add_map(each)

@@ -63,7 +63,7 @@ def copy(arguments: Namespace) -> int:
         target.refuse_writers()
         total = source.store.count(source.account)
         if not total:
-            raise ConfigurationError("FROM has no customer of this account")
+            raise ConfigurationError("FROM has no customer of this account; check --account")
         copying = Copy(source, target, _subject(arguments.source))
         if arguments.resume:
             copying.resume()

@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
 
 WORKER = """\
-Deliver the rows of the outbox. Run as many workers as you like, on any number of hosts that reach its database: they
-share the lanes among them, and one pace per account.
+Deliver the rows of the outbox. Run as many workers as you like, on any number of hosts that reach its database. They
+share the lanes, and one pace for each account.
 
-Every few minutes it also finishes changes that were interrupted, every hour it rechecks changed customers, and once an
-hour it warns of rows that are dead. It needs KLAVIYO_API_KEY. Under systemd (Type=notify) it says when it is ready,
+Every few minutes a worker also finishes interrupted changes. Every hour it rechecks changed customers, and warns of
+dead rows. It needs KLAVIYO_API_KEY. Under systemd (Type=notify) it says when it is ready,
 that it is alive, and when it stops.
 
-SIGTERM or Ctrl-C stops it after the runs in hand; a second one at once. Its exit codes:
+SIGTERM or Ctrl-C stops it after the runs in hand; a second one stops it at once. Its exit codes:
 
   0         it was told to stop, and did
   1         it could not begin
@@ -34,12 +34,14 @@ def add_working(command: ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument("--health", metavar="FILE", help="a file to write every 5 seconds; see --check")
     command.add_argument(
-        "--check", metavar="FILE", help="run nothing: 0 if the worker that writes this file is well, else 1"
+        "--check",
+        metavar="FILE",
+        help="start no worker; exit with 0 if the one that writes this file is well, else with 1",
     )
 
 
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise ArgumentTypeError("1 or more")
+        raise ArgumentTypeError("give 1 or more")
     return number

@@ -34,7 +34,7 @@ class Guarded:
         self.is_async: bool = hasattr(client, "aclose")
         self.wiring: Wiring = client._wiring  # noqa: SLF001 - the guard is a part of the package
         if not self.wiring.dialect.has_profile_ids:
-            raise ConfigurationError("the guard needs clients of the current dialect")
+            raise ConfigurationError('the guard needs clients of the current dialect; pass dialect="current" to them')
         credentials = self.wiring.credentials
         shown = credentials.authorization
         self.authorization: str | None = None if shown is None else shown.reveal()

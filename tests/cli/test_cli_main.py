@@ -26,13 +26,13 @@ COMMANDS = {
     ("explain",): "by which rule",
     ("bindings",): "import",
     ("bindings", "import"): "run again",
-    ("bindings", "export"): "owner only",
+    ("bindings", "export"): "Only its owner",
     ("bindings", "get"): "as JSON",
     ("bindings", "remove"): "Remove",
-    ("track",): "a file sent again doubles nothing",
+    ("track",): "a second run doubles no event",
     ("identify",): "--number says which ones hold numbers",
     ("store",): "migrate",
-    ("store", "migrate"): "where they are missing",
+    ("store", "migrate"): "the missing tables",
     ("store", "copy"): "by count and by checksum",
     ("doctor",): "prints no secret",
 }
@@ -72,8 +72,8 @@ def test_no_line_of_a_help_is_wider_than_the_terminal(run, monkeypatch, command,
     _, out, _ = run(*command, "--help")
     assert max(map(len, out.splitlines())) <= columns
     if command == ("bindings", "import"):
-        assert "\n  added      it is new, or completes a customer\n  unchanged  the map" in out
-        assert columns > 60 or "So an interrupted\n             import may" in out
+        assert "\n  added      the row is new, or completes a customer\n  unchanged  the map" in out
+        assert columns > 60 or "So an interrupted\n             import can" in out
 
 
 def test_the_help_documents_the_exit_codes(run):

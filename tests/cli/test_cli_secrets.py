@@ -43,7 +43,10 @@ class TestUrls:
         monkeypatch.setenv("SHOP_FROM", f"sqlite:///{tmp_path}/from.db")
         (tmp_path / "to").write_text(f"sqlite:///{tmp_path}/to.db")
         ran = run("store", "copy", "env:SHOP_FROM", f"file:{tmp_path}/to", "--account", ACCOUNT)
-        assert (1, "ConfigurationError: FROM has no customer of this account\n") == (ran.status, ran.err)
+        assert (1, "ConfigurationError: FROM has no customer of this account; check --account\n") == (
+            ran.status,
+            ran.err,
+        )
 
     @pytest.mark.parametrize(
         ("place", "why"),

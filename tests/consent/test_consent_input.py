@@ -201,7 +201,10 @@ class TestDialects:
         """In the legacy dialect each verb is refused, before anything is sent."""
         k = client(dialect="legacy", base_url="http://127.0.0.1:9", public_key="SiMuLa")
         error = rejected(getattr(k, verb), *args, **ANN)
-        assert (ConfigurationError, "consent needs the current dialect") == (type(error), str(error))
+        assert (ConfigurationError, 'consent needs the current dialect; pass dialect="current" to the client') == (
+            type(error),
+            str(error),
+        )
         assert [] == simulator.journal
 
 

@@ -186,8 +186,8 @@ MISSING = [
     ("withdraw", "asked_at"),
 ]
 
-CANNOT_READ = "the identity map holds an intent this version cannot read"
-CANNOT_CARRY_OUT = "the identity map holds an intent this version cannot carry out"
+CANNOT_READ = "the identity map holds an intent this version cannot read; upgrade safeklaviyo"
+CANNOT_CARRY_OUT = "the identity map holds an intent this version cannot carry out; upgrade safeklaviyo"
 
 
 def named(verb):

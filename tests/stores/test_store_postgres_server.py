@@ -243,7 +243,10 @@ class TestUrl:
     @pytest.mark.parametrize("make", [PostgresStore, AsyncPostgresStore])
     def test_what_libpq_does_not_understand_is_refused(self, make, url):
         """The error does not quote the URL, which may hold a password."""
-        with told(ConfigurationError, "the PostgreSQL URL of the identity map is none that libpq understands"):
+        with told(
+            ConfigurationError,
+            "the PostgreSQL URL of the identity map is not understood; write postgresql://host/database",
+        ):
             make(url)
 
     @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])

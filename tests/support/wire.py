@@ -2,11 +2,11 @@
 
 from types import SimpleNamespace
 
-from safeklaviyo._api import accounts, bodies, events, legacy, paths, profiles, raw
-from safeklaviyo._api import responses as answers
+from safeklaviyo._api import accounts, bodies, events, legacy, paths, profiles, raw, refusals, responses
 from safeklaviyo._api.dialects import CurrentDialect, Dialect, LegacyDialect
 from safeklaviyo._api.messages import Answer, Endpoint, Repeat, Request, Response
-from safeklaviyo._api.responses import ERRORS, UnreadableAnswer, error_class, error_from
+from safeklaviyo._api.refusals import ERRORS, error_class, error_from
+from safeklaviyo._api.responses import UnreadableAnswer
 from safeklaviyo._runtime import server as targets
 from safeklaviyo._runtime.senders import awaited, client, failures, own, proxies, sockets, timeouts, tokens
 from safeklaviyo._runtime.senders import bodies as answer_bodies
@@ -18,12 +18,22 @@ from safeklaviyo._secrets import Secret
 current = SimpleNamespace(
     **{
         name: value
-        for module in (paths, bodies, accounts, events, profiles, answers, raw)
+        for module in (paths, bodies, accounts, events, profiles, responses, refusals, raw)
         for name, value in vars(module).items()
         if not name.startswith("_")
     }
 )
-"""All that the current dialect says and reads, wherever it stands."""
+"""All that the current dialect says and reads, in all its modules."""
+
+answers = SimpleNamespace(
+    **{
+        name: value
+        for module in (responses, refusals)
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+    }
+)
+"""All that reads an answer."""
 
 senders = SimpleNamespace(
     **{

@@ -54,7 +54,7 @@ def understood(read: Callable[[Response], T], response: Response) -> T:
     try:
         return read(response)
     except UnreadableAnswer as exc:
-        raise NoResponseError("Klaviyo's answer could not be read", may_retry=True) from exc
+        raise NoResponseError("Klaviyo's answer could not be read; try again later", may_retry=True) from exc
 
 
 def read_profile(call: Call, profile_id: str, *, subscriptions: bool = True) -> Flow[Profile | None]:
@@ -90,7 +90,8 @@ def ask_for(call: Call, profile_id: str, request: Request, *, accept: frozenset[
         if profile.id in {profile_id, shown}:
             return profile
         shown = profile.id
-    raise NoResponseError("Klaviyo answered about another profile than it was asked for", may_retry=True)
+    message = "Klaviyo answered about another profile than it was asked for; try again later"
+    raise NoResponseError(message, may_retry=True)
 
 
 def read_answer(call: Call, response: Response, profile_id: str | None = None) -> Flow[Profile | None]:

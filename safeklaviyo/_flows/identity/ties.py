@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from safeklaviyo._api.profiles import list_profiles, search_any
 from safeklaviyo._api.responses import read_profiles
-from safeklaviyo._flows.call import send, start_deadline
+from safeklaviyo._flows.call import send
+from safeklaviyo._flows.deadlines import start_deadline
 from safeklaviyo._flows.identity.reads import endless_pages, spellings, understood
 from safeklaviyo._rules.evidence import contact_step
 from safeklaviyo._rules.shown import email_of

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo import errors
-from safeklaviyo._api.responses import duplicate_profile_id, is_success
+from safeklaviyo._api.refusals import duplicate_profile_id
+from safeklaviyo._api.responses import is_success
 from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import MISSING, TAKEN_OR_MISSING, Call, release, send
 from safeklaviyo._flows.identity.absence import confirm_gone
@@ -283,9 +284,8 @@ def _given_away(task: Task, owner: Binding, profile: Profile | None) -> errors.I
     """Return the error for an identifier that the map gives to another customer by now."""
     if profile is not None:
         return drift_error(owner, profile, "the identity map gives an identifier to another customer")
-    return errors.EmailTakenError(
-        "the new email is another customer's", email=task.wanted.email, profile_id=owner.profile_id
-    )
+    message = "the new email is another customer's; check it with the customer"
+    return errors.EmailTakenError(message, email=task.wanted.email, profile_id=owner.profile_id)
 
 
 def _change_of(task: Task, binding: Binding, profile: Profile | None, absorbed: tuple[str, ...]) -> Change:

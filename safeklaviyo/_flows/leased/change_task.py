@@ -107,7 +107,7 @@ def _check_external_id(task: Task, profile: Profile) -> None:
     # itself would overwrite it.
     if intent.new_external_id is not None or Kind.EXTERNAL_ID.value in intent.clears:
         raise errors.ExternalIdMismatchError(
-            "the profile has got an external_id in Klaviyo",
+            "the profile has got an external_id in Klaviyo; name the customer by that",
             current_external_id=profile.external_id,
             external_id=wanted.external_id,
             email=binding.email,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from safeklaviyo._api.responses import duplicate_profile_id, is_success
+from safeklaviyo._api.refusals import duplicate_profile_id
+from safeklaviyo._api.responses import is_success
 from safeklaviyo._flows.binding import bind
 from safeklaviyo._flows.call import (
     MISSING,

@@ -275,6 +275,7 @@ Changing: TypeAlias = ContactIntent | ChangeIntent | MergeIntent | EraseIntent |
 Intent: TypeAlias = Changing | GiveIntent | WithdrawIntent
 """What is about to be written under a lease."""
 
+_TOO_NEW: Final = "the identity map holds an intent this version"
 _BY_VERB: Final[dict[str, type[Intent]]] = {
     "contact": ContactIntent,
     "change": ChangeIntent,
@@ -298,8 +299,8 @@ def decode(text: str) -> Intent:
         intent = None if kind is None else kind(**checked(fields))
     except (AttributeError, LookupError, TypeError, ValueError):
         # Not chained: the message may quote the intent, which names a customer (P8).
-        raise StoreIncompatibleError("the identity map holds an intent this version cannot read") from None
+        raise StoreIncompatibleError(f"{_TOO_NEW} cannot read; upgrade safeklaviyo") from None
     # A verb of a later version: to pass over it would lose that version's write.
     if intent is None:
-        raise StoreIncompatibleError("the identity map holds an intent this version cannot carry out")
+        raise StoreIncompatibleError(f"{_TOO_NEW} cannot carry out; upgrade safeklaviyo")
     return intent

@@ -45,14 +45,14 @@ def refuse_taken(found: Found, binding: Binding, wanted: Binding, *, merges: boo
         is_guest = owner.external_id is None
         if match.identifier == (Kind.EMAIL, wanted.email) and not (merges and is_guest):
             raise errors.EmailTakenError(
-                "the new email is another customer's",
+                "the new email is another customer's; check it with the customer",
                 email=wanted.email,
                 profile_id=owner.profile_id,
                 external_id=owner.external_id,
             )
         if match.identifier == (Kind.EXTERNAL_ID, wanted.external_id):
             raise errors.ExternalIdMismatchError(
-                "the new external_id is another customer's",
+                "the new external_id is another customer's; check it, or merge the two customers",
                 current_external_id=owner.external_id,
                 external_id=wanted.external_id,
                 email=owner.email,

@@ -22,7 +22,8 @@ from safeklaviyo._api.bulk import (
     read_job_id,
 )
 from safeklaviyo._api.messages import Repeat
-from safeklaviyo._flows.call import Call, Setup, logger, run, send, start_deadline
+from safeklaviyo._flows.call import Call, Setup, logger, run, send
+from safeklaviyo._flows.deadlines import start_deadline
 from safeklaviyo._flows.identity.reads import understood
 from safeklaviyo._flows.many.rows import (
     Batch,
@@ -232,7 +233,7 @@ def _read_errors(call: Call, job_id: str, rows: list[PersonRow], found: list[Ref
         for index, error in read_import_errors(response):
             code = error.get("code")
             problem = BadRequestError(
-                "Klaviyo has refused this row of an import", status_code=400,
+                "Klaviyo has refused this row of an import; errors says why", status_code=400,
                 code=code if isinstance(code, str) else None, errors=(error,),
             )  # fmt: skip
             if index is not None and index < len(rows):

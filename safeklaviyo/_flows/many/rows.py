@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from safeklaviyo._flows.call import logger, send, start_deadline
+from safeklaviyo._flows.call import logger, send
+from safeklaviyo._flows.deadlines import start_deadline
 from safeklaviyo._flows.waiting import LONGEST_TURN, wait_for_turn
 from safeklaviyo._input.findings import refused
 from safeklaviyo._rules.claims import decide, is_sent_at_once, refusal

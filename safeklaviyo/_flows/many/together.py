@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias
 from safeklaviyo._api.consent import MOST_GIVEN, MOST_WITHDRAWN, put_together, taken_apart
 from safeklaviyo._api.paths import SUBSCRIBE_PROFILES
 from safeklaviyo._effects import Monotonic, Sleep
-from safeklaviyo._flows.call import LeaseLostError, start_deadline
+from safeklaviyo._flows.call import LeaseLostError
+from safeklaviyo._flows.deadlines import start_deadline
 from safeklaviyo._flows.joining import Join
 from safeklaviyo._flows.many.rows import ENDING, Batch, R, Refused, goes_singly, send_patiently
 from safeklaviyo.errors import APIConnectionError, BadRequestError, SafeKlaviyoError, ServerError

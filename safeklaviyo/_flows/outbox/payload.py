@@ -35,7 +35,7 @@ def encode(claim: Claim, **parts: Any) -> str:
         return json.dumps(document, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
         # Not chained: the codec's message quotes the text.
-        raise refused("properties", "were changed while they were being queued") from None
+        raise refused("properties", "were changed while they were being queued; queue a copy") from None
 
 
 def fields_of(value: Claim | Person | Event) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from safeklaviyo._effects import Now
 from safeklaviyo._flows.binding import bind
-from safeklaviyo._flows.call import Setup, run, start_deadline
+from safeklaviyo._flows.call import Setup, run
+from safeklaviyo._flows.deadlines import start_deadline
 from safeklaviyo._flows.identity.ties import Search
 from safeklaviyo._flows.identity.tombstones import erased_among
 from safeklaviyo._input.shop_rows import claims_of, shop_row_from

@@ -41,7 +41,7 @@ def erase(setup: Setup, *, external_id: object, email: object, profile_id: objec
 def erase_person(call: Call, claim: Claim, profile_id: str | None) -> Flow[Erasure]:
     """Delete a customer's profile, and forget all that the map knows of them but that they were erased."""
     if not call.dialect.has_deletions:
-        raise ConfigurationError("erase needs the current dialect")
+        raise ConfigurationError('erase needs the current dialect; pass dialect="current" to the client')
     # In a loop, because each lease that was waited for or lost means that the customer has to be found again.
     while True:
         intent, binding = yield from _intent(call, claim, profile_id)
@@ -196,7 +196,7 @@ def _with_what_is_shown(call: Call, intent: EraseIntent) -> Flow[EraseIntent]:
 
 def _different(claim: Claim, profile_ids: tuple[str | None, ...]) -> AmbiguousIdentityError:
     return AmbiguousIdentityError(
-        "the identifiers are different customers'",
+        "the identifiers are different customers'; give those of one",
         profile_ids=tuple(each for each in profile_ids if each is not None),
         external_id=claim.external_id,
         email=claim.email,

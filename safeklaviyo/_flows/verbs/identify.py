@@ -69,7 +69,7 @@ def identified(call: Call, claim: Claim, person: Person, fixed: Fixed = NOT_FIXE
         if written is not None:
             binding, profile = written
             return (yield from _result(call, claim, resolved, binding, profile))
-    raise NotFoundError("the customer's profile keeps disappearing from Klaviyo", status_code=404)
+    raise NotFoundError("the customer's profile keeps disappearing from Klaviyo; try again later", status_code=404)
 
 
 def _update(call: Call, binding: Binding, person: Person) -> Flow[tuple[Binding, Profile | None] | None]:

@@ -118,7 +118,7 @@ def learn_page(setup: Setup, course: Course) -> Flow[Course]:
 
 def _learn_page(call: Call, course: Course) -> Flow[Course]:
     if not call.dialect.has_lists:
-        raise ConfigurationError("the legacy API cannot list profiles")
+        raise ConfigurationError("the legacy API cannot list profiles; use the current dialect")
     # Step 1: read the page.
     now = yield from Monotonic()
     began_at = now if course.began_at is None else course.began_at

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from safeklaviyo._api import lists as requests
 from safeklaviyo._api.consent import get_list as ask_for_list
 from safeklaviyo._api.responses import read_profiles
-from safeklaviyo._flows.call import MISSING, Call, Setup, run, send, start_deadline
+from safeklaviyo._flows.call import MISSING, Call, Setup, run, send
+from safeklaviyo._flows.deadlines import start_deadline
 from safeklaviyo._flows.identity.drift import forget_profile
 from safeklaviyo._flows.identity.reads import endless_pages, not_visible, understood
 from safeklaviyo._flows.required import required

@@ -90,4 +90,4 @@ def _intent(planned: merging.Planned, *, may_suppress: bool) -> MergeIntent:
 
 def _require_merges(call: Call) -> None:
     if not call.dialect.has_merges:
-        raise ConfigurationError("merging needs the current dialect")
+        raise ConfigurationError('merging needs the current dialect; pass dialect="current" to the client')

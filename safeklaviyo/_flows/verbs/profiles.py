@@ -72,7 +72,7 @@ def update_profile(
         findings = Findings()
         person, given = person_from(properties, findings, append=append, unappend=unappend, unset=unset)
         for name in (each.name for each in fields(given) if getattr(given, each.name) is not None):
-            findings.refuse(f"properties.{name}", "is an identifier, which has a verb of its own")
+            findings.refuse(f"properties.{name}", "is an identifier, which has a verb of its own, such as change_email")
         call.take_in(findings)
         return (yield from _update(call, profile_id, person))
 
@@ -97,7 +97,7 @@ def list_profiles(
 
     def body(call: Call) -> Flow[ProfilePage]:
         if not call.dialect.has_lists:
-            raise ConfigurationError("the legacy API cannot list profiles")
+            raise ConfigurationError("the legacy API cannot list profiles; use the current dialect")
         if not isinstance(page_size, int) or not 1 <= page_size <= 100:
             raise ConfigurationError("page_size has to be from 1 to 100")
         wanted, order = _text("filter", filter), _text("sort", sort)
@@ -150,7 +150,7 @@ def _one(call: Call, *, external_id: object, email: object, phone_number: object
 
 def _check_subscriptions(call: Call, *, subscriptions: bool) -> None:
     if subscriptions and not call.dialect.has_consent:
-        raise ConfigurationError("the legacy API does not show subscriptions")
+        raise ConfigurationError("the legacy API does not show subscriptions; use the current dialect")
 
 
 def _get(call: Call, profile_id: object, *, subscriptions: bool = False) -> Flow[Profile]:
@@ -176,7 +176,7 @@ def _update(call: Call, profile_id: object, person: Person) -> Flow[Profile]:
     # The write stands. Where its answer is about another profile, this one is read.
     profile = yield from read_answer(call, response, wanted)
     if profile is None:
-        raise NoResponseError("the write succeeded, and Klaviyo's answer could not be read", may_retry=False)
+        raise NoResponseError("the write succeeded, and its answer could not be read; get the profile", may_retry=False)
     return _with_warnings(call, profile)
 
 

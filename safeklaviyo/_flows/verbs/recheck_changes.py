@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeklaviyo._effects import Flow, Now
-from safeklaviyo._flows.call import Call, Setup, run, start_deadline
+from safeklaviyo._flows.call import Call, Setup, run
+from safeklaviyo._flows.deadlines import start_deadline
 from safeklaviyo._flows.identity.reads import gather, only_profile, owner_in_map, read_profile, search, was_put_back
 from safeklaviyo._flows.leased.leases import repair_profile
 from safeklaviyo._flows.required import required

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeklaviyo._effects import Flow, Now
-from safeklaviyo._flows.call import Call, start_deadline
+from safeklaviyo._flows.deadlines import start_deadline
 from safeklaviyo._flows.identity.pending_withdrawals import channels_in, forget_withdrawal, pending_withdrawals
 from safeklaviyo._flows.identity.second_looks import forget_look, second_looks
 from safeklaviyo._flows.leased.giving import withdrawn_since
@@ -30,6 +30,7 @@ from safeklaviyo.stores.calls import Find, Former
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from safeklaviyo._flows.call import Call
     from safeklaviyo._flows.identity.pending_withdrawals import Pending
     from safeklaviyo.models import Binding, Profile
     from safeklaviyo.stores.base import JournalRow

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safeklaviyo._flows.call import Call, Setup, exceeded_by, release, run, start_deadline
+from safeklaviyo._flows.call import Call, Setup, release, run
+from safeklaviyo._flows.deadlines import exceeded_by, start_deadline
 from safeklaviyo._flows.leased.intents import GiveIntent, MergeIntent, WithdrawIntent, decode
 from safeklaviyo._flows.leased.leases import finish_intent
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreIncompatibleError

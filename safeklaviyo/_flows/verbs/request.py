@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from safeklaviyo._api.messages import Repeat
 from safeklaviyo._api.raw import is_about_a_person, raw_request, target_from
-from safeklaviyo._api.responses import is_profile_id, request_id
+from safeklaviyo._api.refusals import request_id
+from safeklaviyo._api.responses import is_profile_id
 from safeklaviyo._flows.call import Call, Setup, run, send
 from safeklaviyo._flows.identity.phones import attach_phone
 from safeklaviyo._flows.identity.reads import endless_pages
@@ -104,7 +105,7 @@ def _following(call: Call, cursor: str, first: str) -> str:
     except ValueError:
         target = ""
     if _path(target) != _path(first):
-        raise NoResponseError("Klaviyo's link to the next page leads elsewhere", may_retry=True) from None
+        raise NoResponseError("Klaviyo's link to the next page leads elsewhere; try again", may_retry=True) from None
     return target
 
 
@@ -118,7 +119,7 @@ def _resources(response: Response) -> Resources:
     if isinstance(data, dict):
         data = [cast("dict[str, Any]", data)]
     if not isinstance(data, list):
-        raise NoResponseError("Klaviyo's answer could not be read", may_retry=True)
+        raise NoResponseError("Klaviyo's answer could not be read; try again later", may_retry=True)
     listed = cast("list[object]", data)
     rows = [cast("dict[str, Any]", each) for each in listed if isinstance(each, dict)]
     if len(rows) < len(listed):
@@ -169,7 +170,8 @@ def _named_by_profile_id(call: Call, document: dict[str, Any]) -> Flow[dict[str,
     resolved = yield from person_of(call, claim)
     profile_id = required(resolved.binding.profile_id)
     if given is not None and given != profile_id:
-        raise InvalidIdentifierError("the profile's id and the identifiers beside it are different people's")
+        message = "the profile's id and the identifiers beside it are different people's; leave one of them out"
+        raise InvalidIdentifierError(message)
     # Step 3: name it. A phone number is attached to the profile, and never names it (R14).
     if claim.phone_number is not None or claim.unusable_phone:
         yield from attach_phone(call, claim, resolved.binding, None)

@@ -98,7 +98,7 @@ def require_consent(call: Call) -> None:
         ConfigurationError: It does not.
     """
     if not call.dialect.has_consent:
-        raise ConfigurationError("consent needs the current dialect")
+        raise ConfigurationError('consent needs the current dialect; pass dialect="current" to the client')
 
 
 def _claim(
@@ -145,7 +145,7 @@ def _check_number(call: Call, claim: Claim) -> Flow[None]:
         return
     for profile in (yield from _with_number(call, claim.phone_number)):
         if profile.external_id != (claim.external_id or "") and not has_email(profile, claim.email):
-            raise no_number("the phone number is another profile's")
+            raise no_number("the phone number is another profile's; check it, or give the email")
 
 
 def _with_number(call: Call, number: str) -> Flow[list[Profile]]:

@@ -55,7 +55,7 @@ def check_fixed(binding: Binding, fixed: Fixed) -> None:
         LeaseHeldError: Another call has changed who has the identifiers, a moment ago.
     """
     if fixed.profile_id not in (None, binding.profile_id):
-        raise LeaseHeldError("another call has just changed which profile is the customer's", rule="R13")
+        raise LeaseHeldError("another call has just changed which profile is the customer's; try again", rule="R13")
 
 
 def track(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from safeklaviyo._effects import Flow, Now
-from safeklaviyo._flows.call import Call, Setup, run, share_deadline
+from safeklaviyo._flows.call import Call, Setup, run
+from safeklaviyo._flows.deadlines import share_deadline
 from safeklaviyo._flows.identity.pending_withdrawals import note_withdrawal
 from safeklaviyo._flows.identity.reads import read_profile, search
 from safeklaviyo._flows.identity.resolve import resolve

@@ -188,7 +188,7 @@ def _built(
 
 def _check_open(client: SyncClient | AsyncClient) -> None:
     if client.is_closed:
-        raise ConfigurationError("the http_client has been closed")
+        raise ConfigurationError("the http_client has been closed; give the client an open one")
 
 
 def _is_read(answer: Any) -> bool:

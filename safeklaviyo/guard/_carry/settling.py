@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from safeklaviyo._api.dialects import CallersCreate
 from safeklaviyo._api.profiles import create_as_written
-from safeklaviyo._flows.call import Call, run, start_deadline
+from safeklaviyo._flows.call import Call, run
+from safeklaviyo._flows.deadlines import start_deadline
 from safeklaviyo._flows.identity.phones import attach_phone
 from safeklaviyo._flows.required import required
 from safeklaviyo._flows.verbs.person import person_of

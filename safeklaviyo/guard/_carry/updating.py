@@ -79,7 +79,8 @@ def refuse_clearing(ruling: Ruling, binding: Binding) -> None:
     attributes = ruling.person.named.attributes
     for kind, own in ((Kind.EMAIL, binding.email), (Kind.EXTERNAL_ID, binding.external_id)):
         if own is not None and attributes is not None and kind in attributes.members and attributes.get(kind) is None:
-            raise InvalidIdentifierError("an identifier of a customer is not taken away", identifier_kind=kind)
+            message = "an identifier of a customer is not taken away; give the new one, or leave it out"
+            raise InvalidIdentifierError(message, identifier_kind=kind)
 
 
 def owner_of(call: Call, profile_id: str) -> Flow[Binding | None]:
@@ -104,7 +105,7 @@ def owner_of(call: Call, profile_id: str) -> Flow[Binding | None]:
         # Step 2: read the profile. Its identifiers are evidence, because it was read by its id.
         profile = yield from read_profile(call, profile_id, subscriptions=False)
         if profile is None:
-            raise NotFoundError("Klaviyo has no profile of this id", status_code=404)
+            raise NotFoundError("Klaviyo has no profile of this id; search for the profile", status_code=404)
         email = email_of(profile)
         if email is None:
             return None

@@ -155,7 +155,7 @@ def _targets(asked: Asked, named: Named) -> str | None:
         path_id = normalise_profile_id(asked.operation.profile_id)
         # Klaviyo goes by the path, while the shop's code may mean the body. Then the wrong profile would be changed.
         if given not in {None, path_id} if isinstance(given, str | None) else True:
-            raise InvalidIdentifierError("the profile's id in the body is another than that in the path")
+            raise InvalidIdentifierError("the profile's id in the body is another than that in the path; give one")
         return path_id
     # A create takes no id: the profile does not exist yet.
     return None if given is None or asked.name == "create_profile" else normalise_profile_id(given)
@@ -240,7 +240,7 @@ def is_hint(decision: Decision) -> bool:
 
 def different_people() -> InvalidIdentifierError:
     """Return the refusal of a person named by a profile's id and by another customer's identifiers."""
-    return InvalidIdentifierError("the profile's id and the identifiers beside it are different people's")
+    return InvalidIdentifierError("the profile's id and the identifiers beside it are different people's; omit one")
 
 
 def _by_profile(asked: Asked, person: Person, found: Found) -> Ruling:

@@ -104,7 +104,9 @@ def conninfo(url: str, seconds: float) -> str:
         return make_conninfo("", **(limits | given))
     except psycopg.Error:
         # Not chained: psycopg's message quotes the URL.
-        raise ConfigurationError("the PostgreSQL URL of the identity map is none that libpq understands") from None
+        raise ConfigurationError(
+            "the PostgreSQL URL of the identity map is not understood; write postgresql://host/database"
+        ) from None
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):
