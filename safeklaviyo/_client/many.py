@@ -291,7 +291,7 @@ async def _send_singly_async(shell: AsyncShell, verb: Many[R], rows: list[R], ta
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Let tasks end whose results are not waited for any more. A task group would raise a group of their errors."""
+    """Let tasks end that no call waits for any more. A task group would raise a group of their errors."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

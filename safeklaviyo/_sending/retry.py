@@ -68,8 +68,7 @@ def may_repeat(repeat: Repeat, failure: Failure) -> bool:
     """Whether a request may be sent once more after this failure.
 
     - Not sent, or 429: always, because nothing was done.
-    - 5xx, or no answer of Klaviyo's own: only where doing it twice is doing it once (F-19). A ``Retry-After`` says
-      when to come back, not that nothing was done, so a 503 is no exception.
+    - 5xx, or no answer of Klaviyo's own: only if a second time changes nothing (F-19), a 503 with ``Retry-After`` too.
     - Any other answer: never. It would be the same again.
     """
     if failure in _UNCERTAIN:

@@ -29,6 +29,7 @@ def look(arguments: Namespace) -> int:
     """Audit an account or an export."""
     try:
         with ExitStack() as opened:
+            # Before the account is read, which may take an hour: a report that cannot be made is known now.
             if arguments.report is not None:
                 require("jinja2", extra="report")
             found = opened.enter_context(_audited(arguments, opened))
@@ -49,10 +50,12 @@ def mend(arguments: Namespace) -> int:
 
     try:
         with open_client(arguments) as klaviyo, progress("repairing", None) as show:
+            # A deadline is for one person; a merge may wait long for Klaviyo.
             endless = klaviyo.with_options(deadline=None)
             dry_run, journal = not arguments.apply, arguments.journal
             report = repair(endless, arguments.plan, dry_run=dry_run, journal=journal, on_progress=on_progress)
     except (KeyboardInterrupt, SafeKlaviyoError, OSError) as error:
+        # Not for an error before the first merge: then there is nothing to go on with.
         if done:
             complain(f"stopped after {done} merges of the plan; run it again to go on")
         if isinstance(error, KeyboardInterrupt):
@@ -78,7 +81,7 @@ def _audited(arguments: Namespace, opened: ExitStack) -> Audit:
 
 
 def _write(found: Audit, arguments: Namespace) -> None:
-    """Write what was asked for. The text goes to stderr where stdout has the JSON."""
+    """Write the files that were asked for, and the summary: to stderr if stdout has the JSON."""
     if arguments.plan is not None:
         found.plan().write(arguments.plan)
     if arguments.report is not None:
@@ -98,9 +101,9 @@ def _tell(report: RepairReport) -> None:
             complain(f"{each.rule} {each.source_id} into {each.into_id}: {each.reason}")
     if report.dry_run:
         would = report.count("would_merge")
-        say(f"would merge {would}, would pass over {report.skipped}; a dry run: nothing was written. --apply merges")
+        say(f"would merge {would}, would skip {report.skipped}; a dry run: nothing was written. --apply merges")
         return
-    say(f"merged {report.merged}, requested {report.requested}, passed over {report.skipped}")
+    say(f"merged {report.merged}, requested {report.requested}, skipped {report.skipped}")
     complain(f"the journal is in {report.journal}")
 
 

@@ -70,6 +70,7 @@ class Checkpoint:
         except FileNotFoundError:
             return 0, "", 0
         except ValueError:
+            # Something else stands in it. It is then refused as another import's, and never overwritten.
             subject, rows, kept = "", "0", []
         except OSError as exc:
             if exc.errno != ELOOP:

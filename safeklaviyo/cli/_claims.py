@@ -1,8 +1,8 @@
-"""What the rows of a file say is current, looked at before the first of them is imported.
+"""The current identifiers of a file's rows, looked at before the first row is imported.
 
-Decided here: a former identifier that any other row of the file gives as its current one is not free for its row, also
-where that other row is refused or cannot be read. So a file that has former identifiers is read twice. What the rows
-say is kept in a temporary database on the disk, which disappears with the command: memory does not grow with the file.
+Decided here: a former identifier is not free if any other row of the file has it as a current one, even if that other
+row is refused or cannot be read. So a file with former identifiers is read twice. The identifiers are kept in a
+temporary database on the disk, which disappears with the command. Memory does not grow with the file.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Claims:
 
     Args:
         rows: All rows of the file.
-        policy: That of the import.
+        policy: The policy of the import.
     """
 
     def __init__(self, rows: Iterable[Row], policy: Policy) -> None:

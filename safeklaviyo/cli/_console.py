@@ -48,6 +48,7 @@ def progress(what: str, total: int | None, *, unit: str | None = None) -> Genera
     Yields:
         A function to call with how much is done by now, and how many units that is.
     """
+    # A bar in a log file would be thousands of lines.
     if not sys.stderr.isatty() or find_spec("rich") is None:
         yield lambda *_: None
         return

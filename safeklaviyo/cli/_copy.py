@@ -137,6 +137,7 @@ class Copy:
 
     def resume(self) -> None:
         """Begin where an earlier run stopped, if it copied from the same store."""
+        # The note is in the target: a target that was made again has none, and is copied from the beginning.
         noted = self._target.store.recall(self._target.account, PROGRESS)
         earlier = self._progress if noted is None else _Progress(*json.loads(noted))
         if earlier.subject == self._progress.subject:
@@ -258,6 +259,7 @@ def compare(source: Map, target: Map) -> int:
     Raises:
         ConfigurationError: A call is writing to one of them.
     """
+    # Step 1: sum both maps up, part by part. The sums do not depend on the order, which differs between stores.
     ours, theirs = _Sum(), _Sum()
     with progress("comparing customers", 2 * source.store.count(source.account)) as show:
         for one, total in ((source, ours), (target, theirs)):
@@ -269,11 +271,12 @@ def compare(source: Map, target: Map) -> int:
             for rows, _ in one.journal():
                 total.add_rows(rows)
                 show(ours.rows + theirs.rows)
+    # Step 2: the notes, one by one: the target may have others of its own.
     notes, carried = 0, 0
     for part, _ in source.notes():
         notes += len(part)
         carried += sum(target.store.recall(target.account, name) == value for name, value in part)
-    # Again: a call that wrote during the copy may have changed what was read already.
+    # Step 3: look for writers again. A call that wrote during the copy may have changed rows that were read already.
     source.refuse_writers()
     target.refuse_writers()
     say(f"FROM  {ours}, {notes} notes")

@@ -55,6 +55,7 @@ def _of_logs(arguments: Namespace) -> int:
 
 
 def _tell(found: Diagnosis, *, is_empty: bool) -> None:
+    # To stderr, so that stdout has the diagnosis alone.
     for each in (*found.notes, *map(str, found.entries)):
         complain(each)
     say(f"{found.explanation}.")

@@ -96,6 +96,7 @@ def _check_klaviyo(arguments: Namespace) -> Iterator[Check]:
     except ConfigurationError as error:
         yield Check("fail", "configuration", str(error))
         return
+    # A map in memory: a broken store must not keep the key from being checked.
     shell = Shell(wired, MemoryStore(), None)
     with closing(shell):
         try:
@@ -135,6 +136,7 @@ def _check_key(wired: Wiring, answer: Response) -> Iterator[Check]:
     if answer.status == 401:
         yield Check("fail", "key", "Klaviyo does not accept it (401)")
         return
+    # The key may still do all that the shop needs, so this is no failure.
     if answer.status == 403:
         yield Check("warn", "key", "it may not read the account's id (403): pass account= to the client")
         return
@@ -159,6 +161,7 @@ def _check_clock(answer: Response, now: float) -> Check:
     except (KeyError, ValueError):
         return Check("warn", "clock", "not checked: the answer has no date")
     off = now - theirs
+    # A Date header has whole seconds, and the answer took some time, so a small difference means nothing.
     if abs(off) > _TOLERATED:
         return Check("warn", "clock", f"{off:+.0f} seconds off Klaviyo's; events are dated by this clock")
     return Check("ok", "clock", f"within {_TOLERATED:.0f} seconds of Klaviyo's")
@@ -190,6 +193,7 @@ def _check_store(url: str) -> Iterator[Check]:
 
 def _check_outbox(arguments: Namespace) -> Iterator[Check]:
     """Say how many rows there are, if the shop has an outbox."""
+    # Without an account the rows of the shop cannot be told from those of another one.
     url = store_url(arguments)
     if url.startswith("memory:") or (arguments.account is None and not os.environ.get("KLAVIYO_API_KEY")):
         return
@@ -224,6 +228,7 @@ def _check_persistence(store: IdentityStore) -> Iterator[Check]:
 
 
 def _check_mode(path: Path) -> Check:
+    # The map names every customer of the shop.
     mode = path.stat().st_mode & 0o777
     if mode & _OTHERS:
         return Check("warn", "store", f"its file's mode is {mode:04o}, so that others may read it: chmod 600")

@@ -24,7 +24,7 @@ _GRACE: Final = 30
 """Seconds that the calls in hand may take after the first signal."""
 _IDLE: Final = 120
 """Seconds that a connection may be idle. A caller that keeps its own for longer than the server (Go for 90 s, curl for
-118 s) at times sends into one that is being closed, and it may not repeat a POST whose answer is lost."""
+118 s) at times sends into one that is being closed, and it may not repeat a POST with a lost answer."""
 _TOKEN: Final = "SAFEKLAVIYO_GATEWAY_TOKEN"  # noqa: S105 - a variable's name
 
 

@@ -122,6 +122,7 @@ def check_spelling(arguments: Namespace) -> None:
     account = arguments.account
     if account is None or not _ACCOUNT.fullmatch(account):
         return
+    # At most 64 spellings of six letters, each with one look at the map.
     with open_store(store_url(arguments)) as store:
         for letters in product(*[sorted({letter.lower(), letter.upper()}) for letter in account]):
             other = "".join(letters)

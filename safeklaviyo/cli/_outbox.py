@@ -1,6 +1,7 @@
-"""The commands about the rows of the outbox that were parked.
+"""The commands about the outbox's parked rows.
 
-Decided here: what is shown of a row. Identifiers are masked and values left out, unless the user asks to see them.
+Decided here: which parts of a row are shown. Identifiers are masked and values left out, unless the user asks to see
+them.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from safeklaviyo.outboxes import DeadRow
 
 _KEPT = frozenset({"name", "channels", "list_id", "value_currency", "historical", "resubscribe", "merges", "backfill"})
-"""What says nothing about a person."""
+"""The keys of a row with values that say nothing about a person."""
 
 
 def list_rows(arguments: Namespace) -> int:
-    """Print a line for each row that was parked, and how many there are."""
+    """Print a line for each parked row, and how many there are."""
     with open_client(arguments) as klaviyo:
         for row in klaviyo.outbox.dead():
             rule = "" if row.rule is None else f" ({row.rule})"
@@ -36,7 +37,7 @@ def list_rows(arguments: Namespace) -> int:
 
 
 def show(arguments: Namespace) -> int:
-    """Print one row that was parked, as JSON."""
+    """Print one parked row as JSON."""
     with open_client(arguments) as klaviyo:
         for row in klaviyo.outbox.dead():
             if row.id == arguments.id:
@@ -47,7 +48,7 @@ def show(arguments: Namespace) -> int:
 
 
 def retry(arguments: Namespace) -> int:
-    """Put rows that were parked at the end of the queue."""
+    """Put parked rows at the end of the queue."""
     with open_client(arguments) as klaviyo:
         say(f"{klaviyo.outbox.retry(*arguments.ids, rule=arguments.rule)} will be tried again")
     return 0
@@ -61,7 +62,8 @@ def drop(arguments: Namespace) -> int:
 
 
 def export(arguments: Namespace) -> int:
-    """Write the rows that were parked to a file that its owner alone may read, one JSON object a line."""
+    """Write the parked rows to a file that its owner alone may read, one JSON object a line."""
+    # Made with its mode at once: between a plain `open` and a `chmod` others could read the file.
     path = Path(arguments.file)
     number = 0
     with (
@@ -93,6 +95,7 @@ def _hidden(value: object, key: str = "") -> object:
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
         return {name: _hidden(each, name) for name, each in fields.items()}
+    # The keys of a property stay, so that the row can be recognised. Its values may be personal.
     if value is None or isinstance(value, bool) or key in _KEPT:
         return value
     if isinstance(value, list):

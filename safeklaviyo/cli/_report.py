@@ -1,4 +1,4 @@
-"""The result of an import so far, and what is said of each row that was refused or of which something was left out."""
+"""The result of an import so far, with a line on stderr for each row that was refused or was not taken whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from safeklaviyo.cli._claims import Claims
 
 _TOLD: Final = 100
-"""Warnings that are told one by one: a column of unusable phone numbers would hide the rows that are refused."""
+"""Warnings that are told one by one. More, such as for a column of unusable numbers, would hide the refusals."""
 
 
 @dataclass(slots=True)
@@ -39,9 +39,11 @@ class Report:
 
     def add(self, klaviyo: Klaviyo, part: list[Row], *, trusted: bool, verify: bool) -> None:
         """Add rows to the map, and report those that are refused."""
+        # Step 1: refuse what the file alone shows: unreadable rows, and identifiers that another row claims too.
         reasons = {row.line: row.problem for row in part if row.values is None}
         if self.claims is not None:
             reasons |= {row.line: ANOTHER_ROWS for row in part if self.claims.are_against(row)}
+        # Step 2: add the others to the map, which may refuse further ones.
         rows = [(row.line, row.values) for row in part if row.values is not None and row.line not in reasons]
         report = klaviyo.bindings.add([values for _, values in rows], trusted=trusted, verify=verify)
         self.added += report.added
@@ -50,7 +52,7 @@ class Report:
         reasons |= {rows[number][0]: reason for number, reason in report.refused}
         for number, warning in report.warnings:
             self._warn(rows[number][0], warning)
-        # In the order of the file, which mixes rows that cannot be read with those that the map refuses.
+        # Step 3: report the refused rows in the order of the file.
         for row in part:
             if row.line in reasons:
                 self._refuse(row, reasons[row.line])

@@ -44,6 +44,7 @@ def demo(arguments: Namespace) -> int:
 
 def report(outcome: Outcome, interrupted: Interruption, *, as_json: bool) -> int:
     """Print the results of the runs; 1 if the run through `Klaviyo` has a fault."""
+    # The demonstration is also a test that a shop can run: a fault makes the exit code 1.
     is_clean = outcome.safe.is_clean(outcome.customers) and interrupted.is_clean and _is_guarded(outcome)
     if as_json:
         say(json.dumps({**asdict(outcome), "interruption": asdict(interrupted), "clean": is_clean}))

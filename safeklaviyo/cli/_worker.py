@@ -69,6 +69,7 @@ def run(klaviyo: Klaviyo, arguments: Namespace) -> int:
     made = Worker(OfKlaviyo(klaviyo), limits, Notifier(os.environ), health, _listener(klaviyo))
     _obey_signals(made)
     status = made.run()
+    # Python would wait for the threads, which still wait for Klaviyo.
     if status == NOT_IN_TIME:
         _leave(status)
     return status
@@ -87,6 +88,7 @@ def _obey_signals(made: Worker) -> None:
     received: list[int] = []
 
     def obey(number: int, _frame: FrameType | None) -> None:
+        # The second signal: the user, or the supervisor, does not want to wait.
         if received:
             _leave(128 + number)
         received.append(number)

@@ -50,10 +50,10 @@ def test_an_account_is_audited_planned_and_mended(run, here, klaviyo, tmp_path):
     assert [0o600] * 3 == [each.stat().st_mode & 0o777 for each in files]
     assert "ada@shop.test" not in (out + page.read_text()).lower()
     status, out, err = run("repair", str(plan), *to)
-    assert (0, "would merge 1, would pass over 0; a dry run: nothing was written. --apply merges\n") == (status, out)
+    assert (0, "would merge 1, would skip 0; a dry run: nothing was written. --apply merges\n") == (status, out)
     assert 2 == len(simulator.profiles)
     status, out, err = run("repair", str(plan), "--apply", *to)
-    assert (0, "merged 1, requested 0, passed over 0\n") == (status, out)
+    assert (0, "merged 1, requested 0, skipped 0\n") == (status, out)
     assert f"the journal is in {plan}.journal\n" == err
     assert 1 == len(simulator.profiles)
     status, out, _ = run("audit", *to)
@@ -68,7 +68,7 @@ def test_what_is_passed_over_is_told(run, here, klaviyo, tmp_path):
     run("audit", "--plan", str(plan), "--base-url", url, *here)
     simulator.withdraw(email="Ada@shop.test")
     status, out, err = run("repair", str(plan), "--apply", "--base-url", url, *here)
-    assert (1, "merged 0, requested 0, passed over 1\n") == (status, out)
+    assert (1, "merged 0, requested 0, skipped 1\n") == (status, out)
     assert err.startswith("A2 ")
     assert "the email consent of the source is another one than the audit saw" in err
 
@@ -146,7 +146,7 @@ def test_a_repair_that_stops_says_how_far_it_came(run, here, klaviyo, tmp_path):
     status, out, err = run("repair", str(plan), "--apply", "--base-url", url, *here)
     assert (2, "") == (status, out)
     assert err.startswith("stopped after 1 merges of the plan; run it again to go on\nAuthenticationError: ")
-    assert "merged 2, requested 0, passed over 0\n" == run("repair", str(plan), "--apply", "--base-url", url, *here).out
+    assert "merged 2, requested 0, skipped 0\n" == run("repair", str(plan), "--apply", "--base-url", url, *here).out
 
 
 @pytest.mark.parametrize("wrong", ["email", "city=Ort"])

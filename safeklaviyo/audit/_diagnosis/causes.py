@@ -119,7 +119,7 @@ class Search:
         return min(self.found, key=_rank, default=None)
 
     def _speculate(self, groups: Iterable[_Group]) -> None:
-        """Look for a change of the order, or another reading, in groups whose own order the answers allow."""
+        """Look for a change of the order, or another reading, in groups with answers that allow the log's order."""
         # Many customers have calls of the same shape. One of them is searched for all.
         memory: dict[object, bool] = {}
         for group in groups:

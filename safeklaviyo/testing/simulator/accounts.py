@@ -32,10 +32,10 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class Task(Protocol):
-    """Something that Klaviyo has accepted and does later."""
+    """A request that Klaviyo has accepted and carries out later."""
 
     def apply(self, account: Account) -> None:
-        """Do it."""
+        """Carry it out."""
         ...
 
 
@@ -166,6 +166,7 @@ class Account:
     def get(self, profile_id: str) -> Profile | None:
         """Return the profile that an id leads to, now."""
         profile = self.live.get(profile_id)
+        # In one reading the id of a profile that was merged away leads to the profile that it became part of.
         if profile is None and self.readings.merged_id == "alias" and profile_id in self.merged:
             return self.get(self.merged[profile_id])
         return profile
@@ -188,6 +189,7 @@ class Account:
 
     def put(self, profile: Profile) -> Profile:
         """Store a profile as it is now."""
+        # The search gets the profile as it is now, and not as it is when the search shows it.
         changed = replace(profile, updated=self.clock.now())
         self.live.put(changed)
         self._show_later(changed.id)
@@ -233,11 +235,11 @@ class Account:
         return [group for group, member in self.members if member == profile_id and group in self.segments]
 
     def step(self, index: int) -> None:
-        """Do one of the queued tasks."""
+        """Carry out one of the queued tasks."""
         self.queue.pop(index).task.apply(self)
 
     def catch_up(self) -> None:
-        """Do what is due."""
+        """Carry out what is due, and show the search what is due for it."""
         now = self.clock.now()
         while self.queue and self.queue[0].due <= now:
             self.step(0)
@@ -245,7 +247,8 @@ class Account:
             self._show(self._pending.pop(0))
 
     def drain(self) -> None:
-        """Do everything that was accepted, and let the search see all of it."""
+        """Carry out everything that was accepted, and let the search see all of it."""
+        # A task may queue another one, so the queue is looked at again after each.
         while self.queue:
             self.step(0)
         for pending in self._pending:

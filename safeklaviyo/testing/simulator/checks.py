@@ -69,6 +69,7 @@ class Body:
             raise invalid("'id' must be a string.", f"{pointer}/id")
         where = f"{pointer}/attributes"
         attributes = fields(data.get("attributes"), where)
+        # Names before values, so that a misspelt field is reported and not what stands in it.
         self._check_names(attributes, where)
         properties = fields(attributes.get("properties"), f"{where}/properties")
         check_values(properties, f"{where}/properties")
@@ -176,6 +177,7 @@ def check_values(value: object, pointer: str, depth: int = 0) -> None:
     Raises:
         Refusal: 400.
     """
+    # The depth is checked first: what is nested deeper is not walked through.
     if depth > _MAX_DEPTH:
         raise invalid(f"This is nested deeper than {_MAX_DEPTH}.", pointer)
     if isinstance(value, str) and len(value.encode("utf-8", "surrogatepass")) > MAX_STRING:

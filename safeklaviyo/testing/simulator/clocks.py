@@ -14,6 +14,7 @@ class Clock:
     """
 
     def __init__(self, start: float | None = None, *, real: bool = False) -> None:
+        # Whole seconds, because Klaviyo shows most times so, and a test compares them.
         self._now = float(int(time.time())) if start is None else float(start)
         # How far a running clock is ahead of the real one.
         self._ahead = self._now - time.time() if real and start is not None else 0.0

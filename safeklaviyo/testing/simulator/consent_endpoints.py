@@ -69,6 +69,7 @@ class _Reader:
         given = fields(attributes.get("subscriptions"), f"{at}/attributes/subscriptions")
         channels = self._channels(given, f"{at}/attributes/subscriptions")
         profile_id = _profile_id(data, at) if self.status == SUBSCRIBED else None
+        # A row with an id may leave the address to the profile, in one reading.
         if profile_id is None or self.account.readings.subscribe_by_id == 400:
             for channel in channels:
                 kind = EMAIL if channel == EMAIL_MARKETING else PHONE_NUMBER
@@ -84,6 +85,7 @@ class _Reader:
             if channel not in _CHANNELS:
                 raise invalid(f"'{channel}' is not a valid field for the resource 'profile'.", f"{at}/{channel}")
             for kind, asked in fields(kinds, f"{at}/{channel}").items():
+                # A type of message that the channel does not have is passed over.
                 if kind in _CHANNELS[channel] and asked is not None:
                     where = f"{at}/{channel}/{kind}"
                     found[f"{channel}.{kind}"] = self._consented_at(fields(asked, where), where)
@@ -146,6 +148,7 @@ def _suppress(account: Account, asked: Asked, kind: str, *, lifts: bool) -> Answ
     list_id, segment_id = _list(account, data), _related(data, "segment")
     if segment_id is not None and segment_id not in account.segments:
         raise invalid(f"Segment not found with id {segment_id}.", "/data/relationships/segment/data/id")
+    # Exactly one of the three: the reference takes rows or a group, and never both.
     group_id = list_id or segment_id
     if [list_id, segment_id, attributes.get("profiles")].count(None) != 2:
         raise invalid("Either profiles, a list or a segment is required.", _AT)

@@ -42,6 +42,7 @@ def _metrics(before: Profile, after: Profile) -> Iterator[str]:
         was, now = (each.consents.get(channel, NO_CONSENT) for each in (before, after))
         if now != was and now.status in _WORDS:
             yield f"{_WORDS[now.status]} {medium} Marketing"
+    # A spam report is a suppression, and an event of its own, once.
     reported = [any(each.reason == SPAM_COMPLAINT for each in profile.suppressions) for profile in (before, after)]
     if reported == [False, True]:
         yield "Marked Email as Spam"

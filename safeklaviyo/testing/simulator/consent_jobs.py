@@ -89,14 +89,16 @@ class Subscribing(Record):
     confirmed: bool = False
 
     def apply(self, account: Account) -> None:
-        """Do it."""
+        """Subscribe each person."""
         for row in self.rows:
             self._subscribe(account, row)
 
     def _subscribe(self, account: Account, row: Row) -> None:
+        # Step 1: whom the row means, now that the job is done. An id that is gone makes no profile.
         profile = row.owner(account)
         if profile is None and row.profile_id is not None:
             return
+        # Step 2: an email that has to be confirmed. For it alone no profile is made before the click.
         waits = EMAIL_MARKETING in row.channels and self._waits(account, profile)
         if profile is None and waits and self.list_id not in account.lists and len(row.channels) == 1:
             self._wait(account, row.named[EMAIL])
@@ -105,6 +107,7 @@ class Subscribing(Record):
         is_job = self.method == BY_API and not self.confirmed
         if is_job and profile is not None and _is_too_soon(account, profile, now):
             return
+        # Step 3: write the identifiers, then the consent of each channel that the profile has an address for.
         profile = _written(account, profile, row)
         if is_job:
             account.subscribed_at[profile.id] = now
@@ -124,6 +127,7 @@ class Subscribing(Record):
     def _waits(self, account: Account, profile: Profile | None) -> bool:
         if self.historical or self.confirmed or (profile is not None and profile.consent == SUBSCRIBED):
             return False
+        # Without a list a new address has to be confirmed too.
         listed = account.lists.get(self.list_id or "")
         return profile is None if listed is None else listed.opt_in_process == "double_opt_in"
 
@@ -145,7 +149,7 @@ class Withdrawing(Record):
     list_id: str | None = None
 
     def apply(self, account: Account) -> None:
-        """Do it."""
+        """Withdraw the consent of each person."""
         for row in self.rows:
             profile = _found_or_made(account, row)
             if profile is not None:
@@ -155,6 +159,7 @@ class Withdrawing(Record):
         now, list_id, before = account.clock.now(), self.list_id, profile
         is_member = list_id is not None and (list_id, profile.id) in account.members
         for channel in row.channels:
+            # A member leaves the list only: mail of other lists still goes to the address.
             if channel == EMAIL_MARKETING and is_member:
                 profile = with_suppression(profile, UNSUBSCRIBE, now, list_id)
             else:
@@ -180,7 +185,7 @@ class Suppressing(Record):
     lifts: bool = False
 
     def apply(self, account: Account) -> None:
-        """Do it."""
+        """Suppress each profile, or lift its suppression, and close the job."""
         meant = [row.owner(account) if self.lifts else _found_or_made(account, row) for row in self.rows]
         meant += [account.get(profile_id) for group_id, profile_id in account.members if group_id == self.group_id]
         now = account.clock.now()

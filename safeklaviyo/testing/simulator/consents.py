@@ -105,5 +105,6 @@ def united_suppressions(source: Profile, destination: Profile) -> tuple[Suppress
 
 
 def _united(source: Consent | None, destination: Consent | None) -> Consent:
+    # `min` keeps the first of equals: without a withdrawal the destination's consent stays.
     both = [each for each in (destination, source) if each is not None]
     return min(both, key=lambda each: each.status != UNSUBSCRIBED)

@@ -51,6 +51,7 @@ def profile_document(
         attributes["joined_group_at"] = second(joined)
     related = (LISTS, SEGMENTS, PUSH_TOKENS, *(() if conversation is None else (conversation,)))
     shown = shape.resource("profile", profile.id, attributes, related, _further(profile, shape))
+    # A relationship has its data only where the request includes it.
     for name in shape.include & {LISTS, SEGMENTS}:
         groups = account.lists_of(profile.id) if name == LISTS else account.segments_of(profile.id)
         shown["relationships"][name]["data"] = identifiers(name.removesuffix("s"), groups)
@@ -169,6 +170,7 @@ def job_document(job: Job, shape: Shape) -> JSON:
     related = (LISTS, "profiles", "import-errors") if is_import else (LISTS, SEGMENTS)
     shown = shape.resource(job.kind, job.id, attributes, related)
     shown["relationships"][LISTS]["data"] = identifiers("list", job.list_ids)
+    # Klaviyo's answer has no link to the relationship itself here.
     if is_import:
         del shown["relationships"]["import-errors"]["links"]["self"]
     else:

@@ -72,6 +72,7 @@ class EventReader:
         if len(self.asked.body) > MAX_EVENT_PROFILE and len(json_answer(0, data).body) > MAX_EVENT_PROFILE:
             raise invalid("The profile is larger than 95 KB.", at)
         own = _without_bad_phone(fields(data.get("attributes"), f"{at}/attributes"))
+        # Where `meta` stands depends on the revision and on the endpoint.
         extra = {"anonymous_id", "_kx"} if beside else {"anonymous_id", "_kx", "meta"}
         meta = (data if beside else own).get("meta")
         person = Body(self.account.readings, extra).person({**data, "attributes": own}, at, meta)
@@ -106,6 +107,7 @@ class EventReader:
         now = self.account.clock.now()
         if value is None:
             return floor(now)
+        # Whole seconds: two events of one second without a key are one event to Klaviyo.
         try:
             moment = datetime.fromisoformat(value)
         except (TypeError, ValueError):

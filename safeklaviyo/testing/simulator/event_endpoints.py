@@ -39,6 +39,7 @@ def create_event(account: Account, asked: Asked) -> Answer:
     reader = EventReader(account, asked)
     reader.check_names(attributes, _AT, ("properties", "metric", "profile"))
     person = reader.person(attributes, _AT, beside=revisions.event_meta_beside_attributes(asked.revision))
+    # Queued, and applied later: a call that comes after it may be applied before it.
     account.enqueue(asked.endpoint, Recording(person, reader.event(attributes, _AT)))
     return Answer(202)
 
@@ -160,6 +161,7 @@ def _refuse_repeats(account: Account, read: list[tuple[Recording, str]]) -> None
     Raises:
         Refusal: 400.
     """
+    # Queued events count as well: Klaviyo answers before it records.
     waiting: list[Recording] = []
     for queued in account.queue:
         task = queued.task
@@ -177,5 +179,6 @@ def _refuse_repeats(account: Account, read: list[tuple[Recording, str]]) -> None
 
 
 def _key(account: Account, person: Person, event: Event) -> tuple[str, str, str | int]:
+    # A profile that does not exist yet is told apart by its identifiers.
     owners = [owner.id for kind, value in person.named().items() for owner in account.live.owners(kind, value)]
     return key_of(event, person.profile_id or next(iter(owners), repr(person.named())))

@@ -141,6 +141,7 @@ class _Reader:
         return tuple(values)
 
     def _value(self, name: str) -> str | float | bool:
+        # The field's name decides the type of its value; the filter language has no types of its own.
         if name == "timestamp":
             return float(self._match(_INTEGER, "a time in unix seconds"))
         if name.endswith((*_TIMES, ".timestamp")):
@@ -186,4 +187,5 @@ class _Reader:
             raise self.refusal(f"expected '{mark}'")
 
     def refusal(self, why: str) -> Refusal:
+        """Return the refusal of the filter, with the place at which it is wrong."""
         return invalid_parameter(f"Invalid filter provided: {why} at position {self._at}.", "filter")

@@ -46,6 +46,7 @@ def bulk_import_profiles(account: Account, asked: Asked) -> Answer:
     if not 1 <= len(rows) <= MAX_IMPORTED:
         raise invalid(f"1 to {MAX_IMPORTED} profiles are required.", _ROWS)
     read = tuple(_row(account, fields(row, f"{_ROWS}/{index}"), f"{_ROWS}/{index}") for index, row in enumerate(rows))
+    # A long id, as Klaviyo's: a client that takes ids for short texts fails here too.
     job_id = base64.urlsafe_b64encode(f"{account.id}.{account.new_id()}".encode()).decode().rstrip("=")
     job = Job(job_id, IMPORTS, len(read), account.clock.now(), list_ids=_lists(account, data))
     account.jobs[job.id] = job

@@ -53,6 +53,7 @@ def track(account: Account, asked: Asked) -> Answer:
     customer = _object(data.get("customer_properties"))
     person = _person(account, customer)
     name = data.get("event")
+    # The receipt says only that the body can be read.
     if not data.get("token") or not isinstance(name, str) or not name or person is None:
         return _receipt(asked, accepted=False)
     account.enqueue(asked.endpoint, Recording(person, _event(account, name, data)))
@@ -74,6 +75,7 @@ def search_people(account: Account, asked: Asked) -> Answer:
     given = [(kind, asked.query[kind]) for kind in KINDS if asked.query.get(kind)]
     if len(given) != 1:
         return json_answer(400, {"detail": "Exactly one identifier is required."}, _JSON)
+    # By the search's own view, which may be late.
     owners = account.shown.owners(*given[0])
     if not owners:
         return json_answer(404, {"detail": _NOBODY}, _JSON)
@@ -168,6 +170,7 @@ def _person(account: Account, given: Mapping[str, Any]) -> Person | None:
 
 
 def _text(value: Any) -> Any:
+    # These endpoints took a number for its text.
     return str(value) if isinstance(value, int) else value
 
 

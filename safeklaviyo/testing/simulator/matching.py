@@ -49,6 +49,7 @@ def create(account: Account, person: Person) -> Profile:
     """
     reading = account.readings.external_id_unique_on_create
     owners = owners_of(account, person)
+    # The one conditional write that Klaviyo has: an email or a number that is taken refuses the whole create.
     for kind, owner in owners.items():
         if kind != EXTERNAL_ID or reading is True:
             raise conflict(owner.id)
@@ -69,6 +70,7 @@ def update(account: Account, profile: Profile, person: Person) -> Profile:
     Raises:
         Refusal: 409.
     """
+    # A 409 names one owner, even if several profiles stand in the way.
     for other in others_of(account, profile, person).values():
         raise conflict(other.id)
     return store(account, profile, person)
@@ -81,6 +83,7 @@ def create_or_update(account: Account, person: Person) -> tuple[Profile, bool]:
         Refusal: 404 for an unknown id, 409 for identifiers of several profiles. With an id, another profile's email
             answers 404 too, unless the readings say 409.
     """
+    # Without an id the identifiers lead to the profile, the external id first (situations 1 to 4).
     if person.profile_id is None:
         profile = next(iter(owners_of(account, person).values()), None)
     else:
@@ -95,6 +98,7 @@ def create_or_update(account: Account, person: Person) -> tuple[Profile, bool]:
 
 def meet(account: Account, person: Person) -> Profile | None:
     """Create or update the profile that an event or a legacy call names; None if it names none."""
+    # Step 1: find the profile: by Klaviyo's id, else by the identifier of the highest rank, else by the device.
     profile = None if person.profile_id is None else account.get(person.profile_id)
     if profile is None:
         if not person.named() and person.anonymous_id is None:
@@ -102,10 +106,13 @@ def meet(account: Account, person: Person) -> Profile | None:
         profile = _first(owners_of(account, person), email_first=account.readings.event_email_first)
     profile = _known_by_device(account, profile, person)
     if profile is None:
+        # Situation 6 ends here: an email that no profile has makes a second profile of a customer with an id.
         return _remember_device(account, store(account, None, person), person)
+    # Step 2: identifiers of other profiles. A phone number may hand one customer's profile to another here.
     for kind, other in others_of(account, profile, person).items():
         _collide(account, profile, kind, other)
-    # Read again, because the merges may have changed it. It is there, because others are merged into it.
+    # Step 3: write. The profile is read again, because the merges may have changed it. It is still there, because the
+    # others were merged into it.
     merged = account.live.get(profile.id)
     assert merged is not None
     return _remember_device(account, store(account, merged, _free(account, merged, person)), person)
@@ -129,6 +136,7 @@ def _known_by_device(account: Account, profile: Profile | None, person: Person) 
 
 
 def _remember_device(account: Account, profile: Profile, person: Person) -> Profile:
+    # A device that is known already stays with its profile, unless that was deleted.
     known = person.anonymous_id
     if known is not None and account.get(account.anonymous.get(known, "")) is None:
         account.anonymous[known] = profile.id
@@ -136,6 +144,7 @@ def _remember_device(account: Account, profile: Profile, person: Person) -> Prof
 
 
 def _import_conflict(account: Account, person: Person, kind: str, owner: Profile) -> Refusal:
+    # With an id, another profile's email may be answered as if the id were unknown (R17).
     if person.profile_id is not None and kind == EMAIL and account.readings.import_conflict == 404:
         return missing(person.profile_id)
     return conflict(owner.id)

@@ -35,6 +35,7 @@ def merge(account: Account, source_id: str, destination_id: str) -> None:
         return
     # The source goes first, so that no identifier belongs to two profiles in between.
     account.remove(source.id)
+    # The old id still leads to the destination in one reading, so it is kept.
     account.merged[source.id] = destination.id
     account.put(_united(source, destination))
     for group_id in (*account.lists_of(source.id), *account.segments_of(source.id)):
@@ -43,6 +44,7 @@ def merge(account: Account, source_id: str, destination_id: str) -> None:
     for token in account.push_tokens_of(source.id):
         account.push_tokens[token.id] = replace(token, profile_id=destination.id)
     _move_events(account, source.id, destination.id)
+    # Klaviyo records the merge itself as an event of the destination.
     named = {"merged_profile_id": source.id} if account.readings.merged_event_names_source else {}
     now = int(account.clock.now())
     account.record(Event(account.event_id(), destination.id, MERGED_PROFILE, None, now, properties=named))
@@ -66,7 +68,7 @@ class Merge(Record):
     destination: str
 
     def apply(self, account: Account) -> None:
-        """Do it."""
+        """Merge the two profiles."""
         merge(account, self.source, self.destination)
 
 
@@ -83,7 +85,8 @@ class Deletion(Record):
     named: tuple[str, str] | None = None
 
     def apply(self, account: Account) -> None:
-        """Do it."""
+        """Delete the profiles."""
+        # A profile that got the address after the request is deleted too, in one reading.
         doomed = self.profile_ids
         if self.named is not None and account.readings.deletion_matches == "when_run":
             doomed = tuple(profile.id for profile in account.live.owners(*self.named))
@@ -105,6 +108,7 @@ def _united(source: Profile, destination: Profile) -> Profile:
 
 
 def _attributes(source: JSON, destination: JSON) -> JSON:
+    # The location is united as a whole: single fields of two addresses would make an address that is none.
     united = {**source, **destination}
     theirs, ours = source.get(LOCATION, {}), destination.get(LOCATION, {})
     location: JSON = {**(theirs if len(theirs) > len(ours) else ours)}
@@ -119,6 +123,7 @@ def _move_events(account: Account, source: str, destination: str) -> None:
     for index, event in enumerate(account.events):
         if event.profile_id == source:
             account.events[index] = replace(event, profile_id=destination)
+    # The keys of recorded events belong to a profile. What becomes of them decides whether a repeat is a second event.
     moved = {(destination, metric, key) for owner, metric, key in account.recorded if owner == source}
     both = moved & account.recorded
     if account.readings.merge_moves_keys:

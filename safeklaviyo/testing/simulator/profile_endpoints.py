@@ -82,6 +82,7 @@ def get_segment_ids_for_profile(account: Account, asked: Asked) -> Answer:
 def create_profile(account: Account, asked: Asked) -> Answer:
     """Create a profile, unless another one has one of the identifiers."""
     data = resource(asked.body, "profile", MAX_PROFILE)
+    # The reference of Create Profile has neither. An unknown field is refused or ignored, by the readings.
     for name in ("id", "meta"):
         if data.get(name) is not None and account.readings.unknown_fields == "refused":
             raise invalid(f"'{name}' is not a valid field for the resource 'profile'.", f"/data/{name}")
@@ -119,7 +120,7 @@ def merge_profiles(account: Account, asked: Asked) -> Answer:
     source_id, destination_id = fields(listed[0], at).get("id") if len(listed) == 1 else None, data.get("id")
     if not isinstance(source_id, str) or not isinstance(destination_id, str):
         raise invalid("Exactly one source profile and a destination are required.", at)
-    # Some readings accept a merge that does nothing.
+    # A merge that does nothing is accepted in some readings, and then not queued.
     if _may_merge(account, source_id, destination_id):
         account.enqueue(asked.endpoint, Merge(source_id, destination_id))
     return one(asked, shape(asked).resource("profile", destination_id, {}), status=account.readings.merge_status)
@@ -132,6 +133,7 @@ def request_profile_deletion(account: Account, asked: Asked) -> Answer:
     profile = fields(fields(attributes.get("profile"), f"{_AT}/profile").get("data"), at)
     person = Body(account.readings).person(profile, at, None)
     named = [(kind, value) for kind, value in person.named().items() if kind in {EMAIL, PHONE_NUMBER}]
+    # An external id is none of the three by which the reference lets a profile be deleted.
     if len(named) + (person.profile_id is not None) != 1:
         raise invalid("Exactly one of 'email', 'phone_number' and 'id' is required.", at)
     account.enqueue(asked.endpoint, _deletion(account, person.profile_id, named[0] if named else None))
@@ -201,4 +203,5 @@ def _deletion(account: Account, profile_id: str | None, named: tuple[str, str] |
     if not owners:
         words = f'No profile with {named[0]} "{named[1]}" found.  The profile may have already been deleted.'
         raise Refusal(404, words)
+    # All profiles with the address: an old account may have several.
     return Deletion(tuple(owner.id for owner in owners), named)

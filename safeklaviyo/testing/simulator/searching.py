@@ -95,6 +95,7 @@ def members(account: Account, asked: Asked, group_id: str) -> tuple[list[Member]
     Raises:
         Refusal: 400 for a malformed query.
     """
+    # Members are read as they are: the lag is one of the search for profiles.
     found: list[Member] = []
     terms = MEMBERS.terms(asked)
     for (group, profile_id), joined in account.members.items():

@@ -91,6 +91,7 @@ class KlaviyoSimulator(Outside):
         return f"KlaviyoSimulator({len(self._account.live)} profiles, {len(self._account.events)} events)"
 
     def __getstate__(self) -> dict[str, Any]:
+        # A lock cannot be pickled; a process that gets the simulator makes a new one.
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -166,6 +167,7 @@ class KlaviyoSimulator(Outside):
             ConnectionLost: An injected failure: no whole answer came back.
         """
         with self._lock:
+            # What is due is done before the request is answered, because Klaviyo does not wait for requests.
             self._account.catch_up()
             found, asked = requests.read(method, path_with_query, headers, body, self._clock.now())
             fault = self._faults.take(asked)
@@ -173,6 +175,7 @@ class KlaviyoSimulator(Outside):
             committed, status = False, None
             try:
                 if fault is not None and fault.when == "before":
+                    # The request is not carried out. The answer is replaced by the fault's, or never comes.
                     answer = fault.spoil(Answer(500))
                 else:
                     answer = self._answer(found, asked)
@@ -193,6 +196,7 @@ class KlaviyoSimulator(Outside):
             if route.legacy:
                 return self._answer_legacy(route, asked)
             self._check_key(asked)
+            # The limits before the body: a request that is too many is not read.
             if self._windows is not None:
                 counted, allowed = routes.limits(route, asked, self.readings)
                 taken = self._windows.take(asked.headers["authorization"], counted, allowed, asked.at)
@@ -221,6 +225,7 @@ class KlaviyoSimulator(Outside):
         return signs if ends is None else {**signs, "x-klaviyo-api-retirement-date": ends}
 
     def _answer_legacy(self, route: routes.Route, asked: Asked) -> Answer:
+        # Without a word about the key: what is retired answers all callers alike.
         if not self._legacy_is_alive:
             return json_answer(self.readings.retired_status, {"message": legacy_endpoints.RETIRED}, "application/json")
         key = asked.query.get("api_key", form(asked.body).get("api_key", ""))
@@ -235,6 +240,7 @@ class KlaviyoSimulator(Outside):
             code = self.readings.no_credentials
             words = "Authentication credentials were not provided." if code == "not_authenticated" else None
             raise Refusal(401, words, code=code)
+        # A token of OAuth may have any form.
         if scheme == "Bearer":
             if not (key if self._keys is None else key in self._keys):
                 raise Refusal(401)
