@@ -924,9 +924,19 @@ GUARDS = [
         "operations/test_access_tokens.py::TestFailing::test_a_signal_handler_raises_in_it",
     ),
     _guard(
+        "F-45", source.PATIENCE,
+        "            let_through(exc, outer)\n", "",
+        "stores/test_store_interruptions.py::test_while_a_thread_of_the_store_is_started",
+    ),
+    _guard(
         "F-45", source.TOKENS,
         "        finally:\n            self._release()\n\n", "        finally:\n            pass\n\n",
         "senders/test_token_interruptions.py::test_the_next_thread_asks_at_once",
+    ),
+    _guard(
+        "F-45", source.POSTGRES_CONNECTIONS,
+        "                let_through(exc, outer)\n", "",
+        "stores/test_store_interruptions.py::test_while_the_driver_reads_its_settings",
     ),
     _guard(
         "access tokens", source.HELD, "            self._under_way = self._leases\n", "",

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from support.flows import Flow
     from support.simulator import Explored
 
+pytestmark = pytest.mark.proof
+
 ACCOUNT = "SiMuLa"
 ANN, ANN_LATER, BEN = "ann-1", "ann-9", "ben-2"
 ONE, TWO, THREE = "one@shop.dev", "two@shop.dev", "three@shop.dev"

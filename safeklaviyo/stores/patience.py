@@ -7,12 +7,14 @@ limit alone.
 
 from __future__ import annotations
 
+import sys
 import time
 from contextvars import ContextVar
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
+from safeklaviyo._interruption import let_through
 from safeklaviyo.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -82,6 +84,16 @@ class _Aside(Generic[T]):
         self._has_ended = False
         self.done: SimpleQueue[tuple[T] | BaseException] = SimpleQueue()
 
+    def start(self) -> None:
+        """Let a thread begin the work."""
+        outer = sys.exception()
+        try:
+            Thread(target=self.run, name="safeklaviyo-store", daemon=True).start()
+        except Exception as exc:
+            # Where a signal handler raises in `start`, a KeyError of `start`'s own can take that exception's place.
+            let_through(exc, outer)
+            raise
+
     def run(self) -> None:
         """Do the work, and put its result, in a tuple, or its exception into the queue."""
         self._has_begun = True
@@ -121,7 +133,7 @@ def in_time(work: Callable[[], T], limit: float) -> T:
         return work()
     work_aside = _Aside(work, limit)
     _late.set(work_aside.wait)
-    Thread(target=work_aside.run, name="safeklaviyo-store", daemon=True).start()
+    work_aside.start()
     try:
         result = work_aside.done.get(timeout=left)
     except Empty:

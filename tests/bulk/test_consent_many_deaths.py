@@ -13,6 +13,8 @@ from support.consent import READINGS, can_receive, come_to_rest, subscribed
 from support.deaths import die_after
 from support.scenes import ACCOUNT, ANN, BOB, NEW, Killed, expire, journal_of, leases
 
+pytestmark = pytest.mark.proof
+
 CAROL = {"external_id": "carol-3", "email": "carol@shop.test"}
 DAVE = {"external_id": "dave-4", "email": "dave@shop.test"}
 OURS = (ANN["email"], NEW, BOB["email"], CAROL["email"])

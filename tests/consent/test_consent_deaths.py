@@ -19,6 +19,8 @@ from support.consent import READINGS, SUBSCRIBED, can_receive, come_to_rest, rec
 from support.deaths import die_after
 from support.scenes import ACCOUNT, ANN, BOB, NEW, PHONE, Killed, expire, journal_of, leases
 
+pytestmark = pytest.mark.proof
+
 THIRD = "ann@third.test"
 ADDRESSES = (ANN["email"], THIRD, NEW)
 

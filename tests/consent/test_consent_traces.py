@@ -19,9 +19,10 @@ from support.scenes import ANN, NEW, edit, expire, leases, meanwhile, merge, pai
 
 OLD = ANN["email"]
 LATER = 400.0
-pytestmark = pytest.mark.parametrize(
-    "settings", [{"readings": reading} for reading in READINGS.values()], ids=list(READINGS)
-)
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.parametrize("settings", [{"readings": each} for each in READINGS.values()], ids=list(READINGS)),
+]
 
 
 @pytest.fixture

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.memory import MemoryStore
     from safeklaviyo.testing import Profile
 
+pytestmark = pytest.mark.proof
+
 OLD = ANN["email"]
 Pair = tuple[str | None, str | None]
 SHAPES: dict[str, list[Pair]] = {

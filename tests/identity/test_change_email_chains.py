@@ -24,6 +24,8 @@ from support.scenes import (
     writes,
 )
 
+pytestmark = pytest.mark.proof
+
 OLD = ANN["email"]
 THIRD = "ann@third.test"
 WHO = [{"external_id": "ann-1"}, {"old_email": OLD}, {"external_id": "ann-1", "old_email": OLD}]

@@ -32,6 +32,8 @@ from support.scenes import (
     rejected_for_good,
 )
 
+pytestmark = pytest.mark.proof
+
 OLD = ANN["email"]
 
 

@@ -19,6 +19,8 @@ from support.wire import CurrentDialect
 if TYPE_CHECKING:
     from support.flows import Flow
 
+pytestmark = pytest.mark.proof
+
 ID, EMAIL = "ann-1", "one@shop.dev"
 FIRST, SECOND = "01HALF0WITH0ID", "01HALF0WITH0EMAIL"
 EXPECTED = (IdentityError, LeaseHeldError, NoResponseError, NotFoundError)

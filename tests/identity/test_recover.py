@@ -46,6 +46,8 @@ from support.scenes import (
     rejected,
 )
 
+pytestmark = pytest.mark.proof
+
 OLD = ANN["email"]
 
 

@@ -12,6 +12,8 @@ from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator
 from support.scenes import ANN, NEW, edit, expire, leases
 
+pytestmark = pytest.mark.proof
+
 OLD = "ann@shop.test"
 ONCE = RetryPolicy(max_attempts=1)
 HTML = "<html>blocked</html>"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from safeklaviyo import Klaviyo
     from support.clients import OpenClient
 
+pytestmark = pytest.mark.proof
+
 PAGE = "<html><head><title>Just a moment...</title></head></html>"
 NOT_FOUND = {"errors": [{"id": "e1", "status": 404, "code": "not_found", "title": "Not found.", "detail": "No."}]}
 FALSE_ANSWERS: dict[str, dict[str, Any]] = {

@@ -17,6 +17,8 @@ from support.scenes import browse, by_hand, expire, persist
 if TYPE_CHECKING:
     from safeklaviyo.testing import Asked
 
+pytestmark = pytest.mark.proof
+
 IDS = st.sampled_from(["ann-1", "bob-2", "cat-3"])
 EMAILS = st.sampled_from(["w@shop.test", "x@shop.test", "y@shop.test", "z@shop.test"])
 WHO = st.one_of(

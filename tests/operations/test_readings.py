@@ -11,6 +11,8 @@ from safeklaviyo.stores.memory import MemoryStore
 from safeklaviyo.testing import KlaviyoSimulator, Readings
 from support.scenes import ANN, NEW, bound, pairs, rejected
 
+pytestmark = pytest.mark.proof
+
 OLD = "ann@shop.test"
 BY_ID = Policy(event_naming="profile_id")
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from support.flows import Flow
 
+pytestmark = pytest.mark.proof
+
 ACCOUNT = "SiMuLa"
 ANN, BEN = "ann-1", "ben-2"
 ONE, TWO, THREE = "one@shop.dev", "two@shop.dev", "three@shop.dev"

@@ -50,6 +50,8 @@ SERVERS = ("uvicorn", "asyncio_of_server")
 """Loggers of the pretend Klaviyo, which runs in this process: it is the other side."""
 STATUSES = (400, 401, 403, 404, 408, 409, 410, 413, 422, 429, 500, 503, 525)
 MAILS = ("email",)
+HEADS = ("zq", "1212555")
+"""What the words begin with, and the phone numbers."""
 
 
 class Word(str):
@@ -67,7 +69,7 @@ class Person:
     def __init__(self, words: Iterator[Word]) -> None:
         own = [str(next(words)) for _ in range(EACH)]
         self._id, self._mail, digits, self._name, self._city = own
-        self._phone = "+1212555" + f"{int(digits[-6:], 16) % 10000:04d}"
+        self._phone = f"+{HEADS[1]}{int(digits[-6:], 16) % 10000:04d}"
 
     @property
     def id(self) -> str:
@@ -108,7 +110,7 @@ class Planted:
 
     def __init__(self, seed: str) -> None:
         chance = random.Random(seed)
-        self.words = [Word(f"zq{chance.randrange(16**10):010x}") for _ in range(PEOPLE * EACH + SECRETS)]
+        self.words = [Word(f"{HEADS[0]}{chance.randrange(16**10):010x}") for _ in range(PEOPLE * EACH + SECRETS)]
         words = iter(self.words)
         self.people = [Person(words) for _ in range(PEOPLE)]
         self.key, self.token, self.password, self.refused = (next(words) for _ in range(SECRETS))
@@ -127,6 +129,8 @@ class Planted:
     def found_in(self, text: str) -> int:
         """Count the words that are in a text, however it writes capitals."""
         folded = text.lower()
+        if not any(head in folded for head in HEADS):  # two searches, and not 240
+            return 0
         return sum(word in folded for word in self.searched)
 
 
@@ -158,6 +162,11 @@ class Ears(logging.Handler):
         elif event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
             self.hear("file name", str(arguments[0]))
 
+    def crumb(self, crumb: dict[str, Any], _hint: object) -> dict[str, Any]:
+        """Keep what Sentry would send with the errors to come: with each of them again, if it kept them all."""
+        self.hear("sentry", repr(crumb))
+        return crumb
+
     def failed(self, error: BaseException) -> None:
         """Report an error to everybody, as a program would."""
         sentry_sdk.capture_exception(error)
@@ -186,7 +195,7 @@ class Ears(logging.Handler):
             ignore_logger(name)
         sentry_sdk.init(
             dsn="https://public@127.0.0.1/1", transport=Kept, traces_sample_rate=1.0, enable_logs=True,
-            max_value_length=1_000_000, max_breadcrumbs=1000,
+            max_value_length=1_000_000, max_breadcrumbs=5, before_breadcrumb=self.crumb,
         )  # fmt: skip
         shown = structlog.tracebacks.ExceptionDictTransformer(
             show_locals=True, locals_max_string=100_000, locals_max_length=1000, max_frames=1000
@@ -236,7 +245,8 @@ class Day:
     def client(self, **options: Any) -> Any:
         """Return a client with little patience."""
         quick = {"retry": RetryPolicy(max_attempts=2, max_delay=0.05), "deadline": 2.0, "timeout": 0.4}
-        quick |= {"policy": Policy(wait=0.2, lag=0.2), "account": "SiMuLa", "store": self.store, "base_url": self.base}
+        waits = Policy(wait=0.1, lag=0.05, visible_wait=0.1, merge_wait=0.1)
+        quick |= {"policy": waits, "account": "SiMuLa", "store": self.store, "base_url": self.base}
         if "access_token" not in options:
             quick["api_key"] = Word(f"pk_{self.planted.key}")
         return self.kind(**_plain(quick | options))

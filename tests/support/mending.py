@@ -26,7 +26,16 @@ def mend(url: str, store: str, plan: str) -> None:
 def patient(url: str, store: str) -> Klaviyo:
     """Open a client for those who are not going to be killed, on the same map."""
     policy = Policy(lease=LEASE, lag=LAG, wait=30.0, merge_wait=2.0, visible_wait=0.1)
-    return Klaviyo("pk_victim", account=ACCOUNT, store=f"sqlite:///{store}", base_url=url, policy=policy, deadline=None)
+    # A killed run's merge is waited for as long as one attempt of this client may take.
+    return Klaviyo(
+        "pk_victim",
+        account=ACCOUNT,
+        store=f"sqlite:///{store}",
+        base_url=url,
+        policy=policy,
+        timeout=2.0,
+        deadline=None,
+    )
 
 
 def pairs_to_mend(simulator: KlaviyoSimulator, name: str) -> list[tuple[str, str]]:

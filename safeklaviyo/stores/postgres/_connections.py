@@ -17,6 +17,7 @@ Decided here:
 from __future__ import annotations
 
 import select
+import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -30,6 +31,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed
 
+from safeklaviyo._interruption import let_through
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError, StoreUnavailableError
 from safeklaviyo.stores.patience import in_time
 from safeklaviyo.stores.postgres import _failures as failures
@@ -194,8 +196,14 @@ class Connections:
         return in_time(partial(self._ask, query), 3 * self._timeout + query.patience)
 
     def _ask(self, query: Query[T]) -> T:
+        outer = sys.exception()
         try:
-            return self._run(query)
+            try:
+                return self._run(query)
+            except SafeKlaviyoError as exc:
+                # In some places psycopg calls all that is raised a failure of its own.
+                let_through(exc, outer)
+                raise
         except SafeKlaviyoError:
             raise
         except BaseException:
