@@ -82,7 +82,7 @@ GUARDS = [
         "test_klaviyos_own_sdk_gets_the_answers_that_it_gets_without_the_guard[sdk-enforce]",
     ),
     _guard(
-        "R14", source.GUARDS_WRITE_BODIES, '(*IDENTIFIERS, "_kx") if name', '("_kx",) if name',
+        "R14", source.GUARDS_WRITE_BODIES, '_NAMES = (*IDENTIFIERS, "_kx")', '_NAMES = ("_kx",)',
         "guard/test_guard_events.py::test_a_phone_number_is_attached_and_does_not_travel",
     ),
     _guard(
@@ -166,6 +166,11 @@ GUARDS = [
         "H35", source.GUARDS_COMMON,
         "            self._keys.answered(plan.case.unique_id)\n", "            pass\n",
         "guard/test_guard_keys.py::test_h35_after_an_answer_equal_content_is_another_event",
+    ),
+    _guard(
+        "threads end", source.GUARDS_COMMON,
+        "        self.later.close()\n        self._looks.close()\n", "        self.later.flush()\n",
+        "guard/test_guard_threads.py::test_both_end_when_the_guard_is_taken_away",
     ),
     _guard(
         "both modes alike", source.GUARDS_DECIDE_BY_MAP,

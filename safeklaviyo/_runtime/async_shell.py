@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from safeklaviyo._effects import Effect, Flow, Send, Sleep
 from safeklaviyo._runtime.held_leases import LEASING, PROMPT, Held
-from safeklaviyo._runtime.observing import Observed, observer
+from safeklaviyo._runtime.observing import Observed, is_told, observer
 from safeklaviyo._runtime.senders.awaited import AsyncOwnSender
 from safeklaviyo._runtime.senders.client import AsyncClient, AsyncClientSender, check_client
 from safeklaviyo._runtime.senders.tokens import Unsent, authorized_async
@@ -25,13 +25,14 @@ from safeklaviyo.stores.outbox.calls import OutboxCall
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._runtime.config import Wiring
     from safeklaviyo._runtime.observing import Observer
     from safeklaviyo._runtime.senders.contract import AsyncSender
-    from safeklaviyo.stores.base import AsyncIdentityStore
+    from safeklaviyo.identity import Identifier
+    from safeklaviyo.stores.base import AsyncIdentityStore, Found
     from safeklaviyo.stores.outbox.base import AsyncOutbox
 
 P = ParamSpec("P")
@@ -126,6 +127,22 @@ class AsyncShell:
         with Observed(home.observer) as observed:
             flow = operation(home.setup, *args, **kwargs)
             return await self._drive(home, flow, observed.performing_async(self._perform))
+
+    async def look(self, identifiers: Sequence[Identifier]) -> tuple[Setup, Found] | None:
+        """Same as `Shell.look`."""
+        home = self._home
+        if home is None or home.loop is not asyncio.get_running_loop() or home.pid != getpid() or self._root.is_closed:
+            return None
+        account, seconds = home.setup.shared.account, home.setup.deadline
+        if account is None or is_told(home.observer):
+            return None
+        before = patience.current()
+        try:
+            if seconds is not None:
+                patience.begin(seconds)
+            return home.setup, await self.store.find(account, identifiers)
+        finally:
+            patience.restore(before)
 
     async def _drive(
         self, home: _Home, flow: Flow[T], perform: Callable[[AsyncSender, Effect[object]], Coroutine[Any, Any, Any]]

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep, StartDeadline
 from safeklaviyo._runtime.held_leases import LEASING, PROMPT, Held
-from safeklaviyo._runtime.observing import Observed, observer
+from safeklaviyo._runtime.observing import Observed, is_told, observer
 from safeklaviyo._runtime.senders.client import ClientSender, SyncClient, check_client
 from safeklaviyo._runtime.senders.own import OwnSender
 from safeklaviyo._runtime.senders.tokens import Unsent, authorized
@@ -26,13 +26,14 @@ from safeklaviyo.stores.calls import Call as StoreEffect
 from safeklaviyo.stores.outbox.calls import OutboxCall, TakeTurn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._runtime.config import Wiring
     from safeklaviyo._runtime.observing import Observer
     from safeklaviyo._runtime.senders.contract import Sender
-    from safeklaviyo.stores.base import IdentityStore
+    from safeklaviyo.identity import Identifier
+    from safeklaviyo.stores.base import Found, IdentityStore
     from safeklaviyo.stores.outbox.base import Outbox
 
 P = ParamSpec("P")
@@ -103,6 +104,26 @@ class Shell:
         with Observed(process.observer) as observed:
             flow = operation(process.setup, *args, **kwargs)
             return self._drive(process, flow, observed.performing(self._perform))
+
+    def look(self, identifiers: Sequence[Identifier]) -> tuple[Setup, Found] | None:
+        """Look into the map as an operation would, without the cost of a flow.
+
+        Returns:
+            None where only a flow will do: the account is not known yet, or telemetry is told of each operation.
+        """
+        process = self._process
+        if process is None or process.pid != getpid() or self._root.is_closed or is_told(process.observer):
+            return None
+        account, seconds = process.setup.shared.account, process.setup.deadline
+        if account is None:
+            return None
+        before = patience.current()
+        try:
+            if seconds is not None:
+                patience.begin(seconds)
+            return process.setup, self.store.find(account, identifiers)
+        finally:
+            patience.restore(before)
 
     def _drive(self, process: _Process, flow: Flow[T], perform: Callable[[Sender, Effect[object]], Any]) -> T:
         before = patience.current()

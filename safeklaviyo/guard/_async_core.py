@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.guard._carry.finishing import answered, finish, needs_finishing
 from safeklaviyo.guard._carry.learning import learn_from
-from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle
+from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle, settled_by_map
 from safeklaviyo.guard._core import Core, is_busy, shell_of
 from safeklaviyo.guard._log.records import KEY_NOTE
 
@@ -159,7 +159,11 @@ class AsyncCore:
     async def _settle(self, plan: Plan, case: Case, client: Guarded) -> None:
         busy = is_busy.set(True)
         try:
-            await shell_of(client).run(settle, case)
+            shell = shell_of(client)
+            names = self.core.names(case, client)
+            looked = await shell.look(names) if names else None
+            if looked is None or not settled_by_map(looked[0], case, looked[1]):
+                await shell.run(settle, case)
         except SafeKlaviyoError as error:
             self.core.not_settled(plan, error)
         except Exception as error:  # noqa: BLE001 - `broken` logs it

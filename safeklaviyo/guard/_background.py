@@ -5,12 +5,14 @@ A map or a disk that does not answer holds up one of the guard's own threads, an
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections import deque
 from os import getpid
 from queue import Empty, SimpleQueue
-from threading import Condition, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakSet, finalize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CLOSING: Final = 2.0
-"""Seconds that `Later.close` waits for what is still to be done."""
+"""Seconds that closing waits for work that is still to be done."""
+_TOGETHER: Final = 0.05
+"""Seconds for which the thread lets work gather: to wake it for each call would cost more than the work."""
 
 
 class LateError(Exception):
@@ -29,9 +33,8 @@ class Looks:
     """Looks into a map, one after another in one thread. Each caller says how long it waits at most."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[tuple[Callable[[], Any], SimpleQueue[Any], float]] = SimpleQueue()
-        self._pid: int | None = None
-        self._since: float | None = None
+        self._thread: _LookingThread | None = None
+        self._locks: dict[int, Lock] = {}
 
     def ask(self, work: Callable[[], T], within: float) -> T:
         """Do some work, and wait for it.
@@ -40,15 +43,15 @@ class Looks:
             LateError: It was not done in time, or the work before it still goes on.
             Exception: What the work has raised.
         """
-        if self._pid != getpid():  # after a fork the thread is the parent's
-            self._jobs, self._pid, self._since = SimpleQueue(), getpid(), None
-            Thread(target=self._run, args=(self._jobs,), name="safeklaviyo-guard-map", daemon=True).start()
+        thread = self._thread
+        if thread is None or thread.pid != getpid():  # after a fork the thread is the parent's
+            thread = self._begin()
         # A look that hangs blocks the thread. Later callers fail at once, so only the first one waits for the map.
-        now, since = time.monotonic(), self._since
+        now, since = time.monotonic(), thread.since
         if since is not None and now - since > within:
             raise LateError
         done: SimpleQueue[Any] = SimpleQueue()
-        self._jobs.put((work, done, now + within))
+        thread.jobs.put((work, done, now + within))
         try:
             result = done.get(timeout=within)
         except Empty:
@@ -58,17 +61,49 @@ class Looks:
         value: T = result[0]
         return value
 
-    def _run(self, jobs: SimpleQueue[tuple[Callable[[], Any], SimpleQueue[Any], float]]) -> None:
-        while True:
-            work, done, until = jobs.get()
-            self._since = time.monotonic()
+    def close(self) -> None:
+        """Let the thread end after the look that it is at. A later look begins another thread."""
+        thread, self._thread = self._thread, None
+        if thread is not None and thread.pid == getpid():
+            thread.end()
+            thread.join(_CLOSING if thread.since is None else 0.0)
+
+    def _begin(self) -> _LookingThread:
+        # A lock for each process: one that another thread held at the fork would never be released in the child.
+        with self._locks.setdefault(getpid(), Lock()):
+            thread = self._thread
+            if thread is None or thread.pid != getpid():
+                self._thread = thread = _LookingThread()
+                finalize(self, thread.end)
+                thread.start()
+            return thread
+
+
+class _LookingThread(Thread):
+    """The thread of one `Looks` in one process."""
+
+    def __init__(self) -> None:
+        super().__init__(name="safeklaviyo-guard-map", daemon=True)
+        self.pid = getpid()
+        self.jobs: SimpleQueue[tuple[Callable[[], Any], SimpleQueue[Any], float] | None] = SimpleQueue()
+        self.since: float | None = None
+
+    def end(self) -> None:
+        self.jobs.put(None)
+
+    def run(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            work, done, until = job
+            self.since = time.monotonic()
             # The caller of a job that is too late has gone; its work would only delay the next one.
-            if self._since <= until:
+            if self.since <= until:
                 try:
                     done.put((work(),))
                 except Exception as error:  # noqa: BLE001 - raised where it is waited for
                     done.put(error)
-            self._since = None
+            self.since = None
+            # What is asked next may take long to come, and these would keep the last caller's objects alive.
+            del job, work, done
 
 
 class Later:
@@ -84,11 +119,8 @@ class Later:
         self._most = most
         self._heaviest = heaviest
         self._dropped = dropped
-        self._weight = 0
-        self._waiting: deque[tuple[Callable[[], None], int]] = deque()
-        self._pid: int | None = None
-        self._changed = Condition()
-        self._is_busy = False
+        self._thread: _WorkingThread | None = None
+        self._locks: dict[int, Lock] = {}
 
     def add(self, work: Callable[[], None], weight: int = 0) -> None:
         """Have some work done later. The work must not raise.
@@ -96,47 +128,96 @@ class Later:
         Args:
             weight: The bytes that the work keeps in memory until it is done.
         """
+        thread = self._thread
         # After a fork the thread is the parent's, and the parent writes the lines that wait.
-        if self._pid != getpid():
-            self._waiting, self._pid, self._changed, self._weight = deque(), getpid(), Condition(), 0
-            Thread(target=self._run, name="safeklaviyo-guard-log", daemon=True).start()
-        if len(self._waiting) >= self._most or self._weight + weight > self._heaviest:
+        if thread is None or thread.pid != getpid():
+            thread = self._begin()
+        if len(thread.waiting) >= self._most or thread.weight + weight > self._heaviest:
             self._dropped()
             return
-        self._weight += weight
-        self._waiting.append((work, weight))
-        # The call does not wait for the lock here: without a notice the thread looks again after 0.1 s.
-        if self._changed.acquire(blocking=False):
-            try:
-                self._changed.notify()
-            finally:
-                self._changed.release()
-
-    def _run(self) -> None:
-        waiting, changed = self._waiting, self._changed
-        while True:
-            try:
-                work, weight = waiting.popleft()
-            except IndexError:
-                # Only the thread itself says that it is idle, so `flush` never returns while a line is half written.
-                with changed:
-                    self._is_busy = False
-                    changed.notify_all()
-                    if not waiting:
-                        changed.wait(0.1)
-                continue
-            self._is_busy = True
-            work()
-            self._weight -= weight
+        thread.weight += weight
+        thread.waiting.append((work, weight))
+        thread.wake_up()
 
     def flush(self, seconds: float = _CLOSING) -> bool:
         """Wait until all work is done; return whether it was done in time."""
-        end = time.monotonic() + seconds
-        while self._pid == getpid() and (self._waiting or self._is_busy):
-            left = end - time.monotonic()
-            if left <= 0:
-                return False
-            with self._changed:
-                if self._waiting or self._is_busy:
-                    self._changed.wait(min(left, 0.05))
-        return True
+        thread = self._thread
+        if thread is None or thread.pid != getpid():
+            return True
+        done = Event()
+        thread.waiting.append((done.set, 0))
+        thread.wake_up(at_once=True)
+        return done.wait(seconds)
+
+    def close(self, seconds: float = _CLOSING) -> None:
+        """Do what waits, and let the thread end. Later work begins another thread."""
+        thread, self._thread = self._thread, None
+        if thread is not None and thread.pid == getpid():
+            thread.end()
+            thread.join(seconds)
+
+    def _begin(self) -> _WorkingThread:
+        with self._locks.setdefault(getpid(), Lock()):
+            thread = self._thread
+            if thread is None or thread.pid != getpid():
+                self._thread = thread = _WorkingThread()
+                finalize(self, thread.end)
+                _working.add(thread)
+                thread.start()
+            return thread
+
+
+class _WorkingThread(Thread):
+    """The thread of one `Later` in one process, with the work that waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__(name="safeklaviyo-guard-log", daemon=True)
+        self.pid = getpid()
+        self.waiting: deque[tuple[Callable[[], None], int]] = deque()
+        self.weight = 0
+        self._is_awake = False
+        self._is_over = False
+        self._wake = Event()
+        self._hurry = Event()
+
+    def wake_up(self, *, at_once: bool = False) -> None:
+        # Work is put into the deque before this look, and the thread says that it sleeps before it looks into the
+        # deque. So either the thread sees the work, or it is woken.
+        if at_once:
+            self._hurry.set()
+        if not self._is_awake:
+            self._is_awake = True
+            self._wake.set()
+
+    def end(self) -> None:
+        self._is_over = True
+        self.wake_up(at_once=True)
+
+    def run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._hurry.wait(_TOGETHER)
+            self._hurry.clear()
+            self._wake.clear()
+            self._is_awake = False
+            is_over = self._is_over
+            while self.waiting:
+                work, weight = self.waiting.popleft()
+                work()
+                self.weight -= weight
+                del work
+            self.weight = 0  # two callers at once may have miscounted
+            if is_over:
+                return
+
+
+_working: WeakSet[_WorkingThread] = WeakSet()
+
+
+@atexit.register
+def _finish() -> None:
+    """Do at the end of the process what still waits: these threads do not hold it up by themselves."""
+    for thread in tuple(_working):
+        if thread.pid == getpid() and thread.is_alive():
+            thread.end()
+            thread.join(_CLOSING)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from safeklaviyo.guard._carry.learning import Learnt
     from safeklaviyo.guard._clients import Guarded
     from safeklaviyo.guard._decide.verdicts import Mode, Modes
+    from safeklaviyo.guard._parse.asked import Asked
     from safeklaviyo.identity import Identifier
     from safeklaviyo.models import Profile
     from safeklaviyo.stores.base import Found
@@ -128,10 +129,11 @@ class Common:
         return self.later.flush(seconds)
 
     def close(self) -> None:
-        """Write what waits for the log, for two seconds at most, and close its file."""
+        """Write what waits for the log, for two seconds at most, close its file, and end the guard's own threads."""
         if self._log is not None:
             self.later.add(self._log.close)  # in the thread that writes
-        self.flush()
+        self.later.close()
+        self._looks.close()
 
     # What both kinds do before, and after.
 
@@ -143,10 +145,12 @@ class Common:
         if is_busy.get() or method == "GET" or not self.clients.is_guarded(host):
             return plan
         operation = operation_of(method, path)
-        client = self.clients.of(incoming.header("authorization"))
+        # The first of several headers of a name counts.
+        headers = {name.lower(): value for name, value in reversed(incoming.headers)}
+        client = self.clients.of(headers.get("authorization"))
         mode: Mode = "observe" if operation is None else self.modes[operation.name]
         # Step 2: pass requests of this package's own clients, which keep the rules already.
-        if (incoming.header("user-agent") or "").startswith("safeklaviyo/"):
+        if headers.get("user-agent", "").startswith("safeklaviyo/"):
             self.count("own_calls")
             return plan
         # Step 3: pass calls of an account without a client here. They are counted, so that a wrong key is noticed.
@@ -156,17 +160,20 @@ class Common:
         if mode == "off":
             return plan
         # Step 4: open a case. From here on the request has a verdict and a line in the log.
-        plan.started, plan.at, plan.site = time.monotonic(), datetime.now(UTC), calling_site()
         plan.client, plan.mode = client, mode
-        headers = {name.lower(): value for name, value in incoming.headers}
-        plan.case = case = Case(read(method, path, operation, headers, incoming.body), account=client.account)
-        case.has_outbox = client.wiring.outbox is not None
-        self.count("observed" if mode == "observe" else "enforced")
-        if case.asked.name == "create_event" and case.asked.attribute("unique_id") is None:
-            self.count("unkeyed_events")
-            if self._keys is not None and mode == "enforce" and case.asked.problem is None:
-                case.unique_id = self._keys.key_of(case.asked, plan.at, plan.started)
+        plan.case = self._case_of(plan, client, read(method, path, operation, headers, incoming.body))
         return plan
+
+    def _case_of(self, plan: Plan, client: Guarded, asked: Asked) -> Case:
+        plan.started, plan.at = time.monotonic(), datetime.now(UTC)
+        plan.site = calling_site() if self.is_logging else None
+        case = Case(asked, account=client.account, has_outbox=client.wiring.outbox is not None)
+        self.count("observed" if plan.mode == "observe" else "enforced")
+        if asked.name == "create_event" and asked.attribute("unique_id") is None:
+            self.count("unkeyed_events")
+            if self._keys is not None and plan.mode == "enforce" and asked.problem is None:
+                case.unique_id = self._keys.key_of(asked, plan.at, plan.started)
+        return case
 
     def judge(self, case: Case, client: Guarded, found: Found | None) -> None:
         """Note the verdict of an observed request.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.guard._background import LateError
 from safeklaviyo.guard._carry.finishing import answered, finish, needs_finishing
-from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle
+from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle, settled_by_map
 from safeklaviyo.guard._common import COUNTERS, OBSERVED, Common, OnStoreFailure, UniqueId, is_busy, shell_of
 
 if TYPE_CHECKING:
@@ -90,7 +90,12 @@ class Core(Common):
         # The flows' own requests must pass the hooks, or they would be guarded again.
         busy = is_busy.set(True)
         try:
-            shell_of(client).run(settle, case)
+            shell = shell_of(client)
+            # Most requests are settled by one look into the map, for which a flow would cost more than the look.
+            names = self.names(case, client)
+            looked = shell.look(names) if names else None
+            if looked is None or not settled_by_map(looked[0], case, looked[1]):
+                shell.run(settle, case)
         except SafeKlaviyoError as error:
             self.not_settled(plan, error)
         except Exception as error:  # noqa: BLE001 - `broken` logs it

@@ -30,10 +30,6 @@ class Incoming:
     headers: Sequence[tuple[str, str]]
     body: bytes | None
 
-    def header(self, name: str) -> str | None:
-        """Return the first header of a name, given in lower case."""
-        return next((value for each, value in self.headers if each.lower() == name), None)
-
 
 @dataclass(slots=True, repr=False)
 class Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Final
 
 _LIBRARIES: Final = frozenset(
@@ -14,18 +15,26 @@ _LIBRARIES: Final = frozenset(
     }
 )  # fmt: skip
 _DEEPEST: Final = 100
+_REMEMBERED: Final = 1000
 
 
 def calling_site() -> str | None:
     """Return the file and the line, such as ``shop/views.py:42``; None if only libraries are on the stack."""
     frame = sys._getframe(1)  # noqa: SLF001 - as `logging` does it
-    # Bounded, because each call of an observed shop pays for it.
     for _ in range(_DEEPEST):
-        name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if name not in _LIBRARIES:
-            parts = frame.f_code.co_filename.replace("\\", "/").rsplit("/", 2)
-            return f"{'/'.join(parts[-2:])}:{frame.f_lineno}"
+        if not _is_librarys(frame.f_globals.get("__name__")):
+            return _shown(frame.f_code.co_filename, frame.f_lineno)
         if frame.f_back is None:
             return None
         frame = frame.f_back
     return None
+
+
+@lru_cache(_REMEMBERED)
+def _is_librarys(module: object) -> bool:
+    return str(module or "").partition(".")[0] in _LIBRARIES
+
+
+@lru_cache(_REMEMBERED)
+def _shown(path: str, line: int) -> str:
+    return f"{'/'.join(path.replace(chr(92), '/').rsplit('/', 2)[-2:])}:{line}"

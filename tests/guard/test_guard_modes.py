@@ -97,6 +97,13 @@ def test_a_lease_is_seen_in_both_modes(open_client: OpenClient) -> None:
         body = json.dumps({"data": _event(_person([], -1, {"external_id": "ann-1"}))}).encode()
         plan = observing.begin(Incoming("POST", "https://a.klaviyo.com/api/events", headers, body))
         assert ("wait", "R13") == (plan.verdict and (plan.verdict.action, plan.verdict.rule))
+        # Of a job only the row of that customer waits.
+        k.identify(external_id="bob-2", email="bob@shop.test")
+        rows = [_person([], -1, {"external_id": each}) for each in ("bob-2", "ann-1")]
+        body = json.dumps({"data": _events(rows)}).encode()
+        plan = observing.begin(Incoming("POST", "https://a.klaviyo.com/api/event-bulk-create-jobs", headers, body))
+        rulings = plan.case and plan.case.rulings
+        assert ["rewrite", "wait"] == [each.action for each in (rulings.each if rulings else ())]
 
 
 class _World:

@@ -35,13 +35,18 @@ if TYPE_CHECKING:
     from safeklaviyo._flows.identity.resolve import Resolved
     from safeklaviyo.guard._carry.case import Case
     from safeklaviyo.guard._carry.parking import Refused
-    from safeklaviyo.guard._decide.by_map import Ruling
+    from safeklaviyo.guard._decide.by_map import Person, Ruling
     from safeklaviyo.guard._parse.asked import Named
     from safeklaviyo.identity import Identity
     from safeklaviyo.models import Binding
 
 NOTHING_FOUND: Final = Found((), None, 0.0)
 _EVENTS: Final = frozenset({"create_event", "bulk_create_events"})
+_NAMING: Final = _EVENTS | {
+    "bulk_import_profiles", "create_back_in_stock_subscription", "create_push_token",
+}  # fmt: skip
+"""The operations of which nothing is left to do, once the customers are named."""
+_KNOWN: Final = frozenset({"pass", "rewrite"})
 _PATCH: Final = "/api/profiles/"
 _PARKED: Final = "what was refused waits in the outbox"
 
@@ -56,25 +61,44 @@ def settle(setup: Setup, case: Case) -> Flow[None]:
 
 
 def _settle(call: Call, case: Case) -> Flow[None]:
-    case.account = call.account
     # Step 1: ask the map about all people at once, and decide as observe does.
     case.people = people_of(case.asked, call.policy)
     names = names_of(case.people)
     found = (yield from Find(call.account, names)) if names else NOTHING_FOUND
-    case.rulings = rulings = rule_on(case.asked, case.people, found, call.policy)
-    case.say(rulings.action, rulings.rule, rulings.reason)
-    # Step 2: refuse what the map alone refuses. Before step 3, so that a request with one refused person writes
-    # nothing for the others.
-    if case.asked.problem is not None:
-        case.faults.append(fault_of_problem(case.asked.problem))
-        return
-    refused = [each for each in rulings.each if each.action == "refuse"]
-    if not parks_rows(case, refused):
-        case.faults += [fault_of(required(each.error), each.person.named.pointer) for each in refused]
-    if case.faults or (rulings.action == "pass" and case.unique_id is None):
+    # Step 2: settle what the map alone decides. Before step 3, so that a request with one refused person writes nothing
+    # for the others.
+    if settled_by_map(call.setup, case, found):
         return
     # Step 3: carry the request out, or prepare the request that goes in its place.
-    yield from _by_operation(call, case, rulings.each)
+    yield from _by_operation(call, case, required(case.rulings).each)
+
+
+def settled_by_map(setup: Setup, case: Case, found: Found) -> bool:
+    """Settle a request that is refused or passes, or whose customers the map knows, as it does for most of a shop's.
+
+    Returns:
+        Whether the request is settled. Otherwise Klaviyo has to be asked, or something is carried out first.
+    """
+    case.account = setup.shared.account
+    case.rulings = rulings = rule_on(case.asked, case.people, found, setup.policy)
+    case.say(rulings.action, rulings.rule, rulings.reason)
+    if _is_refused(case, rulings.each) or (rulings.action == "pass" and case.unique_id is None):
+        return True
+    if case.asked.name not in _NAMING or rulings.action not in _KNOWN:
+        return False
+    _name(setup, case, rulings.each, [(each.person, each.binding) for each in rulings.each if each.binding])
+    return True
+
+
+def _is_refused(case: Case, each: tuple[Ruling, ...]) -> bool:
+    """Note the faults that the map alone finds; return whether there are any."""
+    if case.asked.problem is not None:
+        case.faults.append(fault_of_problem(case.asked.problem))
+        return True
+    refused = [ruling for ruling in each if ruling.action == "refuse"]
+    if refused and not parks_rows(case, refused):
+        case.faults += [fault_of(required(ruling.error), ruling.person.named.pointer) for ruling in refused]
+    return bool(case.faults)
 
 
 def _by_operation(call: Call, case: Case, each: tuple[Ruling, ...]) -> Flow[None]:
@@ -97,7 +121,7 @@ def _by_operation(call: Call, case: Case, each: tuple[Ruling, ...]) -> Flow[None
 def _people(call: Call, case: Case, each: tuple[Ruling, ...]) -> Flow[None]:
     """Find or make the profile of each person, and name the profiles in the request."""
     # Step 1: settle each person. A refusal does not end the loop, so that the caller learns of all faults at once.
-    customers: list[tuple[Named, Binding]] = []
+    customers: list[tuple[Person, Binding]] = []
     refused: list[Refused] = []
     for number, ruling in enumerate(each):
         if number:
@@ -109,20 +133,36 @@ def _people(call: Call, case: Case, each: tuple[Ruling, ...]) -> Flow[None]:
             refused.append((ruling.person.named, error))
             continue
         if binding is not None:
-            customers.append((ruling.person.named, binding))
-            case.customers.append((required(ruling.person.claim), binding))
+            customers.append((ruling.person, binding))
     # Step 2: park what was refused, or tell it.
     is_over = yield from _refused(call, case, refused)
     if is_over:
         return
     # Step 3: name each customer by the profile, and prepare the changed body.
-    text, places = _named(call, case, customers, tuple(named for named, _ in refused))
+    _name(call.setup, case, each, customers, tuple(named for named, _ in refused))
+    if refused:
+        case.say("rewrite", refused[0][1].rule, _PARKED)
+
+
+def _name(
+    setup: Setup,
+    case: Case,
+    each: tuple[Ruling, ...],
+    customers: list[tuple[Person, Binding]],
+    gone: tuple[Named, ...] = (),
+) -> None:
+    """Name each customer by the profile, and prepare the changed body."""
+    named = [(person.named, binding) for person, binding in customers]
+    case.customers += [(required(person.claim), binding) for person, binding in customers]
+    if case.asked.name in _EVENTS:
+        alone = setup.policy.event_naming == "profile_id"
+        text, places = name_events(case.asked, named, alone=alone, unique_id=case.unique_id, gone=gone)
+    else:
+        text, places = name_profiles(case.asked, named, gone=gone)
     _go(case, text, places, each[0])
     if case.action == "pass":
         case.say("rewrite", None, "the event got a key from its own content")
-    elif refused:
-        case.say("rewrite", refused[0][1].rule, _PARKED)
-    _note_on_its_way(call, case)
+    _note_on_its_way(setup, case)
 
 
 def _refused(call: Call, case: Case, refused: list[Refused]) -> Flow[bool]:
@@ -141,16 +181,6 @@ def _refused(call: Call, case: Case, refused: list[Refused]) -> Flow[bool]:
     return False
 
 
-def _named(
-    call: Call, case: Case, customers: list[tuple[Named, Binding]], gone: tuple[Named, ...]
-) -> tuple[str, tuple[str, ...]]:
-    """Return the body with each customer's profile and without the rows of some people, and the changed places."""
-    if case.asked.name not in _EVENTS:
-        return name_profiles(case.asked, customers, gone=gone)
-    alone = call.policy.event_naming == "profile_id"
-    return name_events(case.asked, customers, alone=alone, unique_id=case.unique_id, gone=gone)
-
-
 def _customer(call: Call, ruling: Ruling) -> Flow[Binding | None]:
     """Return the customer whom the map knows, or find or make one; None for a person named by a profile's id."""
     if ruling.action == "pass":
@@ -158,7 +188,7 @@ def _customer(call: Call, ruling: Ruling) -> Flow[Binding | None]:
     if ruling.action == "refuse":
         raise required(ruling.error)
     if ruling.action == "rewrite":
-        return required(ruling.binding)
+        return ruling.binding
     resolved = yield from person_of(call, required(ruling.person.claim))
     _check_same(ruling, resolved.binding)
     return resolved.binding
@@ -232,7 +262,7 @@ def _update_known(call: Call, case: Case, ruling: Ruling, binding: Binding) -> N
     case.customers = [(required(ruling.person.claim), binding)]
     text, places = name_profiles(case.asked, [(named, binding)])
     _go(case, text, places, ruling)
-    _note_on_its_way(call, case)
+    _note_on_its_way(call.setup, case)
 
 
 def _go(case: Case, text: str, places: tuple[str, ...], ruling: Ruling) -> None:
@@ -244,9 +274,9 @@ def _go(case: Case, text: str, places: tuple[str, ...], ruling: Ruling) -> None:
         case.say("rewrite", ruling.rule, ruling.reason)
 
 
-def _note_on_its_way(call: Call, case: Case) -> None:
+def _note_on_its_way(setup: Setup, case: Case) -> None:
     """Let `change_email` in this process see that a request about these customers is on its way (H1)."""
     for _, binding in case.customers:
         on_its_way = (binding.key, object())
-        call.setup.in_flight.enter(on_its_way)
-        case.on_their_way.append(partial(call.setup.in_flight.leave, on_its_way))
+        setup.in_flight.enter(on_its_way)
+        case.on_their_way.append(partial(setup.in_flight.leave, on_its_way))

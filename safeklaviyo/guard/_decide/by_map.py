@@ -109,9 +109,13 @@ def rule_on(asked: Asked, people: Iterable[Person], found: Found, policy: Policy
         return Rulings("refuse", None, asked.problem.reason)
     if asked.name == "merge_profiles":
         return Rulings("lookup", None, "both profiles are read before a merge")
-    each = tuple(_ruling(asked, person, _part(person, found), policy) for person in people)
-    if not each:
+    people = tuple(people)
+    if not people:
         return Rulings("pass", None, "the request names no people")
+    if len(people) == 1:  # all that was found is about this one
+        only = _ruling(asked, people[0], found, policy)
+        return Rulings(only.action, only.rule, only.reason, (only,))
+    each = tuple(_ruling(asked, person, _part(person, found), policy) for person in people)
     first = max(each, key=lambda ruling: _SEVERITY.index(ruling.action))
     return Rulings(first.action, first.rule, first.reason, each)
 

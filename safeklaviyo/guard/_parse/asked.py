@@ -212,8 +212,9 @@ def _open(asked: Asked, name: str) -> Problem | None:
             return Problem(400, _OTHER, pointer)
         people.append(Named(pointer, node, attributes))
     asked.people = tuple(people)
-    is_about_no_one = name == "merge_profiles" or any(asked.related(each) is not None for each in ("list", "segment"))
-    return None if people or is_about_no_one else Problem(400, _OTHER, "/data/attributes")
+    if people or name == "merge_profiles" or any(asked.related(each) is not None for each in ("list", "segment")):
+        return None
+    return Problem(400, _OTHER, "/data/attributes")
 
 
 def _nodes(name: str, root: Object, rows: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:

@@ -7,17 +7,22 @@ body with the same name twice in an opened object is marked, because readers dis
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from json import decoder
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_NAME: Final = re.compile(r'[ \t\n\r]*("(?:[^"\\\x00-\x1f]|\\.)*")[ \t\n\r]*:[ \t\n\r]*')
-_AFTER: Final = re.compile(r"[ \t\n\r]*([,\]}])[ \t\n\r]*")
-_value_at = decoder.JSONDecoder().raw_decode
+_NAMED: Final = r"""[ \t\n\r]*"((?:[^"\\\x00-\x1f]|\\.)*)"[ \t\n\r]*:[ \t\n\r]*"""
+_FIRST: Final = re.compile(rf"\{{(?:[ \t\n\r]*(\}})|{_NAMED})")
+"""A brace, and the first name behind it or the closing brace."""
+_NEXT: Final = re.compile(rf"[ \t\n\r]*(?:(\}})|,{_NAMED})")
+"""What follows a value: a comma with the next name, or the closing brace."""
+_AFTER: Final = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")
+# `raw_decode` without its own frame. It raises `StopIteration` where there is no value.
+_value_at: Final[Callable[[str, int], tuple[Any, int]]] = cast("Any", decoder.JSONDecoder()).scan_once
 
 Shape: TypeAlias = "Mapping[str, Shape]"
 """The names to open in an object, each with what to open below it. ``EACH`` stands for the elements of an array."""
@@ -53,8 +58,8 @@ class Object:
     """
 
     start: int
-    end: int = 0
-    members: dict[str, Member] = field(default_factory=dict[str, Member])
+    end: int
+    members: dict[str, Member]
 
     def get(self, name: str) -> Any:
         """Return the value of a name; None if the object does not have the name."""
@@ -72,8 +77,8 @@ class Array:
     """An array with opened elements."""
 
     start: int
-    end: int = 0
-    elements: list[Any] = field(default_factory=list[Any])
+    end: int
+    elements: list[Any]
 
 
 def plain(value: Any) -> Any:
@@ -96,7 +101,10 @@ def scan(text: str, shape: Shape) -> tuple[Any, bool]:
         RecursionError: The document is nested too deep.
     """
     scanner = _Scanner(text)
-    value, end = scanner.value(_skipped(text, 0), shape)
+    try:
+        value, end = scanner.value(_skipped(text, 0), shape)
+    except StopIteration:
+        raise ValueError("a value was expected") from None
     if _skipped(text, end) != len(text):
         raise ValueError("something follows the document")
     return value, scanner.has_twins
@@ -117,7 +125,7 @@ class _Scanner:
         self.has_twins = False
 
     def value(self, at: int, shape: Shape | None) -> tuple[Any, int]:
-        """Read the value that begins at a place; return the value, and the place behind it."""
+        """Read the value that begins at a place; return it, and where what follows it begins."""
         if shape is not None:
             first = self._text[at : at + 1]
             if first == "{":
@@ -129,43 +137,37 @@ class _Scanner:
         return _value_at(self._text, at)
 
     def _object(self, start: int, shape: Shape) -> Object:
-        opened, text = Object(start), self._text
-        members, at = opened.members, start + 1
-        end = _AFTER.match(text, at)
-        while end is None or end[1] != "}" or members:
-            found = _NAME.match(text, at)
+        members: dict[str, Member] = {}
+        text, opens, follows = self._text, shape.get, _NEXT.match
+        found = _FIRST.match(text, start)
+        while True:
             if found is None:
                 raise ValueError("a name was expected")
-            name = found[1][1:-1]
-            # An escaped name is the same name to Klaviyo. Unread, it would pass by the shape.
+            name = found[2]
+            if name is None:
+                return Object(start, found.end(), members)
+            at, begin = found.start(2) - 1, found.end()
             if "\\" in name:
-                name = _value_at(found[1])[0]
-            begin = found.end()
-            value, after = self.value(begin, shape.get(name))
-            self.has_twins = self.has_twins or name in members
-            members[name] = Member(found.start(1), begin, after, value)
-            end = _AFTER.match(text, after)
-            if end is None or end[1] == "]":
-                raise ValueError("a comma was expected")
-            if end[1] == "}":
-                break
-            at = end.end()
-        opened.end = end.start(1) + 1
-        return opened
+                name = _value_at(text, at)[0]
+            inner = opens(name)
+            value, after = _value_at(text, begin) if inner is None else self.value(begin, inner)
+            if name in members:
+                self.has_twins = True
+            members[name] = Member(at, begin, after, value)
+            found = follows(text, after)
 
     def _array(self, start: int, shape: Shape) -> Array:
-        opened, text = Array(start), self._text
+        elements: list[Any] = []
+        text = self._text
         at = _skipped(text, start + 1)
         if text[at : at + 1] == "]":
-            opened.end = at + 1
-            return opened
+            return Array(start, at + 1, elements)
         while True:
             value, after = self.value(at, shape)
-            opened.elements.append(value)
+            elements.append(value)
             end = _AFTER.match(text, after)
-            if end is None or end[1] == "}":
+            if end is None:
                 raise ValueError("a comma was expected")
             if end[1] == "]":
-                opened.end = end.start(1) + 1
-                return opened
+                return Array(start, end.start(1) + 1, elements)
             at = end.end()

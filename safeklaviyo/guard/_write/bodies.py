@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 IDENTIFIERS = ("external_id", "email", "phone_number")
 _BROWSERS = ("anonymous_id", "_kx")
+_NAMES = (*IDENTIFIERS, "_kx")
 
 
 def name_events(
@@ -42,7 +43,7 @@ def name_events(
     for named, binding in customers:
         pair = {} if alone else {"external_id": binding.external_id, "email": binding.email}
         put = {name: value for name, value in pair.items() if value is not None}
-        drop = [name for name in (*IDENTIFIERS, "_kx") if name not in put]
+        drop = [name for name in _NAMES if name not in put]
         places += _name(edits, named, put={"id": binding.profile_id}, attributes=put, drop=drop)
     attributes = None if asked.root is None else asked.root.opened("data")
     attributes = None if attributes is None else attributes.opened("attributes")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from json import dumps
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from safeklaviyo.guard._parse.spans import Object
+
+
+def _written(value: Any) -> str:
+    # A text is what nearly all values are, and `dumps` would come to this too.
+    return encode_basestring_ascii(value) if type(value) is str else dumps(value)
 
 
 class Edits:
@@ -27,13 +33,15 @@ class Edits:
             drop: Names to take out. A name that is not there is no error.
         """
         members = opened.members
-        added = [f"{dumps(name)}:{dumps(value)}" for name, value in put.items() if name not in members]
+        added: list[str] = []
         for name, value in put.items():
             member = members.get(name)
+            if member is None:
+                added.append(f"{_written(name)}:{_written(value)}")
             # Python takes 1 for True; JSON does not.
-            if member is not None and (type(member.value) is not type(value) or member.value != value):
-                self._changes.append((member.start, member.end, dumps(value)))
-        kept = [name for name in members if name not in drop]
+            elif type(member.value) is not type(value) or member.value != value:
+                self._changes.append((member.start, member.end, _written(value)))
+        kept = [name for name in members if name not in drop] if drop else members
         if len(kept) < len(members):
             self._drop(opened, set(kept))
         if added:
