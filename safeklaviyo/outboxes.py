@@ -37,12 +37,14 @@ class DrainReport:
         waiting: How many rows wait now.
         dead: How many rows this drain has parked.
         next_due: When the next row that waits may be tried; None if none waits.
+        dropped: How many rows this drain has deleted unsent, because their customers were erased.
     """
 
     delivered: int
     waiting: int
     dead: int
     next_due: datetime | None
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

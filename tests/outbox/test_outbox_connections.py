@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, StoreIncompatibleError
-from support.outbox import PostgresOutbox
+from support.outbox import PostgresOutbox, calls, statements_of
 from support.postgres_servers import migrated, own_database
 
 ADA = {"external_id": "c-1", "email": "ada@shop.test"}
@@ -299,6 +299,23 @@ def test_other_database_postgres(server, file, simulator):
         with closing(sqlite3.connect(path_of(file))) as connection, pytest.raises(ConfigurationError):
             k.outbox.track("E", **ADA, connection=connection)
         assert 0 == k.outbox.counts().waiting
+
+
+def test_plans_postgres(server, simulator):
+    """Rows are found by their numbers, also before PostgreSQL has statistics of them: a join takes a second a run."""
+    with (
+        simulator.client(store=server, outbox=server, account="SiMuLa") as k,
+        closing(PostgresOutbox(server)) as outbox,
+        psycopg.connect(server) as connection,
+    ):
+        ids = [k.outbox.track("E", **EVE, connection=connection).id for _ in range(500)]
+        mark = calls.Mark("SiMuLa", 1, 1, ids)
+        delete = calls.Delete("SiMuLa", 1, 1, ids)
+        for sql, parameters in (statements_of(outbox, mark)[-1], statements_of(outbox, delete)[-1]):
+            plan = "\n".join(row for (row,) in connection.execute(f"EXPLAIN {sql}", parameters))
+            assert "Index" in plan
+            assert "Semi Join" not in plan
+        connection.rollback()
 
 
 def test_missing_tables(simulator):

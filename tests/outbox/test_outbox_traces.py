@@ -313,7 +313,7 @@ class TestH23:
         assert (0, 1) == (shop.outbox.counts().dead, shop.outbox.counts().waiting)
         shop.outbox.track("E", external_id="a")
         report = shop.outbox.drain()
-        assert (1, 0, 0) == (report.delivered, report.waiting, report.dead)
+        assert (1, 0, 0, 1) == (report.delivered, report.waiting, report.dead, report.dropped)
         simulator.drain()
         assert ["b"] == [profile.external_id for profile in simulator.profiles]
 

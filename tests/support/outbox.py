@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -17,6 +18,7 @@ from safeklaviyo.stores.outbox.records import NewRow
 from safeklaviyo.stores.outbox.schema import SQLITE_TABLES
 from safeklaviyo.stores.outbox.shop_file import ShopFile
 from safeklaviyo.stores.outbox.sqlite import MemoryFile, SqliteOutbox
+from safeklaviyo.stores.outbox.steps import steps_of
 from support.simulator import World
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ __all__ = [
     "calls",
     "flows",
     "rows_of",
+    "statements_of",
 ]
 
 flows = SimpleNamespace(
@@ -44,6 +47,18 @@ flows = SimpleNamespace(
     }
 )
 """The flow of each public method of the outbox, by its name."""
+
+
+def statements_of(outbox: PostgresOutbox, call: OutboxCall[Any]) -> list[tuple[str, tuple[Any, ...]]]:
+    """Return the statements of a call, as psycopg takes them, where each answer is one row with a number."""
+    steps, found = steps_of(call), []
+    with suppress(StopIteration):
+        statement = next(steps)
+        while True:
+            sql, parameters = outbox.queries.filled(statement)
+            found.append((sql.replace("?", "%s"), parameters))
+            statement = steps.send([(1,)])
+    return found
 
 
 def rows_of(outbox: SqliteOutbox, table: str = "outbox", columns: str = "*") -> list[tuple[Any, ...]]:

@@ -130,7 +130,7 @@ def _drain(call: Call, tally: _Tally, lane: int | None) -> Flow[DrainReport]:
     # Step 3: report what is left.
     counted = yield from CountRows(call.account)
     due = None if counted.next_due is None else datetime.fromtimestamp(counted.next_due, UTC)
-    return DrainReport(tally.delivered, counted.waiting, tally.dead, due)
+    return DrainReport(tally.delivered, counted.waiting, tally.dead, due, tally.dropped)
 
 
 def _drain_lane(call: Call, number: int, tally: _Tally) -> Flow[None]:

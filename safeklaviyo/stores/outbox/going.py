@@ -86,7 +86,7 @@ def _hold_by_others(holding: dict[str, int], names: Sequence[str], lane: int) ->
     if not names:
         return
     # Two ranges of the primary key for each name: all lanes but this one. In the usual case both are empty.
-    sql = "SELECT name, min(id) FROM {name} WHERE name IN ({texts}) AND lane {which} GROUP BY name"
+    sql = "SELECT name, min(id) FROM {name} WHERE name {in_texts} AND lane {which} GROUP BY name"
     for which, bounds in (("BETWEEN 0 AND ?", lane - 1), ("BETWEEN ? AND 1000", lane + 1)):
         rows = yield sql.replace("{which}", which), (as_json(names), bounds)
         for name, number in rows:
@@ -98,7 +98,7 @@ def mark(call: calls.Mark) -> Steps[frozenset[int]]:
     yield from is_held(call)
     rows = yield (
         (
-            "UPDATE {outbox} SET attempts = attempts + 1, unsure = 1 WHERE id IN ({numbers}) AND account = ?"
+            "UPDATE {outbox} SET attempts = attempts + 1, unsure = 1 WHERE id {in_numbers} AND account = ?"
             " AND state = 'waiting'{held} RETURNING id"
         ),
         (as_json(call.ids), call.account, *holding_of(call)),
@@ -111,7 +111,7 @@ def fix_rows(call: calls.FixRows) -> Steps[Fixed | None]:
     if not (yield from is_held(call)):
         return None
     ids = [row.id for row in call.rows]
-    stored = yield "SELECT id, names, profile FROM {outbox} WHERE id IN ({numbers})", (as_json(ids),)
+    stored = yield "SELECT id, names, profile FROM {outbox} WHERE id {in_numbers}", (as_json(ids),)
     known = {int(number): (texts_of(names), profile) for number, names, profile in stored}
     # Step 1: write the names that are new to a row, such as those of the binding that it has turned out to mean. From
     # now on they hold back later rows.
@@ -151,7 +151,7 @@ def _behind(call: calls.FixRows, added: dict[int, list[str]], ids: frozenset[int
     rows = yield (
         (
             "SELECT name, min(id) FROM {name}"
-            " WHERE name IN ({texts}) AND lane >= 0 AND id NOT IN ({numbers}) GROUP BY name"
+            " WHERE name {in_texts} AND lane >= 0 AND NOT (id {in_numbers}) GROUP BY name"
         ),
         (as_json(names), as_json(sorted(ids))),
     )
@@ -167,6 +167,6 @@ def _behind(call: calls.FixRows, added: dict[int, list[str]], ids: frozenset[int
 
 def _changing(rows: Sequence[Fix]) -> Steps[frozenset[int]]:
     marks = sorted({CHANGING + name for row in rows for name in row.names})
-    found = yield "SELECT DISTINCT name FROM {name} WHERE name IN ({texts}) AND lane >= 0", (as_json(marks),)
+    found = yield "SELECT DISTINCT name FROM {name} WHERE name {in_texts} AND lane >= 0", (as_json(marks),)
     changing = {name for (name,) in found}
     return frozenset(row.id for row in rows if any(CHANGING + name in changing for name in row.names))

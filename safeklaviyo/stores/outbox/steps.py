@@ -98,7 +98,7 @@ def _delete(call: calls.Delete) -> Steps[bool]:
     # Step 3: the names before the rows, because they are found by the rows.
     yield from _forget_names(call.ids)
     yield (
-        ("DELETE FROM {outbox} WHERE id IN ({numbers}) AND account = ?{held}"),
+        ("DELETE FROM {outbox} WHERE id {in_numbers} AND account = ?{held}"),
         (as_json(call.ids), call.account, *holding_of(call)),
     )
     return True
@@ -128,7 +128,7 @@ def _forget_names(ids: Sequence[int]) -> Steps[None]:
         (
             "DELETE FROM {name} WHERE (name, lane, id) IN (SELECT e.value,"
             " CASE WHEN o.state = 'dead' THEN -1 ELSE o.lane END, o.id FROM {outbox} AS o, {names}"
-            " WHERE o.id IN ({numbers}))"
+            " WHERE o.id {in_numbers})"
         ),
         (as_json(ids),),
     )
@@ -141,7 +141,7 @@ def _park(call: calls.Park) -> Steps[bool]:
     yield from _forget_names(call.ids)
     yield (
         (
-            "UPDATE {outbox} SET state = 'dead', error = ?, rule = ? WHERE id IN ({numbers}) AND account = ?"
+            "UPDATE {outbox} SET state = 'dead', error = ?, rule = ? WHERE id {in_numbers} AND account = ?"
             " AND state = 'waiting'{held}"
         ),
         (call.error, call.rule, as_json(call.ids), call.account, *holding_of(call)),
@@ -149,7 +149,7 @@ def _park(call: calls.Park) -> Steps[bool]:
     yield (
         (
             "INSERT INTO {name}(name, lane, id) SELECT e.value, -1, o.id FROM {outbox} AS o, {names}"
-            " WHERE o.id IN ({numbers}) AND o.state = 'dead' ON CONFLICT DO NOTHING"
+            " WHERE o.id {in_numbers} AND o.state = 'dead' ON CONFLICT DO NOTHING"
         ),
         (as_json(call.ids),),
     )
@@ -160,7 +160,7 @@ def _wait(call: calls.Wait) -> Steps[bool]:
     yield from is_held(call)
     rows = yield (
         (
-            "UPDATE {outbox} SET due = {now} + ?, unsure = ?, error = coalesce(?, error) WHERE id IN ({numbers})"
+            "UPDATE {outbox} SET due = {now} + ?, unsure = ?, error = coalesce(?, error) WHERE id {in_numbers}"
             " AND account = ? AND state = 'waiting'{held} RETURNING id"
         ),
         (call.seconds, int(call.unsure), call.error, as_json(call.ids), call.account, *holding_of(call)),
@@ -171,7 +171,7 @@ def _wait(call: calls.Wait) -> Steps[bool]:
 def _last_change(call: calls.LastChange) -> Steps[float | None]:
     kinds = as_json([CHANGED + kind for kind in call.kinds])
     rows = yield (
-        "SELECT max(at) FROM {mark} WHERE name IN ({texts}) AND kind IN ({texts})",
+        "SELECT max(at) FROM {mark} WHERE name {in_texts} AND kind {in_texts}",
         (as_json(call.names), kinds),
     )
     return None if rows[0][0] is None else float(rows[0][0])
@@ -203,7 +203,7 @@ def _dead_rows(call: calls.DeadRows) -> Steps[tuple[Row, ...]]:
 
 
 def _retry(call: calls.Retry) -> Steps[int]:
-    sql = "SELECT id FROM {outbox} WHERE account = ? AND state = 'dead' AND id IN ({numbers}) ORDER BY id{lock}"
+    sql = "SELECT id FROM {outbox} WHERE account = ? AND state = 'dead' AND id {in_numbers} ORDER BY id{lock}"
     rows = yield sql, (call.account, as_json(call.ids))
     again = 0
     for (number,) in rows:
@@ -235,7 +235,7 @@ def _again(number: int) -> Steps[int]:
 
 
 def _drop(call: calls.Drop) -> Steps[int]:
-    sql = "SELECT id FROM {outbox} WHERE account = ? AND id IN ({numbers}){lock}"
+    sql = "SELECT id FROM {outbox} WHERE account = ? AND id {in_numbers}{lock}"
     rows = yield sql, (call.account, as_json(call.ids))
     return (yield from _remove([int(number) for (number,) in rows]))
 
@@ -252,28 +252,28 @@ def _expire(call: calls.Expire) -> Steps[int]:
 
 def _remove(ids: Sequence[int]) -> Steps[int]:
     yield from _forget_names(ids)
-    gone = yield "DELETE FROM {outbox} WHERE id IN ({numbers}) RETURNING id", (as_json(ids),)
+    gone = yield "DELETE FROM {outbox} WHERE id {in_numbers} RETURNING id", (as_json(ids),)
     return len(gone)
 
 
 def _forget(call: calls.Forget) -> Steps[int]:
-    rows = yield "SELECT DISTINCT id FROM {name} WHERE name IN ({texts})", (as_json(call.names),)
+    rows = yield "SELECT DISTINCT id FROM {name} WHERE name {in_texts}", (as_json(call.names),)
     return (yield from _remove([int(number) for (number,) in rows]))
 
 
 def _has_rows(call: calls.HasRows) -> Steps[bool]:
     if not call.tried:
-        rows = yield "SELECT 1 FROM {name} WHERE name IN ({texts}) AND lane >= 0 LIMIT 1", (as_json(call.names),)
+        rows = yield "SELECT 1 FROM {name} WHERE name {in_texts} AND lane >= 0 LIMIT 1", (as_json(call.names),)
         return bool(rows)
     rows = yield (
         (
-            "SELECT 1 FROM {outbox} WHERE id IN (SELECT id FROM {name} WHERE name IN ({texts}) AND lane >= 0)"
+            "SELECT 1 FROM {outbox} WHERE id IN (SELECT id FROM {name} WHERE name {in_texts} AND lane >= 0)"
             " AND unsure = 1 AND id <> ? LIMIT 1"
         ),
         (as_json(call.names), call.but or 0),
     )
     lately = yield (
-        ("SELECT 1 FROM {mark} WHERE kind = 'repeated' AND name IN ({texts}) AND at > {now} - ? LIMIT 1"),
+        ("SELECT 1 FROM {mark} WHERE kind = 'repeated' AND name {in_texts} AND at > {now} - ? LIMIT 1"),
         (as_json(call.names), call.lately),
     )
     return bool(rows or lately)

@@ -47,8 +47,8 @@ class Dialect:
 
     Attributes:
         now: The outbox's clock, as an expression.
-        texts: A query for the elements of a parameter that is a JSON array.
-        numbers: The same, for an array of numbers.
+        in_texts: Whether a text is among the elements of a parameter that is a JSON array.
+        in_numbers: The same, for a number.
         names: A table ``e`` with a column ``value``: the names of the row ``o``.
         lanes: A table ``l`` with a column ``value``: the numbers of all lanes.
         json: A parameter that is JSON.
@@ -56,8 +56,8 @@ class Dialect:
     """
 
     now: str
-    texts: str
-    numbers: str
+    in_texts: str
+    in_numbers: str
     names: str
     lanes: str
     json: str
@@ -70,11 +70,11 @@ class Dialect:
 
 
 _CLOCK: Final = ":now"
-_TEXTS: Final = "SELECT value FROM json_each(?)"
+_AMONG: Final = "IN (SELECT value FROM json_each(?))"
 SQLITE: Final = Dialect(
     _CLOCK,
-    _TEXTS,
-    _TEXTS,
+    _AMONG,
+    _AMONG,
     "json_each(o.names) AS e",
     f"json_each('{json.dumps(list(range(LANES)))}') AS l",
     "?",
@@ -104,8 +104,9 @@ def _marks_of(sql: str) -> tuple[str, tuple[bool, ...]]:
 
 POSTGRES: Final = Dialect(
     "extract(epoch FROM clock_timestamp())::double precision",
-    "SELECT jsonb_array_elements_text(CAST(? AS jsonb))",
-    "SELECT CAST(jsonb_array_elements_text(CAST(? AS jsonb)) AS bigint)",
+    # Not IN (SELECT …): that is a join, which PostgreSQL plans badly while it has no statistics of a table that grows.
+    "= ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(? AS jsonb))))",
+    "= ANY(ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(? AS jsonb)) AS bigint)))",
     "jsonb_array_elements_text(o.names) AS e(value)",
     f"generate_series(0, {LANES - 1}) AS l(value)",
     "CAST(? AS jsonb)",
