@@ -118,7 +118,7 @@ def normalise_email(value: object, *, blocked: frozenset[str] = frozenset()) -> 
         blocked: Further addresses to refuse as placeholders, in lower case.
 
     Raises:
-        InvalidIdentifierError: It is no address, a placeholder, or longer than 100 characters (rule R1).
+        InvalidIdentifierError: The value is no address, a placeholder, or longer than 100 characters (rule R1).
     """
     if not isinstance(value, str):
         raise _refused(Kind.EMAIL, f"is a {type(value).__name__}; give a string")
@@ -160,7 +160,7 @@ def normalise_external_id(
         max_length: The longest id accepted, in characters.
 
     Raises:
-        InvalidIdentifierError: It is a placeholder, spoilt by an export (`_placeholders` has the list), too long, or
+        InvalidIdentifierError: The id is a placeholder, spoilt by an export (`_placeholders` lists both), too long, or
             neither a string, an integer nor a UUID (rule R1).
     """
     # Most ids are such, and cost no more than this.
@@ -186,7 +186,7 @@ def normalise_phone_number(value: object) -> str:
     """Return the number in E.164 form, without punctuation and without a trunk zero.
 
     Raises:
-        InvalidIdentifierError: It has no country code, is no number, or has a ``(0)`` that may be a digit (rule R1).
+        InvalidIdentifierError: The value has no country code, is no number, or has a ``(0)`` that may be a digit (R1).
     """
     given = value.strip() if isinstance(value, str) else ""
     if isinstance(value, str) and not given:
@@ -207,7 +207,7 @@ def normalise_profile_id(value: object) -> str:
     """Return Klaviyo's profile id, if it can stand in a URL path as it is (F-7).
 
     Raises:
-        InvalidIdentifierError: It is not made of letters and digits, or is a placeholder (rule R1).
+        InvalidIdentifierError: The id is not made of letters and digits, or is a placeholder (rule R1).
     """
     if not isinstance(value, str) or not _PROFILE_ID.fullmatch(value):
         raise _refused(Kind.PROFILE_ID, "is not made of letters and digits")

@@ -315,6 +315,36 @@ class TestFlows:
         assert source.REQUESTS == set(makers)
 
 
+def undocumented(module: ast.Module) -> list[str]:
+    """Return the public classes, functions and methods of a module that have no docstring."""
+    found: list[str] = []
+
+    def look(body: list[ast.stmt]) -> None:
+        for each in body:
+            if not isinstance(each, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or each.name.startswith("_"):
+                continue
+            if not ast.get_docstring(each) and "overload" not in map(ast.unparse, each.decorator_list):
+                found.append(each.name)
+            if isinstance(each, ast.ClassDef):
+                look(each.body)
+
+    look(module.body)
+    return found
+
+
+class TestDocstrings:
+    def test_each_public_name_has_one(self) -> None:
+        """In private modules, too: a reader of the code comes there."""
+        assert {} == offences(MODULES, lambda name: undocumented(tree(name)))
+
+    def test_such_a_name_would_be_found(self) -> None:
+        """The search above sees classes, functions and methods; what is private is left to its author."""
+        code = (
+            "class A:\n def f(self): pass\n def _g(self): pass\nasync def h(): pass\ndef _i(): pass\nclass _B: pass\n"
+        )
+        assert ["A", "f", "h"] == undocumented(ast.parse(code))
+
+
 class TestSizes:
     def test_modules(self) -> None:
         """A module holds one idea, in at most 400 lines, and says in its first line what it is."""

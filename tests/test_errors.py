@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 import pickle
@@ -9,10 +10,12 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import plain_words
 import pytest
 
 from safeklaviyo import errors
 from safeklaviyo.errors import APIStatusError, RetryableError, SafeKlaviyoError, ServerError
+from support.source import MODULES, PACKAGE
 from support.wire import ERRORS, error_class
 
 PERSONAL = "jane.doe@shop.example"
@@ -25,6 +28,8 @@ def family(root: type[SafeKlaviyoError]) -> list[type[SafeKlaviyoError]]:
 
 
 EVERY = family(SafeKlaviyoError)
+NAMES = re.compile(r"(?:Klaviyo|RedisStore|AsyncRedisStore|FROM|RetryPolicy)\b")
+"""What is written with a capital at the beginning of a message, too."""
 TREE_LINE = re.compile(r"^( {4,})(\w+)(?: +(.*))?$", re.MULTILINE)
 
 
@@ -171,3 +176,53 @@ def test_identifier_kind_is_text():
     """The kind of an identifier is kept as plain text, so that unpickling needs no enumeration."""
     kinds = [errors.InvalidIdentifierError(identifier_kind=kind).identifier_kind for kind in ("email", None)]
     assert ["email", None] == kinds
+
+
+def messages(source: str) -> list[str]:
+    """Return the messages of the package's errors that a module makes; what is filled in counts as nothing."""
+    classes = {each.__name__ for each in EVERY}
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).rpartition(".")[2] in classes:
+            message = node.args[0]
+            parts = message.values if isinstance(message, ast.JoinedStr) else [message]
+            found.append("".join(each.value for each in parts if isinstance(each, ast.Constant)))
+    return found
+
+
+def faults(message: str) -> list[str]:
+    """Return what would make a person stumble who reads a message aloud."""
+    return [
+        name
+        for name, has in {
+            "capital": message[:1].isupper() and not NAMES.match(message),
+            "two sentences": re.search(r"[.!?] [A-Z]|\n", message) is not None,
+            "full stop": message.endswith("."),
+            "riddle": plain_words.RIDDLES.search(message) is not None,
+        }.items()
+        if has
+    ]
+
+
+class TestMessages:
+    """How the messages read that the package writes into its errors."""
+
+    def test_each_is_one_sentence_in_lower_case(self):
+        """A message can stand in a log line and after a colon, and names who acts."""
+        found = {
+            message: wrong
+            for name in MODULES
+            if not name.startswith("testing/")
+            for message in messages((PACKAGE / name).read_text())
+            if (wrong := faults(message))
+        }
+        assert {} == found
+
+    def test_such_a_message_would_be_found(self):
+        """The search above sees the messages, and each fault in one."""
+        source = 'raise StoreError(f"a {kind} map")\nraise errors.GoneError("Gone.")\nraise KeyError("No. Never")'
+        assert ["a  map", "Gone."] == messages(source)
+        assert ["capital", "full stop"] == faults("Gone.")
+        assert ["two sentences"] == faults("it is gone. Try again")
+        assert ["riddle"] == faults("it is somebody's")
+        assert [] == faults("Klaviyo has no such profile; search for it")

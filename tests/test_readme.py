@@ -21,7 +21,7 @@ from safeklaviyo.cli import main
 from support.clients import VERSION, Bindings, Lists, Outbox, Profiles
 from support.commands import COUNTED, parser
 from support.pages import promised, python_blocks
-from support.source import IN_CONTRIBUTING, PACKAGE, RULES
+from support.source import HARD, IN_CONTRIBUTING, PACKAGE, RULES
 from support.values import Role, meaning_of_event_key, meaning_of_person_key
 
 ROOT = Path(__file__).parents[1]
@@ -338,6 +338,11 @@ text = "somebody"  # anew
             for room, each in plain_words.by_room().items()
             if each.riddles > 1 and each.riddling > 2.0
         }
+
+    @pytest.mark.parametrize("room", HARD)
+    def test_the_steps_of_a_hard_room_are_commented(self, room):
+        """Where a line's place decides who a customer is, a comment says why it must stand there."""
+        assert 3.0 <= plain_words.by_room()[room].commented <= 8.0
 
     def test_each_room_has_its_line(self):
         """The report leaves no room out, and ends with the total."""

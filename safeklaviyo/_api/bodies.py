@@ -45,7 +45,7 @@ def encoded(document: dict[str, Any]) -> bytes:
     """Return the document as JSON.
 
     Raises:
-        InvalidPropertyError: It is larger than 5 MB, or was changed after it had been checked.
+        InvalidPropertyError: The document is larger than 5 MB, or was changed after the check.
     """
     try:
         body = encoded_text(document).encode()
@@ -61,7 +61,7 @@ def profile_body(document: dict[str, Any]) -> bytes:
     """Return a document about one profile as the body of a request.
 
     Raises:
-        InvalidPropertyError: It is larger than Klaviyo accepts, or was changed after it had been checked.
+        InvalidPropertyError: The document is larger than Klaviyo accepts, or was changed after the check.
     """
     body = encoded(document)
     if len(body) > MAX_PROFILE_BYTES:

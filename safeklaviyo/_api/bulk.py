@@ -80,7 +80,7 @@ def read_job_id(response: Response) -> str:
     """Return the id of the job that an answer names.
 
     Raises:
-        UnreadableAnswer: It names none.
+        UnreadableAnswer: The answer names no job.
     """
     job_id = _data(response).get("id")
     if not isinstance(job_id, str) or not job_id:

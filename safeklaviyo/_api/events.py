@@ -77,7 +77,7 @@ def check_backfill(event: Event, form: EventForm) -> None:
     """Refuse a backfill that the revision would not know from an event of today.
 
     Raises:
-        InvalidPropertyError: It would not.
+        InvalidPropertyError: The revision does not know ``backfill``, and would run flows.
     """
     if event.backfill and not form.has_backfill:
         raise refused("backfill", "is not known to this revision, which would run flows; use 2026-07-15 or later")

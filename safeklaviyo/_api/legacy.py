@@ -84,7 +84,7 @@ def search_person(api_key: Secret, kind: Kind, value: str) -> Request:
     """Ask for the one person that an identifier names.
 
     Raises:
-        InvalidIdentifierError: It is a profile id, by which a person is read, not searched.
+        InvalidIdentifierError: The identifier is a profile id, by which a person is read, not searched.
     """
     if kind is Kind.PROFILE_ID:
         raise InvalidIdentifierError("a profile_id cannot be searched for; read the person", identifier_kind=kind)

@@ -69,7 +69,7 @@ def target_from(path: object, params: object, base: str) -> str:
         base: The host that requests go to. A link to it, or to Klaviyo's own host, is followed; there alone.
 
     Raises:
-        InvalidPropertyError: It does not lead to the API of that host.
+        InvalidPropertyError: The path does not lead to the API of that host.
     """
     if not isinstance(path, str) or not path.isascii() or not path.isprintable():
         raise refused("path", "has to be a text of ASCII characters; encode all others")
@@ -126,7 +126,7 @@ def raw_request(
         target: From `target_from`.
 
     Raises:
-        InvalidPropertyError: It writes who customers are, which has a verb; or a part of it cannot be sent.
+        InvalidPropertyError: The request writes who customers are, which has a verb; or a part of it cannot be sent.
     """
     name = method.upper() if isinstance(method, str) else ""
     if name not in _METHODS:
@@ -145,7 +145,7 @@ def refuse_identity_writes(method: str, path: str) -> None:
     """Refuse a request that writes who customers are.
 
     Raises:
-        InvalidPropertyError: It does; the message names the verb.
+        InvalidPropertyError: The request writes who customers are. The message names the verb for that.
     """
     # In lower case and decoded: no other spelling of a path gets past the table.
     template = _template([each.lower() for each in _segments(path)])

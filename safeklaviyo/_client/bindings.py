@@ -29,7 +29,7 @@ class Bindings:
         """Return the binding on which one identifier is current.
 
         Raises:
-            InvalidIdentifierError: It is unusable, or not exactly one was given.
+            InvalidIdentifierError: The identifier is unusable, or not exactly one was given.
             StoreError: The identity map cannot answer.
         """
         return self._shell.run(get_binding, external_id=external_id, email=email)
@@ -88,7 +88,7 @@ class Bindings:
         """Remove a binding and its former identifiers; False if there is none. Klaviyo's profile stays.
 
         Raises:
-            InvalidIdentifierError: It is unusable, or not exactly one was given.
+            InvalidIdentifierError: The identifier is unusable, or not exactly one was given.
             StoreError: The identity map cannot answer.
         """
         return self._shell.run(remove_binding, external_id=external_id, email=email)

@@ -124,7 +124,7 @@ class IdentityVerbs:
 
         Raises:
             IdentityError: The identifiers are different customers', or several profiles answer.
-            ErasedError: They were erased.
+            ErasedError: The customer was erased.
             StoreError: The identity map cannot answer.
             APIConnectionError: Klaviyo cannot be reached.
             APIStatusError: Klaviyo refused.

@@ -43,7 +43,7 @@ class Profiles:
             subscriptions: Ask for `Profile.subscriptions` too: consent and suppression.
 
         Raises:
-            InvalidIdentifierError: It is unusable, or not exactly one was given.
+            InvalidIdentifierError: The identifier is unusable, or not exactly one was given.
             APIConnectionError: Klaviyo cannot be reached.
             APIStatusError: Klaviyo refused.
         """

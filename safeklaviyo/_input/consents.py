@@ -65,7 +65,7 @@ def list_id_from(value: object) -> str | None:
     """Return the id of a list.
 
     Raises:
-        InvalidPropertyError: It cannot be one.
+        InvalidPropertyError: The value cannot be a list's id.
     """
     if value is not None and not (isinstance(value, str) and _LIST_ID.fullmatch(value)):
         raise refused(

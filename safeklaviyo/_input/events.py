@@ -214,7 +214,7 @@ def moment_from(time: object, where: str = "time") -> float:
     """Return a moment given as an aware datetime, unix seconds, or ISO 8601 with an offset, in unix seconds.
 
     Raises:
-        InvalidPropertyError: It is none of these; milliseconds and naive datetimes are refused.
+        InvalidPropertyError: The value is none of these. Milliseconds and naive datetimes are refused.
     """
     try:
         return _moment(time)

@@ -19,7 +19,7 @@ def phone_number_from(value: object, region: str | None) -> str:
         region: The country of numbers without a country code (`Policy.phone_region`); None refuses those.
 
     Raises:
-        InvalidIdentifierError: It is no number, or none of that country (rule R1).
+        InvalidIdentifierError: The value is no phone number, or none of that country (rule R1).
     """
     try:
         return normalise_phone_number(value)

@@ -49,7 +49,7 @@ def shop_row_from(given_row: object, policy: Policy) -> ShopRow:
     """Read a row.
 
     Raises:
-        InvalidIdentifierError: It is no row, lacks the email, or one of its identifiers is unusable (R1).
+        InvalidIdentifierError: The row is no mapping, lacks the email, or has an unusable identifier (R1).
     """
     row = _columns(given_row)
     given = {name: value for name, value in row.items() if not _is_empty(value)}

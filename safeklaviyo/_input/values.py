@@ -120,7 +120,7 @@ def leaf(value: object) -> str | int | float | bool:
     """Return one value that is neither a list nor a mapping as JSON can say it.
 
     Raises:
-        UnsendableError: It cannot be sent.
+        UnsendableError: The value cannot be sent.
     """
     if is_plain(value):
         return cast("str | int | float | bool", value)

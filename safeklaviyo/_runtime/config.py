@@ -247,7 +247,7 @@ def store_url(store: object) -> str:
     """Return the URL of the identity map.
 
     Raises:
-        ConfigurationError: It is neither a URL nor nothing.
+        ConfigurationError: The value is neither a URL nor None.
     """
     if store is None:
         store = os.environ.get("SAFEKLAVIYO_STORE") or None
@@ -266,7 +266,7 @@ def outbox_url(outbox: object) -> str | None:
     """Return the URL of the outbox; None for the map's own database.
 
     Raises:
-        ConfigurationError: It names no database that can hold an outbox.
+        ConfigurationError: The URL names no database that can hold an outbox.
     """
     if outbox is None:
         outbox = os.environ.get("SAFEKLAVIYO_OUTBOX") or None

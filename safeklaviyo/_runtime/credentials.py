@@ -64,7 +64,7 @@ def bearer(token: object) -> Secret:
     """Return the header's value for an access token.
 
     Raises:
-        ConfigurationError: It is no text, or has characters that no token has.
+        ConfigurationError: The token is no text, or has characters that no token has.
     """
     if not isinstance(token, str) or not token.strip():
         raise ConfigurationError(

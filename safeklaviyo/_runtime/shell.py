@@ -261,7 +261,7 @@ def check_process(client: object, pid: int | None) -> None:
     Both would read from the same connections, and take each other's answers for their own.
 
     Raises:
-        ConfigurationError: It has been used in that process.
+        ConfigurationError: That process has used the client.
     """
     if client is not None and pid not in (None, getpid()):
         raise ConfigurationError("the http_client was used before this process was forked; give each process its own")
@@ -271,7 +271,7 @@ def check_open(*, is_closed: bool) -> None:
     """Refuse to go on with a client that has been closed.
 
     Raises:
-        ConfigurationError: It has.
+        ConfigurationError: The client has been closed.
     """
     if is_closed:
         raise ConfigurationError("this client is closed; make a new one")

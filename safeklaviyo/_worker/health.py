@@ -50,7 +50,7 @@ class HealthFile:
         """Replace the file's content.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The file cannot be written.
         """
         beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         text = json.dumps({"pid": os.getpid(), "at": time.time(), **asdict(health)})

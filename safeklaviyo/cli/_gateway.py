@@ -108,7 +108,7 @@ def _token(path: str | None) -> str | None:
     """Return the gateway's token, from a file or from the environment; never from the command line, which all can read.
 
     Raises:
-        ConfigurationError: It is too short to be a secret.
+        ConfigurationError: The token is too short to be a secret.
     """
     token = os.environ.get(_TOKEN) if path is None else Path(path).read_text("utf-8").strip()
     if token is not None and len(token) < 16:

@@ -198,7 +198,7 @@ def _private(path: str, flags: int) -> int:
     """Open a file for its owner alone, also one that is there already.
 
     Raises:
-        ConfigurationError: It is another user's, who could read the rows.
+        ConfigurationError: The file belongs to another user, who could read the rows.
     """
     descriptor = os.open(path, flags, 0o600)
     if S_ISREG(os.fstat(descriptor).st_mode):

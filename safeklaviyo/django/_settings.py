@@ -85,7 +85,7 @@ def configuration() -> Configuration:
     """Return what the settings say.
 
     Raises:
-        ConfigurationError: They make no sense.
+        ConfigurationError: The settings make no sense.
     """
     given = getattr(settings, "SAFEKLAVIYO", None)
     for each in problems(given):

@@ -67,7 +67,7 @@ async def whole_body(receive: Receive) -> bytes:
 
     Raises:
         GoneError: The caller has left in the middle.
-        TooLargeError: It is longer than `MOST`.
+        TooLargeError: The body is longer than `MOST`.
     """
     parts: list[bytes] = []
     size = 0

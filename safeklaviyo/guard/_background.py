@@ -40,7 +40,7 @@ class Looks:
         """Do some work, and wait for it.
 
         Raises:
-            LateError: It was not done in time, or the work before it still goes on.
+            LateError: The work was not done in time, or the work before it still goes on.
             Exception: What the work has raised.
         """
         thread = self._thread

@@ -126,7 +126,7 @@ def in_time(work: Callable[[], T], limit: float) -> T:
         limit: Seconds that it takes at most, by the store's own limits.
 
     Raises:
-        StoreUnavailableError: It was not done in time.
+        StoreUnavailableError: The work was not done in time.
     """
     left = time_left(limit)
     if left >= limit:

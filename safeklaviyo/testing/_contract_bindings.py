@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class BindingRules(StoreFixtures):
     """What is current, what is retired, and which changes are refused."""
 
-    def test_an_empty_map_knows_nobody(self, store: IdentityStore) -> None:
+    def test_an_empty_map_knows_no_customer(self, store: IdentityStore) -> None:
         """A find in an empty map has no match, no lease, and the time."""
         found = store.find(SHOP, (external_id("ann"), email("ann@shop.org")))
         assert Found((), None, found.now) == found
@@ -69,7 +69,7 @@ class BindingRules(StoreFixtures):
         matches = store.find(SHOP, (email("nobody@shop.org"), external_id("ann"), profile_id("NONE"))).matches
         assert (Match(external_id("ann"), binding),) == matches
 
-    def test_a_phone_number_leads_to_nobody(self, store: IdentityStore) -> None:
+    def test_a_phone_number_leads_to_no_binding(self, store: IdentityStore) -> None:
         """A phone number is kept with the binding but leads to no binding, not even beside an identifier."""
         binding = bound(store, Change(Binding("ann", "ann@shop.org", phone_number="+12025550123")))
         phone = Identifier(Kind.PHONE_NUMBER, "+12025550123")

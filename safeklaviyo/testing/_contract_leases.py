@@ -168,7 +168,7 @@ class LeaseRules(StoreFixtures):
         leased(store, profile_id("PNEW"))
         assert store.acquire(SHOP, frozenset({ANN[1]}), intent="x", ttl=LONG) is None
 
-    def test_whoever_was_replaced_is_fenced(self, store: IdentityStore, clock: StoreClock) -> None:
+    def test_a_replaced_holder_is_fenced(self, store: IdentityStore, clock: StoreClock) -> None:
         """With the token of a lease that was taken over, no operation changes anything."""
         binding = ann(store)
         old = expired_lease(store, clock, *ANN)
@@ -180,7 +180,7 @@ class LeaseRules(StoreFixtures):
         assert before == everything(store)
         assert store.renew(SHOP, taken.token, ttl=LONG)
 
-    def test_expiry_alone_fences_nobody(self, store: IdentityStore, clock: StoreClock) -> None:
+    def test_expiry_alone_fences_no_holder(self, store: IdentityStore, clock: StoreClock) -> None:
         """The holder of an expired lease that no call has taken over may bind, which releases the lease."""
         lease = expired_lease(store, clock, *ANN)
         change = Change(replace(ann(store), email="new@shop.org"), token=lease.token)

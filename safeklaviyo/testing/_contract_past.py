@@ -243,7 +243,7 @@ class JournalRules(StoreFixtures):
         assert own == store.journal(SHOP, since=0)[:1]
         assert 2 + len(others) == len(store.journal(SHOP, since=0))
 
-    def test_a_row_is_about_whoever_is_all_of_its_customer(self, store: IdentityStore) -> None:
+    def test_a_row_is_about_the_binding_with_all_its_identifiers(self, store: IdentityStore) -> None:
         """A row is copied only if all identifiers of its binding are current on one binding here."""
         first = renamed(store, ann(store), "new@shop.org")
         ben(store)

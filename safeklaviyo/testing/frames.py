@@ -31,7 +31,7 @@ def digest_of(held: object) -> bytes:
     """Return a digest of an object and of all that it refers to, by value.
 
     Raises:
-        TypeError: It refers to an object with a state that cannot be read.
+        TypeError: The object refers to one with a state that cannot be read.
     """
     return _Digests().of(held)
 

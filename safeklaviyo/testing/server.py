@@ -42,7 +42,7 @@ class ASGIApp:
         Raises:
             ConnectionLost: An injected failure.
             ConnectionRefused: An injected failure.
-            NotImplementedError: It is no request of HTTP.
+            NotImplementedError: The request is none of HTTP.
         """
         if scope["type"] != "http":
             raise NotImplementedError("the simulator speaks HTTP only")

@@ -202,6 +202,14 @@ CORE = [
 """What decides and describes, and does no I/O."""
 
 
+HARD = (
+    "_flows/identity", "_flows/leased", "_flows/outbox", "_flows/verbs", "_rules", "_sending", "audit", "gateway",
+    "guard", "guard/_carry", "guard/_decide", "stores", "stores/outbox", "stores/postgres", "stores/redis",
+    "stores/sqlite",
+)  # fmt: skip
+"""The rooms with long flows, and with lines that must stand where they do."""
+
+
 def room(name: str) -> str:
     """Return the room in which a module stands, or an empty text for the package's own face."""
     first = name.partition("/")[0].removesuffix(".py")

@@ -56,7 +56,7 @@ def check_drift(call: Call, binding: Binding, profile: Profile, *, due: bool = F
         due: The time of the check is to be written into the binding.
 
     Raises:
-        IdentityDriftError: They contradict each other, and the policy does not adopt what Klaviyo says.
+        IdentityDriftError: The two contradict each other, and the policy does not adopt what Klaviyo shows.
     """
     verdict = compare(binding, profile)
     if verdict == "same":

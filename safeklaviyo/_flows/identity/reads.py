@@ -49,7 +49,7 @@ def understood(read: Callable[[Response], T], response: Response) -> T:
     """Read an answer that nothing can be decided without.
 
     Raises:
-        NoResponseError: It cannot be read. To take it for "no such profile" could give a profile away (P6).
+        NoResponseError: The answer cannot be read. Taken for "no such profile", it could give a profile away (P6).
     """
     try:
         return read(response)

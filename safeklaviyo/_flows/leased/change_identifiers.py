@@ -233,7 +233,7 @@ def _patch(call: Call, task: Task, profile: Profile, patch: Mapping[str, Any]) -
     """Send a change of a profile, and read what the profile shows then.
 
     Raises:
-        IdentityDriftError: It shows neither what was sent nor a former identifier that came in between.
+        IdentityDriftError: The profile shows neither what was sent nor a former identifier that came in between.
     """
     request = call.dialect.move(profile.id, **patch)
     response = yield from send(

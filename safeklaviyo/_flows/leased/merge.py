@@ -107,7 +107,7 @@ def check_plan(planned: Planned, *, may_suppress: bool) -> None:
     """Refuse a merge that is not allowed.
 
     Raises:
-        AmbiguousIdentityError: It may be another customer's profile, or would cost a consent.
+        AmbiguousIdentityError: The source may be another customer's profile, or the merge would cost a consent.
     """
     refusal = merge_refusal(planned.plan, planned.source, may_suppress=may_suppress)
     if refusal is not None:
@@ -122,7 +122,7 @@ def merge_under_lease(call: Call, lease: Lease, intent: MergeIntent, *, main: bo
 
     Raises:
         LeaseLostError: Another call took the lease over.
-        AmbiguousIdentityError: It may be another customer's profile, or would cost a consent.
+        AmbiguousIdentityError: The source may be another customer's profile, or the merge would cost a consent.
         IdentityDriftError: The map gives the survivor to another customer.
         ProfileNotVisibleError: Klaviyo does not show a profile now, and that is not evidence enough yet.
     """

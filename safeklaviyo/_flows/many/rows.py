@@ -120,7 +120,7 @@ def row_from(row: object, known: frozenset[str]) -> dict[str, Any]:
     """Return a row, if it is a mapping with known keys.
 
     Raises:
-        InvalidPropertyError: It is not.
+        InvalidPropertyError: The row is no mapping, or has an unknown key.
     """
     if not isinstance(row, Mapping):
         raise refused("row", f"is a {type(row).__name__}; give a mapping")

@@ -121,7 +121,7 @@ def _look_ahead(call: Call, new_email: str, claim: Claim, *, merges: bool) -> Fl
     """Refuse the change of a customer who is not in the map, if the new address is on another profile.
 
     Raises:
-        EmailTakenError: It is.
+        EmailTakenError: The new address is on another profile.
     """
     evidence = yield from gather(call, (claim.external_id,), (new_email,))
     profiles = evidence.values()

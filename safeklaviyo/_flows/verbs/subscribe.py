@@ -95,7 +95,7 @@ def require_consent(call: Call) -> None:
     """Refuse in a dialect that knows no consent.
 
     Raises:
-        ConfigurationError: It does not.
+        ConfigurationError: The client's dialect knows no consent.
     """
     if not call.dialect.has_consent:
         raise ConfigurationError('consent needs the current dialect; pass dialect="current" to the client')

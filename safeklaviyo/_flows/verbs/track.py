@@ -181,7 +181,7 @@ def refuse_dropped(call: Call, email: str | None) -> None:
     """Refuse an address for which Klaviyo drops events.
 
     Raises:
-        InvalidIdentifierError: It is one, and the host is Klaviyo's own.
+        InvalidIdentifierError: The address is one of those, and the host is Klaviyo's own.
     """
     if call.setup.drops_test_addresses and email is not None and email.endswith(_DROPPED):
         raise InvalidIdentifierError(

@@ -77,8 +77,8 @@ class Answer:
         """Read on; nothing means that the peer has closed.
 
         Raises:
-            RemoteProtocolError: It is no whole answer of HTTP/1.
-            BrokenAnswerError: It is longer than `LIMIT`.
+            RemoteProtocolError: The bytes are no whole answer of HTTP/1.
+            BrokenAnswerError: The answer is longer than `LIMIT`.
         """
         if not data:
             self._end()
@@ -109,7 +109,7 @@ class Answer:
         """Return the whole answer, unpacked.
 
         Raises:
-            BrokenAnswerError: It is too long, or packed in a way that was not asked for.
+            BrokenAnswerError: The answer is too long, or packed in a way that was not asked for.
         """
         # The parser takes a status line that a NUL ends, and all that follows, for a reason.
         if _CONTROL.search(b"".join(self.reason)):

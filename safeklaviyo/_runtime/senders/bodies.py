@@ -62,7 +62,7 @@ class Body:
             encoding: The header ``content-encoding``. Requests accept gzip alone.
 
         Raises:
-            BrokenAnswerError: It is packed in another way, is broken, or is longer than `LIMIT` when it is unpacked.
+            BrokenAnswerError: The body is packed in another way, is broken, or is longer than `LIMIT` once unpacked.
         """
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         if encoding is None or encoding == "identity" or not body:

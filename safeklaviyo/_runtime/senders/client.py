@@ -109,7 +109,7 @@ def check_client(client: object, name: str) -> None:
         name: What the class is called in httpx and httpx2.
 
     Raises:
-        ConfigurationError: It is not a client of that kind.
+        ConfigurationError: The argument is no client of that kind.
     """
     if client is not None and not any(_is_from_library(each, name) for each in type(client).__mro__):
         raise ConfigurationError(

@@ -25,7 +25,7 @@ class Sender(Protocol):
         Raises:
             ConfigurationError: The caller's client is closed.
             NotSentError: No byte of the request has left.
-            NoResponseError: It may have left, and no whole answer came back.
+            NoResponseError: The request may have left, and no whole answer came back.
             BaseException: What a signal handler or a caller's hook has raised, as it was.
         """
         ...

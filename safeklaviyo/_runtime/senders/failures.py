@@ -48,7 +48,7 @@ def explain(exc: Exception, outer: BaseException | None, *, may_have_left: bool 
 
     Raises:
         NotSentError: No byte of the request has left.
-        NoResponseError: It may have left, and no whole answer came back.
+        NoResponseError: The request may have left, and no whole answer came back.
         BaseException: The exception itself, if no transport raised it, or the signal handler's behind it.
     """
     let_through(exc, outer)

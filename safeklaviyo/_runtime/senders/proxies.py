@@ -24,7 +24,7 @@ def proxy_for(target: Target) -> httpx.Proxy | None:
     """Return the proxy that the environment names for a host (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
 
     Raises:
-        ConfigurationError: It cannot be used. The message does not say what it is: it may hold a password.
+        ConfigurationError: The proxy cannot be used. The message does not quote its URL, which may hold a password.
     """
     if is_loopback(target.host) or proxy_bypass(target.host):
         return None

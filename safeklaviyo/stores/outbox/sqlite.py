@@ -181,7 +181,7 @@ class SqliteOutbox(Outbox):
         """Do work in one transaction that may write, unless the calling thread itself keeps the file busy.
 
         Raises:
-            ConfigurationError: It does: to wait for its transaction would be in vain.
+            ConfigurationError: The calling thread keeps the file busy; waiting for its own transaction would never end.
             StoreUnavailableError: Others kept the file busy for too long.
         """
         try:

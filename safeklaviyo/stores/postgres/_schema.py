@@ -94,7 +94,7 @@ def check(version: int | None) -> None:
     """Check that the tables are those of this version.
 
     Raises:
-        StoreIncompatibleError: They are of another version.
+        StoreIncompatibleError: The tables are of another version.
     """
     if version is None or version < VERSION:
         raise StoreIncompatibleError(f"the identity map's tables are older than this version of safeklaviyo; {MIGRATE}")
