@@ -115,6 +115,10 @@ GUARDS = [
         "guard/test_guard_bad_input.py::test_an_identifier_is_not_taken_away_by_null",
     ),
     _guard(
+        "P4", source.GUARDS_CARRY_UPDATING, "if claim.email is not None and claim.email != binding.email:", "if False:",
+        "guard/test_guard_deaths.py::test_nothing_is_there_twice_after_a_death",
+    ),
+    _guard(
         "P3", source.GUARDS_CARRY_UPDATING, "if resolved.binding.profile_id != profile.id:", "if False:",
         "guard/test_guard_bad_input.py::test_a_ghosts_profile_id_changes_nobodys_address",
     ),
