@@ -75,16 +75,27 @@ class Watched:
         self.end = resident()
 
 
+# The simulator keeps all events, and has no cycles: full collections would walk through ever more of them in vain.
+SIMULATE = "import gc, sys; gc.disable(); from safeklaviyo.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
 @contextmanager
-def simulated() -> Iterator[str]:
-    """Serve the simulator with Klaviyo's limits in a process of its own."""
-    command = [sys.executable, "-m", "safeklaviyo", "simulate", "--rate-limits", "--port", "0"]
+def simulated() -> Iterator[tuple[str, int]]:
+    """Serve the simulator with Klaviyo's limits in a process of its own; yield its URL and that process."""
+    command = [sys.executable, "-c", SIMULATE, "simulate", "--rate-limits", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield next(word for line in process.stdout for word in line.split() if word.startswith("http://"))
+            url = next(word for line in process.stdout for word in line.split() if word.startswith("http://"))
+            yield url, process.pid
         finally:
             process.terminate()
+
+
+def cpu_of(process: int) -> float:
+    """Return the seconds of processor that a process has had."""
+    times = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def opened(url: str, store: str, shop: str, account: str = ACCOUNT) -> Klaviyo:
@@ -168,8 +179,8 @@ def main() -> None:
         folder = Path(name)
         store = given.store or f"sqlite:///{folder / 'map.db'}"
         if given.paced:
-            with simulated() as url, opened(url, store, "bulk", "SiMuLa") as client:
-                paced(client, given.events)
+            with simulated() as (url, process), opened(url, store, "bulk", "SiMuLa") as client:
+                paced(client, given.events, process)
             return
         with served(folder) as server, opened(server.urls["plain"], store, "bulk") as client:
             if given.profile:
@@ -181,12 +192,16 @@ def main() -> None:
             measure(client, server.urls["plain"], given.events, given.rounds)
 
 
-def paced(client: Klaviyo, number: int) -> None:
+def paced(client: Klaviyo, number: int, process: int) -> None:
     """Print how long the events take under Klaviyo's limits."""
     watched, began, spent = Watched(number), time.monotonic(), time.process_time()
     report = client.track_many(events(number, "bulk"), on_progress=watched)
     seconds, spent = time.monotonic() - began, time.process_time() - spent
     print(f"{report}: {seconds:.0f} s, {number / seconds:,.0f} events a second, CPU {spent / number * 1e6:.1f} us each")
+    time.sleep(1.5)
+    print(f"  the simulator's CPU {cpu_of(process) / number * 1e6:.1f} us each; load {os.getloadavg()[0]:.0f}")
+    recorded = client.request("GET", "/api/events?page%5Bsize%5D=1&sort=-datetime").json()["data"]
+    print(f"  the last one recorded: {recorded[0]['attributes']['event_properties'].get('$event_id')}")
     print(f"  memory {watched.tenth / 2**20:.1f} MiB at a tenth, {watched.end / 2**20:.1f} MiB at the end")
 
 

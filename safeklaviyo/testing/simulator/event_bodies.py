@@ -68,8 +68,8 @@ class EventReader:
         data = fields(fields(attributes["profile"], at.removesuffix("/data")).get("data"), at)
         if data.get("type") != "profile":
             raise invalid("'type' must be 'profile'.", f"{at}/type")
-        # The profile is encoded again to measure it, which only a body of that size is worth.
-        if len(self.asked.body) > MAX_EVENT_PROFILE and len(json_answer(0, data).body) > MAX_EVENT_PROFILE:
+        # The profile is encoded again to measure it, which only one that may be of that size is worth.
+        if len(self.asked.body) > MAX_EVENT_PROFILE and _is_large(data):
             raise invalid("The profile is larger than 95 KB.", at)
         own = _without_bad_phone(fields(data.get("attributes"), f"{at}/attributes"))
         # Where `meta` stands depends on the revision and on the endpoint.
@@ -117,6 +117,11 @@ class EventReader:
         if not earliest <= seconds <= now + _YEAR:
             raise invalid("'time' is too long ago or more than a year ahead.", at)
         return seconds
+
+
+def _is_large(data: JSON) -> bool:
+    # No character is longer in JSON than two escapes.
+    return len(repr(data)) * 12 > MAX_EVENT_PROFILE and len(json_answer(0, data).body) > MAX_EVENT_PROFILE
 
 
 def _metric(attributes: JSON, at: str) -> str:

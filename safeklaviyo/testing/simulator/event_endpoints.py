@@ -142,9 +142,11 @@ def _group(account: Account, asked: Asked, group: JSON, at: str) -> Iterator[tup
         own = fields(row.get("attributes"), f"{where}/attributes")
         reader.check_names(own, f"{where}/attributes", ("properties", "metric"))
         event = reader.event(own, f"{where}/attributes")
-        yield Recording(person, replace(event, backfill=event.backfill or backfill)), f"{where}/attributes"
+        event = replace(event, backfill=True) if backfill and not event.backfill else event
+        yield Recording(person, event), f"{where}/attributes"
         # The profile is written once for all its events.
-        person = replace(person, append={}, unappend={}, unset=())
+        if person.append or person.unappend or person.unset:
+            person = replace(person, append={}, unappend={}, unset=())
 
 
 def _rows(holder: JSON, at: str) -> list[tuple[JSON, str]]:

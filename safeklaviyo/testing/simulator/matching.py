@@ -168,6 +168,8 @@ def _free(account: Account, profile: Profile, person: Person) -> Person:
     taken = set(others_of(account, profile, person))
     if profile.email is not None and not account.readings.event_replaces_email:
         taken.add(EMAIL)
+    if taken.isdisjoint(person.identifiers):
+        return person
     return replace(person, identifiers={kind: value for kind, value in person.identifiers.items() if kind not in taken})
 
 
