@@ -91,7 +91,11 @@ def tell(refused):
 
 
 every_reading = pytest.mark.parametrize(
-    "settings", [{"readings": reading} for reading in READINGS.values()], ids=list(READINGS)
+    "settings",
+    [
+        pytest.param({"readings": reading}, id=name, marks=[pytest.mark.slow] if number else [])
+        for number, (name, reading) in enumerate(READINGS.items())
+    ],
 )
 
 
@@ -274,6 +278,7 @@ class TestUnsubscribe:
         come_to_rest(simulator, known)
         assert [] == can_receive(simulator)
 
+    @pytest.mark.slow
     def test_a_hundred_in_a_request(self, open_client, simulator, store):
         """Klaviyo takes a hundred rows at most; who has a ghost on a former address fills two."""
         k = open_client(simulator, store, base_url=UNPACED)
