@@ -77,7 +77,8 @@ def check(tmp_path, rows, fault, reading):
         assert not {number for number in range(rows) if number not in arrived and number not in told}
         assert not {number for number, outcome in told.items() if number in arrived and outcome == "not_applied"}
         is_broken.clear()
-        again = k.track_many(events(rows))
+        # With more patience: here nothing may time out.
+        again = k.with_options(timeout=60.0).track_many(events(rows))
         assert (rows, 0, 0) == (again.accepted, again.refused, again.unknown)
         assert dict.fromkeys(range(rows), 1) == recorded(simulator)
         assert PEOPLE == len(simulator.profiles)
