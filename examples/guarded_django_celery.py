@@ -76,8 +76,8 @@ def day(simulator: KlaviyoSimulator) -> None:
     browser.post("/sign-up", {"customer": "1815", "email": "ada@shop.test"})
     task = browser.post("/order", {"number": "7", "email": "ada@shop.test"}).content.decode()
     browser.post("/change-address", {"customer": "1815", "email": "ada@new.test"})
-    with start_worker(celery, pool="solo", perform_ping_check=False, loglevel="ERROR"):
-        AsyncResult(task, app=celery).get(timeout=20)
+    with start_worker(celery, pool="solo", perform_ping_check=False, shutdown_timeout=60.0, loglevel="ERROR"):
+        AsyncResult(task, app=celery).get(timeout=60)
     simulator.drain()
 
 

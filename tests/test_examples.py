@@ -42,7 +42,9 @@ def run(folder, *arguments):
     """Run Python as a user would, with every warning an error."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-W", "error", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False, timeout=60)
+    return subprocess.run(
+        command, cwd=folder, env=environment, text=True, capture_output=True, check=False, timeout=200
+    )
 
 
 RAW = {

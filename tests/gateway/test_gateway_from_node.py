@@ -67,7 +67,7 @@ def answers(place, url):
     """Return what the SDK gives for each call, in the form that `comparable` has."""
     environment = {**os.environ, "KLAVIYO_URL": url}
     command = ["node", CALLS.name]
-    done = subprocess.run(command, cwd=place, env=environment, text=True, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=place, env=environment, text=True, capture_output=True, check=False, timeout=200)
     assert ("", 0) == (done.stderr, done.returncode)
     return [json.loads(line) for line in comparable(done.stdout).splitlines()]
 
@@ -102,7 +102,7 @@ def test_the_example_makes_no_duplicate(place):
     """The shop on Node makes one by itself, and none through the gateway."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", "run.py"]
-    done = subprocess.run(command, cwd=place, env=environment, text=True, capture_output=True, check=False, timeout=90)
+    done = subprocess.run(command, cwd=place, env=environment, text=True, capture_output=True, check=False, timeout=200)
     assert ("", 0) == (done.stderr, done.returncode)
     assert [
         "raw: 1 duplicate, 1 of 2 events on the customer",

@@ -21,7 +21,7 @@ def shop_on_node(folder: Path) -> Path:
         pytest.skip("Node.js and npm are not installed")
     place = shutil.copytree(SHOP, folder / "shop", ignore=shutil.ignore_patterns("node_modules"))
     command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline"]
-    done = subprocess.run(command, cwd=place, text=True, capture_output=True, check=False, timeout=120)
+    done = subprocess.run(command, cwd=place, text=True, capture_output=True, check=False, timeout=200)
     if any(word in done.stderr for word in _AWAY):
         pytest.skip("npm's registry cannot be reached")
     assert done.returncode == 0, done.stderr
