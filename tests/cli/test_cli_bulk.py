@@ -237,7 +237,9 @@ class TestInterrupted:
         content = HEADER + good(1) + "\n"
         send("track", content)
         content += good(8) + "\n"
-        simulator.fail_next(status=503, times=99, match=lambda asked: "event" in asked.path)
+        simulator.fail_next(
+            status=503, headers={"retry-after": "0"}, times=99, match=lambda asked: "event" in asked.path
+        )
         status, out, err = send("track", content, "--refused", str(kept))
         assert (1, "accepted 0, refused 0, unknown 2\n") == (status, out)
         assert "send the same file again" in err
