@@ -54,7 +54,6 @@ def retry(task: Task[..., Any], error: SafeKlaviyoError) -> NoReturn:
     kwargs = dict(task.request.kwargs or {})
     if error.unique_id is not None:
         kwargs |= _same_event(task, error)
-    # The random factor keeps tasks that failed together from coming back together.
     pause = min(LONGEST_PAUSE, 2.0 ** min(task.request.retries or 0, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
     raise task.retry(
         args=tuple(task.request.args or ()),

@@ -275,7 +275,7 @@ def _is_unchecked(binding: Binding, now: float, policy: Policy) -> bool:
 
 
 def is_sent_at_once(binding: Binding, now: float, policy: Policy, *, needs_profile: bool) -> bool:
-    """Tell whether `decide` sends a claim whose identifiers are all current on this binding (R3, R8, R10).
+    """Tell whether `decide` sends a claim with identifiers that are all current on this binding (R3, R8, R10).
 
     For the rows of calls about many, which need no more of the decision.
     """

@@ -96,9 +96,11 @@ class Shell:
         Raises:
             ConfigurationError: The client is closed.
         """
+        # After a fork the connections are the parent's, so the child makes its own.
         process = self._process
         if process is None or process.pid != getpid() or self._root.is_closed:
             process = self._start()
+        # Without an observer, which is the usual case, an effect costs no further call.
         if process.observer is None:
             return self._drive(process, operation(process.setup, *args, **kwargs), self._perform)
         with Observed(process.observer) as observed:

@@ -100,7 +100,7 @@ def rehearse_people(setup: Setup, rows: Iterable[tuple[int, object]]) -> Flow[Ba
 
 def _identify_batch(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batch[PersonRow]]:
     batch: Batch[PersonRow] = Batch()
-    # Step 1: check each row.
+    # Step 1: check each row. A refused row does not stop the others.
     checked = _check(call, rows, batch)
     # Step 2: what an import cannot say goes singly: a number to attach (R14), a property to clear.
     warm, batch.cold = yield from sorted_by_map(call, checked)
@@ -110,7 +110,7 @@ def _identify_batch(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batc
             together.append((row, binding))
         else:
             batch.singly.append(row)
-    # Step 3: send.
+    # Step 3: send, in as many requests as Klaviyo's limits ask for.
     for job in _jobs(together, batch):
         yield from _send(call, job, batch)
     return batch

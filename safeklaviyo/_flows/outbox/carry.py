@@ -151,7 +151,7 @@ def fix(call: Call, lane: Lane, row: Row, binding: Binding) -> Flow[bool]:
     named = (*names.of_binding(binding), *(match.identifier for match in former))
     hashes = names.hashed(lane.about, call.account, named)
     profile = binding.profile_id or row.profile
-    fixed = yield from FixRows(call.account, lane.number, lane.token, (Fix(row.id, profile, hashes),), anew=True)
+    fixed = yield from FixRows(call.account, lane.number, lane.token, (Fix(row.id, profile, hashes),), all_names=True)
     if fixed is None:
         raise FencedError
     if row.id in fixed.behind:

@@ -74,7 +74,7 @@ def _settle(call: Call, case: Case) -> Flow[None]:
 
 
 def settled_by_map(setup: Setup, case: Case, found: Found) -> bool:
-    """Settle a request that is refused or passes, or whose customers the map knows, as it does for most of a shop's.
+    """Settle a request that is refused or passes, or that names customers whom the map knows, as most requests do.
 
     Returns:
         Whether the request is settled. Otherwise Klaviyo has to be asked, or something is carried out first.

@@ -158,12 +158,12 @@ class FixRows(_OfLane["records.Fixed | None"]):
 
     Attributes:
         rows: The rows, each with its customer's profile and names.
-        anew: Look for earlier rows under all names, and not only under the names that are new to a row. Since the rows
-            were read, other rows may have been given the same names.
+        all_names: Look for earlier rows under all names, and not only under names that are new to a row. Since the
+            rows were read, other rows may have been given the same names.
     """
 
     rows: Sequence[records.Fix]
-    anew: bool = False
+    all_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ def fix_rows(call: calls.FixRows) -> Steps[Fixed | None]:
         if new or profile != row.profile:
             added[row.id] = new
             yield from _write_fix(call, row, (*names, *new), new)
-        if call.anew:
+        if call.all_names:
             added[row.id] = list(row.names)
     # Step 2: look for earlier rows with one of these names, in any lane. They go first (H18).
     behind = yield from _behind(call, added, frozenset(ids))

@@ -80,7 +80,7 @@ SQLITE: Final = Dialect(
     "?",
     "",
 )
-"""The words of SQLite, whose clock is a parameter: `timed` puts the time there."""
+"""The words of SQLite. Its clock is a parameter: `timed` puts the time there."""
 
 
 def timed(sql: str, parameters: tuple[Any, ...], now: float) -> Statement:
