@@ -188,9 +188,12 @@ def test_storm_over_first_contacts(store, account, simulator, writes, error):
     dice, ends = random.Random(5), []
     with simulator.serve() as base, Klaviyo(KEY, account=account, store=store, base_url=base) as k:
         k.identify({"plan": "gold"}, external_id="warm", email="warm@shop.dev")
-        begun = time.monotonic()
-        k.identify({"plan": "gold"}, external_id="hot", email="hot@shop.dev")
-        length = time.monotonic() - begun
+        lengths = []
+        for each in range(5):
+            begun = time.monotonic()
+            k.identify({"plan": "gold"}, external_id=f"hot-{each}", email=f"hot-{each}@shop.dev")
+            lengths.append(time.monotonic() - begun)
+        length = min(lengths)  # a busy machine holds some of them up, and the alarms would come too late
         for number in range(TIMES):
             writes.customer = name = f"c-{number}"
 
