@@ -34,6 +34,7 @@ __all__ = [
     "SqliteOutbox",
     "calls",
     "flows",
+    "inserted",
     "rows_of",
     "statements_of",
 ]
@@ -66,6 +67,13 @@ def rows_of(outbox: SqliteOutbox, table: str = "outbox", columns: str = "*") -> 
     sql = f"SELECT {columns} FROM {SQLITE_TABLES[table]} ORDER BY 1, 2, 3"
     rows: list[tuple[Any, ...]] = outbox._file.scan(lambda db: db.execute(sql).fetchall())
     return rows
+
+
+def inserted(outbox: SqliteOutbox) -> int:
+    """Return how many rows were ever committed."""
+    sql = f"SELECT seq FROM sqlite_sequence WHERE name = '{SQLITE_TABLES['outbox']}'"
+    number: int = outbox._file.scan(lambda db: db.execute(sql).fetchone()[0])
+    return number
 
 
 @dataclass(slots=True)
