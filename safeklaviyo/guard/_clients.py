@@ -60,13 +60,11 @@ class Clients:
 
     Attributes:
         hosts: The hosts to which calls are guarded, with a port where there is one.
-        names: The same without ports.
     """
 
     def __init__(self, clients: Sequence[Klaviyo | AsyncKlaviyo]) -> None:
         self.all: tuple[Guarded, ...] = tuple(Guarded(client) for client in clients)
         self.hosts: frozenset[str] = frozenset({KLAVIYO, *(each.host for each in self.all)})
-        self.names: frozenset[str] = frozenset(host.partition(":")[0] for host in self.hosts)
         self._by_key = {each.authorization: each for each in self.all if each.authorization is not None}
         asking = [each for each in self.all if each.asks_for_tokens]
         # A token from `ask` changes all the time, so it cannot be looked up. With one such client it must be that

@@ -46,12 +46,17 @@ class Bypasses:
         if self in _installed:
             _installed.remove(self)
 
-    def notice(self, host: object) -> None:
-        """Count a look-up of Klaviyo's host, if no guarded call explains it."""
+    def notice(self, host: object, port: object) -> None:
+        """Count a look-up of Klaviyo's host, if no guarded call explains it.
+
+        On a host of which only one port stands for Klaviyo, as on a developer's machine, look-ups for other ports are
+        those of other servers, such as a task queue's broker.
+        """
         if not isinstance(host, str | bytes) or is_busy.get():
             return
         name = (host if isinstance(host, str) else host.decode("latin-1")).lower().rstrip(".")
-        if name not in self._core.clients.names:
+        clients = self._core.clients
+        if not (clients.is_guarded(name) or clients.is_guarded(f"{name}:{port}")):
             return
         # An event loop looks hosts up in a thread, and that thread's stack does not show the caller. If a guarded call
         # is under way, the look-up is taken for that call's.
@@ -73,7 +78,7 @@ def _audit(event: str, given: tuple[Any, ...]) -> None:
     for each in tuple(_installed):
         # An audit hook that raises would fail the caller's look-up.
         try:
-            each.notice(given[0])
+            each.notice(given[0], given[1])
         except Exception:
             logger.debug("a look-up could not be judged", exc_info=True)
 
