@@ -1479,6 +1479,11 @@ GUARDS = [
         "outbox/test_outbox_traces.py::TestH22::test_events_before_a_change",
     ),
     _guard(
+        "H23", source.RECHECK_CONSENT,
+        "return not erased\n", "return True\n",
+        "consent/test_consent_traces.py::test_h23_an_event_that_lands_after_an_erasure",
+    ),
+    _guard(
         "H23", source.ERASING,
         "yield from forget_rows(call, sorted(names - others))",
         "yield from ()",

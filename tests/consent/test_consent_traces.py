@@ -249,6 +249,32 @@ def test_h31_a_request_that_lands_after_an_erasure(k, simulator, settings):
     )
 
 
+def test_h23_an_event_that_lands_after_an_erasure(k, simulator):
+    """H23: it names the pair and makes the profile anew; its id is the erased one, so the second look deletes it."""
+    k.track("Ordered", external_id="ann-1")
+    (late,) = simulator._account.queue.copy()
+    simulator.drain()
+    k.erase(external_id="ann-1")
+    simulator.drain()
+    late.task.apply(simulator._account)
+    assert ["ann-1"] == [each.external_id for each in simulator.profiles]
+    simulator.advance(LATER)
+    assert ["reborn"] == [each.finding for each in k.recheck_changes()]
+    simulator.drain()
+    assert [] == simulator.profiles
+
+
+def test_h23_a_customer_who_comes_back_under_another_id(k, simulator):
+    """H23: a profile on the erased address with an id that was never erased is left alone."""
+    k.erase(external_id="ann-1")
+    simulator.drain()
+    simulator.add_profile(email=NEW, external_id="ann-2")
+    simulator.add_profile(email=OLD, external_id="ann-3")
+    simulator.advance(LATER)
+    assert [] == k.recheck_changes()
+    assert ["ann-2", "ann-3"] == [each.external_id for each in simulator.profiles]
+
+
 def test_h31_a_merge_after_a_withdrawal(moved, simulator):
     """H31: the merge of the ghost waits for the withdrawal, which reaches both; the survivor receives nothing."""
     ghost, own = simulator.find(email=OLD).id, simulator.find(email=NEW).id

@@ -13,6 +13,7 @@ from safeklaviyo._effects import Flow, Now
 from safeklaviyo._flows.deadlines import start_deadline
 from safeklaviyo._flows.identity.pending_withdrawals import channels_in, forget_withdrawal, pending_withdrawals
 from safeklaviyo._flows.identity.second_looks import forget_look, second_looks
+from safeklaviyo._flows.identity.tombstones import erased_among
 from safeklaviyo._flows.leased.giving import withdrawn_since
 from safeklaviyo._flows.leased.intents import WithdrawIntent
 from safeklaviyo._flows.leased.living import is_in_list, living_with, others_own, write_down
@@ -178,9 +179,7 @@ def _second_look(call: Call, email: str, at: float) -> Flow[list[ChangeReview]]:
         return reviews
     living = yield from living_with(call, (Identifier(Kind.EMAIL, email),))
     for profile in living.values():
-        # A customer who has come back is known to the map, or has an id or a consent of their own.
-        is_theirs = profile.external_id is not None or is_given(profile, ("email",))
-        if not has_email(profile, email) or is_theirs or (yield from others_own(call, profile, ())):
+        if not has_email(profile, email) or (yield from _has_come_back(call, profile)):
             continue
         try:
             yield from erase_person(call, Claim(), profile.id)
@@ -191,6 +190,20 @@ def _second_look(call: Call, email: str, at: float) -> Flow[list[ChangeReview]]:
     if now - at >= DAY:
         yield from forget_look(call, email)
     return reviews
+
+
+def _has_come_back(call: Call, profile: Profile) -> Flow[bool]:
+    """Tell whether a profile is of a customer who has come back, or of another one.
+
+    Such a customer is known to the map, or has a consent or an id of their own. The id that was erased with the address
+    is none of their own: an event that Klaviyo accepted before the erasure carries both, and creates the profile (H23).
+    """
+    if is_given(profile, ("email",)) or (yield from others_own(call, profile, ())):
+        return True
+    if profile.external_id is None:
+        return False
+    erased = yield from erased_among(call, (Identifier(Kind.EXTERNAL_ID, profile.external_id),))
+    return not erased
 
 
 def _found(finding: str, binding: Binding | None, profile: Profile, *, repaired: bool | None = None) -> ChangeReview:
