@@ -1479,6 +1479,16 @@ GUARDS = [
         "outbox/test_outbox_traces.py::TestH22::test_events_before_a_change",
     ),
     _guard(
+        "R15, lessons before an enforced call", source.GUARDS_CORE,
+        "        self.finish_lessons()\n", "",
+        "guard/test_guard_learning.py::test_r15_an_event_right_after_an_observed_change_puts_nothing_back",
+    ),
+    _guard(
+        "R15, the same awaited", source.GUARDS_ASYNC_CORE,
+        "if self._tasks:\n", "if False:\n",
+        "guard/test_guard_hooks.py::test_r15_awaited_an_event_right_after_an_observed_change",
+    ),
+    _guard(
         "H23", source.RECHECK_CONSENT,
         "return not erased\n", "return True\n",
         "consent/test_consent_traces.py::test_h23_an_event_that_lands_after_an_erasure",

@@ -14,6 +14,7 @@ from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.guard._carry.finishing import answered, finish, needs_finishing
 from safeklaviyo.guard._carry.learning import learn_from
 from safeklaviyo.guard._carry.settling import NOTHING_FOUND, settle, settled_by_map
+from safeklaviyo.guard._common import LESSONS
 from safeklaviyo.guard._core import Core, is_busy, shell_of
 from safeklaviyo.guard._log.records import KEY_NOTE
 
@@ -157,6 +158,9 @@ class AsyncCore:
         core.judge(case, client, found)
 
     async def _settle(self, plan: Plan, case: Case, client: Guarded) -> None:
+        # As in `Core.finish_lessons`.
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=LESSONS)
         busy = is_busy.set(True)
         try:
             shell = shell_of(client)

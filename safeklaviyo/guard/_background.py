@@ -122,8 +122,8 @@ class Later:
         self._thread: _WorkingThread | None = None
         self._locks: dict[int, Lock] = {}
 
-    def add(self, work: Callable[[], None], weight: int = 0) -> None:
-        """Have some work done later. The work must not raise.
+    def add(self, work: Callable[[], None], weight: int = 0) -> bool:
+        """Have some work done later; return False if it is dropped. The work must not raise.
 
         Args:
             weight: The bytes that the work keeps in memory until it is done.
@@ -134,10 +134,11 @@ class Later:
             thread = self._begin()
         if len(thread.waiting) >= self._most or thread.weight + weight > self._heaviest:
             self._dropped()
-            return
+            return False
         thread.weight += weight
         thread.waiting.append((work, weight))
         thread.wake_up()
+        return True
 
     def flush(self, seconds: float = _CLOSING) -> bool:
         """Wait until all work is done; return whether it was done in time."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -51,6 +51,8 @@ UniqueId: TypeAlias = Literal["as_sent", "from_content"]
 
 OBSERVED: Final = 0.005
 """Seconds that an observed call may wait for the map."""
+LESSONS: Final = 1.0
+"""Seconds that an enforced call may wait for what observed answers have shown."""
 _WAITING: Final = 1000
 _HEAVIEST: Final = 32_000_000
 
@@ -100,6 +102,7 @@ class Common:
         self.patience = OBSERVED
         self.under_way: int = sum(client.is_async for client in self.clients.all)
         self.lessons: Lessons = Lessons()
+        self._unlearnt: deque[None] = deque()  # one entry for each lesson that waits
         self.later: Later = Later(_WAITING, _HEAVIEST, lambda: self.count("log_dropped"))
         self._log = None if decision_log is None else Log(decision_log, lambda: self.count("log_failed"))
 
@@ -253,7 +256,10 @@ class Common:
         if client is not None and not client.is_async and self.learns(plan, reply):
             profile = self.lessons.of(plan, reply)
             if profile is not None:
-                self.later.add(lambda: self.learnt(client, profile))
+                # Before the lesson can be done: the thread takes an entry away when it has done one.
+                self._unlearnt.append(None)
+                if not self.later.add(lambda: self.learnt(client, profile)):
+                    self._unlearnt.pop()
         return final
 
     def learns(self, plan: Plan, reply: Reply) -> bool:
@@ -350,12 +356,22 @@ class Common:
 
     def learnt(self, client: Guarded, profile: Profile) -> None:
         """Take what a profile shows into the map. Called in the guard's own thread."""
-        if client.account is None:
-            return
         try:
-            self.count_lesson(shell_of(client).run(learn_from, client.account, profile))
+            if client.account is not None:
+                self.count_lesson(shell_of(client).run(learn_from, client.account, profile))
         except Exception as error:  # noqa: BLE001 - a map that is away learns nothing
             self.report(error)
+        finally:
+            self._unlearnt.pop()
+
+    def finish_lessons(self) -> None:
+        """Wait, for a bounded time, until the map knows what the observed answers before an enforced call have shown.
+
+        An observed call may have moved the customer to another address. An enforced event that follows at once would
+        name the address that the map still has, and put it back.
+        """
+        if self._unlearnt:
+            self.later.flush(LESSONS)
 
     def count_lesson(self, result: Learnt) -> None:
         """Count a lesson by its result."""

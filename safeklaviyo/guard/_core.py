@@ -87,6 +87,7 @@ class Core(Common):
 
     def _settle(self, plan: Plan, case: Case, client: Guarded) -> None:
         """Settle with the map and Klaviyo who a request is about; refuse the request if that fails."""
+        self.finish_lessons()
         # The flows' own requests must pass the hooks, or they would be guarded again.
         busy = is_busy.set(True)
         try:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from safeklaviyo import AsyncKlaviyo, Klaviyo, guard
+from safeklaviyo.stores.memory import MemoryStore
 from support.clients import ACCOUNT
 from support.guarding import KEY, event, profile
 from support.hooks import HEADERS, HOOKS, Http
 from support.scenes import ANN, BOB, NEW
 from support.simulator import RawShop, count, script
+from support.stores import AsyncAdapter
 
 if TYPE_CHECKING:
     from safeklaviyo.testing import KlaviyoSimulator
@@ -77,6 +79,35 @@ def test_each_hook_observes_without_a_trace(hook: str, scene: tuple[KlaviyoSimul
     sent = simulator.journal[before:]
     assert ["create_event", "create_or_update_profile"] == [each.endpoint for each in sent]
     assert {"email": ANN["email"]} == sent[0].body["data"]["attributes"]["profile"]["data"]["attributes"]
+
+
+class _WritingSlowly(AsyncAdapter):
+    async def perform(self, call: Any) -> Any:
+        if not call.is_read:
+            await asyncio.sleep(0.1)
+        return await super().perform(call)
+
+
+def test_r15_awaited_an_event_right_after_an_observed_change(served: tuple[KlaviyoSimulator, str]) -> None:
+    """R15: it waits until the map knows of the change, and does not put the old address back."""
+    simulator, url = served
+    vars(simulator).update(vars(type(simulator)(account=ACCOUNT, queue_lag=0.0)))
+
+    async def day() -> list[str | None]:
+        shown: list[str | None] = []
+        async with AsyncKlaviyo(KEY, store=_WritingSlowly(MemoryStore()), account=ACCOUNT, base_url=url) as k:
+            profile_id = str((await k.identify(**ANN)).profile_id)
+            hook = guard.async_transport(k, mode={"create_event": "enforce"})
+            async with httpx.AsyncClient(base_url=url, headers=HEADERS, transport=hook) as http:
+                for number in range(2):
+                    changed = {"type": "profile", "id": profile_id, "attributes": {"email": f"ann-{number}@shop.test"}}
+                    await http.patch(f"/api/profiles/{profile_id}", json={"data": changed})
+                    await http.post("/api/events", json={"data": event(external_id=ANN["external_id"])})
+                    simulator.drain()
+                    shown.append(simulator.profiles[0].email)
+        return shown
+
+    assert [f"ann-{number}@shop.test" for number in range(2)] == asyncio.run(day())
 
 
 def test_an_async_client_serves_an_async_hook(served: tuple[KlaviyoSimulator, str]) -> None:

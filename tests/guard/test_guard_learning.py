@@ -77,6 +77,17 @@ def test_h33_a_verbs_word_is_doubted_and_not_overwritten(observed: Shop, k: Klav
     assert {(*ANN.values(), None)} == known(k)
 
 
+def test_r15_an_event_right_after_an_observed_change_puts_nothing_back(simulator: KlaviyoSimulator, k: Klaviyo) -> None:
+    """R15: changes of profiles are observed, events enforced; the event waits until the map knows of the change."""
+    shop = Shop(simulator, k, mode={"create_event": "enforce"})
+    profile_id = str(k.identify(**ANN).profile_id)
+    for number in range(5):
+        shop.patch(profile_id, email=f"ann-{number}@shop.test")
+        shop.event(external_id=ANN["external_id"])
+        simulator.drain()
+        assert f"ann-{number}@shop.test" == simulator.profiles[0].email
+
+
 def test_h34_a_wrong_hint_refuses_no_one(observed: Shop, shop: Shop, k: Klaviyo, simulator: KlaviyoSimulator) -> None:
     """H34: its customer leaves the address unseen, another takes it: the hint in the way is read, and forgotten."""
     observed.upsert(**ANN)
