@@ -46,7 +46,7 @@ ENDPOINT = Endpoint("get_profiles", burst=75, steady=750)
 SEARCH = current.search_profiles(Kind.EMAIL, ADDRESS)
 POST = Request("POST", "/api/events", ENDPOINT, Repeat.KEYED, b'{"data":{}}')
 LIMIT = 0.3
-LATE = 0.6
+LATE = 3.0
 """Seconds by which a busy machine may notice the end of an attempt."""
 
 
