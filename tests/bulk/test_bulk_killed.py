@@ -76,7 +76,7 @@ def test_a_process_that_is_killed(tmp_path, name, steps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(1, 122, 10))
+@pytest.mark.parametrize("first", range(1, 202, 10))
 @pytest.mark.parametrize("reading", READINGS)
 @pytest.mark.parametrize("name", CALLS)
 def test_a_process_that_is_killed_anywhere(tmp_path, name, reading, first):
@@ -84,4 +84,4 @@ def test_a_process_that_is_killed_anywhere(tmp_path, name, reading, first):
     were_killed = [killed(tmp_path, name, reading, steps) for steps in range(first, first + 10)]
     # The last points are beyond the end.
     assert first > 1 or all(were_killed)
-    assert first < 121 or not all(were_killed)
+    assert first < 201 or not all(were_killed)
