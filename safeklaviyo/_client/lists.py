@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from safeklaviyo._api.lists import MOST_MEMBERS
 from safeklaviyo._client.several import several, several_async
+from safeklaviyo._client.tally import Tally
 from safeklaviyo._flows.verbs.lists import (
     Member,
     add_members,
@@ -20,7 +21,6 @@ from safeklaviyo._flows.verbs.lists import (
     remove_members,
 )
 from safeklaviyo._tracebacks import discreet
-from safeklaviyo.batches import BatchReport
 from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 
 if TYPE_CHECKING:
@@ -28,58 +28,42 @@ if TYPE_CHECKING:
 
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Setup
+    from safeklaviyo._flows.many.rows import Checked
     from safeklaviyo._runtime.async_shell import AsyncShell
     from safeklaviyo._runtime.shell import Shell
-    from safeklaviyo.batches import OnRefused
+    from safeklaviyo.batches import BatchReport, OnRefused
     from safeklaviyo.lists import MailingList
     from safeklaviyo.models import Profile
 
     Row: TypeAlias = Mapping[str, Any]
+    Waiting: TypeAlias = tuple[int, Row, Member]
     Find: TypeAlias = Callable[[Setup, object], Flow[Member | None]]
     Change: TypeAlias = Callable[[Setup, str, list[Member]], Flow[dict[str, SafeKlaviyoError]]]
 
 
-class _Tally:
-    """What has become of the rows of a call so far."""
-
-    def __init__(self, on_refused: OnRefused | None) -> None:
-        self._on_refused = on_refused
-        self._waiting: list[tuple[int, Row, Member]] = []
-        self._total = self._refused = self._unknown = 0
-
-    def take_in(self, part: Sequence[tuple[int, Row]], found: Sequence[Member | SafeKlaviyoError | None]) -> None:
-        """Count rows: a member waits for the next request. Who has no profile is in no list already."""
-        for (number, row), member in zip(part, found, strict=True):
-            self._total += 1
-            if isinstance(member, SafeKlaviyoError):
-                self._refuse(number, row, member)
-            elif member is not None:
-                self._waiting.append((number, row, member))
-
-    @property
-    def members(self) -> list[Member]:
-        """Those who wait."""
-        return [member for _, _, member in self._waiting]
-
-    def take(self, failures: dict[str, SafeKlaviyoError]) -> None:
-        """Count what has become of those who waited."""
-        waiting, self._waiting = self._waiting, []
-        for number, row, member in waiting:
-            error = failures.get(member.profile_id)
-            if error is not None:
-                self._refuse(number, row, error)
-
-    def _refuse(self, number: int, row: Row, error: SafeKlaviyoError) -> None:
-        if error.outcome == "unknown":
-            self._unknown += 1
+def _count_found(
+    tally: Tally[Checked], part: Sequence[tuple[int, Row]], found: Sequence[Member | SafeKlaviyoError | None]
+) -> list[Waiting]:
+    """Count the rows of a part that need no request, and return those that wait for one."""
+    waiting: list[Waiting] = []
+    for (number, row), member in zip(part, found, strict=True):
+        if isinstance(member, SafeKlaviyoError):
+            tally.refuse(number, row, member)
+        elif member is None:
+            tally.accepted += 1  # a person without a profile is in no list already
         else:
-            self._refused += 1
-        if self._on_refused is not None:
-            self._on_refused(number, row, error)
+            waiting.append((number, row, member))
+    return waiting
 
-    def report(self) -> BatchReport:
-        """Return what the call returns."""
-        return BatchReport(self._total, self._total - self._refused - self._unknown, self._refused, self._unknown)
+
+def _count_changed(tally: Tally[Checked], waiting: list[Waiting], failures: dict[str, SafeKlaviyoError]) -> None:
+    """Count the rows that waited, once their request has been answered."""
+    for number, row, member in waiting:
+        error = failures.get(member.profile_id)
+        if error is None:
+            tally.accepted += 1
+        else:
+            tally.refuse(number, row, error)
 
 
 @discreet
@@ -184,13 +168,15 @@ class Lists:
     ) -> BatchReport:
         # Before any profile is made: a list that does not exist must not cost first contacts.
         self._shell.run(get_list, list_id)
-        tally = _Tally(on_refused)
+        tally: Tally[Checked] = Tally(None, None, on_refused)
         for part in _parts(people):
             # Several at once, because first contact waits for Klaviyo three times or more.
             found = several(lambda each: self._shell.run(find, each[1]), part, is_about_one)
-            tally.take_in(part, found)
-            if tally.members:
-                tally.take(self._shell.run(change, list_id, tally.members))
+            waiting = _count_found(tally, part, found)
+            if waiting:
+                members = [member for _, _, member in waiting]
+                _count_changed(tally, waiting, self._shell.run(change, list_id, members))
+            tally.tell(len(part))
         return tally.report()
 
 
@@ -250,12 +236,14 @@ class AsyncLists:
         on_refused: OnRefused | None,
     ) -> BatchReport:
         await self._shell.run(get_list, list_id)
-        tally = _Tally(on_refused)
+        tally: Tally[Checked] = Tally(None, None, on_refused)
         async for part in _parts_async(people):
             found = await several_async(lambda each: self._shell.run(find, each[1]), part, is_about_one)
-            tally.take_in(part, found)
-            if tally.members:
-                tally.take(await self._shell.run(change, list_id, tally.members))
+            waiting = _count_found(tally, part, found)
+            if waiting:
+                members = [member for _, _, member in waiting]
+                _count_changed(tally, waiting, await self._shell.run(change, list_id, members))
+            tally.tell(len(part))
         return tally.report()
 
 
