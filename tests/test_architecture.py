@@ -280,7 +280,7 @@ class TestFlows:
             for node in ast.walk(tree(name))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Send"
         }
-        assert {source.RETRY} == senders
+        assert {source.ATTEMPTS} == senders
 
     def test_flows_wait_in_one_place(self) -> None:
         """A flow sleeps in one module, so that a limit for a whole call has one place; retries have their own."""
@@ -290,7 +290,7 @@ class TestFlows:
             for node in ast.walk(tree(name))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Sleep"
         }
-        assert {source.RETRY, source.WAITING} == waiting
+        assert {source.ATTEMPTS, source.WAITING} == waiting
 
     def test_a_flow_asks_what_a_dialect_can_do(self) -> None:
         """Only the wire layer, and the arguments that choose one, name a dialect's class; none compares its name."""

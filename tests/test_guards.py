@@ -498,7 +498,7 @@ GUARDS = [
         "senders/test_senders.py::test_a_connection_that_was_reset_is_not_used",
     ),
     _guard(
-        "P6, P7, F-34", source.RETRY,
+        "P6, P7, F-34", source.ATTEMPTS,
         "if not is_from_klaviyo(self._request.endpoint, response):", "if False:",
         "operations/test_first_contact.py::test_p6_a_search_that_fails_writes_nothing",
     ),
@@ -907,7 +907,7 @@ GUARDS = [
         "operations/test_identify.py::test_f19_what_is_appended_is_not_appended_twice",
     ),
     _guard(
-        "P7, deadline", source.RETRY, "left = self.deadline.left(at)", "left = None",
+        "P7, deadline", source.ATTEMPTS, "left = self.deadline.left(at)", "left = None",
         "test_retry.py::TestDeadline::test_attempts_have_what_is_left",
     ),
     _guard(

@@ -23,7 +23,7 @@ class Answer(Enum):
 
 
 class Repeat(Enum):
-    """What repeating a request can do. `_sending.retry` decides by it whether a failed request is repeated."""
+    """What repeating a request can do. `_sending.failures` decides by it whether a failed request is repeated."""
 
     READ = "read"
     IDEMPOTENT = "idempotent write"

@@ -1,7 +1,7 @@
 """Klaviyo's refusals as errors: the class for a status, its message, and how long to wait.
 
 Decided here: what an error says and holds, in both dialects. The message has no personal data (P8). Not here: what may
-be repeated (`_sending.retry`).
+be repeated (`_sending.failures`).
 """
 
 from __future__ import annotations

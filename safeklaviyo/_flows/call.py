@@ -20,7 +20,7 @@ from safeklaviyo._flows.joining import Join, may_join
 from safeklaviyo._flows.telling import conclude
 from safeklaviyo._flows.writes import Writes
 from safeklaviyo._sending.deadline import Deadline
-from safeklaviyo._sending.retry import Before, Exchange, Line, transmit
+from safeklaviyo._sending.retry import transmit
 from safeklaviyo.errors import (
     APIStatusError,
     ConfigurationError,
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.joining import Joins
     from safeklaviyo._input.findings import Findings
+    from safeklaviyo._sending.attempts import Before
+    from safeklaviyo._sending.line import Line
+    from safeklaviyo._sending.retry import Exchange
     from safeklaviyo.notices import NoticeCode
     from safeklaviyo.policy import Policy
     from safeklaviyo.stores.base import Lease

@@ -1,6 +1,6 @@
 """Every wait of a flow: for another call's lease, for this process's own calls, and for Klaviyo to show a change.
 
-No other module of this package sleeps. Waits between two attempts of one request are in `_sending.retry`.
+No other module of this package sleeps. Waits between two attempts of one request are in `_sending.attempts`.
 """
 
 from __future__ import annotations

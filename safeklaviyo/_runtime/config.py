@@ -17,7 +17,7 @@ from safeklaviyo._flows.call import Setup, Shared
 from safeklaviyo._runtime import server as _target
 from safeklaviyo._runtime.credentials import credentials
 from safeklaviyo._runtime.senders.timeouts import LONGEST, timeouts
-from safeklaviyo._sending.retry import Line
+from safeklaviyo._sending.line import Line
 from safeklaviyo._version import VERSION
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.policy import Policy, RetryPolicy

@@ -40,8 +40,10 @@ from safeklaviyo._flows.verbs import (
 from safeklaviyo._runtime.held_leases import Held
 from safeklaviyo._sending.budget import CAPACITY, RETRY_COST, SUCCESS_GAIN, TIMEOUT_COST, Budget
 from safeklaviyo._sending.deadline import Deadline
+from safeklaviyo._sending.failures import Failure, may_repeat
+from safeklaviyo._sending.line import Line
 from safeklaviyo._sending.pacing import LONGEST_CLOSURE, MARGIN, Pacer
-from safeklaviyo._sending.retry import Exchange, Failure, Line, may_repeat, transmit
+from safeklaviyo._sending.retry import Exchange, transmit
 from safeklaviyo.stores.calls import Call as StoreEffect
 from safeklaviyo.stores.calls import Recall
 

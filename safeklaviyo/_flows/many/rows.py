@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Call
     from safeklaviyo._input.findings import Findings
-    from safeklaviyo._sending.retry import Before
+    from safeklaviyo._sending.attempts import Before
     from safeklaviyo.models import Binding
 
 _PATIENCE = 30
