@@ -77,7 +77,7 @@ def _wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _called(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def _call(*args: Any, **kwargs: Any) -> Any:
         try:
             return method(*args, **kwargs)
         except BaseException as error:
@@ -86,12 +86,12 @@ def _called(method: Callable[..., Any]) -> Callable[..., Any]:
             forget(error)
             raise
 
-    return call
+    return _call
 
 
 def _awaited(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
-    async def call(*args: Any, **kwargs: Any) -> Any:
+    async def _call(*args: Any, **kwargs: Any) -> Any:
         try:
             return await method(*args, **kwargs)
         except BaseException as error:
@@ -99,12 +99,12 @@ def _awaited(method: Callable[..., Any]) -> Callable[..., Any]:
             forget(error)
             raise
 
-    return call
+    return _call
 
 
 def _iterated(method: Callable[..., Iterator[Any]]) -> Callable[..., Any]:
     @wraps(method)
-    def call(*args: Any, **kwargs: Any) -> Iterator[Any]:
+    def _call(*args: Any, **kwargs: Any) -> Iterator[Any]:
         items = method(*args, **kwargs)
         del args, kwargs
         try:
@@ -113,12 +113,12 @@ def _iterated(method: Callable[..., Iterator[Any]]) -> Callable[..., Any]:
             forget(error)
             raise
 
-    return call
+    return _call
 
 
 def _iterated_async(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
-    async def call(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+    async def _call(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         items = method(*args, **kwargs)
         del args, kwargs
         try:
@@ -130,7 +130,7 @@ def _iterated_async(method: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             await items.aclose()
 
-    return call
+    return _call
 
 
 def forget(error: BaseException) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from celery import Celery
     from celery.app.task import Task
@@ -107,26 +107,37 @@ def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = No
     long = {**brief, "expires": 300.0}
 
     def drain(lane: int) -> None:
+        """Deliver due rows of one lane, `ROWS` at most."""
         k.outbox.drain(lane=lane, limit=ROWS)
 
     def sweep() -> None:
+        """Send one `drain` for each lane that has due rows."""
         for lane in k.outbox.lanes():
             draining.apply_async((lane,), **brief)
 
-    def recover() -> None:
-        k.recover()
-
-    def recheck_changes() -> None:
-        k.recheck_changes(repair=True)
-
-    def made(work: Callable[..., None]) -> Any:
+    def _made(work: Callable[..., None]) -> Any:
         give: Any = app.task  # Celery has no types
         return give(name=f"{name}.{work.__name__}", **own)(work)
 
-    draining = made(drain)
-    _schedule(app, made(sweep), every, brief)
-    _schedule(app, made(recover), 180.0, long)
-    _schedule(app, made(recheck_changes), 3600.0, long)
+    draining = _made(drain)
+    _schedule(app, _made(sweep), every, brief)
+    for repair, seconds in _repairs(k):
+        _schedule(app, _made(repair), seconds, long)
+
+
+def _repairs(k: Klaviyo) -> Iterator[tuple[Callable[[], None], float]]:
+    """Yield what finishes and repairs changes, and the seconds between two of its calls."""
+
+    def recover() -> None:
+        """Finish the changes that a dead process has left."""
+        k.recover()
+
+    def recheck_changes() -> None:
+        """Compare recent changes with Klaviyo, and repair an address that was put back."""
+        k.recheck_changes(repair=True)
+
+    yield recover, 180.0
+    yield recheck_changes, 3600.0
 
 
 def _schedule(app: Celery, task: Any, seconds: float, options: dict[str, Any]) -> None:

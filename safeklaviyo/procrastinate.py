@@ -67,10 +67,11 @@ def tasks(k: Klaviyo, *, queue: str = QUEUE) -> Blueprint:
     # when the module moves.
     @blueprint.task(name="safeklaviyo.drain", queue=queue)
     def drain(lane: int) -> None:
+        """Deliver due rows of one lane, `ROWS` at most."""
         report = k.outbox.drain(lane=lane, limit=ROWS)
         logger.debug("lane %d: %d rows delivered, %d dead", lane, report.delivered, report.dead)
 
-    async def look(context: JobContext, timestamp: int) -> None:
+    async def _look(context: JobContext, timestamp: int) -> None:
         if time.time() - timestamp > TOO_LATE:
             return
         # Before the new jobs: the job of a killed worker still has its lane's lock, and a new job would wait for it.
@@ -80,7 +81,7 @@ def tasks(k: Klaviyo, *, queue: str = QUEUE) -> Blueprint:
             await _defer(context.app.job_manager, drain, lanes, queue)
 
     sweep = blueprint.task(name="safeklaviyo.sweep", queue=queue, pass_context=True, task_middleware=[_Advising()])(
-        look
+        _look
     )
     blueprint.periodic(cron="* * * * * *")(sweep)
     _add_repairs(blueprint, k, queue)
@@ -93,11 +94,13 @@ def _add_repairs(blueprint: Blueprint, k: Klaviyo, queue: str) -> None:
     @blueprint.periodic(cron="*/3 * * * *")
     @blueprint.task(name="safeklaviyo.recover", queue=queue, lock="safeklaviyo:recover")
     def recover(timestamp: int) -> None:  # noqa: ARG001 - procrastinate's name
+        """Finish the changes that a dead process has left."""
         k.recover()
 
     @blueprint.periodic(cron="17 * * * *")
     @blueprint.task(name="safeklaviyo.recheck_changes", queue=queue, lock="safeklaviyo:recheck_changes")
     def recheck_changes(timestamp: int) -> None:  # noqa: ARG001 - as above
+        """Compare recent changes with Klaviyo, and repair an address that was put back."""
         k.recheck_changes(repair=True)
 
 

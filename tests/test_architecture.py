@@ -315,34 +315,30 @@ class TestFlows:
         assert source.REQUESTS == set(makers)
 
 
-def undocumented(module: ast.Module) -> list[str]:
-    """Return the public classes, functions and methods of a module that have no docstring."""
-    found: list[str] = []
-
-    def look(body: list[ast.stmt]) -> None:
-        for each in body:
-            if not isinstance(each, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or each.name.startswith("_"):
-                continue
-            if not ast.get_docstring(each) and "overload" not in map(ast.unparse, each.decorator_list):
-                found.append(each.name)
-            if isinstance(each, ast.ClassDef):
-                look(each.body)
-
-    look(module.body)
-    return found
+def undocumented(module: ast.Module) -> set[str]:
+    """Return the classes and functions with a public name that have no docstring, wherever in a module they stand."""
+    return {
+        each.name
+        for each in ast.walk(module)
+        if isinstance(each, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and not each.name.startswith("_")
+        and not ast.get_docstring(each)
+        and "overload" not in map(ast.unparse, each.decorator_list)
+    }
 
 
 class TestDocstrings:
     def test_each_public_name_has_one(self) -> None:
-        """In private modules, too: a reader of the code comes there."""
+        """In private modules and classes, too: a reader comes there. A function in a function has a private name."""
         assert {} == offences(MODULES, lambda name: undocumented(tree(name)))
 
     def test_such_a_name_would_be_found(self) -> None:
-        """The search above sees classes, functions and methods; what is private is left to its author."""
+        """The search above sees classes, functions and methods; what has a private name is left to its author."""
         code = (
-            "class A:\n def f(self): pass\n def _g(self): pass\nasync def h(): pass\ndef _i(): pass\nclass _B: pass\n"
+            "class A:\n def f(self): pass\n def _g(self): pass\nasync def h(): pass\n"
+            "def _i():\n def j(): pass\n def _k(): pass\nclass _B:\n def l(self): pass\n"
         )
-        assert ["A", "f", "h"] == undocumented(ast.parse(code))
+        assert {"A", "f", "h", "j", "l"} == undocumented(ast.parse(code))
 
 
 class TestSizes:

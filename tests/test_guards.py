@@ -584,7 +584,7 @@ GUARDS = [
     ),
     _guard(
         "P5, H10", source.TRACK,
-        "main=True, accept=MISSING, again=again)", "main=True, accept=MISSING)",
+        "main=True, accept=MISSING, again=_again)", "main=True, accept=MISSING)",
         "operations/test_track.py::test_p5_a_retry_repeats_the_event_and_reads_the_address_anew",
     ),
     _guard(

@@ -140,13 +140,13 @@ def _in_thread(work: Callable[[], object]) -> Callable[[], object]:
     """
     future: Future[object] = Future()
 
-    def run() -> None:
+    def _run() -> None:
         try:
             future.set_result(work())
         except BaseException as error:  # noqa: BLE001 - raised again where the result is waited for
             future.set_exception(error)
 
-    Thread(target=run, name="safeklaviyo-job", daemon=True).start()
+    Thread(target=_run, name="safeklaviyo-job", daemon=True).start()
     return future.result
 
 
@@ -166,16 +166,16 @@ def _send_first(shell: Shell, verb: Many[R], rows: list[R], tally: Tally[R]) -> 
 def _send_singly(shell: Shell, verb: Many[R], rows: list[R], tally: Tally[R]) -> None:
     groups = _by_person(rows)
 
-    def send(group: list[R]) -> list[SafeKlaviyoError | None]:
+    def _send(group: list[R]) -> list[SafeKlaviyoError | None]:
         return [_ended(shell, verb, row) for row in group]
 
     if len(groups) < 2:
-        results = [send(group) for group in groups]
+        results = [_send(group) for group in groups]
     else:
         # Threads, because one call about one person waits for Klaviyo three times or more.
         with ThreadPoolExecutor(min(AT_ONCE, len(groups)), "safeklaviyo-row") as pool:
             try:
-                results = list(pool.map(send, groups))
+                results = list(pool.map(_send, groups))
             except BaseException:
                 # An interruption, or an error that ends the call: what is on its way is finished, and nothing begun.
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -268,7 +268,7 @@ async def _send_singly_async(shell: AsyncShell, verb: Many[R], rows: list[R], ta
     groups = _by_person(rows)
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def send(group: list[R]) -> list[SafeKlaviyoError | None]:
+    async def _send(group: list[R]) -> list[SafeKlaviyoError | None]:
         ended: list[SafeKlaviyoError | None] = []
         async with places:
             for row in group:
@@ -282,7 +282,7 @@ async def _send_singly_async(shell: AsyncShell, verb: Many[R], rows: list[R], ta
                     ended.append(None)
         return ended
 
-    running = [asyncio.create_task(send(group)) for group in groups]
+    running = [asyncio.create_task(_send(group)) for group in groups]
     try:
         results = await asyncio.gather(*running)
     finally:

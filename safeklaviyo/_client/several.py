@@ -35,7 +35,7 @@ def several(
     """
     ends_all: list[SafeKlaviyoError] = []
 
-    def ended(each: T) -> R | SafeKlaviyoError:
+    def _ended(each: T) -> R | SafeKlaviyoError:
         if ends_all:
             raise ends_all[0]
         try:
@@ -47,10 +47,10 @@ def several(
             return error
 
     if len(given) < 2:
-        return [ended(each) for each in given]
+        return [_ended(each) for each in given]
     with ThreadPoolExecutor(min(AT_ONCE, len(given)), "safeklaviyo-row") as pool:
         try:
-            return list(pool.map(ended, given))
+            return list(pool.map(_ended, given))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -62,7 +62,7 @@ async def several_async(
     """Same as `several`, awaited, in tasks."""
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def ended(each: T) -> R | SafeKlaviyoError:
+    async def _ended(each: T) -> R | SafeKlaviyoError:
         async with places:
             try:
                 return await call(each)
@@ -71,7 +71,7 @@ async def several_async(
                     raise
                 return error
 
-    tasks = [asyncio.ensure_future(ended(each)) for each in given]
+    tasks = [asyncio.ensure_future(_ended(each)) for each in given]
     try:
         return list(await asyncio.gather(*tasks))
     finally:

@@ -120,9 +120,11 @@ class _Rest(RawIOBase):
         self._file = file
 
     def readable(self) -> bool:
+        """Return True: `BufferedReader` refuses a source that does not say so."""
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill a buffer from the sample, then from the file; return the bytes written, 0 at the end."""
         view = memoryview(buffer).cast("B")
         part: bytes | memoryview
         if self._sample:

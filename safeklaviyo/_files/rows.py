@@ -165,21 +165,21 @@ def read_csv(lines: Lines, form: Form) -> Table:
     # A file of refused rows that is imported again has these two columns already. They are replaced, not doubled.
     again = own_columns(delimiter) if cells[:2] == list(_KEPT) else None
 
-    def without(row: str) -> str:
+    def _without(row: str) -> str:
         return row if again is None else again.sub("", row, count=1)
 
-    def refused(row: Row, reason: str) -> str:
-        return csv_line([str(row.line), reason], delimiter) + delimiter + without(ended(row.text))
+    def _refused(row: Row, reason: str) -> str:
+        return csv_line([str(row.line), reason], delimiter) + delimiter + _without(ended(row.text))
 
     found = _found(fields, cells, delimiter, form.chosen)
     has_former = not fields.keys().isdisjoint(_FORMER)
-    return Table(rows, prefix + without(ended(text)), refused, found, has_former)
+    return Table(rows, prefix + _without(ended(text)), _refused, found, has_former)
 
 
 def read_jsonl(lines: Lines, form: Form) -> Table:
     """Return the table of a file that has a JSON object in each line."""
 
-    def refused(row: Row, reason: str) -> str:
+    def _refused(row: Row, reason: str) -> str:
         try:
             given = json.loads(row.text)
         except (ValueError, RecursionError):
@@ -189,7 +189,7 @@ def read_jsonl(lines: Lines, form: Form) -> Table:
             kept = {name: kept[name] for name in tuple(kept)[2:]}
         return json.dumps({"line": row.line, "reason": reason} | kept) + "\n"
 
-    return Table(_jsonl_rows(lines, form), "", refused)
+    return Table(_jsonl_rows(lines, form), "", _refused)
 
 
 def csv_writer(file: IO[str]) -> Callable[[Binding], object]:
@@ -202,11 +202,11 @@ def csv_writer(file: IO[str]) -> Callable[[Binding], object]:
 def jsonl_writer(file: IO[str]) -> Callable[[Binding], object]:
     """Return what writes a binding."""
 
-    def write(binding: Binding) -> None:
+    def _write(binding: Binding) -> None:
         given = {name: value for name in COLUMNS if (value := getattr(binding, name)) is not None}
         file.write(json.dumps(given) + "\n")
 
-    return write
+    return _write
 
 
 def first_line(lines: Lines) -> tuple[int, str]:

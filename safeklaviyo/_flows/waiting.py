@@ -102,8 +102,8 @@ def wait_for_calls_in_flight(call: Call, key: str) -> Flow[None]:
     if not in_flight.has(key):
         return
 
-    def has_landed() -> Flow[bool]:
+    def _has_landed() -> Flow[bool]:
         yield from ()
         return not in_flight.has(key)
 
-    yield from poll(call, has_landed, seconds=call.setup.attempt, pause=_IN_FLIGHT_PAUSE, longest=_IN_FLIGHT_PAUSE)
+    yield from poll(call, _has_landed, seconds=call.setup.attempt, pause=_IN_FLIGHT_PAUSE, longest=_IN_FLIGHT_PAUSE)

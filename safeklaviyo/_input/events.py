@@ -243,14 +243,14 @@ def _time(time: object, found: Found, findings: Findings, now: float) -> datetim
         if type(time) is int and _EARLIEST <= time <= now + _YEAR:
             return datetime.fromtimestamp(time, UTC)
 
-    def within(given: object) -> int:
+    def _within(given: object) -> int:
         # Refused here, so that the caller learns of it from this call.
         seconds = _moment(given)
         if not _EARLIEST <= seconds <= now + _YEAR:
             raise UnsendableError("is before the year 2000 or more than a year ahead, which Klaviyo refuses")
         return floor(seconds)
 
-    seconds = once("time", time, within, found, findings, fixes=True)
+    seconds = once("time", time, _within, found, findings, fixes=True)
     return datetime.fromtimestamp(floor(now) if seconds is None else seconds, UTC)
 
 

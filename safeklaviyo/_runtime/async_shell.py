@@ -183,7 +183,7 @@ class AsyncShell:
         if held is None or isinstance(error, SafeKlaviyoError | GeneratorExit):
             return
 
-        async def work() -> None:
+        async def _work() -> None:
             with suppress(Exception):
                 await held.settle()
                 flow = held.let_go()
@@ -193,7 +193,7 @@ class AsyncShell:
 
         if held.is_nothing:
             return
-        task = asyncio.create_task(work())
+        task = asyncio.create_task(_work())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
         with suppress(asyncio.CancelledError):  # a second cancellation may come here; the caller gets the first

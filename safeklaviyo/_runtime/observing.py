@@ -76,7 +76,7 @@ class Observed:
     def performing(self, perform: Callable[[Any, Effect[object]], Any]) -> Callable[[Any, Effect[object]], Any]:
         """Return a function that carries effects out as the shell does, and notes what they were."""
 
-        def observed(sender: Any, effect: Effect[object]) -> Any:
+        def _observed(sender: Any, effect: Effect[object]) -> Any:
             if type(effect) in _INSTANT:
                 return perform(sender, effect)
             if self._notes(effect):
@@ -87,14 +87,14 @@ class Observed:
             with step:
                 return step.note(perform(sender, effect))
 
-        return observed
+        return _observed
 
     def performing_async(
         self, perform: Callable[[Any, Effect[object]], Coroutine[Any, Any, Any]]
     ) -> Callable[[Any, Effect[object]], Coroutine[Any, Any, Any]]:
         """Same as `performing`, awaited."""
 
-        async def observed(sender: Any, effect: Effect[object]) -> Any:
+        async def _observed(sender: Any, effect: Effect[object]) -> Any:
             if type(effect) in _INSTANT:
                 return await perform(sender, effect)
             if self._notes(effect):
@@ -105,7 +105,7 @@ class Observed:
             with step:
                 return step.note(await perform(sender, effect))
 
-        return observed
+        return _observed
 
     def _notes(self, effect: Effect[object]) -> bool:
         """Take in what a flow lets its observers know; False for an effect that has to be carried out."""

@@ -170,7 +170,7 @@ class Shell:
             held.forget_granted(may_come=late is not None)
             seconds = 0.0
 
-        def work() -> None:
+        def _work() -> None:
             flow = held.let_go()
             with suppress(Exception):  # it ends with `StopIteration`; where the map fails, the leases expire
                 if late is not None:
@@ -182,7 +182,7 @@ class Shell:
         if held.is_nothing:
             return
         with suppress(Exception):  # a second exception may come here; the caller gets the first
-            thread = Thread(target=work, name="safeklaviyo-release", daemon=True)
+            thread = Thread(target=_work, name="safeklaviyo-release", daemon=True)
             thread.start()
             thread.join(seconds)
 
@@ -219,11 +219,11 @@ class Shell:
                 process.setup.line.pacer = self._shared_pacer(process.setup)
 
     def _shared_pacer(self, setup: Setup) -> SharedPacer:
-        def take_turn(endpoint: str, limits: Mapping[int, int], latest: float) -> float:
+        def _take_turn(endpoint: str, limits: Mapping[int, int], latest: float) -> float:
             account = setup.shared.account or ""
             return self.outbox.perform(TakeTurn(account, endpoint, tuple(limits.items()), latest))
 
-        return SharedPacer(take_turn, published=self._wiring.target.is_klaviyo)
+        return SharedPacer(_take_turn, published=self._wiring.target.is_klaviyo)
 
     def _perform(self, sender: Sender, effect: Effect[object]) -> Any:
         if isinstance(effect, Send):

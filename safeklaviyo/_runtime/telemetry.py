@@ -40,11 +40,11 @@ def telemetry() -> Telemetry | None:
     try:
         from opentelemetry import context, metrics, trace  # noqa: PLC0415 - optional, and slow to import
 
-        def is_set_up() -> bool:
+        def _is_set_up() -> bool:
             providers = (trace.get_tracer_provider(), metrics.get_meter_provider())
             return not all("Proxy" in type(each).__name__ for each in providers)
 
-        return Telemetry(context, metrics.get_meter(_NAME, VERSION), trace, is_set_up)
+        return Telemetry(context, metrics.get_meter(_NAME, VERSION), trace, _is_set_up)
     except (ImportError, TypeError):
         return None
 

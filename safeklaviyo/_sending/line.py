@@ -57,14 +57,14 @@ class Line:
         self._are_all_made = stop_after_attempt(policy.max_attempts)
         ceiling = wait_exponential(multiplier=FIRST_BACKOFF, max=policy.max_delay)
 
-        def wait(state: RetryCallState) -> float:
+        def _wait(state: RetryCallState) -> float:
             # Random, so that many calls that failed together are not repeated together. A ``Retry-After`` is a floor.
             asked = _failed(state).error.retry_after
             return random() * ceiling(state) if asked is None else asked + JITTER * random()
 
         self.retrying: Retrying = Retrying(
             retry=lambda state: _failed(state).may_be_repeated,
-            wait=wait,
+            wait=_wait,
             stop=self._is_over,
             retry_error_callback=_failed,
         )

@@ -136,7 +136,7 @@ def read_customers(path: str | Path, table: Table) -> int:
     refused = 0
     policy = Policy()
 
-    def customers() -> Iterator[tuple[Customer, list[tuple[str, float | None]]]]:
+    def _customers() -> Iterator[tuple[Customer, list[tuple[str, float | None]]]]:
         nonlocal refused
         for number, row in enumerate(rows.rows, start=1):
             try:
@@ -152,7 +152,7 @@ def read_customers(path: str | Path, table: Table) -> int:
 
     with _text(path, None) as (file, _):
         rows = (read_jsonl if _is_jsonl(path) else read_csv)(Lines(file), Form({}))
-        found = customers()
+        found = _customers()
         while part := list(islice(found, _AT_ONCE)):
             table.add_customers(part)
     table.commit()

@@ -43,7 +43,7 @@ def mend(arguments: Namespace) -> int:
     """Carry out a plan, or say what would be done."""
     done = 0
 
-    def on_progress(reached: Progress) -> None:
+    def _on_progress(reached: Progress) -> None:
         nonlocal done
         done = reached.done
         show(done)
@@ -53,7 +53,7 @@ def mend(arguments: Namespace) -> int:
             # A deadline is for one person; a merge may wait long for Klaviyo.
             endless = klaviyo.with_options(deadline=None)
             dry_run, journal = not arguments.apply, arguments.journal
-            report = repair(endless, arguments.plan, dry_run=dry_run, journal=journal, on_progress=on_progress)
+            report = repair(endless, arguments.plan, dry_run=dry_run, journal=journal, on_progress=_on_progress)
     except (KeyboardInterrupt, SafeKlaviyoError, OSError) as error:
         # Not for an error before the first merge: then there is nothing to go on with.
         if done:

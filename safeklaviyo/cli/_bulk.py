@@ -139,16 +139,16 @@ class _Run:
         readable = [row for row in part if row.values is not None]
         failed: dict[int, tuple[str, str]] = {row.line: ("refused", row.problem) for row in part if row.values is None}
 
-        def on_refused(number: int, _row: Mapping[str, Any], error: SafeKlaviyoError) -> None:
+        def _on_refused(number: int, _row: Mapping[str, Any], error: SafeKlaviyoError) -> None:
             kind = "unknown" if error.outcome == "unknown" else "refused"
             failed[readable[number].line] = (kind, str(error))
 
         rows = [self._row(row) for row in readable]
         if self.is_rehearsal:
-            self.counts["accepted"] += rehearse(self.klaviyo, self.verb, rows, on_refused)
+            self.counts["accepted"] += rehearse(self.klaviyo, self.verb, rows, _on_refused)
         else:
             verb = self.klaviyo.track_many if self.verb == "track" else self.klaviyo.identify_many
-            self._count(verb(rows, on_refused=on_refused))
+            self._count(verb(rows, on_refused=_on_refused))
         for row in part:
             if row.line in failed:
                 self._tell(row, *failed[row.line])
@@ -261,10 +261,10 @@ def _source(name: str, encoding: str | None) -> Generator[tuple[IO[str], Encodin
 def _ending_on_sigterm() -> Generator[None]:
     """Let SIGTERM end the command as Ctrl-C does: what is on its way is finished, and nothing more is begun."""
 
-    def end(_number: int, _frame: FrameType | None) -> None:
+    def _end(_number: int, _frame: FrameType | None) -> None:
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         yield
     finally:

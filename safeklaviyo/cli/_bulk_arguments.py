@@ -78,10 +78,10 @@ def add_sending(command: ArgumentParser, *, of_events: bool, add_file: Callable[
 
 
 def _mapping(fields: Collection[str]) -> Callable[[str], tuple[str, str]]:
-    def parse(text: str) -> tuple[str, str]:
+    def _parse(text: str) -> tuple[str, str]:
         name, mark, column = text.partition("=")
         if not mark or name not in fields:
             raise ArgumentTypeError(f"give FIELD=COLUMN; FIELD is one of {', '.join(fields)}")
         return name, column.strip()
 
-    return parse
+    return _parse

@@ -65,8 +65,8 @@ def progress(what: str, total: int | None, *, unit: str | None = None) -> Genera
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total, said="")
 
-        def show(done: int, units: int = 0) -> None:
+        def _show(done: int, units: int = 0) -> None:
             pace = units / max(time.monotonic() - began, 0.001)
             bar.update(task, completed=done, said=f"{units:,} {unit}, {pace:,.0f}/s")
 
-        yield show
+        yield _show

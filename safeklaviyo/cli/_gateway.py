@@ -64,7 +64,10 @@ def _server(app: Gateway, listen: dict[str, Any], mode: str) -> Server:
     import uvicorn  # noqa: PLC0415 - an extra
 
     class Announced(uvicorn.Server):
+        """The server that says where it listens."""
+
         async def startup(self, sockets: list[socket] | None = None) -> None:
+            """Listen, and say where: with port 0 the address is known only then."""
             await super().startup(sockets)
             if self.started:
                 where = _named(listen, self.servers[0].sockets[0].getsockname())

@@ -18,14 +18,14 @@ def learn(arguments: Namespace) -> int:
     """Learn all profiles, and print what became of them."""
     done = 0
 
-    def on_progress(reached: Progress) -> None:
+    def _on_progress(reached: Progress) -> None:
         nonlocal done
         done = reached.done
         show(done)
 
     with open_client(arguments) as klaviyo, progress("learning", None) as show:
         try:
-            report = klaviyo.bindings.learn(on_progress=on_progress)
+            report = klaviyo.bindings.learn(on_progress=_on_progress)
         except (KeyboardInterrupt, SafeKlaviyoError):
             complain(f"stopped after {done} profiles; run it again to go on there")
             raise

@@ -87,7 +87,7 @@ def _listener(klaviyo: Klaviyo) -> Listener | None:
 def _obey_signals(made: Worker) -> None:
     received: list[int] = []
 
-    def obey(number: int, _frame: FrameType | None) -> None:
+    def _obey(number: int, _frame: FrameType | None) -> None:
         # The second signal: the user, or the supervisor, does not want to wait.
         if received:
             _leave(128 + number)
@@ -95,7 +95,7 @@ def _obey_signals(made: Worker) -> None:
         made.stop()
 
     for each in _SIGNALS:
-        signal.signal(each, obey)
+        signal.signal(each, _obey)
 
 
 def _leave(status: int) -> None:

@@ -139,11 +139,11 @@ def _live(shop: Shop, simulator: KlaviyoSimulator, moments: Sequence[Moment]) ->
 def _race(shop: Shop, moment: Moment, threads: ThreadPoolExecutor) -> None:
     start = Barrier(len(moment.calls))  # without it the first call would be done before the second begins
 
-    def work(worker: int) -> None:
+    def _work(worker: int) -> None:
         start.wait()
         shop.perform(moment.calls[worker], worker)
 
-    list(threads.map(work, range(len(moment.calls))))
+    list(threads.map(_work, range(len(moment.calls))))
 
 
 def _let_time_pass(simulator: KlaviyoSimulator) -> None:

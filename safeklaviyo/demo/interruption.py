@@ -111,11 +111,11 @@ def _killed(simulator: KlaviyoSimulator, url: str, store: str) -> int:
     # The simulator serves the request in a thread, perhaps before `Popen` has returned: hence a future.
     victim: Future[subprocess.Popen[bytes]] = Future()
 
-    def kill(_asked: Asked) -> bool:
+    def _kill(_asked: Asked) -> bool:
         victim.result(_PATIENCE).kill()
         return False  # this request does not fail: it is carried out
 
-    simulator.fail_next("update_profile", match=kill)
+    simulator.fail_next("update_profile", match=_kill)
     with subprocess.Popen([sys.executable, "-m", __name__, url, store]) as process:  # noqa: S603 - this very module
         victim.set_result(process)
         return process.wait(_PATIENCE)

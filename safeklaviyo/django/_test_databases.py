@@ -63,8 +63,8 @@ def _close_before_destroying(connection: BaseDatabaseWrapper) -> None:
     destroy = creation.destroy_test_db
     creation.safeklaviyo = True
 
-    def close_and_destroy(*args: Any, **kwargs: Any) -> None:
+    def _close_and_destroy(*args: Any, **kwargs: Any) -> None:
         close_all()
         destroy(*args, **kwargs)
 
-    creation.destroy_test_db = close_and_destroy
+    creation.destroy_test_db = _close_and_destroy

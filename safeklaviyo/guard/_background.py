@@ -89,9 +89,11 @@ class _LookingThread(Thread):
         self.since: float | None = None
 
     def end(self) -> None:
+        """Let the thread end once the jobs so far are done."""
         self.jobs.put(None)
 
     def run(self) -> None:
+        """Do one job after another until `end`, and hand each caller its result or its error."""
         while (job := self.jobs.get()) is not None:
             work, done, until = job
             self.since = time.monotonic()
@@ -182,6 +184,7 @@ class _WorkingThread(Thread):
         self._hurry = Event()
 
     def wake_up(self, *, at_once: bool = False) -> None:
+        """Have the thread look into the deque: within `_TOGETHER` seconds, or at once."""
         # Work is put into the deque before this look, and the thread says that it sleeps before it looks into the
         # deque. So either the thread sees the work, or it is woken.
         if at_once:
@@ -191,10 +194,12 @@ class _WorkingThread(Thread):
             self._wake.set()
 
     def end(self) -> None:
+        """Let the thread end once it has done what waits now."""
         self._is_over = True
         self.wake_up(at_once=True)
 
     def run(self) -> None:
+        """Do what waits, in batches, until `end`."""
         while True:
             self._wake.wait()
             self._hurry.wait(_TOGETHER)

@@ -47,11 +47,11 @@ def perform(rows: Rows, call: Call[T]) -> T:
 
 
 def _means(kind: type[C]) -> Callable[[_Meaning[C, T]], _Meaning[C, T]]:
-    def note(meaning: _Meaning[C, T]) -> _Meaning[C, T]:
+    def _note(meaning: _Meaning[C, T]) -> _Meaning[C, T]:
         _MEANINGS[kind] = meaning
         return meaning
 
-    return note
+    return _note
 
 
 @_means(calls.Find)

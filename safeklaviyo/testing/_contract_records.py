@@ -67,12 +67,12 @@ def at_once(work: Callable[[int], T]) -> list[T]:
     # A barrier: without it the first thread would often be done before the last begins.
     barrier = threading.Barrier(THREADS)
 
-    def begin(number: int) -> T:
+    def _begin(number: int) -> T:
         barrier.wait()
         return work(number)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(begin, range(THREADS)))
+        return list(pool.map(_begin, range(THREADS)))
 
 
 class RecordRules(StoreFixtures):
@@ -125,10 +125,10 @@ class RecordRules(StoreFixtures):
             binding = renamed(store, binding, f"ann{number}@shop.org")
         rows = store.journal(SHOP, since=0)
 
-        def new_values(journal: tuple[JournalRow, ...]) -> list[str | None]:
+        def _new_values(journal: tuple[JournalRow, ...]) -> list[str | None]:
             return [row.entry.new for row in journal]
 
-        assert ["ann0@shop.org", "ann1@shop.org", "ann2@shop.org", "ann3@shop.org"] == new_values(rows)
+        assert ["ann0@shop.org", "ann1@shop.org", "ann2@shop.org", "ann3@shop.org"] == _new_values(rows)
         assert sorted({row.number for row in rows}) == [row.number for row in rows]
         assert rows[2:] == store.journal(SHOP, since=rows[2].at)
         assert rows[1:] == store.journal(SHOP, since=0, after=rows[0].number)
@@ -290,11 +290,11 @@ class WholeRules(StoreFixtures):
     def test_of_racing_threads_one_gets_the_lease(self, store: IdentityStore) -> None:
         """Exactly one of several calls gets the lease on a shared identifier; the others leave no lease behind."""
 
-        def want(number: int) -> bool:
+        def _want(number: int) -> bool:
             names = frozenset({external_id("ann"), email(f"ann{number}@shop.org")})
             return store.acquire(SHOP, names, intent=str(number), ttl=LONG) is not None
 
-        assert 1 == sum(at_once(want))
+        assert 1 == sum(at_once(_want))
         held = [store.find(SHOP, (email(f"ann{number}@shop.org"),)).lease for number in range(THREADS)]
         assert 1 == sum(lease is not None for lease in held)
 
@@ -303,31 +303,31 @@ class WholeRules(StoreFixtures):
         leased(store, external_id("ann"), ttl=clock.moment)
         clock.advance(2 * clock.moment)
 
-        def want(_: int) -> bool:
+        def _want(_: int) -> bool:
             return store.acquire(SHOP, frozenset({external_id("ann")}), intent="x", ttl=LONG) is not None
 
-        assert 1 == sum(at_once(want))
+        assert 1 == sum(at_once(_want))
 
     def test_of_racing_threads_one_binds(self, store: IdentityStore) -> None:
         """Of several changes to one version, and of several new bindings with one address, one is made."""
         binding = ann(store)
 
-        def change(number: int) -> str:
+        def _change(number: int) -> str:
             return store.bind(SHOP, Change(replace(binding, email=f"ann{number}@shop.org"))).status
 
-        def create(number: int) -> str:
+        def _create(number: int) -> str:
             return store.bind(SHOP, Change(Binding(f"new{number}", "new@shop.org"))).status
 
-        assert ["bound", *["stale"] * (THREADS - 1)] == sorted(at_once(change))
-        assert ["bound", *["conflict"] * (THREADS - 1)] == sorted(at_once(create))
+        assert ["bound", *["stale"] * (THREADS - 1)] == sorted(at_once(_change))
+        assert ["bound", *["conflict"] * (THREADS - 1)] == sorted(at_once(_create))
         assert 2 == store.count(SHOP)
 
     def test_of_racing_threads_one_writes_the_new_note(self, store: IdentityStore) -> None:
         """One note of a name is new, and it says what the call that was told so has written."""
 
-        def write(number: int) -> bool:
+        def _write(number: int) -> bool:
             return store.remember(SHOP, "name", str(number), new=True)
 
-        written = at_once(write)
+        written = at_once(_write)
         assert 1 == sum(written)
         assert str(written.index(True)) == store.recall(SHOP, "name")

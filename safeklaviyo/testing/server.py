@@ -107,10 +107,12 @@ def _protocol(connections: dict[object, asyncio.Transport]) -> type[asyncio.Prot
         """Notes the transport of each client's connection, so that the connection can be broken."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            """Note the transport, under the address by which a request will name its client."""
             super().connection_made(transport)
             connections[self.client] = transport
 
         def connection_lost(self, exc: Exception | None) -> None:
+            """Forget the transport first: a later client may have the same address."""
             connections.pop(self.client, None)
             super().connection_lost(exc)
 

@@ -141,7 +141,7 @@ def _learn(
         IdentityDriftError: Another customer has one of the identifiers in the map.
     """
 
-    def refuse(_in_the_way: Binding) -> None:
+    def _refuse(_in_the_way: Binding) -> None:
         raise drift_error(binding, profile, "what Klaviyo shows is another customer's in the identity map")
 
-    return (yield from bind(call, Change(learnt, journal=journal), on_conflict=refuse)) or binding
+    return (yield from bind(call, Change(learnt, journal=journal), on_conflict=_refuse)) or binding

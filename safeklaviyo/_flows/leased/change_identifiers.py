@@ -269,15 +269,15 @@ def _write_down(call: Call, task: Task, changed: Changed) -> Flow[Binding | None
     profile = changed.profile
     absorbed = yield from absorbed_guest(call, task, changed.merged_id)
 
-    def refuse(in_the_way: Binding) -> None:
+    def _refuse(in_the_way: Binding) -> None:
         raise _given_away(task, in_the_way, profile)
 
-    def change_of(binding: Binding) -> Change:
+    def _over(binding: Binding) -> Change:
         return _change_of(task, binding, profile, absorbed)
 
     # A phone or a check may be written down in between. The lease keeps everything else as it was.
-    change = change_of(task.binding)
-    return (yield from bind(call, change, lease=task.lease, on_conflict=refuse, on_stale=change_of))
+    change = _over(task.binding)
+    return (yield from bind(call, change, lease=task.lease, on_conflict=_refuse, on_stale=_over))
 
 
 def _given_away(task: Task, owner: Binding, profile: Profile | None) -> errors.IdentityError:

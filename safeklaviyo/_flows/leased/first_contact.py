@@ -341,7 +341,7 @@ def _bind(call: Call, task: _Task, profile: Profile | None) -> Flow[Binding | No
     profile_id = base.profile_id if profile is None else profile.id
     binding = replace(base, external_id=external_id, email=pair.email, profile_id=profile_id)
 
-    def adopt(in_the_way: Binding) -> Change | None:
+    def _adopt(in_the_way: Binding) -> Change | None:
         # Without a profile nothing says which of the two is right: decide again.
         if profile is None:
             return None
@@ -351,4 +351,4 @@ def _bind(call: Call, task: _Task, profile: Profile | None) -> Flow[Binding | No
         call.notice("drift_adopted", "email", "Klaviyo's pair was taken over into the identity map")
         return Change(replace(in_the_way, external_id=external_id, email=pair.email))
 
-    return (yield from bind(call, Change(binding), lease=task.lease, on_conflict=adopt))
+    return (yield from bind(call, Change(binding), lease=task.lease, on_conflict=_adopt))

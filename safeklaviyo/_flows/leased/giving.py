@@ -256,19 +256,19 @@ def _ask(
 ) -> Flow[None]:
     """Send the request, by the profile's id alone where Klaviyo takes that."""
 
-    def again() -> Flow[Request]:
+    def _again() -> Flow[Request]:
         # Consent is read again before each repeat: a withdrawal may have come in between (H30).
         yield from _readable(call, intent, is_first=False)
         return request
 
     request = _request(intent)
     try:
-        yield from send(call, request, main=main, again=again, lease=lease)
+        yield from send(call, request, main=main, again=_again, lease=lease)
     except BadRequestError:
         # Klaviyo does not say whether a row may have the id alone. Each identifier that is carried instead is one that
         # the profile shows, of a channel that is given: any other would be set on the profile.
         request = _request(intent, own=own, phone_number=phone_number)
-        yield from send(call, request, main=main, again=again, lease=lease)
+        yield from send(call, request, main=main, again=_again, lease=lease)
     _note_bounces(call, intent, own)
     if main and (intent.awaited or was_subscribed(own, (yield from Now()) - _PAUSE)):
         message = "Klaviyo may take one consent of a customer in half an hour: look at consent() later, or ask again"

@@ -176,13 +176,13 @@ def wait_until_gone(call: Call, lease: Lease, source_id: str) -> Flow[bool]:
         LeaseLostError: Another call took the lease over.
     """
 
-    def is_gone() -> Flow[bool]:
+    def _is_gone() -> Flow[bool]:
         # After Klaviyo has accepted the merge, a single 404 is what was to come.
         profile = yield from read_profile(call, source_id)
         return profile is None or profile.id != source_id
 
     seconds, between = call.policy.merge_wait, partial(renew, call, lease)
-    return (yield from poll(call, is_gone, seconds=seconds, pause=_FIRST_LOOK, longest=_LONGEST_LOOK, between=between))
+    return (yield from poll(call, _is_gone, seconds=seconds, pause=_FIRST_LOOK, longest=_LONGEST_LOOK, between=between))
 
 
 def is_done(call: Call, source_id: str, into_id: str, *, was_begun: bool) -> Flow[bool]:
@@ -233,10 +233,10 @@ def _write_down(call: Call, lease: Lease | None, intent: MergeIntent) -> Flow[Bi
         change = replace(change, binding=replace(change.binding, profile_id=None), verified=False)
 
     # Step 3: bind, and with that release the lease.
-    def refuse(in_the_way: Binding) -> None:
+    def _refuse(in_the_way: Binding) -> None:
         raise drift_error(in_the_way, survivor, "the identity map gives the survivor to another customer")
 
-    return (yield from bind(call, change, lease=lease, on_conflict=refuse))
+    return (yield from bind(call, change, lease=lease, on_conflict=_refuse))
 
 
 def _has_lost_its_id(intent: MergeIntent, into: Profile, owner: Binding | None) -> bool:

@@ -203,7 +203,7 @@ def _word(channel: Channel, addressee: Addressee) -> str:
 def _ask(call: Call, lease: Lease, intent: WithdrawIntent, some: list[Addressee], *, main: bool) -> Flow[None]:
     """Send one request, rebuilt before each repeat from what living profiles show then."""
 
-    def again() -> Flow[Request]:
+    def _again() -> Flow[Request]:
         reached = yield from _reached(call, intent)
         fresh = yield from _left_of(call, intent, reached.values())
         still = [each for each in _unsent(intent, fresh) if each in some]
@@ -212,7 +212,7 @@ def _ask(call: Call, lease: Lease, intent: WithdrawIntent, some: list[Addressee]
         return _request(intent, still)
 
     try:
-        yield from send(call, _request(intent, some), main=main, again=again, lease=lease)
+        yield from send(call, _request(intent, some), main=main, again=_again, lease=lease)
     except _NothingLeft:
         call.writes.applied(main=main)
         yield from renew(call, lease)

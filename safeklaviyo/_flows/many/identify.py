@@ -90,12 +90,12 @@ def import_errors(setup: Setup, job_id: str, rows: list[PersonRow]) -> Flow[list
 def rehearse_people(setup: Setup, rows: Iterable[tuple[int, object]]) -> Flow[Batch[PersonRow]]:
     """Tell which people would be written and which refused, by the rows and the map alone."""
 
-    def body(call: Call) -> Flow[Batch[PersonRow]]:
+    def _body(call: Call) -> Flow[Batch[PersonRow]]:
         batch: Batch[PersonRow] = Batch()
         yield from rehearsed(call, _check(call, rows, batch), batch)
         return batch
 
-    return run(setup, "identify_many", body)
+    return run(setup, "identify_many", _body)
 
 
 def _identify_batch(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batch[PersonRow]]:
@@ -213,13 +213,13 @@ def _has_failures(call: Call, job_id: str) -> Flow[bool]:
     """Wait until an import is done, and tell whether rows of it have failed."""
     failed: int | None = None
 
-    def is_done() -> Flow[bool]:
+    def _is_done() -> Flow[bool]:
         nonlocal failed
         yield from start_deadline(call)
         failed = understood(read_failures, (yield from send(call, get_import(job_id))))
         return failed is not None
 
-    yield from poll(call, is_done, seconds=call.policy.consent_wait, pause=_FIRST_LOOK, longest=_LONGEST_LOOK)
+    yield from poll(call, _is_done, seconds=call.policy.consent_wait, pause=_FIRST_LOOK, longest=_LONGEST_LOOK)
     if failed is None:
         logger.warning("identify_many: an import is not done yet; Klaviyo shows its errors under Lists and Segments")
     return bool(failed)

@@ -64,11 +64,11 @@ def prepare_events(setup: Setup, rows: Iterable[tuple[int, object]]) -> Flow[Bat
 def send_events(setup: Setup, batch: Batch[EventRow]) -> Flow[None]:
     """Send the requests of a batch."""
 
-    def body(call: Call) -> Flow[None]:
+    def _body(call: Call) -> Flow[None]:
         for job in batch.prepared:
             yield from _send(call, job, batch)
 
-    return run(setup, "track_many", body)
+    return run(setup, "track_many", _body)
 
 
 def track_row(setup: Setup, row: EventRow) -> Flow[TrackResult]:
@@ -79,12 +79,12 @@ def track_row(setup: Setup, row: EventRow) -> Flow[TrackResult]:
 def rehearse_events(setup: Setup, rows: Iterable[tuple[int, object]]) -> Flow[Batch[EventRow]]:
     """Tell which events would be sent and which refused, by the rows and the map alone."""
 
-    def body(call: Call) -> Flow[Batch[EventRow]]:
+    def _body(call: Call) -> Flow[Batch[EventRow]]:
         batch: Batch[EventRow] = Batch()
         yield from rehearsed(call, (yield from _check(call, rows, batch)), batch)
         return batch
 
-    return run(setup, "track_many", body)
+    return run(setup, "track_many", _body)
 
 
 def _prepare(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batch[EventRow]]:
@@ -169,13 +169,13 @@ def _send(call: Call, job: _Job, batch: Batch[EventRow]) -> Flow[None]:
     alone = call.policy.event_naming == "profile_id"
     on_their_way = [(binding.key, object()) for _, binding, _ in job.rows]
 
-    def again() -> Flow[Request]:
+    def _again() -> Flow[Request]:
         # The profile of each event stays, its address is read again: an old one would come back (H10).
         bindings = yield from ReadBindings(call.account, sorted({binding.key for _, binding, _ in job.rows}))
         latest = {binding.key: binding for binding in bindings}
         return create_events(_groups(job, latest), by_profile_id_alone=alone)
 
-    def before(_seconds: float) -> Flow[None]:
+    def _before(_seconds: float) -> Flow[None]:
         yield from ()
         if batch.is_given_up:
             raise GivenUpError
@@ -184,7 +184,7 @@ def _send(call: Call, job: _Job, batch: Batch[EventRow]) -> Flow[None]:
     try:
         for each in on_their_way:
             call.setup.in_flight.enter(each)
-        yield from send_patiently(call, request, again=again, before=before)
+        yield from send_patiently(call, request, again=_again, before=_before)
     except SafeKlaviyoError as error:
         if not goes_singly(error):
             raise

@@ -59,7 +59,7 @@ def queue_track(
 ) -> Flow[Queued]:
     """See `Outbox.track`."""
 
-    def body(call: Call) -> Flow[Queued]:
+    def _body(call: Call) -> Flow[Queued]:
         findings = Findings()
         person, given = person_from(customer_properties, findings, where="customer_properties")
         who = combine(given, findings, external_id=external_id, email=email, phone_number=phone_number)
@@ -88,7 +88,7 @@ def queue_track(
         )
         return Queued(row_id, checked.unique_id, checked.time, tuple(call.notices))
 
-    return run(setup, "outbox.track", body)
+    return run(setup, "outbox.track", _body)
 
 
 def queue_identify(
@@ -105,7 +105,7 @@ def queue_identify(
 ) -> Flow[Queued]:
     """See `Outbox.identify`."""
 
-    def body(call: Call) -> Flow[Queued]:
+    def _body(call: Call) -> Flow[Queued]:
         findings = Findings()
         person, given = person_from(properties, findings, append=append, unappend=unappend, unset=unset)
         who = combine(given, findings, external_id=external_id, email=email, phone_number=phone_number)
@@ -115,7 +115,7 @@ def queue_identify(
         call.dialect.update(_longest(claim), person)
         return (yield from _queued(call, "identify", claim, encode(claim, person=fields_of(person)), connection))
 
-    return run(setup, "outbox.identify", body)
+    return run(setup, "outbox.identify", _body)
 
 
 def queue_change_email(
@@ -123,7 +123,7 @@ def queue_change_email(
 ) -> Flow[Queued]:
     """See `Outbox.change_email`."""
 
-    def body(call: Call) -> Flow[Queued]:
+    def _body(call: Call) -> Flow[Queued]:
         if on_taken not in ("refuse", "merge"):
             raise ConfigurationError('on_taken has to be "refuse" or "merge"')
         wanted = normalise_email(new_email, blocked=call.policy.blocked_values)
@@ -131,7 +131,7 @@ def queue_change_email(
         payload = encode(claim, new_email=wanted, merges=on_taken == "merge")
         return (yield from _queued(call, "change_email", claim, payload, connection, new_email=wanted))
 
-    return run(setup, "outbox.change_email", body)
+    return run(setup, "outbox.change_email", _body)
 
 
 def queue_subscribe(
@@ -151,7 +151,7 @@ def queue_subscribe(
 ) -> Flow[Queued]:
     """See `Outbox.subscribe`."""
 
-    def body(call: Call) -> Flow[Queued]:
+    def _body(call: Call) -> Flow[Queued]:
         require_consent(call)
         agreement = agreement_from(
             consented_at=consented_at,
@@ -167,7 +167,7 @@ def queue_subscribe(
         payload = encode(claim, channels=wanted, list_id=from_list, agreement=asdict(agreement))
         return (yield from _queued(call, "subscribe", claim, payload, connection))
 
-    return run(setup, "outbox.subscribe", body)
+    return run(setup, "outbox.subscribe", _body)
 
 
 def queue_unsubscribe(
@@ -182,14 +182,14 @@ def queue_unsubscribe(
 ) -> Flow[Queued]:
     """See `Outbox.unsubscribe`."""
 
-    def body(call: Call) -> Flow[Queued]:
+    def _body(call: Call) -> Flow[Queued]:
         require_consent(call)
         wanted, from_list = channels_from(channels), list_id_from(list_id)
         claim = _consent_claim(call, external_id, email, phone_number, alone=True)
         payload = encode(claim, channels=wanted, list_id=from_list)
         return (yield from _queued(call, "unsubscribe", claim, payload, connection))
 
-    return run(setup, "outbox.unsubscribe", body)
+    return run(setup, "outbox.unsubscribe", _body)
 
 
 def _consent_claim(call: Call, external_id: object, email: object, phone_number: object, *, alone: bool) -> Claim:

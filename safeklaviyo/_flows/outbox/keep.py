@@ -27,33 +27,33 @@ def due_lanes(setup: Setup) -> Flow[tuple[int, ...]]:
 def counts(setup: Setup) -> Flow[OutboxCounts]:
     """See `Outbox.counts`."""
 
-    def body(call: Call) -> Flow[OutboxCounts]:
+    def _body(call: Call) -> Flow[OutboxCounts]:
         counted = yield from CountRows(call.account)
         return OutboxCounts(counted.waiting, counted.dead, _moment(counted.oldest))
 
-    return run(setup, "outbox.counts", body)
+    return run(setup, "outbox.counts", _body)
 
 
 def counts_if_any(setup: Setup) -> Flow[OutboxCounts | None]:
     """Count the rows; None if the shop has no outbox."""
 
-    def body(call: Call) -> Flow[OutboxCounts | None]:
+    def _body(call: Call) -> Flow[OutboxCounts | None]:
         if (yield from LookAbout(call.account)) is None:
             return None
         counted = yield from CountRows(call.account)
         return OutboxCounts(counted.waiting, counted.dead, _moment(counted.oldest))
 
-    return run(setup, "outbox.counts", body)
+    return run(setup, "outbox.counts", _body)
 
 
 def dead_rows(setup: Setup, after: int) -> Flow[tuple[DeadRow, ...]]:
     """Return the next parked rows with an id above `after`. See `Outbox.dead`."""
 
-    def body(call: Call) -> Flow[tuple[DeadRow, ...]]:
+    def _body(call: Call) -> Flow[tuple[DeadRow, ...]]:
         rows = yield from DeadRows(call.account, after, PART)
         return tuple(_shown(row) for row in rows)
 
-    return run(setup, "outbox.dead", body)
+    return run(setup, "outbox.dead", _body)
 
 
 def retry(setup: Setup, ids: tuple[object, ...], rule: object) -> Flow[int]:
@@ -62,7 +62,7 @@ def retry(setup: Setup, ids: tuple[object, ...], rule: object) -> Flow[int]:
         raise ConfigurationError("rule has to be a rule's name, such as R6")
     checked = _checked(ids)
 
-    def body(call: Call) -> Flow[int]:
+    def _body(call: Call) -> Flow[int]:
         # All rows are found before one is put back: a row that is put back and parked again would be found once more.
         again: list[int] = []
         after = 0
@@ -74,7 +74,7 @@ def retry(setup: Setup, ids: tuple[object, ...], rule: object) -> Flow[int]:
                     again.append(row.id)
         return (yield from Retry(call.account, again)) if again else 0
 
-    return run(setup, "outbox.retry", body)
+    return run(setup, "outbox.retry", _body)
 
 
 def _is_superseded(call: Call, row: Row) -> Flow[bool]:

@@ -37,7 +37,7 @@ def change_email(
 ) -> Flow[EmailChange]:
     """See `Klaviyo.change_email`."""
 
-    def body(call: Call) -> Flow[EmailChange]:
+    def _body(call: Call) -> Flow[EmailChange]:
         if on_taken not in ("refuse", "merge"):
             raise ConfigurationError('on_taken has to be "refuse" or "merge"')
         wanted = normalise_email(new_email, blocked=call.policy.blocked_values)
@@ -48,7 +48,7 @@ def change_email(
         yield from note_change(call, named, (EMAIL_CHANGED,), began_at)
         return change
 
-    return run(setup, "change_email", body)
+    return run(setup, "change_email", _body)
 
 
 def make_email_change(
@@ -160,13 +160,13 @@ def _email_change(call: Call, old_email: str | None, changed: Changed, wanted: B
 def _wait_until_visible(call: Call, binding: Binding, email: str) -> Flow[bool]:
     """Wait, bounded and without a lease, until Klaviyo's search by the new address returns the profile."""
 
-    def is_visible() -> Flow[bool]:
+    def _is_visible() -> Flow[bool]:
         found = yield from search(call, Kind.EMAIL, email)
         return binding.profile_id in found or (binding.profile_id is None and bool(found))
 
     # The change itself stands: a search that fails says only that it was not seen.
     try:
         seconds = call.policy.visible_wait
-        return (yield from poll(call, is_visible, seconds=seconds, pause=_FIRST_LOOK, longest=_LONGEST_LOOK))
+        return (yield from poll(call, _is_visible, seconds=seconds, pause=_FIRST_LOOK, longest=_LONGEST_LOOK))
     except SafeKlaviyoError:
         return False

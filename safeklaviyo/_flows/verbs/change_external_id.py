@@ -21,7 +21,7 @@ def change_external_id(
 ) -> Flow[ExternalIdChange]:
     """See `Klaviyo.change_external_id`."""
 
-    def body(call: Call) -> Flow[ExternalIdChange]:
+    def _body(call: Call) -> Flow[ExternalIdChange]:
         claim = claim_from(old_external_id, email, None, call.policy)
         wanted = None
         if new_external_id is not CLEAR:
@@ -31,7 +31,7 @@ def change_external_id(
             )
         return (yield from _change_external_id(call, wanted, claim))
 
-    return run(setup, "change_external_id", body)
+    return run(setup, "change_external_id", _body)
 
 
 def _change_external_id(call: Call, new_external_id: str | None, claim: Claim) -> Flow[ExternalIdChange]:

@@ -23,12 +23,12 @@ def change_phone_number(
 ) -> Flow[PhoneChange]:
     """See `Klaviyo.change_phone_number`."""
 
-    def body(call: Call) -> Flow[PhoneChange]:
+    def _body(call: Call) -> Flow[PhoneChange]:
         claim = claim_from(external_id, email, None, call.policy)
         wanted = None if new_phone_number is CLEAR else phone_number_from(new_phone_number, call.policy.phone_region)
         return (yield from _change_phone_number(call, wanted, claim))
 
-    return run(setup, "change_phone_number", body)
+    return run(setup, "change_phone_number", _body)
 
 
 def _change_phone_number(call: Call, new_phone_number: str | None, claim: Claim) -> Flow[PhoneChange]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def consent(setup: Setup, *, external_id: object, email: object) -> Flow[Consent]:
     """See `Klaviyo.consent`."""
 
-    def body(call: Call) -> Flow[Consent]:
+    def _body(call: Call) -> Flow[Consent]:
         require_consent(call)
         resolution = yield from who(call, claim_from(external_id, email, None, call.policy))
         if resolution.profile_id is None:
@@ -32,7 +32,7 @@ def consent(setup: Setup, *, external_id: object, email: object) -> Flow[Consent
             raise not_visible()
         return Consent(profile.id, all_channels(profile), (yield from _also_on(call, profile.id)))
 
-    return run(setup, "consent", body)
+    return run(setup, "consent", _body)
 
 
 def _also_on(call: Call, profile_id: str) -> Flow[tuple[str, ...]]:

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 def erase(setup: Setup, *, external_id: object, email: object, profile_id: object) -> Flow[Erasure]:
     """See `Klaviyo.erase`."""
 
-    def body(call: Call) -> Flow[Erasure]:
+    def _body(call: Call) -> Flow[Erasure]:
         claim = Claim()
         if external_id is not None or email is not None or profile_id is None:
             claim = claim_from(external_id, email, None, call.policy)
         named = None if profile_id is None else normalise_profile_id(profile_id)
         return (yield from erase_person(call, claim, named))
 
-    return run(setup, "erase", body)
+    return run(setup, "erase", _body)
 
 
 def erase_person(call: Call, claim: Claim, profile_id: str | None) -> Flow[Erasure]:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def explain(setup: Setup, *, external_id: object, email: object, phone_number: object) -> Flow[Decision]:
     """See `Klaviyo.explain`."""
 
-    def body(call: Call) -> Flow[Decision]:
+    def _body(call: Call) -> Flow[Decision]:
         claim = claim_from(external_id, email, phone_number, call.policy)
         found = yield from Find(call.account, claim.identifiers())
         decision = decide(claim, found, call.policy, needs_profile=call.dialect.has_profile_ids)
         yield from tell(call, decision)
         return decision
 
-    return run(setup, "explain", body)
+    return run(setup, "explain", _body)

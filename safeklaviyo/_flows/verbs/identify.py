@@ -41,7 +41,7 @@ def identify(
 ) -> Flow[IdentifyResult]:
     """See `Klaviyo.identify`."""
 
-    def body(call: Call) -> Flow[IdentifyResult]:
+    def _body(call: Call) -> Flow[IdentifyResult]:
         findings = Findings()
         person, given = person_from(properties, findings, append=append, unappend=unappend, unset=unset)
         who = combine(given, findings, external_id=external_id, email=email, phone_number=phone_number)
@@ -49,7 +49,7 @@ def identify(
         claim = claim_of(call, who)
         return (yield from identified(call, claim, person))
 
-    return run(setup, "identify", body)
+    return run(setup, "identify", _body)
 
 
 def identified(call: Call, claim: Claim, person: Person, fixed: Fixed = NOT_FIXED) -> Flow[IdentifyResult]:

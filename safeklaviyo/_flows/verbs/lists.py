@@ -68,21 +68,21 @@ class Member:
 def get_list(setup: Setup, list_id: object, *, operation: str = "lists.get") -> Flow[MailingList]:
     """See `Lists.get`."""
 
-    def body(call: Call) -> Flow[MailingList]:
+    def _body(call: Call) -> Flow[MailingList]:
         response = yield from _ask(call, ask_for_list(_list_id(call, list_id)))
         return understood(requests.read_list, response)
 
-    return run(setup, operation, body)
+    return run(setup, operation, _body)
 
 
 def list_lists(setup: Setup, *, cursor: str | None, seen: set[str]) -> Flow[tuple[list[MailingList], str | None]]:
     """Fetch one page for `Lists.iterate`."""
 
-    def body(call: Call) -> Flow[tuple[list[MailingList], str | None]]:
+    def _body(call: Call) -> Flow[tuple[list[MailingList], str | None]]:
         _require_lists(call)
         return (yield from _page(call, requests.list_lists(cursor_url=cursor), seen, requests.read_lists))
 
-    return run(setup, "lists.iterate", body)
+    return run(setup, "lists.iterate", _body)
 
 
 def list_members(
@@ -90,61 +90,61 @@ def list_members(
 ) -> Flow[tuple[tuple[Profile, ...], str | None]]:
     """Fetch one page for `Lists.members`."""
 
-    def body(call: Call) -> Flow[tuple[tuple[Profile, ...], str | None]]:
+    def _body(call: Call) -> Flow[tuple[tuple[Profile, ...], str | None]]:
         wanted = _list_id(call, list_id)
 
-        def read(response: Response) -> tuple[tuple[Profile, ...], str | None]:
+        def _read(response: Response) -> tuple[tuple[Profile, ...], str | None]:
             page = read_profiles(response, requests.members_path(wanted))
             return page.profiles, page.next_path
 
         request = requests.list_members(wanted, subscriptions=subscriptions, cursor_url=cursor)
-        return (yield from _page(call, request, seen, read))
+        return (yield from _page(call, request, seen, _read))
 
-    return run(setup, "lists.members", body)
+    return run(setup, "lists.members", _body)
 
 
 def member_to_add(setup: Setup, row: object) -> Flow[Member | None]:
     """Find the profile of a person who is to join a list; it is made if there is none."""
 
-    def body(call: Call) -> Flow[Member]:
+    def _body(call: Call) -> Flow[Member]:
         resolved = yield from person_of(call, _claim(call, row))
         return Member(required(resolved.binding.profile_id), resolved.binding)
 
-    return run(setup, "lists.add", body)
+    return run(setup, "lists.add", _body)
 
 
 def member_to_remove(setup: Setup, row: object) -> Flow[Member | None]:
     """Find the profile of a person who is to leave a list; None if there is none, which is in no list."""
 
-    def body(call: Call) -> Flow[Member | None]:
+    def _body(call: Call) -> Flow[Member | None]:
         found = yield from who(call, _claim(call, row))
         return None if found.profile_id is None else Member(found.profile_id)
 
-    return run(setup, "lists.remove", body)
+    return run(setup, "lists.remove", _body)
 
 
 def add_members(setup: Setup, list_id: str, members: Sequence[Member]) -> Flow[dict[str, SafeKlaviyoError]]:
     """Add up to 1,000 profiles to a list; return what went wrong with which profile."""
 
-    def body(call: Call) -> Flow[dict[str, SafeKlaviyoError]]:
+    def _body(call: Call) -> Flow[dict[str, SafeKlaviyoError]]:
         gone, failed = yield from _change(call, members, lambda ids: requests.add_members(list_id, ids))
         for member in members:
             if member.profile_id in gone:
                 failed[member.profile_id] = yield from _lost(call, member)
         return failed
 
-    return run(setup, "lists.add", body)
+    return run(setup, "lists.add", _body)
 
 
 def remove_members(setup: Setup, list_id: str, members: Sequence[Member]) -> Flow[dict[str, SafeKlaviyoError]]:
     """Take up to 1,000 profiles from a list; return what went wrong with which profile."""
 
-    def body(call: Call) -> Flow[dict[str, SafeKlaviyoError]]:
+    def _body(call: Call) -> Flow[dict[str, SafeKlaviyoError]]:
         # A profile that is gone is in no list.
         _, failed = yield from _change(call, members, lambda ids: requests.remove_members(list_id, ids))
         return failed
 
-    return run(setup, "lists.remove", body)
+    return run(setup, "lists.remove", _body)
 
 
 def is_about_one(error: SafeKlaviyoError) -> bool:

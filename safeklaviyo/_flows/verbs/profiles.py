@@ -45,11 +45,11 @@ def search_profiles(
 ) -> Flow[list[Profile]]:
     """See `Profiles.search`."""
 
-    def body(call: Call) -> Flow[list[Profile]]:
+    def _body(call: Call) -> Flow[list[Profile]]:
         wanted = _one(call, external_id=external_id, email=email, phone_number=phone_number)
         return (yield from _search(call, wanted, subscriptions=subscriptions))
 
-    return run(setup, "profiles.search", body)
+    return run(setup, "profiles.search", _body)
 
 
 def get_profile(setup: Setup, profile_id: object, *, subscriptions: bool) -> Flow[Profile]:
@@ -68,7 +68,7 @@ def update_profile(
 ) -> Flow[Profile]:
     """See `Profiles.update`."""
 
-    def body(call: Call) -> Flow[Profile]:
+    def _body(call: Call) -> Flow[Profile]:
         findings = Findings()
         person, given = person_from(properties, findings, append=append, unappend=unappend, unset=unset)
         for name in (each.name for each in fields(given) if getattr(given, each.name) is not None):
@@ -76,7 +76,7 @@ def update_profile(
         call.take_in(findings)
         return (yield from _update(call, profile_id, person))
 
-    return run(setup, "profiles.update", body)
+    return run(setup, "profiles.update", _body)
 
 
 def list_profiles(
@@ -95,7 +95,7 @@ def list_profiles(
         seen: The pages that were fetched before, to which this one is added.
     """
 
-    def body(call: Call) -> Flow[ProfilePage]:
+    def _body(call: Call) -> Flow[ProfilePage]:
         if not call.dialect.has_lists:
             raise ConfigurationError("the legacy API cannot list profiles; use the current dialect")
         if not isinstance(page_size, int) or not 1 <= page_size <= 100:
@@ -106,7 +106,7 @@ def list_profiles(
         )
         return (yield from _list(call, request, seen))
 
-    return run(setup, "profiles.iterate", body)
+    return run(setup, "profiles.iterate", _body)
 
 
 @dataclass(frozen=True, slots=True)

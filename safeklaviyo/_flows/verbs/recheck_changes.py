@@ -33,11 +33,11 @@ _ROWS = 1000
 def recheck_changes(setup: Setup, since: object, *, repair: bool) -> Flow[list[ChangeReview]]:
     """See `Klaviyo.recheck_changes`."""
 
-    def body(call: Call) -> Flow[list[ChangeReview]]:
+    def _body(call: Call) -> Flow[list[ChangeReview]]:
         start = None if since is None else moment_from(since, "since")
         return (yield from _recheck(call, start, repair=repair))
 
-    return run(setup, "recheck_changes", body)
+    return run(setup, "recheck_changes", _body)
 
 
 def _recheck(call: Call, since: float | None, *, repair: bool) -> Flow[list[ChangeReview]]:

@@ -53,7 +53,7 @@ def request(
 ) -> Flow[RawResponse]:
     """See `Klaviyo.request`."""
 
-    def body(call: Call) -> Flow[RawResponse]:
+    def _body(call: Call) -> Flow[RawResponse]:
         _require_other_calls(call)
         target = target_from(path, params, call.setup.base)
         asked = raw_request(method, target, json=json, content=content, headers=headers)
@@ -63,7 +63,7 @@ def request(
         response = yield from send(call, asked, main=asked.repeat is not Repeat.READ)
         return RawResponse(response.status, response.headers, response.body, request_id(response))
 
-    return run(setup, "request", body)
+    return run(setup, "request", _body)
 
 
 def list_resources(
@@ -75,7 +75,7 @@ def list_resources(
         seen: The pages that were fetched before, to which this one is added.
     """
 
-    def body(call: Call) -> Flow[Resources]:
+    def _body(call: Call) -> Flow[Resources]:
         _require_other_calls(call)
         first = target_from(path, params, call.setup.base)
         target = first if cursor is None else _following(call, cursor, first)
@@ -86,7 +86,7 @@ def list_resources(
         seen.add(target)
         return _resources((yield from send(call, asked)))
 
-    return run(setup, "iterate", body)
+    return run(setup, "iterate", _body)
 
 
 def _require_other_calls(call: Call) -> None:

@@ -71,7 +71,7 @@ def subscribe(
             withdrawal since is not lifted (H30).
     """
 
-    def body(call: Call) -> Flow[ConsentChange]:
+    def _body(call: Call) -> Flow[ConsentChange]:
         require_consent(call)
         now, began_at = (yield from Now()), (yield from began(call))
         agreement = agreement_from(
@@ -88,7 +88,7 @@ def subscribe(
         yield from note_change(call, claim.identifiers(), consent_kinds(wanted.channels), began_at)
         return change
 
-    return run(setup, "subscribe", body)
+    return run(setup, "subscribe", _body)
 
 
 def require_consent(call: Call) -> None:

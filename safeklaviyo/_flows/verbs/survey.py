@@ -63,11 +63,11 @@ class Surveyor:
 def surveyor_of(setup: Setup) -> Flow[Surveyor]:
     """Return the account that a client reads. Klaviyo is asked if the caller has not named it."""
 
-    def body(call: Call) -> Flow[Surveyor]:
+    def _body(call: Call) -> Flow[Surveyor]:
         yield from ()
         return Surveyor(call.account, setup.base, call.policy)
 
-    return run(setup, "audit", body)
+    return run(setup, "audit", _body)
 
 
 def survey_page(setup: Setup, path: str | None) -> Flow[Surveyed]:

@@ -75,7 +75,7 @@ def track(
 ) -> Flow[TrackResult]:
     """See `Klaviyo.track`."""
 
-    def body(call: Call) -> Flow[TrackResult]:
+    def _body(call: Call) -> Flow[TrackResult]:
         findings = Findings()
         person, given = person_from(customer_properties, findings, where="customer_properties")
         who = combine(given, findings, external_id=external_id, email=email, phone_number=phone_number)
@@ -94,7 +94,7 @@ def track(
         call.take_in(findings)
         return (yield from tracked(call, claim_of(call, who), checked, person))
 
-    return run(setup, "track", body)
+    return run(setup, "track", _body)
 
 
 def tracked(
@@ -109,20 +109,20 @@ def tracked(
 
 
 def _track(call: Call, claim: Claim, event: Event, person: Person, fixed: Fixed) -> Flow[TrackResult]:
-    def request_for(latest: Binding) -> Request:
+    def _request_for(latest: Binding) -> Request:
         alone = fixed.alone or call.policy.event_naming == "profile_id"
         return call.dialect.event(event, latest, person, by_profile_id_alone=alone)
 
     # Step 1: find the customer. The address that will be sent is checked too, because it may be another one. An event
     # that is too large must not leave a new profile behind.
     refuse_dropped(call, claim.email)
-    resolved = yield from person_of(call, claim, fits=lambda pair: request_for(unread(pair)))
+    resolved = yield from person_of(call, claim, fits=lambda pair: _request_for(unread(pair)))
     binding = resolved.binding
     check_fixed(binding, fixed)
     _note_unique_id(call, event, claim, binding)
     refuse_dropped(call, binding.email)
     # Step 2: send.
-    response = yield from _send(call, binding, request_for)
+    response = yield from _send(call, binding, _request_for)
     # Step 3: a 404 means that the profile may be gone. The same event, repeated later, finds the customer's next one.
     if response.status in MISSING:
         yield from forget_profile(call, binding)
@@ -138,14 +138,14 @@ def _track(call: Call, claim: Claim, event: Event, person: Person, fixed: Fixed)
 def _send(call: Call, binding: Binding, request_for: Callable[[Binding], Request]) -> Flow[Response]:
     """Send an event. Until its answer, changes of this process see that it is in flight (H1)."""
 
-    def again() -> Flow[Request]:
+    def _again() -> Flow[Request]:
         # The profile stays, the address is read again: an old one would come back as a ghost (H10).
         return request_for((yield from _latest(call, binding)))
 
     on_its_way = (binding.key, object())
     try:
         call.setup.in_flight.enter(on_its_way)
-        return (yield from send(call, request_for(binding), main=True, accept=MISSING, again=again))
+        return (yield from send(call, request_for(binding), main=True, accept=MISSING, again=_again))
     finally:
         call.setup.in_flight.leave(on_its_way)
 

@@ -72,7 +72,7 @@ def unsubscribe(
         written_at: When the caller's wish was written down, in unix seconds, where that was before this call.
     """
 
-    def body(call: Call) -> Flow[ConsentChange]:
+    def _body(call: Call) -> Flow[ConsentChange]:
         require_consent(call)
         began_at = yield from began(call)
         wanted = channels_from(channels)
@@ -85,13 +85,13 @@ def unsubscribe(
         yield from note_change(call, claim.identifiers(), consent_kinds(wanted), began_at)
         return change
 
-    return run(setup, "unsubscribe", body)
+    return run(setup, "unsubscribe", _body)
 
 
 def suppress(setup: Setup, *, external_id: object, email: object) -> Flow[ConsentChange]:
     """See `Klaviyo.suppress`."""
 
-    def body(call: Call) -> Flow[ConsentChange]:
+    def _body(call: Call) -> Flow[ConsentChange]:
         require_consent(call)
         claim = claim_from(external_id, email, None, call.policy)
         wanted = _Wanted("suppress", claim, ("email",), None, (yield from Now()))
@@ -104,13 +104,13 @@ def suppress(setup: Setup, *, external_id: object, email: object) -> Flow[Consen
         yield from resolve(call, Claim(None, claim.email))
         return (yield from _withdraw(call, wanted))
 
-    return run(setup, "suppress", body)
+    return run(setup, "suppress", _body)
 
 
 def unsuppress(setup: Setup, *, external_id: object, email: object) -> Flow[ConsentChange]:
     """See `Klaviyo.unsuppress`."""
 
-    def body(call: Call) -> Flow[ConsentChange]:
+    def _body(call: Call) -> Flow[ConsentChange]:
         require_consent(call)
         claim = claim_from(external_id, email, None, call.policy)
         now = yield from Now()
@@ -131,7 +131,7 @@ def unsuppress(setup: Setup, *, external_id: object, email: object) -> Flow[Cons
             if change is not None:
                 return change
 
-    return run(setup, "unsuppress", body)
+    return run(setup, "unsuppress", _body)
 
 
 def _claim(call: Call, external_id: object, email: object, phone_number: object) -> Claim:

@@ -136,7 +136,7 @@ def _resolved(host: str, port: int, seconds: float) -> list[tuple[Any, ...]]:
     """
     answers: SimpleQueue[list[tuple[Any, ...]] | OSError] = SimpleQueue()
 
-    def look_up() -> None:
+    def _look_up() -> None:
         try:
             answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except OSError as exc:
@@ -144,7 +144,7 @@ def _resolved(host: str, port: int, seconds: float) -> list[tuple[Any, ...]]:
         except UnicodeError:
             answers.put(OSError("the host's name cannot be written"))
 
-    Thread(target=look_up, name="safeklaviyo-resolver", daemon=True).start()
+    Thread(target=_look_up, name="safeklaviyo-resolver", daemon=True).start()
     try:
         found = answers.get(timeout=seconds)
     except Empty:

@@ -191,7 +191,7 @@ class _Group:
         """The calls without their values. Groups of the same shape have the same causes."""
         names: dict[object, int] = {}
 
-        def short(value: object) -> int | None:
+        def _short(value: object) -> int | None:
             return None if value is None else names.setdefault(value, len(names))
 
         parts = self.stage.parts
@@ -202,12 +202,12 @@ class _Group:
                 part.call.has_list,
                 reach,
                 tuple(
-                    (short(row.external_id), short(row.email), short(row.phone_number), short(row.profile_id),
-                     short(row.anonymous_id), row.is_number, short(who))
+                    (_short(row.external_id), _short(row.email), _short(row.phone_number), _short(row.profile_id),
+                     _short(row.anonymous_id), row.is_number, _short(who))
                     for row, who in part.rows
                 ),
-                tuple((short(each.profile_id), short(each.external_id), short(each.email)) for each in part.shown),
-                tuple(map(short, part.call.merged or ())),
+                tuple((_short(each.profile_id), _short(each.external_id), _short(each.email)) for each in part.shown),
+                tuple(map(_short, part.call.merged or ())),
             )
             for part, reach in zip(parts, reaches(parts), strict=True)
         )  # fmt: skip

@@ -131,11 +131,11 @@ def diagnosed(
     linked = groups(log.calls, people, before, profiles or ())
     search = causes.Search(asked=asked)
 
-    def progress(done: int) -> None:
+    def _progress(done: int) -> None:
         if on_progress is not None:
             on_progress(done, len(linked))
 
-    cause = search.run(linked, progress)
+    cause = search.run(linked, _progress)
     rest: dict[str, Any] = {
         "skipped": len(log.skipped), "entries": tuple(log.skipped), "notes": tuple(log.notes),
     }  # fmt: skip

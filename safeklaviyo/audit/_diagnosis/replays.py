@@ -170,10 +170,10 @@ class _Run:
         return self.result
 
     def _add(self, before: Before) -> None:
-        def fill(empty: Profile) -> Profile:
+        def _fill(empty: Profile) -> Profile:
             return replace(empty, external_id=before.external_id, email=before.email, phone_number=before.phone_number)
 
-        made = self.account.add(fill)
+        made = self.account.add(_fill)
         self.evidence.note(made)
         self._note(_BEFORE, before.who, made.id)
         if before.profile_id is not None:

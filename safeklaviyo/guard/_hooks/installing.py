@@ -88,7 +88,7 @@ class Guard:
         """Wrap a method of a library now, or as soon as the shop loads the library."""
         wrapt = _wrapt()
 
-        def wrap(_loaded: object = None) -> None:
+        def _wrap_loaded(_loaded: object = None) -> None:
             if not self._is_on:
                 return
             kind = getattr(import_module(module), owner)
@@ -100,19 +100,19 @@ class Guard:
             patched = wrapt.FunctionWrapper(original, wrapper, enabled=lambda: self._is_on)
             setattr(kind, method, patched)
 
-            def undo() -> None:
+            def _undo() -> None:
                 # Another program's wrapper around this one would be lost with it.
                 if kind.__dict__.get(method) is patched:
                     setattr(kind, method, original)
 
-            self._undo.append(undo)
+            self._undo.append(_undo)
 
         # A library that the shop loads later is wrapped then. Loading it now would cost shops that never use it.
         if library in sys.modules:
             with suppress(ImportError):
-                wrap()
+                _wrap_loaded()
         else:
-            wrapt.register_post_import_hook(wrap, module)
+            wrapt.register_post_import_hook(_wrap_loaded, module)
 
     def _httpx(self, send: Any, _transport: object, given: tuple[Any, ...], _named: object) -> Any:
         from safeklaviyo.guard._hooks.over_httpx import send_guarded  # noqa: PLC0415 - with its library

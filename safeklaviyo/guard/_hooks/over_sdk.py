@@ -50,12 +50,12 @@ class GuardRestClient:
     ) -> Any:
         """Send a request, guarded."""
 
-        def send(way: str, to: str, sent: Any) -> Any:
+        def _send(way: str, to: str, sent: Any) -> Any:
             return self._inner.request(
                 way, to, headers=headers, body=sent, post_params=post_params, _request_timeout=_request_timeout
             )
 
-        return send_guarded(self.guard, send, (method, url, headers or {}, body))
+        return send_guarded(self.guard, _send, (method, url, headers or {}, body))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -166,10 +166,10 @@ async def _awaited(connection: Any) -> Caller | None:
     if isinstance(connection, _class("sqlalchemy.ext.asyncio", "AsyncConnection")):
         opened = connection
 
-        async def execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
+        async def _execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
             return _listed(await opened.exec_driver_sql(sql, parameters))
 
-        return _sqlalchemy(connection.sync_connection, execute)
+        return _sqlalchemy(connection.sync_connection, _execute)
     return None
 
 
@@ -181,22 +181,22 @@ def _psycopg(connection: Any) -> Caller:
     from psycopg import Cursor  # noqa: PLC0415 - the caller has it
     from psycopg.rows import tuple_row  # noqa: PLC0415 - as above
 
-    def execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
+    def _execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
         # Not the caller's cursor, which may have unread rows, or return rows in another shape.
         return Cursor(connection, row_factory=tuple_row).execute(sql.encode(), parameters).fetchall()
 
-    return Caller("postgres", _place(connection), "%s", execute)
+    return Caller("postgres", _place(connection), "%s", _execute)
 
 
 def _psycopg_async(connection: Any) -> Caller:
     from psycopg import AsyncCursor  # noqa: PLC0415 - the caller has it
     from psycopg.rows import tuple_row  # noqa: PLC0415 - as above
 
-    async def execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
+    async def _execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
         cursor = AsyncCursor(connection, row_factory=tuple_row)
         return await (await cursor.execute(sql.encode(), parameters)).fetchall()
 
-    return Caller("postgres", _place(connection), "%s", execute)
+    return Caller("postgres", _place(connection), "%s", _execute)
 
 
 def _place(connection: Any) -> tuple[object, ...]:
@@ -205,14 +205,14 @@ def _place(connection: Any) -> tuple[object, ...]:
 
 
 def _sqlite3(connection: Any) -> Caller:
-    def execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
+    def _execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
         cursor = connection.cursor()
         # The caller may have set a factory on the connection; rows are read as plain tuples here.
         cursor.row_factory = None
         rows: Rows = cursor.execute(sql, parameters).fetchall()
         return rows
 
-    return Caller("sqlite", (), "?", execute)
+    return Caller("sqlite", (), "?", _execute)
 
 
 def _sqlalchemy(connection: Any, execute: Callable[[str, tuple[Any, ...]], Rows | Awaitable[Rows]]) -> Caller | None:
@@ -230,10 +230,10 @@ def _django(connection: Any) -> Caller | None:
     if kind is None:
         return None
 
-    def execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
+    def _execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
             return _listed(cursor)
 
     settings = connection.settings_dict
-    return Caller(kind, (settings.get("HOST"), settings.get("PORT"), settings.get("NAME")), "%s", execute)
+    return Caller(kind, (settings.get("HOST"), settings.get("PORT"), settings.get("NAME")), "%s", _execute)

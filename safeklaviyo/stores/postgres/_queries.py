@@ -106,7 +106,7 @@ class Queries:
         # PostgreSQL goes through the parts in their order, and a function sees what those before it have done.
         parts = [f"SELECT {at}, part.* FROM ({each.statement}) AS part" for at, each in enumerate(asked)]  # noqa: S608 - own
 
-        def read(rows: Rows) -> tuple[T, ...]:
+        def _read(rows: Rows) -> tuple[T, ...]:
             answers: list[list[Any]] = [[] for _ in asked]
             for at, *row in rows:
                 answers[at].append(tuple(row))
@@ -114,7 +114,7 @@ class Queries:
 
         parameters = tuple(parameter for each in asked for parameter in each.parameters or ())
         statement = self._filled(" UNION ALL ".join(parts))
-        return Query(statement, parameters, read, PER_ROW * len(asked) + sum(each.patience for each in asked))
+        return Query(statement, parameters, _read, PER_ROW * len(asked) + sum(each.patience for each in asked))
 
     def check(self) -> Query[bool]:
         """Return the query that checks the map's version; its result is True if the map is read-only."""

@@ -80,11 +80,11 @@ class SqliteStore(IdentityStore):
         """See `IdentityStore.each`: all are made in one transaction, which saves a commit for each."""
         del account  # each call has it
 
-        def work(db: Connection) -> tuple[T, ...]:
+        def _work(db: Connection) -> tuple[T, ...]:
             return tuple([self._carry_out(db, call) for call in several])
 
         use = self._database.scan if all(call.is_read for call in several) else self._database.write
-        return in_time(lambda: use(work), self._slowest)
+        return in_time(lambda: use(_work), self._slowest)
 
     def find_now(self, call: Find, *, patient: bool = False) -> Found:
         """Find, without waiting unless `patient`: an event loop may call this.

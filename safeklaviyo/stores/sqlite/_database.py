@@ -171,10 +171,10 @@ class Database:
         """
 
         # IMMEDIATE: the write lock is taken before the first read, so that no other writer changes what was read.
-        def turn(connection: sqlite3.Connection) -> T:
+        def _turn(connection: sqlite3.Connection) -> T:
             return transact(connection, "IMMEDIATE", work, self._timeout, timeout)
 
-        return self.scan(turn)
+        return self.scan(_turn)
 
     def close(self) -> None:
         """Close both connections, for good."""

@@ -54,11 +54,11 @@ class Router(respx.MockRouter):
     def __init__(self, simulator: KlaviyoSimulator) -> None:
         super().__init__(assert_all_called=False)
 
-        def answer(request: httpx.Request) -> httpx.Response:
+        def _answer(request: httpx.Request) -> httpx.Response:
             return respond(simulator, request, request.read())
 
         # The schemes make this pattern differ from a user's own route for the host: respx keeps one route per pattern.
-        self._klaviyo = respx.Route(host="a.klaviyo.com", scheme__in=["http", "https"]).mock(side_effect=answer)
+        self._klaviyo = respx.Route(host="a.klaviyo.com", scheme__in=["http", "https"]).mock(side_effect=_answer)
         super().add(self._klaviyo, name=_ROUTE)
         self.snapshot()
 

@@ -42,8 +42,8 @@ def endpoints() -> Iterator[Endpoint]:
 
 
 def _nothing(owner: str, *, is_many: bool) -> Callable[[Account, Asked], Answer]:
-    def answer(account: Account, asked: Asked) -> Answer:
+    def _answer(account: Account, asked: Asked) -> Answer:
         _OWNERS[owner](account, asked.named)
         return many(asked, []) if is_many else one(asked, None)
 
-    return answer
+    return _answer
