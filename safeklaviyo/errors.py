@@ -124,6 +124,7 @@ class InvalidIdentifierError(IdentityError, ValueError):
 
     def __init__(self, message: str = "", *, identifier_kind: str | None = None, **common: Any) -> None:
         super().__init__(message, **common)
+        # A plain text, where one of this package's own kinds is given too: programs compare it, and write it into logs.
         self.identifier_kind: str | None = None if identifier_kind is None else str(identifier_kind)
 
 

@@ -179,6 +179,7 @@ class CurrentDialect:
 
     def update(self, binding: Binding, person: Person) -> Request:
         """Write properties by profile id, without identifiers; with nothing to write, read."""
+        # Without identifiers (P2): a binding that was read before a change would put the old address back.
         profile_id = str(binding.profile_id)
         return get_profile(profile_id) if person.is_empty else update_profile(profile_id, person)
 
@@ -216,6 +217,7 @@ class CallersCreate(CurrentDialect):
 
     def read(self, response: Response) -> Profile:
         """Return the profile in an answer, and keep the answer to the create, which alone is 201."""
+        # Reads pass here too, with 200.
         if response.status == 201:
             self.created = response
         return super().read(response)

@@ -44,6 +44,7 @@ def list_members(list_id: str, *, subscriptions: bool = False, cursor_url: str |
     path = members_path(list_id)
     if cursor_url is not None:
         return Request("GET", next_path(cursor_url, path), GET_LIST_PROFILES, Repeat.READ)
+    # Only in the first request: the link to the next page has it.
     query = "page%5Bsize%5D=100" + f"&{SUBSCRIPTIONS}" * subscriptions
     return Request("GET", f"{path}?{query}", GET_LIST_PROFILES, Repeat.READ)
 
@@ -62,6 +63,7 @@ def _change(method: str, list_id: str, profile_ids: Sequence[str]) -> Request:
     body = encoded({"data": [{"type": "profile", "id": each} for each in profile_ids]})
     endpoint = ADD_TO_LIST if method == "POST" else REMOVE_FROM_LIST
     path = f"{LISTS_PATH}/{list_id}/relationships/profiles"
+    # Repeated after a lost answer: a profile is in a list or it is not.
     return Request(method, path, endpoint, Repeat.IDEMPOTENT, body)
 
 

@@ -77,6 +77,8 @@ class Bindings:
             APIConnectionError: Klaviyo cannot be reached. The pages before are learnt.
             APIStatusError: Klaviyo refused.
         """
+        # A flow for each page: the deadline holds for a page, and the caller's function, which may take its time or
+        # raise, is called while no flow is open.
         course = Course()
         while not course.is_done:
             course = self._shell.run(learn_page, course)
@@ -103,6 +105,7 @@ class Bindings:
         return self._shell.run(release_email, email)
 
     def __iter__(self) -> Iterator[Binding]:
+        # Page by page: one long read would hold a transaction of the store open for as long as the caller takes.
         after: str | None = None
         while True:
             page = self._shell.run(list_bindings, after=after)

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from safeklaviyo.batches import BatchReport, OnRefused
     from safeklaviyo.models import Progress
 
+# Only the requests of events are sent while later batches are checked. An event has its own time, so their order does
+# not matter. What is written onto a profile, and what a customer allows, keeps the order of the rows.
 _TRACK = Many(prepare_events, track_row, send=send_events)
+# An import alone has errors to wait for: Klaviyo accepts it first, and carries it out later.
 _IDENTIFY = Many(identify_batch, identify_row, import_errors)
 _SUBSCRIBE = Many(subscribe_batch, subscribe_row)
 _UNSUBSCRIBE = Many(unsubscribe_batch, unsubscribe_row)

@@ -126,6 +126,7 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, BulkVerbs, OtherCalls, Described):
             on_decision=on_decision,
             outbox=outbox,
         )
+        # A store that the caller has made may serve other clients too, so `close` leaves it open.
         self._owns_store = not isinstance(store, IdentityStore)
         opened = store if isinstance(store, IdentityStore) else open_store(store_url(store))
         self._shell = Shell(self._wiring, opened, http_client)
@@ -146,8 +147,11 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, BulkVerbs, OtherCalls, Described):
         Raises:
             ConfigurationError: An option makes no sense.
         """
+        # Not by `__init__`: a view with a pacer and a retry budget of its own would send beside its client, and both
+        # together more than Klaviyo allows.
         view = type(self).__new__(type(self))
         wiring = self._wiring.with_options(timeout, deadline, policy, retry)
+        # A view owns no store. Closing one must not take the map away from the client and from the other views.
         view.__dict__ |= {"_wiring": wiring, "_shell": self._shell.view(wiring), "_owns_store": False}
         return view
 
@@ -275,6 +279,7 @@ class Klaviyo(IdentityVerbs, ConsentVerbs, BulkVerbs, OtherCalls, Described):
 
     def close(self) -> None:
         """Close the connections, and the store if this client opened it. May be called twice."""
+        # The store last: the outbox, which the shell closes, may work over the map's own connections.
         self._shell.close()
         if self._owns_store:
             self._shell.store.close()

@@ -59,6 +59,7 @@ def _count_found(
 def _count_changed(tally: Tally[Checked], waiting: list[Waiting], failures: dict[str, SafeKlaviyoError]) -> None:
     """Count the rows that waited, once their request has been answered."""
     for number, row, member in waiting:
+        # By profile: the request names profiles, and two rows may be about one of them.
         error = failures.get(member.profile_id)
         if error is None:
             tally.accepted += 1
@@ -82,6 +83,7 @@ class Lists:
             APIStatusError: Klaviyo refused.
         """
         cursor: str | None = None
+        # The pages that were read. One that leads back to them raises an error: without it this loop would not end.
         seen: set[str] = set()
         while True:
             lists, cursor = self._shell.run(list_lists, cursor=cursor, seen=seen)
@@ -169,6 +171,7 @@ class Lists:
         # Before any profile is made: a list that does not exist must not cost first contacts.
         self._shell.run(get_list, list_id)
         tally: Tally[Checked] = Tally(None, None, on_refused)
+        # A part is changed before the next one is read. If the call ends in between, all rows before that are done.
         for part in _parts(people):
             # Several at once, because first contact waits for Klaviyo three times or more.
             found = several(lambda each: self._shell.run(find, each[1]), part, is_about_one)
@@ -249,6 +252,7 @@ class AsyncLists:
 
 def _parts(people: object) -> Iterator[list[tuple[int, Row]]]:
     """Yield numbered rows, as many as go into one request."""
+    # Texts and mappings are iterables too, and would be read as rows of letters or of keys.
     if not isinstance(people, Iterable) or isinstance(people, str | bytes | Mapping):
         raise ConfigurationError("people has to be an iterable of mappings")
     rows = enumerate(cast("Iterable[Row]", people))

@@ -77,6 +77,8 @@ class OtherCalls:
             APIConnectionError: Klaviyo cannot be reached, or its pages lead elsewhere, or back to one that was read.
             APIStatusError: Klaviyo refused.
         """
+        # The link of Klaviyo's page is followed, because only Klaviyo knows what the next page is. The flow refuses a
+        # link to another endpoint or host, which would get this client's key, and one that was followed before.
         cursor: str | None = None
         seen: set[str] = set()
         while True:

@@ -242,6 +242,8 @@ class Outbox:
 
     def dead(self) -> Iterator[DeadRow]:
         """Iterate over the rows that were parked, oldest first."""
+        # By the id of the last row, and not by a number of rows: rows that the caller retries or drops while it
+        # iterates shift none of those that follow.
         after = 0
         while rows := self._shell.run(dead_rows, after):
             yield from rows

@@ -145,6 +145,7 @@ class Profiles:
             APIStatusError: Klaviyo refused.
         """
         cursor: str | None = None
+        # As in `Lists.iterate`: pages that lead back to one another end with an error.
         seen: set[str] = set()
         while True:
             page = self._shell.run(

@@ -33,6 +33,8 @@ def several(
     Raises:
         SafeKlaviyoError: One that is not about one call alone.
     """
+    # The pool hands an error on when the results before it have been taken. Until then this list keeps its threads from
+    # beginning further calls.
     ends_all: list[SafeKlaviyoError] = []
 
     def _ended(each: T) -> R | SafeKlaviyoError:
@@ -46,12 +48,14 @@ def several(
                 raise
             return error
 
+    # One call needs no thread.
     if len(given) < 2:
         return [_ended(each) for each in given]
     with ThreadPoolExecutor(min(AT_ONCE, len(given)), "safeklaviyo-row") as pool:
         try:
             return list(pool.map(_ended, given))
         except BaseException:
+            # An interruption, or an error that ends all: what is on its way is finished, so that its outcome is known.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -60,6 +64,7 @@ async def several_async(
     call: Callable[[T], Awaitable[R]], given: Sequence[T], may_go_on: Callable[[SafeKlaviyoError], bool]
 ) -> list[R | SafeKlaviyoError]:
     """Same as `several`, awaited, in tasks."""
+    # A pool of threads limits how many are at work. Tasks all begin at once, so they wait here.
     places = asyncio.Semaphore(AT_ONCE)
 
     async def _ended(each: T) -> R | SafeKlaviyoError:

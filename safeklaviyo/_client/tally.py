@@ -41,6 +41,8 @@ class Tally(Generic[R]):
 
     def refuse(self, number: int, row: Mapping[str, Any], error: SafeKlaviyoError) -> None:
         """Count a row that was not accepted, and tell it."""
+        # Apart from the refused rows: Klaviyo may have this one, so only the same row with the same key is safe to send
+        # again.
         if error.outcome == "unknown":
             self.unknown += 1
         else:
@@ -57,6 +59,7 @@ class Tally(Generic[R]):
         self.accepted += batch.accepted
         self.job_ids += [job for job, _ in batch.jobs]
         self.jobs += batch.jobs
+        # Before `stops` is raised: the caller is told of these rows even if the call ends here.
         for each in batch.refused:
             self.refuse(each.number, each.row, each.error)
         if batch.stops is not None:
@@ -73,6 +76,8 @@ class Tally(Generic[R]):
         self.done += rows
         if self.on_progress is None:
             return
+        # Over the whole call: a batch that goes as one job and a batch that goes row by row have nothing in common, so
+        # the pace of the last one says little about the rest.
         seconds = time.monotonic() - self.began
         pace = self.done / seconds if seconds > 0 else 0.0
         left = None if self.total is None or not pace else max(0.0, (self.total - self.done) / pace)

@@ -194,6 +194,7 @@ class AsyncShell:
         if held.is_nothing:
             return
         task = asyncio.create_task(_work())
+        # asyncio keeps only a weak reference to a task, which may vanish before it has run.
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
         with suppress(asyncio.CancelledError):  # a second cancellation may come here; the caller gets the first
@@ -201,6 +202,7 @@ class AsyncShell:
 
     async def _start(self, loop: AbstractEventLoop) -> _Home:
         if self._root is not self:
+            # The root's connections are used where they belong to this loop and this process.
             shared = self._root._home  # noqa: SLF001 - a shell, too
             if shared is None or shared.loop is not loop or shared.pid != getpid():
                 shared = await self._root._start(loop)  # noqa: SLF001 - as above
@@ -212,6 +214,7 @@ class AsyncShell:
         sender: AsyncSender = AsyncOwnSender(target) if client is None else AsyncClientSender(target, client)
         sender = authorized_async(sender, self._wiring.credentials)
         keeper = _keep(sender)
+        # The generator has to run up to its `yield`: one that was never begun has no end to come to.
         await anext(keeper)
         told = observer(self._wiring.on_decision, target.host)
         setup = self._wiring.setup(is_observed=told is not None)

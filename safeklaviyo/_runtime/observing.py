@@ -69,6 +69,7 @@ class Observed:
         if self._telemetry is not None and self._span is not None:
             self._telemetry.end_operation(self._span, self._concluded, error)
         on_decision = self._observer.on_decision
+        # After the span, which is to have the time of the call alone.
         if on_decision is not None:
             for decision in self._decisions:
                 _tell(on_decision, decision)

@@ -64,6 +64,7 @@ class Shell:
         self._wiring = wiring
         self._client = client
         self._process: _Process | None = None
+        # By process: see `_start`.
         self._locks: dict[int, Lock] = {}
         self.is_closed: bool = False
         self._root = root or self
@@ -248,6 +249,7 @@ class Shell:
         """Close what was opened here, but for the store; a view has opened nothing. May be called twice."""
         if self._root is not self:
             return
+        # Before anything is closed: a call of another thread must not open connections again that no call would close.
         self.is_closed = True
         if self._outbox is not None:
             self._outbox.close()

@@ -110,6 +110,8 @@ class Sums:
 
     def add(self, number: float, noted: dict[str, Any]) -> None:
         """Add to the sum of some attributes."""
+        # In the order in which the attributes are noted, which is one for each counter: to sort them would cost each
+        # call time.
         key = tuple(noted.items())
         with self._lock:
             self._sums[key] = self._sums.get(key, 0) + number

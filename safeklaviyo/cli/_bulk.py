@@ -136,6 +136,7 @@ class _Run:
 
     def send(self, part: list[Row]) -> None:
         """Send rows, and report those that are refused, in the order of the file."""
+        # Two lists: `on_refused` counts the rows that were sent, and those that could not be read are not among them.
         readable = [row for row in part if row.values is not None]
         failed: dict[int, tuple[str, str]] = {row.line: ("refused", row.problem) for row in part if row.values is None}
 
@@ -149,6 +150,7 @@ class _Run:
         else:
             verb = self.klaviyo.track_many if self.verb == "track" else self.klaviyo.identify_many
             self._count(verb(rows, on_refused=_on_refused))
+        # Only now, in the order of the file: rows are refused in the order in which their requests end.
         for row in part:
             if row.line in failed:
                 self._tell(row, *failed[row.line])
@@ -164,6 +166,7 @@ class _Run:
     def _row(self, row: Row) -> dict[str, Any]:
         given = dict(row.values or {})
         if self.verb == "track":
+            # The same file has the same keys in each run, and no key in common with another file.
             given.setdefault("unique_id", f"{self.digest}-{row.line}")
             if self.backfill:
                 given["backfill"] = True
@@ -218,6 +221,7 @@ def _size(arguments: Namespace) -> int | None:
 def _digest(arguments: Namespace) -> str:
     """Return a digest of the file's content, from which rows without a key get theirs."""
     if arguments.file == _STANDARD:
+        # Stdin is read once, as it comes, so its content is not known before the first row is sent.
         return uuid4().hex
     digest = sha256()
     with open(arguments.file, "rb") as file:  # noqa: PTH123 - as given
@@ -230,6 +234,8 @@ def _checkpoint(arguments: Namespace, verb: Verb, digest: str) -> Checkpoint:
     if arguments.file == _STANDARD:
         raise ConfigurationError("stdin cannot be resumed; give a file")
     options = (arguments.format, sorted(arguments.map), arguments.encoding, arguments.account, arguments.base_url)
+    # The progress counts rows as they were read then. With other options, another map or another file it would skip the
+    # wrong ones.
     subject = repr((verb, digest, store_url(arguments), *options))
     return Checkpoint(Path(f"{arguments.file}.progress"), sha256(subject.encode()).hexdigest())
 

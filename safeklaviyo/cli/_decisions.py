@@ -27,6 +27,7 @@ _MEANS = {
 
 def decisions(arguments: Namespace) -> int:
     """Summarise a decision log; 1 if it has no line that can be read."""
+    # A log that is being written may end in half a character. The line does not count; the others do.
     with Path(arguments.log).open(encoding="utf-8", errors="replace") as lines:
         summary = summarised(lines)
     if arguments.json:

@@ -39,6 +39,7 @@ def _of_logs(arguments: Namespace) -> int:
 
     if not arguments.logs:
         raise ConfigurationError("give a LOG, or --profile ID")
+    # Without a total: how many replays there are is known only when a cause is found.
     with progress("replaying", None) as show:
         found = diagnose(
             *arguments.logs,

@@ -59,6 +59,7 @@ def add_gateway(command: ArgumentParser) -> None:
 def _listen(text: str) -> dict[str, Any]:
     if text.startswith("unix:") and len(text) > 5:
         return {"uds": text[5:]}
+    # From the right, because an IPv6 address has colons of its own.
     host, mark, port = text.rpartition(":")
     if not mark or not port.isdigit() or int(port) > 65535:
         raise ArgumentTypeError("give HOST:PORT, or unix:PATH")

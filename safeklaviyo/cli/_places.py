@@ -28,8 +28,10 @@ def store_argument(text: str) -> str:
         url = os.environ.get(place, "")
         missing = f"the environment has no {place}"
     elif kind == "file":
+        # A line's end at the end of the file is no part of the URL.
         url, missing = _first_line(place), "the file that should hold the URL is empty"
     else:
+        # A warning and no error: on a host of one's own the argument is safe, and scripts that have it go on.
         if _PASSWORD.search(text):
             complain(
                 "every user of this host can read a password on the command line: give the URL as env:NAME or file:PATH"

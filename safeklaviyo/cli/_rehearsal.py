@@ -52,10 +52,13 @@ class _Rehearsal(IdentityStore):
         asked: Call[Any] = call
         if isinstance(asked, Find):
             self._copy(asked.account, asked.identifiers)
+        # An import may complete a binding that the map has, or contradict it: what the rows name is copied first, so
+        # that the trial can tell.
         elif isinstance(asked, Add):
             self._copy(asked.account, [each for binding in asked.bindings for each in owned(binding)])
         elif isinstance(asked, Restore):
             self._copy(asked.account, [match.identifier for match in asked.former])
+        # Other reads change nothing. Any other write goes to the trial below: none may reach the real map.
         elif asked.is_read:
             return self._real.perform(call)
         return self._trial.perform(call)
@@ -63,6 +66,7 @@ class _Rehearsal(IdentityStore):
     def _copy(self, account: str, identifiers: Sequence[Identifier]) -> None:
         matches = self._real.find(account, identifiers).matches
         self._trial.add(account, [match.binding for match in matches])
+        # After the bindings: a former identifier is retired from a binding that is there.
         self._trial.restore(account, [match for match in matches if match.retired_at is not None])
 
     def close(self) -> None:

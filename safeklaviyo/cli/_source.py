@@ -50,6 +50,7 @@ class Source:
         """Return a file that begins at the beginning, in place of the one that was returned before."""
         file = self._file
         if self._copy is not None:
+            # What has not been read yet is in no copy.
             while self.read1(_PART):
                 pass
             file = cast("BufferedIOBase", self._copy)
@@ -65,5 +66,6 @@ def opened_source(name: str) -> Generator[Source]:
         if name != STANDARD:
             file = opened.enter_context(open(name, "rb"))  # noqa: PTH123 - as given
         source = Source(file)
+        # The copy, too, is closed when the command ends early.
         opened.callback(source.once)
         yield source

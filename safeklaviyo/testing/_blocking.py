@@ -26,6 +26,7 @@ class BlockingStore(IdentityStore):
 
     def __init__(self, store: AsyncIdentityStore) -> None:
         self._store = store
+        # One loop for the life of the store: its connections belong to the loop that opened them.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="blocking-store", daemon=True)
         self._thread.start()

@@ -38,6 +38,7 @@ class AddRules(StoreFixtures):
     def test_new_rows_are_added_as_given(self, store: IdentityStore) -> None:
         """A row with identifiers that the map does not have becomes a binding, with `verified_at` as given."""
         rows = [
+            # The version and the key are another map's, which mean nothing in this one.
             Binding("ann", "ann@shop.org", "PANN", "+12025550123", 1_234.5, version=9, key="no key"),
             Binding(None, "guest@shop.org"),
         ]
@@ -85,6 +86,7 @@ class AddRules(StoreFixtures):
     @pytest.mark.parametrize(
         "row",
         [
+            # Each identifier taken or contradicted by itself; in the last two, one that is another binding's.
             Binding("ann", "other@shop.org"),
             Binding("other", "ann@shop.org"),
             Binding("other", "other@shop.org", "PANN"),
@@ -110,6 +112,7 @@ class AddRules(StoreFixtures):
         leased(store, covered, ttl=clock.moment)
         row = Binding("ann", "ann@shop.org", "PANN")
         assert ("conflict",) == store.add(SHOP, [row])
+        # Expired, the lease still has an intent: what it says may be done after the row, and contradict it.
         clock.advance(2 * clock.moment)
         assert ("conflict",) == store.add(SHOP, [row])
         assert 0 == store.count(SHOP)

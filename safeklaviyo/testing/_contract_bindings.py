@@ -127,6 +127,7 @@ class BindingRules(StoreFixtures):
         store.remove(SHOP, external_id("ann"))
         assert BindOutcome("stale") == store.bind(SHOP, Change(gone))
         again = ann(store)
+        # A call that has read the first binding must not write onto the second, although the identifiers are the same.
         assert again.key != gone.key
         assert BindOutcome("stale") == store.bind(SHOP, Change(gone))
 
@@ -139,6 +140,7 @@ class BindingRules(StoreFixtures):
     )
     def test_a_new_binding_of_the_same_pair_is_stale(self, store: IdentityStore, pair: Binding) -> None:
         """Of two calls that bind the same new pair, the second gets the first one's binding."""
+        # Stale, and no conflict: the second call means the same customer, and goes on with the first one's binding.
         stands = bound(store, Change(pair))
         assert BindOutcome("stale", stands) == store.bind(SHOP, Change(replace(pair, profile_id="PNEW")))
 
@@ -173,6 +175,7 @@ class BindingRules(StoreFixtures):
         """A change that is fenced, stale and in conflict is fenced."""
         ann(store)
         other = ben(store)
+        # A holder that was replaced has to learn of that first. Told of the version, it would read again and go on.
         bad = replace(other, version=other.version + 7, email="ann@shop.org")
         assert BindOutcome("fenced") == store.bind(SHOP, Change(bad, token=4_711))
 
@@ -180,6 +183,7 @@ class BindingRules(StoreFixtures):
         """A change that is stale and in conflict is stale."""
         ann(store)
         other = ben(store)
+        # What the caller has read is out of date, so the conflict may be too.
         bad = replace(other, version=other.version + 7, email="ann@shop.org")
         assert BindOutcome("stale", other) == store.bind(SHOP, Change(bad))
 

@@ -94,6 +94,7 @@ class LeaseRules(StoreFixtures):
 
     def test_of_several_leases_the_lowest_token_is_reported(self, store: IdentityStore) -> None:
         """A find that meets several leases reports the one that was taken first."""
+        # Which one is reported is fixed: otherwise it would depend on the order in which a database returns rows.
         first, _ = leased(store, email("ann@shop.org")), leased(store, external_id("ann"))
         by_both = lease_on(store, *ANN)
         ann(store)
@@ -114,6 +115,7 @@ class LeaseRules(StoreFixtures):
         """Where one identifier is leased, none of the others is leased either."""
         leased(store, email("ann@shop.org"))
         assert store.acquire(SHOP, frozenset({*ANN, profile_id("PANN")}), intent="x", ttl=LONG) is None
+        # A lease that was taken in part would keep later calls from these two, and no call would release it.
         leased(store, external_id("ann"), profile_id("PANN"))
 
     def test_leases_apart_do_not_meet(self, store: IdentityStore) -> None:
@@ -124,6 +126,7 @@ class LeaseRules(StoreFixtures):
 
     def test_tokens_only_rise(self, store: IdentityStore, clock: StoreClock) -> None:
         """No token is given twice, even when no lease is left."""
+        # A token that came back would let a holder that was replaced long ago write again.
         tokens: list[int] = []
         for _ in range(3):
             lease = expired_lease(store, clock, *ANN)
@@ -137,6 +140,7 @@ class LeaseRules(StoreFixtures):
         if not clock.is_exact:
             pytest.skip("this store's clock cannot be stopped")
         leased(store, *ANN, ttl=8.0)
+        # Binary fractions, which every clock adds up without rounding.
         clock.advance(7.75)
         assert store.acquire(SHOP, frozenset(ANN), intent="x", ttl=1.0) is None
         assert () == store.expired(SHOP, 10)
@@ -165,6 +169,7 @@ class LeaseRules(StoreFixtures):
         assert (old.identifiers, "create", True) == (taken.identifiers, taken.intent, taken.taken_over)
         assert old.token < taken.token
         assert taken.remaining == pytest.approx(60.0)
+        # The intent is about the old identifiers. The new one is not in the lease, so another call may have it.
         leased(store, profile_id("PNEW"))
         assert store.acquire(SHOP, frozenset({ANN[1]}), intent="x", ttl=LONG) is None
 
@@ -174,6 +179,7 @@ class LeaseRules(StoreFixtures):
         old = expired_lease(store, clock, *ANN)
         taken = leased(store, *ANN)
         before = everything(store)
+        # The old holder does not know that it was replaced: its process may have stood still in between.
         assert store.renew(SHOP, old.token, ttl=LONG, intent="mine") is False
         assert store.release(SHOP, old.token) is False
         assert BindOutcome("fenced") == store.bind(SHOP, Change(replace(binding, email="x@y.org"), token=old.token))
@@ -183,6 +189,7 @@ class LeaseRules(StoreFixtures):
     def test_expiry_alone_fences_no_holder(self, store: IdentityStore, clock: StoreClock) -> None:
         """The holder of an expired lease that no call has taken over may bind, which releases the lease."""
         lease = expired_lease(store, clock, *ANN)
+        # No other call has begun, so to refuse this one would lose a change and protect nothing.
         change = Change(replace(ann(store), email="new@shop.org"), token=lease.token)
         assert "bound" == store.bind(SHOP, change).status
         assert () == store.expired(SHOP, 10)
@@ -291,6 +298,7 @@ class LeaseRules(StoreFixtures):
         assert "value" == store.recall(SHOP, "name")
         assert store.remember(SHOP, "name", None, token=lease.token)
         assert store.recall(SHOP, "name") is None
+        # True although there is no note: the answer says whether the token is valid.
         assert store.remember(SHOP, "name", None, token=lease.token)
         assert store.remove(SHOP, ANN[0], token=lease.token)
         assert () == store.page(SHOP).bindings
@@ -324,6 +332,7 @@ class LeaseRules(StoreFixtures):
         """`expired` lists expired leases, lowest token first, no more than asked, and does not take them over."""
         living = leased(store, email("living@shop.org"))
         names = [email(f"dead{number}@shop.org") for number in range(3)]
+        # Not in the order of the tokens, so that an answer in the order of expiry shows.
         ttls = (clock.moment / 2, clock.moment, clock.moment / 4)
         dead = [leased(store, name, intent=name.value, ttl=ttl) for name, ttl in zip(names, ttls, strict=True)]
         clock.advance(2 * clock.moment)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     RowOfBinding: TypeAlias = tuple[Binding, JournalRow]
 
 WHEN = 1_700_000_000.25
+# A number, because a store with numbers as keys would look for it.
 UNKNOWN = Binding("nobody", None, key="4711")
 
 
@@ -151,6 +152,8 @@ class PastRules(StoreFixtures):
         first, second = renamed(store, ann(store), "new@shop.org"), ben(store)
         before = match_of(store, email("ann@shop.org"))
         rows = [
+            # Current on another binding; retired from another one; of a binding that is not here; of none; of one that
+            # is named by a former address; and of two, of which the first counts.
             Match(email("ben@shop.org"), first, WHEN),
             Match(email("ann@shop.org"), second, WHEN),
             Match(email("x@shop.org"), UNKNOWN, WHEN),
@@ -248,6 +251,7 @@ class JournalRules(StoreFixtures):
         first = renamed(store, ann(store), "new@shop.org")
         ben(store)
         before = store.journal(SHOP, since=0)
+        # Each names no binding, or more than one, or none whole: its row would become another customer's past.
         strangers = [
             UNKNOWN,
             Binding(None, None),

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 THREADS = 6
+# Each breaks a store that puts texts into statements, patterns or keys of its own.
 TEXTS = [
     "x" * 64,
     "Größe-Ω-客户-🛒",
@@ -105,6 +106,8 @@ class RecordRules(StoreFixtures):
         assert 2 == store.forget_journal(SHOP, ann_binding.key)
         assert 0 == store.forget_journal(SHOP, ann_binding.key)
         assert before[1:2] == store.journal(SHOP, since=0)
+        # A reader goes on after the last number that it has seen, so a number that came back would hide the new row
+        # from it.
         bound(store, Change(ben_binding, journal=JournalEntry("adopt", new="4")))
         assert before[-1].number < store.journal(SHOP, since=0)[-1].number
 
@@ -210,6 +213,7 @@ class WholeRules(StoreFixtures):
             store.release_identifier(other, email("ann@shop.org")),
         )
         assert "fenced" == store.bind(other, Change(Binding("ann", None), token=lease.token)).status
+        # A key of this account is no key in the other one.
         assert "stale" == store.bind(other, Change(replace(changed, external_id="eve"))).status
         theirs = store.bind(other, Change(Binding("ann", "ann@shop.org"), absorb=(changed.key,)))
         assert "bound" == theirs.status
@@ -245,6 +249,7 @@ class WholeRules(StoreFixtures):
 
     def test_texts_that_look_alike_are_not_the_same(self, store: IdentityStore) -> None:
         """Identifiers are compared as they stand: neither case, nor spaces, nor leading zeros, nor NULs are lost."""
+        # A number's form, a letter's case and an accent's are what columns of numbers and collations would lose.
         alike = ["1", "01", "1.0", "a", "A", "a ", "a\0", "a\0b", "é", "e\u0301"]
         assert ("added",) * len(alike) == store.add(SHOP, [Binding(each, None) for each in alike])
         assert alike == [getattr(owner(store, external_id(each)), "external_id", None) for each in alike]
@@ -295,6 +300,7 @@ class WholeRules(StoreFixtures):
             return store.acquire(SHOP, names, intent=str(number), ttl=LONG) is not None
 
         assert 1 == sum(at_once(_want))
+        # Each of the losers asked for an address of its own as well, and must have got no lease on it.
         held = [store.find(SHOP, (email(f"ann{number}@shop.org"),)).lease for number in range(THREADS)]
         assert 1 == sum(lease is not None for lease in held)
 

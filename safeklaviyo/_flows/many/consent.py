@@ -128,6 +128,7 @@ def _withdraw(
 
 def _send(call: Call, rows: list[ConsentRow], verb: Verb, batch: Batch[ConsentRow]) -> Flow[None]:
     together = Together(call, batch)
+    # The verbs are told that their requests may be joined. They then hand a request over in place of sending it.
     setup = replace(call.setup, joins=Joins())
     for row in rows:
         yield from together.begin(row, verb(setup, row))

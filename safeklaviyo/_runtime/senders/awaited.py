@@ -79,6 +79,7 @@ class AsyncOwnSender:
                 wire.begin(timeouts.limit)
                 outgoing = self._requests.outgoing(request, timeouts, authorization)
                 response = await _exchange(connection.http, outgoing)
+                # Places that a signal handler's exception has spoilt keep no connection: they are not used any more.
                 if self._is_closed or places is not self._places or not is_reusable(connection.http):
                     connection.wire.close()
                 else:

@@ -64,6 +64,7 @@ class Body:
         Raises:
             BrokenAnswerError: The body is packed in another way, is broken, or is longer than `LIMIT` once unpacked.
         """
+        # Most answers come in one piece, which need not be copied.
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         if encoding is None or encoding == "identity" or not body:
             return body
@@ -74,6 +75,8 @@ class Body:
             whole = unpacking.decompress(body, LIMIT)
         except zlib.error:
             raise BrokenAnswerError("the answer cannot be unpacked") from None
+        # `LIMIT` bytes were asked for, so a longer body has not come to its end; and what follows its end is not
+        # gzip's.
         if not unpacking.eof or unpacking.unused_data:
             raise BrokenAnswerError("the answer is too large, or was cut off")
         return whole

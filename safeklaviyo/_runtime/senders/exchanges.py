@@ -75,6 +75,8 @@ class Exchange(_Exchange):
             OSError: No connection was made, or it broke; or one of httpcore's errors that say so.
         """
         phases = _extensions(request)["timeout"]
+        # Until the whole answer is there: a connection that is cut off in between has half an answer in it, which the
+        # next request would take for its own.
         self.is_reusable = False
         if self._stream is None:
             self._stream = self._connected(phases["connect"])

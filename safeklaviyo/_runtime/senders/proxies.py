@@ -26,6 +26,7 @@ def proxy_for(target: Target) -> httpx.Proxy | None:
     Raises:
         ConfigurationError: The proxy cannot be used. The message does not quote its URL, which may hold a password.
     """
+    # A simulator on this host is not reached through a proxy.
     if is_loopback(target.host) or proxy_bypass(target.host):
         return None
     proxies = getproxies()

@@ -53,6 +53,7 @@ def timeouts(timeout: object) -> Timeouts:
         if min(phases.values()) <= 0:
             raise ConfigurationError("each part of timeout has to be positive")
         return Timeouts(phases, phases["connect"] + phases["read"])
+    # A bool is an int: `timeout=True` would mean one second.
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST:
         raise ConfigurationError("timeout has to be a positive number of seconds, or an httpx.Timeout")
     return Timeouts(dict.fromkeys(("connect", "read", "write", "pool"), float(timeout)), float(timeout))

@@ -127,6 +127,7 @@ def _extra(finding: Mapping[str, Any]) -> list[object]:
     """Return the superfluous profile of a finding, in a list; an empty list if the finding has none."""
     if finding["rule"] not in _PAIRS:
         return []
+    # Without a plan, either of the two may be the one too many; the last one is counted, so that a pair counts once.
     source = finding["merge"] and finding["merge"]["source"]
     pair = [profile["profile_id"] or profile["line"] for profile in finding["profiles"]]
     return [source or pair[-1]] if pair else []
@@ -138,6 +139,7 @@ def _since(findings: Sequence[Mapping[str, Any]]) -> tuple[Any, int]:
     undated = 0
     for finding in findings:
         if finding["rule"] in _PAIRS:
+            # The younger of the two made the pair: until then the customer had one profile.
             created = [month[0] for profile in finding["profiles"] if (month := _MONTH.match(str(profile["created"])))]
             if created:
                 months[max(created)] += 1

@@ -28,6 +28,7 @@ _OWN_METRICS = frozenset({
     "Subscribed to SMS Marketing", "Unsubscribed from Email Marketing", "Unsubscribed from SMS Marketing",
 })  # fmt: skip
 """The metrics that Klaviyo makes itself."""
+# Without I, L, O and U, as in Klaviyo's ids.
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 

@@ -53,6 +53,7 @@ def _email(profile: Profile) -> JSON:
     general = [each for each in profile.suppressions if each.list_id is None]
     listed = [each for each in profile.suppressions if each.list_id is not None]
     return {
+        # Without regard to the consent: a person who was never asked can receive, until a suppression says otherwise.
         "can_receive_email_marketing": not general,
         **_common(consent),
         "method_detail": "",

@@ -93,6 +93,7 @@ class Faults:
 
     def take(self, asked: Asked) -> Fault | None:
         """Return the failure of a request, if it fails."""
+        # The first one that matches, so that failures come in the order in which a test has asked for them.
         for index, (fault, times) in enumerate(self._next):
             if fault.meets(asked):
                 self._next[index : index + 1] = [(fault, times - 1)] if times > 1 else []

@@ -35,6 +35,7 @@ class Import(Record):
         """Do it."""
         now = account.clock.now()
         job = replace(account.jobs[self.job_id], started_at=now, completed_at=now)
+        # A dictionary, for the order of the rows, with each profile once: rows about one profile add up.
         ids: dict[str, None] = {}
         errors: list[JSON] = []
         for index, (person, row) in enumerate(self.rows):

@@ -31,6 +31,7 @@ class Inspected:
     def profiles(self) -> list[Profile]:
         """The profiles as they are, in no promised order."""
         with self._lock:
+            # A copy under the lock, because another thread may write while the caller iterates.
             return list(self._account.live)
 
     @property
@@ -105,6 +106,7 @@ class Inspected:
         """
         given = {EXTERNAL_ID: external_id, EMAIL: email, PHONE_NUMBER: phone_number}
         with self._lock:
+            # By id: one profile may have several of the identifiers that were asked for.
             found = {
                 profile.id: profile
                 for kind, value in given.items()

@@ -34,11 +34,14 @@ class Windows:
         """
         windows = list(zip((BURST, STEADY), limits, strict=True))
         used = [self._count(key, endpoint, length, now) for length, _ in windows]
+        # Both windows are looked at before one is counted, so that a refused request uses up neither.
         full = [_left(length, now) for (length, limit), count in zip(windows, used, strict=True) if count >= limit]
         if full:
+            # The longer wait: after the shorter one the request would be refused again. Klaviyo names whole seconds.
             return throttled(max(1, ceil(max(full))))
         for (length, _), count in zip(windows, used, strict=True):
             self._used[key, endpoint, length] = (int(now // length), count + 1)
+        # The headers are about the window that has fewer requests left.
         remaining, length = min(
             (limit - count - 1, length) for (length, limit), count in zip(windows, used, strict=True)
         )
@@ -49,6 +52,7 @@ class Windows:
         }
 
     def _count(self, key: str, endpoint: str, length: int, now: float) -> int:
+        # Fixed windows, as Klaviyo's are. They begin at multiples of their length, so a test can choose where it is.
         window, count = self._used.get((key, endpoint, length), (0, 0))
         return count if window == int(now // length) else 0
 

@@ -72,6 +72,7 @@ def delete_list(account: Account, asked: Asked) -> Answer:
     """Delete a list, not its profiles."""
     list_id = existing(account, asked.named).id
     del account.lists[list_id]
+    # Collected first: `leave` changes the dictionary that is read here.
     for member in [profile_id for each, profile_id in account.members if each == list_id]:
         account.leave(list_id, member)
     return Answer(204)
@@ -148,7 +149,9 @@ def _profile_ids(account: Account, asked: Asked) -> list[str]:
         raise invalid(f"1 to {MAX_MEMBERS} profiles are required.", "/data")
     given = [str(fields(row, f"/data/{index}").get("id")) for index, row in enumerate(rows)]
     found = {each: account.get(each) for each in given}
+    # Before any of them is added or taken out: the request is done whole, or not at all.
     unknown = [each for each, profile in found.items() if profile is None]
     if unknown:
         raise invalid(f"Invalid profile IDs: {', '.join(unknown)}", "/data")
+    # By the id that the profile has now: in one reading that of a merged profile leads to its survivor.
     return [profile.id for profile in found.values() if profile is not None]

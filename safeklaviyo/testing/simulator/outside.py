@@ -35,6 +35,7 @@ class Outside(Inspected):
     def members(self, list_id: str) -> list[Profile]:
         """Return the profiles in a list, in the order of joining."""
         with self._lock:
+            # A member may have been merged or deleted since it joined.
             found = [self._account.get(member) for each, member in self._account.members if each == list_id]
         return [profile for profile in found if profile is not None]
 
@@ -107,6 +108,7 @@ class Outside(Inspected):
                 raise ValueError("a form has an email or a phone number")
             row = Row(profile.id, {}, dict.fromkeys((channels[kind] for kind in named), None))
             Subscribing((row,), list_id, method="Form").apply(self._account)
+            # Read again: the consent was written after the profile was found.
             found = self._account.get(profile.id)
         assert found is not None
         return found
@@ -120,6 +122,7 @@ class Outside(Inspected):
     def _left(self, profile: Profile, kind: str, reason: Reason, now: float) -> Profile:
         if kind == PHONE_NUMBER:
             channels = [channel for channel in profile.consents if channel.startswith("sms.")]
+            # STOP is about all text messages. Marketing is withdrawn even if it was never allowed.
             for channel in {SMS_MARKETING, *channels}:
                 profile = withdrawn(profile, channel, now, "Customer")
             return profile

@@ -62,6 +62,7 @@ class Registering(Record):
         """Do it."""
         profile = matching.meet(account, self.person)
         if profile is not None:
+            # A token stands for one device. It keeps its id when another person logs in there.
             known = next((each for each in account.push_tokens.values() if each.token == self.token.token), self.token)
             kept = replace(self.token, id=known.id, created=known.created, profile_id=profile.id)
             account.push_tokens[kept.id] = kept

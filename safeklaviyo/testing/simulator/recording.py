@@ -33,6 +33,7 @@ class Recording(Record):
 
     def apply(self, account: Account) -> None:
         """Do it."""
+        # Before the profile is looked for, so that a dropped event leaves no profile behind.
         email = self.person.named().get(EMAIL, "").lower()
         if self.event and account.readings.drops_test_addresses and email.endswith(_TEST_DOMAINS):
             account.dropped.append(replace(self.event, why="a test address"))
@@ -75,4 +76,5 @@ def _record(account: Account, event: Event) -> None:
     account.record(event)
     profile = account.live.get(event.profile_id)
     assert profile is not None
+    # The latest of the times: events may be recorded in another order than they happened.
     account.put(replace(profile, last_event_date=max(profile.last_event_date or 0.0, float(event.time))))

@@ -35,6 +35,7 @@ class Record:
 
     __slots__ = ()
 
+    # An exploration of schedules copies its world at each choice. Values that never change are most of that world.
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 

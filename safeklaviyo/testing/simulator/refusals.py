@@ -57,6 +57,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of the simulat
         parameter: str | None = None,
         meta: dict[str, Any] | None = None,
     ) -> None:
+        # Without the detail, which may quote an identifier (P8).
         super().__init__(f"refused with {status}")
         self.status = status
         self.detail = detail
@@ -118,11 +119,13 @@ def throttled(seconds: int, serial: int = 0) -> Answer:
     """Return the answer to one request too many."""
     unit = "second" if seconds == 1 else "seconds"
     refusal = Refusal(429, f"Request was throttled. Expected available in {seconds} {unit}.", pointer="/data")
+    # As recorded: a 429 has `retry-after` in place of the headers about the quota.
     plain = refusal.answer(serial, {"type": RATE_LIMITS_PAGE})
     return Answer(429, {**plain.headers, "retry-after": str(seconds)}, plain.body)
 
 
 def json_answer(status: int, document: Any, content_type: str = CONTENT_TYPE) -> Answer:
     """Return a document as an answer."""
+    # JSON may hold half of a surrogate pair, which UTF-8 cannot: it is shown and raises no error.
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
     return Answer(status, {"content-type": content_type}, body)

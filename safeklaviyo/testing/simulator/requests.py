@@ -27,6 +27,7 @@ def read(
     method = method.upper()
     lowered = {name.lower(): value for name, value in headers.items()}
     host = lowered.get("host", "a.klaviyo.com")
+    # Links lead back to where the request was sent: a simulator behind a socket must not lead its client to Klaviyo.
     base = KLAVIYO if host == "a.klaviyo.com" else f"http://{host}"
     asked = Asked(
         method,
@@ -36,6 +37,7 @@ def read(
         body,
         at,
         next((route.name for route in found if method in route.methods), ""),
+        # Decoded only now: an encoded slash must not make two parts of an id (F-7).
         unquote(named),
         base,
         base + target,
@@ -73,6 +75,7 @@ def check_type(asked: Asked) -> None:
 
 def is_committed(found: list[routes.Route], asked: Asked, answer: Answer) -> bool:
     """Whether a write was done, or accepted."""
+    # A legacy endpoint says 200 to what it refuses, with the body 0.
     writes = any(route.writes for route in found if asked.method in route.methods)
     return writes and 200 <= answer.status < 300 and answer.body != b"0"
 
@@ -82,6 +85,7 @@ def entry(asked: Asked, status: int | None, *, committed: bool) -> Entry:
     return Entry(
         asked.method,
         asked.path,
+        # The key is left out here and below: a test that fails prints the journal.
         {name: value for name, value in asked.query.items() if name != "api_key"},
         {name: value for name, value in asked.headers.items() if name not in _SECRET},
         asked.body,

@@ -54,6 +54,7 @@ def retirement(revision: str) -> str | None:
 
 def event_meta_beside_attributes(revision: str) -> bool:
     """Whether an event's profile has its ``meta`` beside its attributes, not among them."""
+    # Dates in this form are in order as texts, here and below.
     return revision >= "2026-10-15"
 
 

@@ -58,6 +58,7 @@ PROFILES: Listing[Profile] = Listing(
     },
     _VALUES,
     {
+        # The serial decides between equal times, which a standing clock gives: no page skips or repeats a profile.
         "created": lambda profile: (profile.created, profile.serial),
         "updated": lambda profile: (profile.updated, profile.serial),
         "email": lambda profile: (profile.email or "", profile.serial),

@@ -37,6 +37,7 @@ def respond(simulator: KlaviyoSimulator, request: httpx.Request, body: bytes) ->
     Raises:
         httpx.TransportError: An injected failure.
     """
+    # As it was sent: decoding it and encoding it again could make it another path.
     target = request.url.raw_path.decode("ascii")
     try:
         answer = simulator.handle(request.method, target, request.headers, body)
@@ -46,6 +47,7 @@ def respond(simulator: KlaviyoSimulator, request: httpx.Request, body: bytes) ->
         if exc.answer is None:
             raise httpx.ReadError("the connection was lost", request=request) from exc
         raise httpx.RemoteProtocolError("the answer was cut off", request=request) from exc
+    # The delay is compared and not waited for, because a test is not to take real time.
     patience = request.extensions.get("timeout", {}).get("read")
     if patience is not None and answer.delay > patience:
         raise httpx.ReadTimeout("the answer came too late", request=request)
