@@ -11,6 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from support import source
 from support.source import CORE, MODULES, PACKAGE, PUBLIC
 
@@ -124,6 +126,7 @@ def unlawful_yields(module: ast.Module) -> list[int]:
     return lines
 
 
+@pytest.mark.proof
 class TestImports:
     def test_core_does_no_io(self) -> None:
         """What decides and describes imports nothing that could do it, and reads no clock."""
@@ -171,6 +174,8 @@ class TestImports:
 
         assert {} == offences(filter(source.room, MODULES), upwards)
 
+
+class TestLoading:
     def test_importing_is_light(self) -> None:
         """`import safeklaviyo` loads nothing that is optional, slow, or of use to some programs only.
 
@@ -213,6 +218,7 @@ def private_names(module: ast.Module) -> list[tuple[int, str]]:
     return found
 
 
+@pytest.mark.proof
 class TestFacade:
     def test_tests_name_nothing_private(self) -> None:
         """What may move is named in `support` alone, so that a move touches no test."""
@@ -257,6 +263,7 @@ safeklaviyo.__version__
         assert [] == private_names(ast.parse(code))
 
 
+@pytest.mark.proof
 class TestFlows:
     def test_cancelled_flow_is_never_resumed(self) -> None:
         """No effect is asked for in ``finally``, nor where a cancellation was caught."""
@@ -327,6 +334,7 @@ def undocumented(module: ast.Module) -> set[str]:
     }
 
 
+@pytest.mark.proof
 class TestDocstrings:
     def test_each_public_name_has_one(self) -> None:
         """In private modules and classes, too: a reader comes there. A function in a function has a private name."""
@@ -341,6 +349,7 @@ class TestDocstrings:
         assert {"A", "f", "h", "j", "l"} == undocumented(ast.parse(code))
 
 
+@pytest.mark.proof
 class TestSizes:
     def test_modules(self) -> None:
         """A module holds one idea, in at most 400 lines, and says in its first line what it is."""

@@ -312,6 +312,7 @@ class TestOtherPages:
         assert set() == {f"{letter}{n + 1}" for letter, last in counts.items() for n in range(last)} - EXPLAINED
 
 
+@pytest.mark.proof
 class TestPlainWords:
     """The script that counts them."""
 
