@@ -68,8 +68,7 @@ class Identity:
         return f"Identity(external_id={masked(self.external_id)}, email={masked(self.email)})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Claim:
+class Claim(NamedTuple):
     """What one call says about one person, normalised.
 
     Attributes:

@@ -53,8 +53,11 @@ def create_events(groups: Iterable[tuple[Binding, Person, Iterable[bytes]]], *, 
         data = profile_data(person)
         data["id"] = binding.profile_id
         if not by_profile_id_alone:
-            named = {"external_id": binding.external_id, "email": binding.email}
-            data["attributes"] |= {name: value for name, value in named.items() if value is not None}
+            who = data["attributes"]
+            if binding.external_id is not None:
+                who["external_id"] = binding.external_id
+            if binding.email is not None:
+                who["email"] = binding.email
         # In bulk the profile's `meta` stands beside its attributes in every revision.
         profile = encoded_bytes(data)
         parts.append(

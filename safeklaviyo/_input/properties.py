@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from safeklaviyo._input.reserved_keys import LOCATION, SENT, Meaning, Role, meaning_of_person_key
@@ -65,8 +65,7 @@ class Person:
         return f"Person({len(self.attributes)} attributes, {len(self.properties)} properties)"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class GivenIdentifiers:
+class GivenIdentifiers(NamedTuple):
     """The identifiers of a call as the caller gave them, not yet normalised or checked."""
 
     external_id: object = None

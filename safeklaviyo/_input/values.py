@@ -195,7 +195,9 @@ class _Reader:
             return self._leave_out(path, f"has more than {MAX_ITEMS} items")
         changed: list[Any] | None = None
         for index, item in enumerate(value):
-            sent = item if is_plain(item) else self._read(item, depth, path, index)
+            # As in a mapping: most items are texts.
+            is_text = type(item) is str and len(item) <= _SAFE_LENGTH and item.isascii()
+            sent = item if is_text or is_plain(item) else self._read(item, depth, path, index)
             if sent is not item and changed is None:
                 changed = list(value[:index])
             if changed is not None and sent is not LEFT_OUT:

@@ -207,16 +207,17 @@ def sorted_by_map(call: Call, rows: list[R]) -> Flow[tuple[list[tuple[R, Binding
 
 def known_to_map(call: Call, rows: Iterable[Checked]) -> Flow[Known]:
     """Return what the map knows of all rows, and which of their identifiers are under a lease."""
-    claims = [(row.number, row.claim.identifiers()) for row in rows]
+    # Few objects outlive a row's turn here: a thousand rows with a dozen each would keep the garbage collector at work.
+    firsts = [(row, _first(row.claim)) for row in rows]
     # Step 1: one identifier of each row. In the usual case its binding has the others too.
-    known = yield from _found(call, {names[0]: None for _, names in claims if names})
+    known = yield from _found(call, {first: None for _, first in firsts if first is not None})
     left: dict[Identifier, None] = {}
-    for number, names in claims:
-        match = known.matches.get(names[0]) if names else None
-        if match is not None and match.retired_at is None and _has(match.binding, names):
-            known.whole[number] = match.binding
+    for row, first in firsts:
+        match = None if first is None else known.matches.get(first)
+        if match is not None and match.retired_at is None and _has_both(match.binding, row.claim):
+            known.whole[row.number] = match.binding
         else:
-            left.update(dict.fromkeys(names))
+            left.update(dict.fromkeys(row.claim.identifiers()))
     # Step 2: all identifiers of the other rows at once, so that a change in between cannot part a pair.
     if left:
         others = yield from _found(call, left)
@@ -225,8 +226,16 @@ def known_to_map(call: Call, rows: Iterable[Checked]) -> Flow[Known]:
     return known
 
 
-def _has(binding: Binding, names: tuple[Identifier, ...]) -> bool:
-    return all(getattr(binding, kind) == value for kind, value in names[1:])
+def _first(claim: Claim) -> Identifier | None:
+    """Return the first of the identifiers of a claim."""
+    if claim.external_id is not None:
+        return Identifier(Kind.EXTERNAL_ID, claim.external_id)
+    return None if claim.email is None else Identifier(Kind.EMAIL, claim.email)
+
+
+def _has_both(binding: Binding, claim: Claim) -> bool:
+    """Tell whether a binding that has the first identifier of a claim has the other one too."""
+    return claim.external_id is None or claim.email in (None, binding.email)
 
 
 def _found(call: Call, names: dict[Identifier, None]) -> Flow[Known]:

@@ -24,7 +24,7 @@ from safeklaviyo._flows.verbs.person import claim_of
 from safeklaviyo._flows.verbs.track import refuse_dropped, tracked
 from safeklaviyo._input.events import event_from
 from safeklaviyo._input.findings import Findings
-from safeklaviyo._input.properties import combine, person_from
+from safeklaviyo._input.properties import NOTHING, combine, person_from
 from safeklaviyo.errors import SafeKlaviyoError
 from safeklaviyo.stores.calls import ReadBindings
 
@@ -44,13 +44,18 @@ _KEYS: Final = frozenset({
 
 
 class EventRow(NamedTuple):
-    """One event of many, checked."""
+    """One event of many, checked.
+
+    Attributes:
+        text: The event as JSON, for a request about many.
+    """
 
     number: int
     row: Mapping[str, Any]
     claim: Claim
     event: Event
     person: Person
+    text: bytes
 
     def __repr__(self) -> str:
         return f"EventRow({self.number})"
@@ -96,11 +101,12 @@ def _prepare(call: Call, rows: Iterable[tuple[int, object]]) -> Flow[Batch[Event
     batch.accepted = len(warm)
     seen: set[tuple[str, str, str]] = set()
     once: list[tuple[EventRow, Binding]] = []
-    for row, binding in warm:
+    for pair in warm:
+        row, binding = pair
         key = (binding.key, row.event.name, row.event.unique_id)
         if key not in seen:
             seen.add(key)
-            once.append((row, binding))
+            once.append(pair)
     batch.prepared = list(_jobs(once))
     return batch
 
@@ -138,27 +144,27 @@ def _checked(call: Call, number: int, row: object, now: float, new_id: str) -> E
     take_in(call, findings)
     claim = claim_of(call, who)
     refuse_dropped(call, claim.email)
-    return EventRow(number, given, claim, event, person)
+    return EventRow(number, given, claim, event, person, event_row(event))
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """The events of one request, each with its binding and its JSON."""
+    """The events of one request, each with its binding."""
 
-    rows: list[tuple[EventRow, Binding, bytes]]
+    rows: list[tuple[EventRow, Binding]]
 
 
 def _jobs(rows: list[tuple[EventRow, Binding]]) -> Iterator[_Job]:
     """Split rows into requests that Klaviyo takes: a thousand events, and 5 MB."""
     job, size = _Job([]), 0
-    for row, binding in rows:
-        text = event_row(row.event)
+    for pair in rows:
+        row = pair[0]
         # A profile's own part is counted with each of its events: it is small, and seldom shared.
-        extra = len(text) + GROUP + (0 if row.person.is_empty else len(str(row.person.attributes)) * 4)
+        extra = len(row.text) + GROUP + (0 if row.person.is_empty else len(str(row.person.attributes)) * 4)
         if job.rows and (size + extra > ROOM or len(job.rows) == MOST_EVENTS):
             yield job
             job, size = _Job([]), 0
-        job.rows.append((row, binding, text))
+        job.rows.append(pair)
         size += extra
     if job.rows:
         yield job
@@ -167,11 +173,13 @@ def _jobs(rows: list[tuple[EventRow, Binding]]) -> Iterator[_Job]:
 def _send(call: Call, job: _Job, batch: Batch[EventRow]) -> Flow[None]:
     """Send one request; where its answer does not speak for every row, the rows are left to be sent singly."""
     alone = call.policy.event_naming == "profile_id"
-    on_their_way = [(binding.key, object()) for _, binding, _ in job.rows]
+    this = object()
+    keys = {binding.key for _, binding in job.rows}
+    on_their_way = [(key, this) for key in keys]
 
     def _again() -> Flow[Request]:
         # The profile of each event stays, its address is read again: an old one would come back (H10).
-        bindings = yield from ReadBindings(call.account, sorted({binding.key for _, binding, _ in job.rows}))
+        bindings = yield from ReadBindings(call.account, sorted(keys))
         latest = {binding.key: binding for binding in bindings}
         return create_events(_groups(job, latest), by_profile_id_alone=alone)
 
@@ -189,7 +197,7 @@ def _send(call: Call, job: _Job, batch: Batch[EventRow]) -> Flow[None]:
         if not goes_singly(error):
             raise
         batch.accepted -= len(job.rows)
-        batch.singly += [row for row, _, _ in job.rows]
+        batch.singly += [row for row, _ in job.rows]
     finally:
         for each in on_their_way:
             call.setup.in_flight.leave(each)
@@ -197,15 +205,24 @@ def _send(call: Call, job: _Job, batch: Batch[EventRow]) -> Flow[None]:
 
 def _groups(job: _Job, latest: Mapping[str, Binding]) -> Iterator[tuple[Binding, Person, list[bytes]]]:
     """Group the events by profile; an event that says something about the person is a group of its own."""
-    shared: dict[str, tuple[Binding, Person, list[bytes]]] = {}
-    own: list[tuple[Binding, Person, list[bytes]]] = []
-    for row, before, text in job.rows:
-        # The profile stays even where the map has another by now: the event is fixed to it (P5).
-        now = latest.get(before.key, before)
-        binding = now if now.profile_id == before.profile_id else before
-        if row.person.is_empty:
-            shared.setdefault(before.key, (binding, row.person, []))[2].append(text)
+    shared: dict[str, list[bytes]] = {}
+    bindings: dict[str, Binding] = {}
+    own: list[tuple[EventRow, Binding]] = []
+    for pair in job.rows:
+        row, before = pair
+        if not row.person.is_empty:
+            own.append(pair)
+        elif before.key in bindings:
+            shared[before.key].append(row.text)
         else:
-            own.append((binding, row.person, [text]))
-    yield from shared.values()
-    yield from own
+            bindings[before.key], shared[before.key] = before, [row.text]
+    for key, texts in shared.items():
+        yield _now(bindings[key], latest), NOTHING, texts
+    for row, before in own:
+        yield _now(before, latest), row.person, [row.text]
+
+
+def _now(before: Binding, latest: Mapping[str, Binding]) -> Binding:
+    """Return a binding as the map has it now, but not with another profile: an event is fixed to its own (P5)."""
+    now = latest.get(before.key, before)
+    return now if now.profile_id == before.profile_id else before

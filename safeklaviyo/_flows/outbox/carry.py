@@ -124,7 +124,7 @@ def _whom(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[tup
     # Step 2: write the profile into the row before the caller sends. A drain that is killed after the sending must
     # find the same profile again, or the event would be recorded for two (H14).
     alone = yield from fix(call, lane, row, binding)
-    claim = replace(claim, external_id=binding.external_id, email=binding.email)
+    claim = claim._replace(external_id=binding.external_id, email=binding.email)
     return claim, Fixed(binding.profile_id, alone)
 
 
@@ -167,7 +167,7 @@ def _change_email(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> 
     if binding is not None:
         yield from fix(call, lane, row, binding)
         if row.profile is not None:
-            claim = replace(claim, external_id=binding.external_id, email=binding.email)
+            claim = claim._replace(external_id=binding.external_id, email=binding.email)
     return (yield from make_email_change(call, payload["new_email"], claim, merges=payload["merges"]))
 
 

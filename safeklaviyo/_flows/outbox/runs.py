@@ -144,7 +144,7 @@ def _known(call: Call, rows: list[Row]) -> Flow[list[tuple[_Sent, Binding]]]:
     for sent in given:
         owner = owners.get(sent.of.profile or "")
         if owner is not None:
-            sent.claim = replace(sent.claim, external_id=owner.external_id, email=owner.email)
+            sent.claim = sent.claim._replace(external_id=owner.external_id, email=owner.email)
     # Step 2: all others mean the customer that the rules find in the map.
     warm, _ = yield from sorted_by_map(call, given)
     bindings = {sent.number: binding for sent, binding in warm}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._api import profiles as requests
@@ -71,7 +71,7 @@ def update_profile(
     def _body(call: Call) -> Flow[Profile]:
         findings = Findings()
         person, given = person_from(properties, findings, append=append, unappend=unappend, unset=unset)
-        for name in (each.name for each in fields(given) if getattr(given, each.name) is not None):
+        for name in (name for name, value in given._asdict().items() if value is not None):
             findings.refuse(f"properties.{name}", "is an identifier, which has a verb of its own, such as change_email")
         call.take_in(findings)
         return (yield from _update(call, profile_id, person))

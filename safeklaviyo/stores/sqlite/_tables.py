@@ -124,19 +124,20 @@ def find(connection: Connection, account: str, identifiers: Sequence[Identifier]
 
 
 def _found(connection: Connection, account: str, identifiers: Sequence[Identifier], now: float) -> Found:
-    rows: list[tuple[Any, ...]] = []
+    # By the number of the identifier: the matches come in the order in which the identifiers were asked for.
+    matches: list[Match | None] = [None] * len(identifiers)
+    leases: list[LeaseRow] = []
     for start in range(0, len(identifiers), _AT_ONCE):
         part = identifiers[start : start + _AT_ONCE]
-        asked = [text for kind, value in part for text in (kind.value, value)]
-        found = connection.execute(_find_all(len(part)), (*asked, account, account, account, account, account))
-        rows += [(start + number, *rest) for number, *rest in found]
-    # Sorted by number: the matches come in the order in which the identifiers were asked for.
-    matches = [
-        Match(identifiers[int(row[0])], binding_of(row[2:9]), row[1]) for row in sorted(rows) if row[2] is not None
-    ]
-    leases = [_lease(row[9:]) for row in rows if row[9] is not None]
+        asked = [text for kind, value in part for text in (str.__str__(kind), value)]
+        for row in connection.execute(_find_all(len(part)), (*asked, account, account, account, account, account)):
+            number = start + row[0]
+            if row[2] is not None:
+                matches[number] = Match(identifiers[number], binding_of(row[2:9]), row[1])
+            if row[9] is not None:
+                leases.append(_lease(row[9:]))
     lease = min(leases, key=lambda each: each.token).seen_at(now) if leases else None
-    return Found(tuple(matches), lease, now)
+    return Found(tuple([match for match in matches if match is not None]), lease, now)
 
 
 class SqlRows(Rows):
