@@ -68,7 +68,7 @@ def test_no_argument_of_a_call_ends_in_a_raw_error(odd: Any) -> None:
             lambda: k.bindings.release_email(odd),
         ]
         for call in calls:
-            own_error_or_none(call)
+            assert repr(own_error_or(call))
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda value: repr(value)[:20])
@@ -76,7 +76,8 @@ def test_no_argument_of_a_call_ends_in_a_raw_error(odd: Any) -> None:
 def test_no_argument_of_a_client_ends_in_a_raw_error(kind: Any, odd: Any) -> None:
     """Whatever a client is made with, it is made or refused, and shows itself in either case."""
     for name in ARGUMENTS:
-        own_error_or_none(lambda name=name: kind(**{"api_key": "pk_test", "store": "memory://", name: odd}))
+        made = own_error_or(lambda name=name: kind(**{"api_key": "pk_test", "store": "memory://", name: odd}))
+        assert repr(made).startswith(f"{type(made).__name__}("), name
 
 
 def test_a_file_that_no_path_can_name_is_refused() -> None:
@@ -91,12 +92,12 @@ def test_a_client_that_was_not_made_can_be_shown(kind: Any) -> None:
     assert f"{kind.__name__}(not made)" == repr(kind.__new__(kind))
 
 
-def own_error_or_none(call: Any) -> None:
-    """Make a call that may be refused."""
+def own_error_or(call: Any) -> Any:
+    """Make a call that may be refused; return what it returned, or the error."""
     try:
-        call()
+        return call()
     except SafeKlaviyoError as error:
-        repr(error)
+        return error
 
 
 BAD = ["zebulon\udcff@shop.dev", "zebulon@shop\udcff.dev", "zebulon\x00@shop.dev", "zebulon\ud800", "+1212555\udcff"]

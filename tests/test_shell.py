@@ -103,8 +103,10 @@ class TestClosing:
     def test_twice(self, client: NewClient) -> None:
         """Closing what is closed does nothing."""
         k = client()
-        k.close()
-        k.close()
+        k.explain(email="ann@shop.dev")
+        for _ in range(2):
+            k.close()
+            assert k._shell.is_closed
 
     def test_closed_client(self, client: NewClient) -> None:
         """A closed client says so, whether or not it was used before."""

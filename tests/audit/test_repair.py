@@ -253,16 +253,16 @@ class TestInterrupted:
 
     def test_killed_right_after_the_merge_was_done(self, tmp_path):
         """SIGKILL: the next run finds out what was done, sends nothing twice, and finishes the plan."""
-        kill_at(tmp_path, [(True, 1)])
+        check_repairs_killed_at(tmp_path, [(True, 1)])
 
     @pytest.mark.slow
     @pytest.mark.timeout(1800)
     def test_killed_anywhere(self, tmp_path):
         """The same at each request of a run: lost, or done before the answer."""
-        kill_at(tmp_path, [(True, 1), (True, 2), *((False, turn) for turn in range(1, 60))])
+        check_repairs_killed_at(tmp_path, [(True, 1), (True, 2), *((False, turn) for turn in range(1, 60))])
 
 
-def kill_at(folder, points):
+def check_repairs_killed_at(folder, points):
     """Kill a run at each of some requests, let another one finish, and check what was sent and what is there."""
     simulator = KlaviyoSimulator(account=ACCOUNT, readings=DISTINCT, queue_lag=0.0, clock="real")
     with simulator.serve() as url:

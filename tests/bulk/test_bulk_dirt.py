@@ -16,8 +16,8 @@ from support.dirty_events import PEOPLE, PROGRAM, REFUSED, person, write
 ACCOUNT = "SiMuLa"
 
 
-def sent(tmp_path, rows, *more):
-    """Send a file of so many rows; return the memory that the command had, in MiB."""
+def check_sent(tmp_path, rows, *more):
+    """Send a file of so many rows, and check what became of each; return the memory that the command had, in MiB."""
     simulator = KlaviyoSimulator(account=ACCOUNT, queue_lag=0.0, clock="real")
     path, kept, store = tmp_path / f"{rows}.csv", tmp_path / f"{rows}-refused.csv", f"sqlite:///{tmp_path}/{rows}.db"
     written = write(path, rows)
@@ -44,10 +44,10 @@ def sent(tmp_path, rows, *more):
 
 def test_each_kind_of_dirt(tmp_path):
     """As many rows as there are kinds."""
-    sent(tmp_path, len(REFUSED) * 80)
+    check_sent(tmp_path, len(REFUSED) * 80)
 
 
 @pytest.mark.slow
 def test_a_hundred_thousand_rows(tmp_path):
     """P5, P7: none is lost or doubled, and the command needs no more memory than for a tenth of the rows."""
-    assert sent(tmp_path, 100_000) < sent(tmp_path, 10_000) + 16
+    assert check_sent(tmp_path, 100_000) < check_sent(tmp_path, 10_000) + 16

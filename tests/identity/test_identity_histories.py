@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -69,6 +69,8 @@ class Histories(RuleBasedStateMachine):
     """Several customers of one shop, whose processes share a map and die."""
 
     open_client: Callable[..., Klaviyo]
+    ends: ClassVar[list[int]] = []
+    """How many events were found, each once and in its place, at the end of each history."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -250,6 +252,7 @@ class Histories(RuleBasedStateMachine):
             assert 1 == recorded[name]
             assert {places[name].external_id, places[name].email} & customer.names
         assert 0 == leases(self.store)
+        self.ends.append(len(self.events))
 
     def quiet(self) -> None:
         """Let everything come to rest, as the scheduled jobs do in time."""
@@ -315,6 +318,7 @@ def test_histories(open_client):
     Histories.open_client = staticmethod(open_client)
     from hypothesis.stateful import run_state_machine_as_test
 
+    Histories.ends.clear()
     run_state_machine_as_test(
         Histories,
         settings=settings(
@@ -325,3 +329,4 @@ def test_histories(open_client):
             suppress_health_check=list(HealthCheck),
         ),
     )
+    assert any(Histories.ends)

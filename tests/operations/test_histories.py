@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -61,6 +61,8 @@ class Histories(RuleBasedStateMachine):
     """
 
     open_client: Any = None
+    ends: ClassVar[list[int]] = []
+    """How many accepted events were found, each once, at the end of each history."""
 
     @initialize(
         lag=st.sampled_from([0.0, 5.0, "until_drain"]),
@@ -185,6 +187,7 @@ class Histories(RuleBasedStateMachine):
         self._check_events()
         if not self.is_touched:
             self._check_agreement()
+        self.ends.append(len(self.accepted))
 
     def _heal(self, binding) -> None:
         try:
@@ -233,9 +236,11 @@ def test_p4_random_histories_end_well(open_client):
         pass
 
     Mine.open_client = staticmethod(open_client)
+    Mine.ends.clear()
     run_state_machine_as_test(
         Mine,
         settings=settings(
             max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+    assert any(Mine.ends)

@@ -49,8 +49,8 @@ def remembers(store, account):
     return store.recall(account, "name") == "value"
 
 
-def go_on_in_a_child(store, account):
-    """Use the store in this process and in a forked one, in several threads of each."""
+def check_both_go_on(store, account):
+    """Use the store in this process and in a forked one, in several threads of each, and check the answers."""
     store.add(account, [ROW])
     child = os.fork()
     if child == 0:
@@ -183,7 +183,7 @@ class TestFailover:
     def test_parent_and_child_both_go_on(self, tmp_path):
         """After a fork each process asks the sentinels and the server by connections of its own."""
         with Watched(tmp_path) as watched, RedisStore(watched.url) as store:
-            go_on_in_a_child(store, "shop")
+            check_both_go_on(store, "shop")
 
     def test_threads_wait_for_a_free_connection(self, tmp_path):
         """More threads than connections all get their answer, also where sentinels say from whom."""
@@ -314,7 +314,7 @@ class TestCluster:
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     def test_parent_and_child_both_go_on(self, cluster, client):
         """A client for a cluster that was used before a fork serves both processes."""
-        go_on_in_a_child(RedisStore(client, prefix="forked"), cluster.account(1))
+        check_both_go_on(RedisStore(client, prefix="forked"), cluster.account(1))
 
     def test_a_plain_url_will_not_do(self, cluster):
         """Who names one node by a URL is told to give a client for clusters, as soon as another node is needed."""

@@ -75,7 +75,7 @@ async def async_store(database, admin):
 
 
 @contextmanager
-def told(error, message):
+def raises_only(error, message):
     """Expect an error with that message, and nothing personal or secret anywhere in what would be logged of it."""
     with pytest.raises(error) as caught:
         yield caught
@@ -110,7 +110,7 @@ class TestMigration:
         """Without its tables the map says what to run, and makes nothing."""
         with (
             PostgresStore(database, schema=elsewhere) as store,
-            told(StoreIncompatibleError, "the identity map's tables are missing") as caught,
+            raises_only(StoreIncompatibleError, "the identity map's tables are missing") as caught,
         ):
             use(store)
         assert "safeklaviyo store migrate" in str(caught.value)
@@ -147,12 +147,12 @@ class TestMigration:
         admin.execute("CREATE SCHEMA elsewhere CREATE TABLE place(x int)")
         with (
             PostgresStore(database, schema=elsewhere) as store,
-            told(StoreIncompatibleError, "the identity map's tables are missing"),
+            raises_only(StoreIncompatibleError, "the identity map's tables are missing"),
         ):
             store.migrate()
         async with AsyncPostgresStore(database, schema=elsewhere) as store:
             for use in (store.migrate(), store.count("shop")):
-                with told(StoreIncompatibleError, "the identity map's tables are missing"):
+                with raises_only(StoreIncompatibleError, "the identity map's tables are missing"):
                     await use
         assert 1 == self.tables(admin)
 
@@ -165,7 +165,7 @@ class TestMigration:
             admin.execute("INSERT INTO elsewhere.version VALUES (2)")
         with PostgresStore(database, schema=elsewhere) as store:
             for use in (lambda: store.find("shop", (ANN,)), store.migrate):
-                with told(StoreIncompatibleError, f"the identity map's tables are {message} than this version"):
+                with raises_only(StoreIncompatibleError, f"the identity map's tables are {message} than this version"):
                     use()
 
     @pytest.mark.parametrize("name", ['Their "map" 100%', "{planning} {schema}", "it's $$; SELECT $_$, $body"])
@@ -185,7 +185,7 @@ class TestMigration:
                 use_all(store)
                 store.acquire("shop", frozenset({ANN}), intent="x", ttl=-1.0)
                 assert store.acquire("shop", frozenset({ANN}), **LEASE).taken_over
-                with told(ConfigurationError, "the database user may not use the identity map's tables"):
+                with raises_only(ConfigurationError, "the database user may not use the identity map's tables"):
                     PostgresStore(connection=connection).count("shop")
         finally:
             admin.execute(sql.SQL("DROP OWNED BY {}").format(role))
@@ -195,7 +195,7 @@ class TestMigration:
     def test_a_schema_needs_a_name(self, name):
         """A name that PostgreSQL would refuse or cut off is refused."""
         for make in (PostgresStore, AsyncPostgresStore):
-            with told(ConfigurationError, "schema has to be a name of 1 to 63 bytes"):
+            with raises_only(ConfigurationError, "schema has to be a name of 1 to 63 bytes"):
                 make("postgresql://", schema=name)
 
     def test_the_search_path_is_of_no_consequence(self, database, store, admin):
@@ -212,7 +212,7 @@ class TestMigration:
         with (
             own_database("LATIN1") as url,
             PostgresStore(url) as store,
-            told(ConfigurationError, "the identity map needs a database that is encoded in UTF8"),
+            raises_only(ConfigurationError, "the identity map needs a database that is encoded in UTF8"),
         ):
             store.migrate()
 
@@ -243,7 +243,7 @@ class TestUrl:
     @pytest.mark.parametrize("make", [PostgresStore, AsyncPostgresStore])
     def test_what_libpq_does_not_understand_is_refused(self, make, url):
         """The error does not quote the URL, which may hold a password."""
-        with told(
+        with raises_only(
             ConfigurationError,
             "the PostgreSQL URL of the identity map is not understood; write postgresql://host/database",
         ):
@@ -268,11 +268,11 @@ class TestUrl:
     def test_a_url_and_a_connection_are_one_too_many(self, database):
         """Where the map is has to be said once, and with a connection of the right sort."""
         with connect(database) as connection:
-            with told(ConfigurationError, "give a PostgreSQL URL or a connection, not both"):
+            with raises_only(ConfigurationError, "give a PostgreSQL URL or a connection, not both"):
                 PostgresStore(database, connection=connection)
-            with told(ConfigurationError, "connection has to be a psycopg.AsyncConnection"):
+            with raises_only(ConfigurationError, "connection has to be a psycopg.AsyncConnection"):
                 AsyncPostgresStore(connection=connection)
-        with told(ConfigurationError, "connection has to be a psycopg.Connection"):
+        with raises_only(ConfigurationError, "connection has to be a psycopg.Connection"):
             PostgresStore()
 
 
@@ -282,24 +282,24 @@ class TestAway:
         caplog.set_level(logging.DEBUG)
         with PostgresStore(f"postgresql://shop:hunter2@127.0.0.1:{dead_port()}/db", timeout=60.0) as store:
             for _ in range(2):
-                with told(StoreUnavailableError, failures.UNREACHABLE) as caught:
+                with raises_only(StoreUnavailableError, failures.UNREACHABLE) as caught:
                     store.find("shop", (ANN,))
                 assert caught.value.may_retry
-            with told(StoreUnavailableError, failures.UNREACHABLE):
+            with raises_only(StoreUnavailableError, failures.UNREACHABLE):
                 store.migrate()
         assert "hunter2" not in caplog.text
 
     async def test_the_async_store_is_told_too(self):
         """The same for the asynchronous store."""
         async with AsyncPostgresStore(f"postgresql://shop:hunter2@127.0.0.1:{dead_port()}/db") as store:
-            with told(StoreUnavailableError, failures.UNREACHABLE):
+            with raises_only(StoreUnavailableError, failures.UNREACHABLE):
                 await store.find("shop", (ANN,))
 
     def test_a_database_that_is_not_there(self, database):
         """An unknown database is told like a server that is not there, with PostgreSQL's words as the cause."""
         with (
             PostgresStore(make_conninfo(database, dbname="nowhere")) as store,
-            told(StoreUnavailableError, failures.UNREACHABLE) as caught,
+            raises_only(StoreUnavailableError, failures.UNREACHABLE) as caught,
         ):
             store.count("shop")
         assert "nowhere" in str(caught.value.__cause__)
@@ -308,7 +308,10 @@ class TestAway:
         """Who accepts a connection and then says nothing keeps nobody waiting for longer than the URL says."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             url = f"postgresql://127.0.0.1:{listener.getsockname()[1]}/db?connect_timeout=1"
-            with PostgresStore(url, timeout=1.0) as store, told(StoreUnavailableError, failures.UNREACHABLE):
+            with (
+                PostgresStore(url, timeout=1.0) as store,
+                raises_only(StoreUnavailableError, failures.UNREACHABLE),
+            ):
                 store.count("shop")
 
 
@@ -332,7 +335,7 @@ class TestEnded:
         with writers_held_up(database), ThreadPoolExecutor(1) as pool:
             call = pool.submit(store.acquire, "shop", frozenset({ANN}), **LEASE)
             admin.execute("SELECT pg_terminate_backend(%s)", (wait_for_a_waiter(admin),))
-            with told(StoreUnavailableError, failures.MEANINGS["57"].message):
+            with raises_only(StoreUnavailableError, failures.MEANINGS["57"].message):
                 call.result()
         assert store.acquire("shop", frozenset({ANN}), **LEASE) is not None
 
@@ -343,7 +346,7 @@ class TestEnded:
             call = asyncio.create_task(async_store.acquire("shop", frozenset({ANN}), **LEASE))
             waiter = await asyncio.to_thread(wait_for_a_waiter, admin)
             await asyncio.to_thread(admin.execute, "SELECT pg_terminate_backend(%s)", (waiter,))
-            with told(StoreUnavailableError, failures.MEANINGS["57"].message):
+            with raises_only(StoreUnavailableError, failures.MEANINGS["57"].message):
                 await call
         assert await async_store.acquire("shop", frozenset({ANN}), **LEASE) is not None
 
@@ -418,7 +421,10 @@ class TestSlow:
         """A turn that does not come in time is unavailable, and nothing was done."""
         admin.execute("ALTER FUNCTION safeklaviyo.acquire SET lock_timeout = '50ms'")
         try:
-            with writers_held_up(database), told(StoreUnavailableError, failures.MEANINGS["55P03"].message):
+            with (
+                writers_held_up(database),
+                raises_only(StoreUnavailableError, failures.MEANINGS["55P03"].message),
+            ):
                 store.acquire("shop", frozenset({ANN}), **LEASE)
         finally:
             admin.execute("ALTER FUNCTION safeklaviyo.acquire SET lock_timeout = '4s'")
@@ -470,7 +476,7 @@ class TestSlow:
         with (
             PostgresStore(url) as store,
             writers_held_up(database),
-            told(StoreUnavailableError, failures.MEANINGS["57014"].message),
+            raises_only(StoreUnavailableError, failures.MEANINGS["57014"].message),
         ):
             store.acquire("shop", frozenset({ANN}), **LEASE)
 
@@ -478,7 +484,10 @@ class TestSlow:
         """The same for the asynchronous store, whose connection stays in use."""
         async with AsyncPostgresStore(make_conninfo(database, options="-c statement_timeout=200")) as store:
             await store.count("shop")
-            with writers_held_up(database), told(StoreUnavailableError, failures.MEANINGS["57014"].message):
+            with (
+                writers_held_up(database),
+                raises_only(StoreUnavailableError, failures.MEANINGS["57014"].message),
+            ):
                 await store.acquire("shop", frozenset({ANN}), **LEASE)
             assert 1 == len(store._to._here().connections)
 
@@ -486,7 +495,7 @@ class TestSlow:
         """A server that goes silent is given up after the store's timeout, and asked anew when it speaks again."""
         with PostgresStore(database, timeout=0.3) as hasty:
             hasty.count("shop")
-            with writers_held_up(database), told(StoreUnavailableError, failures.LOST):
+            with writers_held_up(database), raises_only(StoreUnavailableError, failures.LOST):
                 hasty.acquire("shop", frozenset({ANN}), **LEASE)
             assert 0 == hasty.count("shop")
 
@@ -494,7 +503,7 @@ class TestSlow:
         """The same for the asynchronous store."""
         async with AsyncPostgresStore(database, timeout=0.3) as hasty:
             await hasty.count("shop")
-            with writers_held_up(database), told(StoreUnavailableError, failures.LOST):
+            with writers_held_up(database), raises_only(StoreUnavailableError, failures.LOST):
                 await hasty.acquire("shop", frozenset({ANN}), **LEASE)
             assert 0 == await hasty.count("shop")
 
@@ -507,7 +516,7 @@ class TestSlow:
             with writers_held_up(database):
                 call = pool.submit(store.acquire, "shop", frozenset({ANN}), **LEASE)
                 wait_for_a_waiter(admin)
-                with told(StoreUnavailableError, failures.BUSY):
+                with raises_only(StoreUnavailableError, failures.BUSY):
                     store.count("shop")
             assert call.result() is not None
 
@@ -520,7 +529,7 @@ class TestSlow:
             with writers_held_up(database):
                 call = asyncio.create_task(store.acquire("shop", frozenset({ANN}), **LEASE))
                 await asyncio.to_thread(wait_for_a_waiter, admin)
-                with told(StoreUnavailableError, failures.BUSY):
+                with raises_only(StoreUnavailableError, failures.BUSY):
                     await store.count("shop")
             assert await call is not None
 
@@ -535,16 +544,16 @@ class TestReadOnly:
     def test_a_replica_is_not_used(self, database):
         """A server on which nothing can be written is no identity map, not even for reading: it may be behind."""
         url = make_conninfo(database, options="-c default_transaction_read_only=on")
-        with PostgresStore(url) as store, told(StoreUnavailableError, failures.READ_ONLY):
+        with PostgresStore(url) as store, raises_only(StoreUnavailableError, failures.READ_ONLY):
             store.find("shop", (ANN,))
 
     async def test_nor_in_a_loop(self, database):
         """The same for the asynchronous store, and in a caller's own transaction."""
         url = make_conninfo(database, options="-c default_transaction_read_only=on")
         async with AsyncPostgresStore(url) as store:
-            with told(StoreUnavailableError, failures.READ_ONLY):
+            with raises_only(StoreUnavailableError, failures.READ_ONLY):
                 await store.find("shop", (ANN,))
-        with connect(url) as connection, told(StoreUnavailableError, failures.READ_ONLY):
+        with connect(url) as connection, raises_only(StoreUnavailableError, failures.READ_ONLY):
             PostgresStore(connection=connection).find("shop", (ANN,))
 
     def test_a_server_that_was_demoted_is_left(self, store):
@@ -552,7 +561,7 @@ class TestReadOnly:
         store.count("shop")
         with store._to._pool().connection() as connection:
             connection.execute("SET default_transaction_read_only = on")
-        with told(StoreUnavailableError, failures.READ_ONLY):
+        with raises_only(StoreUnavailableError, failures.READ_ONLY):
             store.add("shop", [ROW])
         assert ("added",) == store.add("shop", [ROW])
 
@@ -561,7 +570,7 @@ class TestReadOnly:
         await async_store.count("shop")
         async with async_store._to._current.pool.connection() as connection:
             await connection.execute("SET default_transaction_read_only = on")
-        with told(StoreUnavailableError, failures.READ_ONLY):
+        with raises_only(StoreUnavailableError, failures.READ_ONLY):
             await async_store.add("shop", [ROW])
         assert ("added",) == await async_store.add("shop", [ROW])
 
@@ -637,7 +646,7 @@ class TestFailures:
         """A failure in whose words a customer's address stands is told without it, down to the traceback."""
         admin.execute("ALTER TABLE safeklaviyo.binding ADD CONSTRAINT nobody CHECK (email IS NULL)")
         try:
-            with told(StoreIncompatibleError, "the identity map's tables are missing, or not those"):
+            with raises_only(StoreIncompatibleError, "the identity map's tables are missing, or not those"):
                 store.bind("shop", Change(ROW))
         finally:
             admin.execute("ALTER TABLE safeklaviyo.binding DROP CONSTRAINT nobody")
@@ -744,8 +753,12 @@ class TestLoops:
 
     async def test_what_was_never_used_can_be_closed(self):
         """Closing opens nothing."""
-        await AsyncPostgresStore("postgresql://").aclose()
-        PostgresStore("postgresql://").close()
+        awaited, blocking = AsyncPostgresStore("postgresql://"), PostgresStore("postgresql://")
+        await awaited.aclose()
+        blocking.close()
+        assert (None, None) == (awaited._to._current, blocking._to._current)
+        with raises_only(StoreUnavailableError, failures.CLOSED):
+            blocking.count("shop")
 
 
 def test_threads_share_one_pool(store):

@@ -166,7 +166,8 @@ class TestTurns:
 
 
 class TestUnusablePath:
-    def refused(self, path):
+    def check_refused(self, path):
+        """Check that no map is opened there, and that the error does not say where."""
         with SqliteStore(path) as store, pytest.raises(ConfigurationError) as caught:
             store.find("shop", (ANN,))
         assert str(caught.value).endswith("name another path in store= or SAFEKLAVIYO_STORE")
@@ -174,26 +175,26 @@ class TestUnusablePath:
 
     def test_a_folder_in_place_of_the_file(self, folder):
         """A directory cannot be the map."""
-        self.refused(folder)
+        self.check_refused(folder)
 
     def test_a_file_in_place_of_the_folder(self, path):
         """Nor can a file hold it."""
         path.touch()
-        self.refused(path / "identity.db")
-        self.refused(path / "sub" / "identity.db")
+        self.check_refused(path / "identity.db")
+        self.check_refused(path / "sub" / "identity.db")
 
     def test_a_folder_that_cannot_be_made(self):
         """A place where nothing can be made is refused with the system's reason."""
         with SqliteStore("/proc/safeklaviyo/identity.db") as store, pytest.raises(ConfigurationError) as caught:
             store.count("shop")
         assert os.strerror(errno.ENOENT) in str(caught.value)
-        self.refused("/proc/safeklaviyo/identity.db")
+        self.check_refused("/proc/safeklaviyo/identity.db")
 
     def test_a_folder_that_may_not_be_written(self, public):
         """A map that this user cannot make is refused."""
         public.chmod(0o555)
         with ordinary_user():
-            self.refused(public / "identity.db")
+            self.check_refused(public / "identity.db")
 
     def test_a_file_that_may_not_be_written(self, public):
         """A map that this user may read but not write is refused before it is used."""
@@ -203,7 +204,7 @@ class TestUnusablePath:
         path.chmod(0o444)
         public.chmod(0o777)
         with ordinary_user():
-            self.refused(path)
+            self.check_refused(path)
 
     def test_a_file_whose_folder_may_not_be_written(self, public):
         """Nor can a map be used whose log cannot be made."""
@@ -211,7 +212,7 @@ class TestUnusablePath:
         path.touch()
         path.chmod(0o666)
         with ordinary_user():
-            self.refused(path)
+            self.check_refused(path)
 
 
 class TestFailures:
