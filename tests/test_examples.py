@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.loaded import Loaded
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SHOWS = {
@@ -35,6 +37,8 @@ SHOWS = {
 }
 SLOW = {"fastapi_lifespan.py", "scheduled_drain.py"}
 """Those that load much, and show what another one shows too: the same drain, called by something else."""
+ALONE = {"quickstart.py", "guarded_calls.py"}
+"""Those that a quick run starts as a reader does, each in an interpreter of its own, which loads everything anew."""
 TESTS = ("testing_with_the_simulator.py", "testing_consent.py", "testing_the_outbox.py")
 
 
@@ -60,22 +64,58 @@ def test_each_example_is_run_here():
     assert {*SHOWS, *TESTS} == {path.name for path in EXAMPLES.glob("*.py")}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SHOWS]
-)
-def test_an_example_shows_what_it_says(tmp_path, name):
-    """It ends well, warns of nothing, and prints what the reader is to see."""
-    done = run(tmp_path, EXAMPLES / name)
+@pytest.fixture(scope="module")
+def loaded():
+    """A process that has loaded what most examples do. They are forks of it."""
+    process = Loaded()
+    yield process
+    process.close()
+
+
+def shows(done, name):
+    """Tell whether it ended well, warned of nothing, and printed what the reader is to see."""
     assert (0, "") == (done.returncode, done.stderr)
     lines = done.stdout.splitlines()
     assert [RAW.get(name, lines[0]), SHOWS[name]] == [lines[0], lines[-1]]
 
 
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SHOWS]
+)
+def test_an_example_shows_what_it_says(loaded, tmp_path, name):
+    """It ends well, warns of nothing, and prints what the reader is to see."""
+    done = run(tmp_path, EXAMPLES / name) if name in ALONE else loaded.run(tmp_path, EXAMPLES / name)
+    shows(done, name)
+
+
+@pytest.mark.parametrize(
+    ("code", "ended", "said"),
+    [
+        ("import warnings; warnings.warn('old')", 1, "UserWarning: old"),
+        ("import sys; sys.exit(3)", 3, ""),
+        ("file = open(__file__); file = None", 0, "ResourceWarning"),
+        ("import atexit; atexit.register(lambda: [][0])", 0, "IndexError"),
+    ],
+)
+def test_an_example_that_goes_wrong_would_be_found(loaded, tmp_path, code, ended, said):
+    """A fork ends as a program does: with its exit code, its warnings, and what it does at its end."""
+    (tmp_path / "wrong.py").write_text(code)
+    done = loaded.run(tmp_path, tmp_path / "wrong.py")
+    assert (ended, bool(said), True) == (done.returncode, bool(done.stderr), said in done.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SHOWS.keys() - ALONE))
+def test_an_example_shows_it_in_an_interpreter_of_its_own(tmp_path, name):
+    """Nothing that another program has loaded is missing: each example imports what it needs."""
+    shows(run(tmp_path, EXAMPLES / name), name)
+
+
 @pytest.mark.parametrize("name", TESTS)
-def test_the_example_of_a_shops_tests_passes(tmp_path, name):
+def test_the_example_of_a_shops_tests_passes(loaded, tmp_path, name):
     """Its tests find the fixture and pass, away from this project's configuration."""
     for path in EXAMPLES.glob("*.py"):
         (tmp_path / path.name).write_text(path.read_text())
     copy = (tmp_path / name).rename(tmp_path / f"test_{name}")
-    done = run(tmp_path, "-m", "pytest", "-q", "-p", "safeklaviyo.testing.plugin", copy.name)
+    done = loaded.run(tmp_path, "-m", "pytest", "-q", "-p", "safeklaviyo.testing.plugin", copy.name)
     assert (0, True) == (done.returncode, "2 passed" in done.stdout)

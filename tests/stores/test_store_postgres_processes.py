@@ -17,10 +17,10 @@ from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.postgres import AsyncPostgresStore, PostgresStore
 from support.examples import examples
+from support.fresh import FRESH
 from support.postgres_servers import connect, emptied, end_all, migrated, own_database
 
 ANN = Identifier(Kind.EXTERNAL_ID, "ann")
-SPAWN = multiprocessing.get_context("spawn")
 PROCESSES = 8
 CUSTOMERS = examples(200)
 PATIENCE = 60.0
@@ -103,8 +103,8 @@ def hold(url, ready):
 
 def race(url, processes, customers, meanwhile=lambda: None):
     """Let processes make contact at once, and return what each has to tell."""
-    start, results = SPAWN.Barrier(processes + 1), SPAWN.Queue()
-    workers = [SPAWN.Process(target=contact, args=(url, customers, start, results)) for _ in range(processes)]
+    start, results = FRESH.Barrier(processes + 1), FRESH.Queue()
+    workers = [FRESH.Process(target=contact, args=(url, customers, start, results)) for _ in range(processes)]
     for worker in workers:
         worker.start()
     start.wait(PATIENCE)
@@ -144,8 +144,8 @@ def test_a_server_that_restarts_in_the_middle_loses_and_doubles_nothing(store, d
 
 def test_a_killed_holders_lease_is_taken_over_with_its_intent(store, database):
     """What a killed process was about to do is known to whoever comes next."""
-    ready = SPAWN.Event()
-    worker = SPAWN.Process(target=hold, args=(database, ready))
+    ready = FRESH.Event()
+    worker = FRESH.Process(target=hold, args=(database, ready))
     worker.start()
     assert ready.wait(PATIENCE)
     os.kill(worker.pid, signal.SIGKILL)

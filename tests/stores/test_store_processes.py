@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -17,9 +16,9 @@ from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change
 from safeklaviyo.stores.sqlite import AsyncSqliteStore, SqliteStore
+from support.fresh import FRESH
 
 ANN = Identifier(Kind.EXTERNAL_ID, "ann")
-SPAWN = multiprocessing.get_context("spawn")
 ROUNDS = 25
 PATIENCE = 60.0
 
@@ -65,8 +64,8 @@ def create(path, start, results):
 
 def run_together(target, path, processes):
     """Let processes begin together, and return what each has to tell."""
-    start, results = SPAWN.Barrier(processes), SPAWN.Queue()
-    workers = [SPAWN.Process(target=target, args=(path, start, results)) for _ in range(processes)]
+    start, results = FRESH.Barrier(processes), FRESH.Queue()
+    workers = [FRESH.Process(target=target, args=(path, start, results)) for _ in range(processes)]
     for worker in workers:
         worker.start()
     answers = [results.get(timeout=PATIENCE) for _ in workers]
@@ -100,8 +99,8 @@ def test_processes_may_create_one_file_at_once(folder):
 
 def test_a_killed_holders_lease_is_taken_over_with_its_intent(folder):
     """What a killed process was about to do is known to whoever comes next."""
-    path, ready = folder / "identity.db", SPAWN.Event()
-    worker = SPAWN.Process(target=hold, args=(path, ready))
+    path, ready = folder / "identity.db", FRESH.Event()
+    worker = FRESH.Process(target=hold, args=(path, ready))
     worker.start()
     assert ready.wait(PATIENCE)
     os.kill(worker.pid, signal.SIGKILL)

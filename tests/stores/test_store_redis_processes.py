@@ -1,6 +1,5 @@
 """Several processes on one Redis server, and servers that end in the middle (P4, P6)."""
 
-import multiprocessing
 import os
 import signal
 import time
@@ -12,11 +11,11 @@ from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.models import Binding
 from safeklaviyo.stores.base import Change, JournalEntry
 from safeklaviyo.stores.redis import AsyncRedisStore, RedisStore
+from support.fresh import FRESH
 from support.redis_servers import OwnServer, run_async, shared_prefix, url_or_skip
 
 ANN = Identifier(Kind.EXTERNAL_ID, "ann")
 OLD = Identifier(Kind.EMAIL, "ann@shop.org")
-SPAWN = multiprocessing.get_context("spawn")
 LOGGED = ("--save", "", "--appendonly", "yes", "--appendfsync", "always")
 FORGETFUL = ("--save", "", "--appendonly", "no")
 ROUNDS = 100
@@ -59,8 +58,8 @@ def test_racing_processes_share_one_map():
     """Each lease and each address goes to one process, tokens differ, and no change to a common binding is lost."""
     with shared_prefix() as prefix, RedisStore(url_or_skip(), prefix=prefix) as store:
         first = store.bind("shop", Change(Binding("ann", "ann@shop.org"))).binding
-        start, results = SPAWN.Barrier(2), SPAWN.Queue()
-        workers = [SPAWN.Process(target=race, args=(url_or_skip(), prefix, start, results)) for _ in range(2)]
+        start, results = FRESH.Barrier(2), FRESH.Queue()
+        workers = [FRESH.Process(target=race, args=(url_or_skip(), prefix, start, results)) for _ in range(2)]
         for worker in workers:
             worker.start()
         answers = [results.get(timeout=PATIENCE) for _ in workers]
@@ -78,8 +77,8 @@ def test_racing_processes_share_one_map():
 def test_a_killed_holders_lease_is_taken_over_with_its_intent():
     """What a killed process was about to do is known to whoever comes next."""
     with shared_prefix() as prefix, RedisStore(url_or_skip(), prefix=prefix) as store:
-        ready = SPAWN.Event()
-        worker = SPAWN.Process(target=hold, args=(url_or_skip(), prefix, ready))
+        ready = FRESH.Event()
+        worker = FRESH.Process(target=hold, args=(url_or_skip(), prefix, ready))
         worker.start()
         assert ready.wait(PATIENCE)
         os.kill(worker.pid, signal.SIGKILL)

@@ -58,8 +58,8 @@ __all__ = [
 
 KEY = "pk_0123456789abcdef"
 ACCOUNT = "SiMuLa"
-BLOCKING = ["safeklaviyo._client"]
-BOTH = [*BLOCKING, "safeklaviyo._async_client"]
+BLOCKING = ["safeklaviyo._client.klaviyo"]
+BOTH = [*BLOCKING, "safeklaviyo._client.async_klaviyo"]
 """What a process imports that makes such clients, so that it can be imported beforehand."""
 
 
