@@ -1437,6 +1437,24 @@ GUARDS = [
         "outbox/test_outbox_traces.py::TestH13H14::test_an_address_that_has_gone_to_another",
     ),
     _guard(
+        "H13", source.OUTBOX_INSERT,
+        "each.retired_at is None and each.binding.key == owner.key for", "each.retired_at is None for",
+        "outbox/test_outbox_inserts.py::test_h13_two_customers_fix_nothing",
+    ),
+    _guard(
+        "R5", source.OUTBOX_INSERT,
+        "each.retired_at is None and each.binding.key == owner.key for", "each.binding.key == owner.key for",
+        "outbox/test_outbox_inserts.py::test_h13_a_former_address_is_for_the_rules",
+    ),
+    _guard(
+        "R13", source.OUTBOX_INSERT, "if found.lease is not None or", "if",
+        "outbox/test_outbox_inserts.py::test_r13_a_customer_under_a_lease_is_not_fixed",
+    ),
+    _guard(
+        "H13", source.OUTBOX_AT_ONCE, "each.translate(_QUOTED)", "each",
+        "outbox/test_outbox_connections.py::test_quotes_postgres",
+    ),
+    _guard(
         "H16", source.OUTBOX_GOING,
         "                _hold(holding, row.names, row.id)\n            elif len(found)",
         "                pass\n            elif len(found)",

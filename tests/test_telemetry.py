@@ -54,6 +54,14 @@ class TestSpans:
         assert expected == dict(operation.attributes or {})
         assert [SEARCH | {"http.response.status_code": 200}] * 2 == heard.named("GET /api/profiles")
 
+    def test_of_a_client_that_was_used_before(self, client: NewClient) -> None:
+        """A program may set its providers up after the first call."""
+        k = client()
+        k.identify(**ANN)
+        with listening() as heard:
+            k.identify({"tier": "gold"}, **ANN)
+        assert "safeklaviyo identify" == names(heard)[-1]
+
     def test_of_repeats(self, client: NewClient, simulator: KlaviyoSimulator, heard: Heard) -> None:
         """Each attempt has a span; those after the first say how many there were."""
         k = client()

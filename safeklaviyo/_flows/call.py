@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from safeklaviyo.notices import NoticeCode
     from safeklaviyo.policy import Policy
     from safeklaviyo.stores.base import Lease
+    from safeklaviyo.stores.outbox.records import About
 
 T = TypeVar("T")
 
@@ -59,11 +60,13 @@ class Shared:
         account: The namespace of the map; None until it is known.
         in_flight: The calls on their way.
         answered_for: The account for which Klaviyo has answered, where that is not this client's.
+        about: What the outbox's tables say about themselves; None until it was asked for.
     """
 
     account: str | None
     in_flight: InFlight = field(default_factory=InFlight)
     answered_for: str | None = None
+    about: About | None = None
 
 
 @dataclass(slots=True)

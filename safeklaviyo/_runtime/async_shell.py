@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from safeklaviyo._effects import Effect, Flow, Send, Sleep
 from safeklaviyo._runtime.held_leases import LEASING, PROMPT, Held
-from safeklaviyo._runtime.observing import Observed, is_told, observer
+from safeklaviyo._runtime.observing import Observed, is_idle, is_told, observer
 from safeklaviyo._runtime.senders.awaited import AsyncOwnSender
 from safeklaviyo._runtime.senders.client import AsyncClient, AsyncClientSender, check_client
 from safeklaviyo._runtime.senders.tokens import Unsent, authorized_async
@@ -122,7 +122,7 @@ class AsyncShell:
         home, loop = self._home, asyncio.get_running_loop()
         if home is None or home.loop is not loop or home.pid != getpid() or self._root.is_closed:
             home = await self._start(loop)
-        if home.observer is None:
+        if home.observer is None or is_idle(home.observer):
             return await self._drive(home, operation(home.setup, *args, **kwargs), self._perform)
         with Observed(home.observer) as observed:
             flow = operation(home.setup, *args, **kwargs)

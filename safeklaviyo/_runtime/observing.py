@@ -43,6 +43,11 @@ def observer(on_decision: Callable[[Decision], None] | None, host: str) -> Obser
     return None if on_decision is None and told is None else Observer(on_decision, told, host)
 
 
+def is_idle(to: Observer | None) -> bool:
+    """Tell whether a call that begins now is told to no one."""
+    return to is None or (to.on_decision is None and not is_told(to))
+
+
 def is_told(to: Observer | None) -> bool:
     """Tell whether telemetry is told of each operation of a client."""
     return to is not None and to.telemetry is not None and to.telemetry.is_set_up()

@@ -13,9 +13,9 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
 
-from safeklaviyo._effects import Effect, Flow, Monotonic, NewId, Now, Send, Sleep, StartDeadline
+from safeklaviyo._effects import Concluded, Decided, Effect, Flow, Monotonic, NewId, Now, Send, Sleep, StartDeadline
 from safeklaviyo._runtime.held_leases import LEASING, PROMPT, Held
-from safeklaviyo._runtime.observing import Observed, is_told, observer
+from safeklaviyo._runtime.observing import Observed, is_idle, is_told, observer
 from safeklaviyo._runtime.senders.client import ClientSender, SyncClient, check_client
 from safeklaviyo._runtime.senders.own import OwnSender
 from safeklaviyo._runtime.senders.tokens import Unsent, authorized
@@ -102,7 +102,7 @@ class Shell:
         if process is None or process.pid != getpid() or self._root.is_closed:
             process = self._start()
         # Without an observer, which is the usual case, an effect costs no further call.
-        if process.observer is None:
+        if process.observer is None or is_idle(process.observer):
             return self._drive(process, operation(process.setup, *args, **kwargs), self._perform)
         with Observed(process.observer) as observed:
             flow = operation(process.setup, *args, **kwargs)
@@ -282,7 +282,7 @@ def check_open(*, is_closed: bool) -> None:
 
 
 def ambient(effect: Effect[object]) -> Any:
-    """Carry out an effect that takes no time: a look at a clock, or a new id."""
+    """Carry out an effect that takes no time: a look at a clock, a new id, or what an observer would be told."""
     if isinstance(effect, Monotonic):
         return time.monotonic()
     if isinstance(effect, Now):
@@ -290,5 +290,8 @@ def ambient(effect: Effect[object]) -> Any:
     if isinstance(effect, StartDeadline):
         patience.begin(effect.seconds)
         return time.monotonic()
-    assert isinstance(effect, NewId)
-    return uuid4().hex
+    if isinstance(effect, NewId):
+        return uuid4().hex
+    # Told to no one: OpenTelemetry is installed, and the program has not set it up.
+    assert isinstance(effect, Decided | Concluded)
+    return None

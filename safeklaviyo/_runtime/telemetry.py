@@ -12,6 +12,7 @@ an addition by its own counters takes it a twentieth of a call.
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from threading import Lock
 from time import perf_counter
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _NAME: Final = "safeklaviyo"
 _SUPPRESS: Final = "suppress_instrumentation"
 """The key of a context by which OpenTelemetry's own instrumentations let a request pass unseen."""
+_PROVIDERS: Final = frozenset({"OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER"})
+"""The variables that name the providers of a program that sets up none itself."""
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -40,7 +43,14 @@ def telemetry() -> Telemetry | None:
     try:
         from opentelemetry import context, metrics, trace  # noqa: PLC0415 - optional, and slow to import
 
+        holders = ((trace, "_TRACER_PROVIDER"), (getattr(metrics, "_internal", metrics), "_METER_PROVIDER"))
+        is_named = not _PROVIDERS.isdisjoint(os.environ)
+
         def _is_set_up() -> bool:
+            # Without a provider both functions below look into the environment, at every call of this client. So look
+            # first where they look before; in a version that has no such place, the functions decide.
+            if not is_named and all(getattr(module, name, module) is None for module, name in holders):
+                return False
             providers = (trace.get_tracer_provider(), metrics.get_meter_provider())
             return not all("Proxy" in type(each).__name__ for each in providers)
 

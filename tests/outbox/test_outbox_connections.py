@@ -253,6 +253,17 @@ def test_names_postgres(named, server, simulator):
         connection.rollback()
 
 
+def test_quotes_postgres(server, simulator):
+    """An id with quotes and backslashes is looked up in the map as it is."""
+    quoted = {"external_id": 'c "8"\\', "email": "quoted@shop.test"}
+    with simulator.client(store=server, outbox=server, account="SiMuLa") as k, psycopg.connect(server) as connection:
+        k.bindings.add([{**quoted, "profile_id": "01JQUOTED"}])
+        row = k.outbox.track("E", **quoted, connection=connection).id
+        sql = "SELECT profile, jsonb_array_length(names) FROM safeklaviyo.outbox WHERE id = %s"
+        assert [("01JQUOTED", 3)] == connection.execute(sql, [row]).fetchall()
+        connection.rollback()
+
+
 def test_the_caller_has_written_sqlite(file, simulator):
     """The first row of a process can be queued in a transaction that has written already."""
     with simulator.client(outbox=file, account="SiMuLa") as k:

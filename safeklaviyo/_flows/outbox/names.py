@@ -7,24 +7,30 @@ waits. Another mark says that the new address is reserved.
 from __future__ import annotations
 
 from hashlib import blake2b, sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from safeklaviyo.identity import Claim, Identifier, Kind
+from safeklaviyo.identity import Identifier, Kind
 from safeklaviyo.stores.outbox.records import LANES
 from safeklaviyo.stores.outbox.words import CHANGING, ESCAPES, NAME_LENGTH, RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from safeklaviyo.identity import Claim
     from safeklaviyo.models import Binding
     from safeklaviyo.stores.outbox.records import About
+
+_OF_BINDING: Final = (Kind.EXTERNAL_ID, Kind.EMAIL, Kind.PROFILE_ID)
 
 
 def hashed(about: About, account: str, identifiers: Iterable[Identifier]) -> tuple[str, ...]:
     """Return the names of identifiers. `stores.outbox.at_once` has the same in SQL."""
     names: dict[str, None] = {}
+    start = f"{about.key}\n{account}\n"
     for kind, value in identifiers:
-        text = "\n".join((about.key, account, kind.value, value.translate(ESCAPES)))
+        # The two characters that are escaped cannot be printed, and most identifiers can.
+        stored = value if value.isprintable() else value.translate(ESCAPES)
+        text = start + kind + "\n" + stored
         names[sha256(text.encode(errors="surrogatepass")).hexdigest()[:NAME_LENGTH]] = None
     return tuple(names)
 
@@ -38,10 +44,8 @@ def of_claim(claim: Claim) -> tuple[Identifier, ...]:
 
 def of_binding(binding: Binding) -> tuple[Identifier, ...]:
     """Return the identifiers that a binding has now."""
-    names = Claim(binding.external_id, binding.email).identifiers()
-    if binding.profile_id is None:
-        return names
-    return (*names, Identifier(Kind.PROFILE_ID, binding.profile_id))
+    values = zip(_OF_BINDING, (binding.external_id, binding.email, binding.profile_id), strict=True)
+    return tuple([Identifier(kind, value) for kind, value in values if value is not None])
 
 
 def changing(names: Iterable[str]) -> tuple[str, ...]:

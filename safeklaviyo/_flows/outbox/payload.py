@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import to_json
 
@@ -40,7 +41,11 @@ def encode(claim: Claim, **parts: Any) -> str:
 
 def fields_of(person: Person) -> dict[str, Any]:
     """Return the fields of a person by their names. Unlike `asdict` it copies nothing."""
-    return {name: getattr(person, name) for name in Person.__slots__}
+    return dict(zip(_OF_PERSON, _read_person(person), strict=True))
+
+
+_OF_PERSON: Final[tuple[str, ...]] = tuple(Person.__slots__)
+_read_person: Final = attrgetter(*_OF_PERSON)
 
 
 def decode(row: Row) -> dict[str, Any]:
@@ -56,7 +61,9 @@ def claim_from_payload(payload: dict[str, Any]) -> Claim:
 
 def event_parts(event: Event) -> dict[str, Any]:
     """Return an event as parts of a payload."""
-    return event._asdict() | {"time": event.time.timestamp()}
+    parts = event._asdict()
+    parts["time"] = event.time.timestamp()
+    return parts
 
 
 def event_from_payload(payload: dict[str, Any]) -> Event:

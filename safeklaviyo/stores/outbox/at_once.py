@@ -8,13 +8,14 @@ PostgreSQL keeps the plans of a function's statements. Sent one by one they woul
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.stores.outbox.words import ESCAPES, NAME_LENGTH, OTHER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from safeklaviyo.stores.outbox import calls
     from safeklaviyo.stores.outbox.records import NewRow
     from safeklaviyo.stores.outbox.words import Steps
@@ -86,7 +87,7 @@ _CALL: Final = (
 
 def insert_at_once(call: calls.InsertAtOnce) -> Steps[int | None]:
     """Insert a row in one of the usual cases; return None in any other case."""
-    kinds = [kind.value for kind, _ in call.identifiers]
+    kinds = [str(kind) for kind, _ in call.identifiers]
     texts = [value.translate(ESCAPES) for _, value in call.identifiers]
     rows = yield _CALL, _given(call.account, call.about, kinds, texts, call.row)
     return _id_of(rows[0][0]) or None
@@ -99,15 +100,18 @@ def insert_as_told(call: calls.Insert) -> Steps[int]:
     return _id_of(rows[0][0])
 
 
+_QUOTED: Final = str.maketrans({'"': r"\"", "\\": r"\\"})
+
+
 def _given(account: str, about: str, kinds: list[str], texts: list[str], row: NewRow) -> tuple[object, ...]:
     unique_id = None if row.unique_id is None else row.unique_id.translate(ESCAPES)
-    lists = (_array(kinds), _array(texts), _array([*row.names, *row.marks]))
+    lists = (_array(kinds), _array(texts), _array(row.names + row.marks))
     return (account, about, *lists, row.lane, row.profile, row.verb, row.payload, unique_id, row.time)
 
 
-def _array(values: list[str]) -> str:
-    """Return PostgreSQL's text of an array, which every driver can send."""
-    return "{" + ",".join(json.dumps(value, ensure_ascii=False) for value in values) + "}"
+def _array(values: Sequence[str]) -> str:
+    """Return PostgreSQL's text of an array, which every driver can send (*Array Input and Output Syntax*)."""
+    return '{"' + '","'.join([each.translate(_QUOTED) for each in values]) + '"}' if values else "{}"
 
 
 def _id_of(answer: int | None) -> int:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from weakref import WeakSet
 
 from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
 from safeklaviyo.stores.outbox.words import OTHER
@@ -36,15 +38,17 @@ class Caller:
 
     Attributes:
         kind: The kind of database that the connection leads to.
-        place: The server and the database. A program has few of them, so they can be remembered.
+        place: Returns the server and the database. A program has few of them, so they can be remembered.
         mark: How a parameter is written: ``?`` or ``%s``.
         execute: Executes one statement in the caller's transaction, and returns its rows, or an awaitable of them.
+        stays: The connection, if it leads to one place for its whole life.
     """
 
     kind: Kind
-    place: tuple[object, ...]
+    place: Callable[[], tuple[object, ...]]
     mark: str
     execute: Callable[[str, tuple[Any, ...]], Any]
+    stays: object = None
 
 
 class Recognising:
@@ -55,6 +59,7 @@ class Recognising:
         self._tables = tables
         self._filled = filled
         self._known: set[tuple[object, ...]] = set()
+        self._checked: WeakSet[Any] = WeakSet()
 
     def insert(self, connection: object, steps: Steps[T]) -> T:
         """Insert a row over a blocking connection, with one statement.
@@ -70,7 +75,7 @@ class Recognising:
             if self._is_new(caller):
                 self._check(caller, caller.execute(*self._asking(caller)))
             sql, parameters = self._filled(next(steps))
-            rows: Rows = caller.execute(sql.replace("?", caller.mark), parameters)
+            rows: Rows = caller.execute(_marked(sql, caller.mark), parameters)
         except Exception as error:  # noqa: BLE001 - that of a driver, which only its package names
             raise _failure(error) from None
         return _finished(steps, rows)
@@ -82,7 +87,7 @@ class Recognising:
             if self._is_new(caller):
                 self._check(caller, await caller.execute(*self._asking(caller)))
             sql, parameters = self._filled(next(steps))
-            rows: Rows = await caller.execute(sql.replace("?", caller.mark), parameters)
+            rows: Rows = await caller.execute(_marked(sql, caller.mark), parameters)
         except Exception as error:  # noqa: BLE001 - as above
             raise _failure(error) from None
         return _finished(steps, rows)
@@ -97,7 +102,13 @@ class Recognising:
     def _is_new(self, caller: Caller) -> bool:
         # In SQLite a failed statement leaves the transaction as it was. In PostgreSQL an insert into a missing table
         # would end the caller's transaction, so the table is looked for first.
-        return self._kind == "postgres" and caller.place not in self._known
+        if self._kind == "sqlite" or (caller.stays is not None and caller.stays in self._checked):
+            return False
+        if caller.place() not in self._known:
+            return True
+        if caller.stays is not None:
+            self._checked.add(caller.stays)
+        return False
 
     def _asking(self, caller: Caller) -> tuple[str, tuple[Any, ...]]:
         asked = " AND ".join("to_regclass(?) IS NOT NULL" for _ in self._tables)
@@ -106,7 +117,17 @@ class Recognising:
     def _check(self, caller: Caller, rows: Rows) -> None:
         if not rows[0][0]:
             raise ConfigurationError(OTHER)
-        self._known.add(caller.place)
+        self._known.add(caller.place())
+
+
+@lru_cache(maxsize=256)
+def _marked(sql: str, mark: str) -> str:
+    return sql.replace("?", mark)
+
+
+@lru_cache(maxsize=256)
+def _encoded(sql: str) -> bytes:
+    return sql.encode()
 
 
 def _finished(steps: Steps[T], rows: Rows) -> T:
@@ -137,22 +158,27 @@ class _Nothing:
     pass
 
 
-def _blocking(connection: Any) -> Caller | None:
-    if isinstance(connection, _class("psycopg", "Cursor") | _class("sqlite3", "Cursor")):
-        connection = connection.connection
-    if isinstance(connection, _class("psycopg", "Connection")):
-        return _psycopg(connection)
-    if isinstance(connection, _class("sqlite3", "Connection")):
-        return _sqlite3(connection)
-    if isinstance(connection, _class("sqlalchemy.orm", "Session")):
-        connection = connection.connection()
-    if isinstance(connection, _class("sqlalchemy", "Connection")):
-        return _sqlalchemy(connection, lambda sql, parameters: _listed(connection.exec_driver_sql(sql, parameters)))
-    if isinstance(connection, _class("django.db.backends.utils", "CursorWrapper")):
-        connection = connection.db
-    is_django = _class("django.db.backends.base.base", "BaseDatabaseWrapper")
-    if isinstance(connection, is_django | _class("django.utils.connection", "ConnectionProxy")):
-        return _django(connection)
+def _blocking(connection: object) -> Caller | None:
+    """Recognise a blocking connection. The class of each connection is looked at once."""
+    kind = type(connection)
+    using = _using.get(kind)
+    if using is None:
+        using = _recognised(connection)
+        # A proxy of one class may stand for connections of several packages.
+        if using is not None and connection.__class__ is kind:
+            _using[kind] = using
+    return None if using is None else using(connection)
+
+
+_using: Final[dict[type, Callable[[Any], Caller | None]]] = {}
+"""How a connection of each class that was recognised is used."""
+
+
+def _recognised(connection: Any) -> Callable[[Any], Caller | None] | None:
+    """Return how a connection is used; None if no package that can be used has made it."""
+    for module, name, using in _BLOCKING:
+        if isinstance(connection, _class(module, name)):
+            return using
     return None
 
 
@@ -183,9 +209,9 @@ def _psycopg(connection: Any) -> Caller:
 
     def _execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
         # Not the caller's cursor, which may have unread rows, or return rows in another shape.
-        return Cursor(connection, row_factory=tuple_row).execute(sql.encode(), parameters).fetchall()
+        return Cursor(connection, row_factory=tuple_row).execute(_encoded(sql), parameters).fetchall()
 
-    return Caller("postgres", _place(connection), "%s", _execute)
+    return Caller("postgres", lambda: _place(connection), "%s", _execute, connection)
 
 
 def _psycopg_async(connection: Any) -> Caller:
@@ -194,9 +220,9 @@ def _psycopg_async(connection: Any) -> Caller:
 
     async def _execute(sql: str, parameters: tuple[Any, ...]) -> Rows:
         cursor = AsyncCursor(connection, row_factory=tuple_row)
-        return await (await cursor.execute(sql.encode(), parameters)).fetchall()
+        return await (await cursor.execute(_encoded(sql), parameters)).fetchall()
 
-    return Caller("postgres", _place(connection), "%s", _execute)
+    return Caller("postgres", lambda: _place(connection), "%s", _execute, connection)
 
 
 def _place(connection: Any) -> tuple[object, ...]:
@@ -212,7 +238,11 @@ def _sqlite3(connection: Any) -> Caller:
         rows: Rows = cursor.execute(sql, parameters).fetchall()
         return rows
 
-    return Caller("sqlite", (), "?", _execute)
+    return Caller("sqlite", tuple, "?", _execute)
+
+
+def _sqlalchemy_blocking(connection: Any) -> Caller | None:
+    return _sqlalchemy(connection, lambda sql, parameters: _listed(connection.exec_driver_sql(sql, parameters)))
 
 
 def _sqlalchemy(connection: Any, execute: Callable[[str, tuple[Any, ...]], Rows | Awaitable[Rows]]) -> Caller | None:
@@ -221,7 +251,7 @@ def _sqlalchemy(connection: Any, execute: Callable[[str, tuple[Any, ...]], Rows 
     if mark is None or spoken.name not in {"sqlite", "postgresql"}:
         return None
     kind: Kind = "sqlite" if spoken.name == "sqlite" else "postgres"
-    return Caller(kind, (url.host, url.port, url.database), mark, execute)
+    return Caller(kind, lambda: (url.host, url.port, url.database), mark, execute)
 
 
 def _django(connection: Any) -> Caller | None:
@@ -235,5 +265,22 @@ def _django(connection: Any) -> Caller | None:
             cursor.execute(sql, parameters)
             return _listed(cursor)
 
-    settings = connection.settings_dict
-    return Caller(kind, (settings.get("HOST"), settings.get("PORT"), settings.get("NAME")), "%s", _execute)
+    def _where() -> tuple[object, ...]:
+        settings = connection.settings_dict
+        return settings.get("HOST"), settings.get("PORT"), settings.get("NAME")
+
+    return Caller(kind, _where, "%s", _execute)
+
+
+_BLOCKING: Final[tuple[tuple[str, str, Callable[[Any], Caller | None]], ...]] = (
+    ("psycopg", "Connection", _psycopg),
+    ("psycopg", "Cursor", lambda cursor: _psycopg(cursor.connection)),
+    ("sqlite3", "Connection", _sqlite3),
+    ("sqlite3", "Cursor", lambda cursor: _sqlite3(cursor.connection)),
+    ("sqlalchemy", "Connection", _sqlalchemy_blocking),
+    ("sqlalchemy.orm", "Session", lambda session: _sqlalchemy_blocking(session.connection())),
+    ("django.db.backends.base.base", "BaseDatabaseWrapper", _django),
+    ("django.db.backends.utils", "CursorWrapper", lambda cursor: _django(cursor.db)),
+    ("django.utils.connection", "ConnectionProxy", _django),
+)
+"""The classes of blocking connections, and how one of each is used."""

@@ -7,6 +7,7 @@ and may also run over the caller's connection.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
@@ -215,7 +216,8 @@ class PostgresOutbox(Outbox):
         asked: Any = call
         if isinstance(asked, calls.ReadAbout | calls.LookAbout):
             if self._about is None:
-                self._about = self._to.transact(steps_of(calls.ReadAbout("")), self.queries)
+                read = self._to.transact(steps_of(calls.ReadAbout("")), self.queries)
+                self._about = replace(read, reads_map=self._has_map)
             return cast("T", self._about)
         if not isinstance(asked, calls.Insert | calls.InsertAtOnce):
             return self._to.transact(steps_of(call), self.queries)
@@ -265,7 +267,8 @@ class AsyncPostgresOutbox(AsyncOutbox):
         asked: Any = call
         if isinstance(asked, calls.ReadAbout | calls.LookAbout):
             if self._about is None:
-                self._about = await self._to.transact(steps_of(calls.ReadAbout("")), self.queries)
+                read = await self._to.transact(steps_of(calls.ReadAbout("")), self.queries)
+                self._about = replace(read, reads_map=self._has_map)
             return cast("T", self._about)
         if not isinstance(asked, calls.Insert | calls.InsertAtOnce):
             return await self._to.transact(steps_of(call), self.queries)

@@ -18,10 +18,12 @@ class About:
     Attributes:
         id: A random id, which no other table has.
         key: The random key of the names.
+        reads_map: The outbox carries `InsertAtOnce` out: it has the map beside it.
     """
 
     id: str
     key: str = field(repr=False)
+    reads_map: bool = False
 
 
 @dataclass(frozen=True, slots=True)

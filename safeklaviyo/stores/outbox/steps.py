@@ -22,7 +22,7 @@ from safeklaviyo.stores.outbox import calls
 from safeklaviyo.stores.outbox.going import fix_rows, is_held, mark, ready
 from safeklaviyo.stores.outbox.records import About, Counted, Row
 from safeklaviyo.stores.outbox.turns import take_turn
-from safeklaviyo.stores.outbox.words import COLUMNS, OTHER, as_json, holding_of, row_of
+from safeklaviyo.stores.outbox.words import COLUMNS, OTHER, as_json, holding_of, names_as_json, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -296,7 +296,8 @@ def insert_into_sqlite(call: calls.Insert) -> Steps[int]:
 def _inserted(call: calls.Insert) -> tuple[Any, ...]:
     row = call.row
     unique_id = None if row.unique_id is None else row.unique_id.replace("\0", "\\0")
-    return call.account, row.lane, as_json((*row.names, *row.marks)), row.profile, row.verb, row.payload, unique_id
+    names = names_as_json(row.names + row.marks)
+    return call.account, row.lane, names, row.profile, row.verb, row.payload, unique_id
 
 
 def _id_of(rows: Rows) -> int:

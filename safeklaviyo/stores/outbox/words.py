@@ -125,6 +125,11 @@ def as_json(values: Sequence[object]) -> str:
     return json.dumps(list(values), separators=(",", ":"))
 
 
+def names_as_json(names: Sequence[str]) -> str:
+    """Return names or marks as JSON. They have no character that has to be escaped, so `json` need not be asked."""
+    return '["' + '","'.join(names) + '"]' if names else "[]"
+
+
 def texts_of(value: Any) -> tuple[str, ...]:
     """Return the names in a JSON value. Some drivers decode JSON themselves, others return its text."""
     return tuple(json.loads(value) if isinstance(value, str | bytes) else value)
