@@ -85,6 +85,7 @@ def carry_out(
     ahead: deque[_Begun[R]] = deque()
     try:
         for batch_of in _batches(rows):
+            # Batches are checked one after the other, in the order of their rows: only their requests go side by side.
             batch = shell.run(verb.batch, batch_of)
             most = _most_ahead(verb, batch, len(batch_of))
             end = _sending(shell, verb, batch)
@@ -95,6 +96,7 @@ def carry_out(
             _finish(shell, verb, ahead.popleft(), tally)
     finally:
         for begun in ahead:
+            # A thread cannot be stopped. It finishes the request that it has sent, and is told here to begin no other.
             begun.batch.is_given_up = True
     _follow(shell, verb, tally, 0)
     return tally.report()
@@ -112,6 +114,7 @@ def _finish(shell: Shell, verb: Many[R], begun: _Begun[R], tally: Tally[R]) -> N
     batch, end = begun.batch, begun.end
     while True:
         end()
+        # First what the requests have said: a batch that ends the call has its refused rows counted before.
         tally.take(batch)
         _send_singly(shell, verb, batch.singly, tally)
         left = _send_first(shell, verb, batch.cold, tally)
@@ -119,6 +122,7 @@ def _finish(shell: Shell, verb: Many[R], begun: _Begun[R], tally: Tally[R]) -> N
             break
         batch = shell.run(verb.batch, left)
         end = _sending(shell, verb, batch)
+    # The rows of a job stay in memory until its errors are known, so no more than a few jobs may be open.
     _follow(shell, verb, tally, JOBS)
     tally.tell(begun.rows)
 
@@ -153,6 +157,7 @@ def _in_thread(work: Callable[[], object]) -> Callable[[], object]:
 def _send_first(shell: Shell, verb: Many[R], rows: list[R], tally: Tally[R]) -> list[tuple[int, object]]:
     """Send the first row of each person; return the others, for which the map may know the person now."""
     groups = _by_person(rows)
+    # An accepted row is a person whom the map knows from now on, so the others may go together after all.
     before = tally.accepted
     _send_singly(shell, verb, [group[0] for group in groups], tally)
     rest = [row for group in groups for row in group[1:]]
@@ -217,6 +222,7 @@ async def carry_out_async(
         while ahead:
             await _finish_async(shell, verb, ahead.popleft(), tally)
     finally:
+        # Tasks, unlike threads, can be stopped: none may go on after the call has ended.
         await _cancel([task for _, _, task in ahead])
     await _follow_async(shell, verb, tally, 0)
     return tally.report()
@@ -311,10 +317,13 @@ def _by_person(rows: list[R]) -> list[list[R]]:
     group_of: dict[object, list[R]] = {}
     for row in rows:
         names = _names(row)
+        # A row may name the id of one group and the address of another: then both are about one person, and become one
+        # group.
         joined: list[R] = []
         for group in {id(group_of[name]): group_of[name] for name in names if name in group_of}.values():
             joined += group
         joined.append(row)
+        # In the order of the file again, which the union of two groups has lost.
         joined.sort(key=lambda each: each.number)
         for each in joined:
             for name in _names(each):
@@ -328,6 +337,7 @@ def _names(row: Checked) -> Iterable[object]:
 
 
 def _length(rows: object) -> int | None:
+    # These are iterables too. Refused here, because each letter or key would be refused as a row of its own.
     if isinstance(rows, str | bytes | dict) or not isinstance(rows, Iterable | AsyncIterable):
         raise ConfigurationError("rows has to be an iterable of mappings, one for each row")
     return len(rows) if isinstance(rows, Sized) else None

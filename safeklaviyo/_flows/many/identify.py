@@ -228,6 +228,7 @@ def _has_failures(call: Call, job_id: str) -> Flow[bool]:
 def _read_errors(call: Call, job_id: str, rows: list[PersonRow], found: list[Refused]) -> Flow[None]:
     """Read the failed rows of an import, page by page; no more pages than it can have."""
     request = get_import_errors(job_id)
+    # Each page has one failed row at least, so an import has no more pages than rows. Links that lead back end here.
     for _ in range(len(rows)):
         response = yield from send(call, request)
         for index, error in read_import_errors(response):
@@ -236,6 +237,7 @@ def _read_errors(call: Call, job_id: str, rows: list[PersonRow], found: list[Ref
                 "Klaviyo has refused this row of an import; errors says why", status_code=400,
                 code=code if isinstance(code, str) else None, errors=(error,),
             )  # fmt: skip
+            # The index comes from a pointer in Klaviyo's answer, which may point elsewhere.
             if index is not None and index < len(rows):
                 found.append(Refused(rows[index].number, rows[index].row, problem))
         query = next_errors(response)

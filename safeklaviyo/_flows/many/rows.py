@@ -193,6 +193,7 @@ def sorted_by_map(call: Call, rows: list[R]) -> Flow[tuple[list[tuple[R, Binding
     needs_profile = call.dialect.has_profile_ids
     warm: list[tuple[R, Binding]] = []
     singly: list[R] = []
+    # Most rows are sent at once. The rules are asked only about the others.
     for row in rows:
         binding = known.whole.get(row.number)
         if binding is None or not is_sent_at_once(binding, known.now, call.policy, needs_profile=needs_profile):
@@ -252,6 +253,8 @@ def _found(call: Call, names: dict[Identifier, None]) -> Flow[Known]:
                 covered.add(match.identifier)
         known.leased.update(covered)
         left = {name: None for name in names if name not in covered}
+        # The lease covers nothing that was asked for by name, so that another look would find it again. All is left to
+        # the calls about one person, which wait for it.
         if len(left) == len(names):
             known.leased.update(names)
             return replace(known, now=found.now)

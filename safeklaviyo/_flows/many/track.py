@@ -175,6 +175,7 @@ def _send(call: Call, job: _Job, batch: Batch[EventRow]) -> Flow[None]:
     alone = call.policy.event_naming == "profile_id"
     this = object()
     keys = {binding.key for _, binding in job.rows}
+    # For changes of identifiers, which wait until no event with the old address is on its way.
     on_their_way = [(key, this) for key in keys]
 
     def _again() -> Flow[Request]:
