@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -30,7 +31,7 @@ from safeklaviyo.errors import ConfigurationError, SafeKlaviyoError
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from io import BufferedIOBase
     from types import FrameType
 
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
     from safeklaviyo._files.encodings import Encoding
     from safeklaviyo._files.records import Records
     from safeklaviyo._files.rows import Row
+    from safeklaviyo.models import Progress
 
-EVENTS_AT_ONCE: Final = 1000
-"""Rows after which the progress is saved: as many as `track_many` sends at once."""
+EVENTS_AT_ONCE: Final = 5000
+"""Rows after which the progress is saved. Within them `track_many` has several jobs on their way; a run that goes on
+after a kill sends at most so many again, under their keys."""
 PEOPLE_AT_ONCE: Final = 10_000
 """The same for people: after each part the imports are waited for, which tell the rows that failed."""
 TERMINATED: Final = 143
@@ -95,17 +98,33 @@ def _send_file(arguments: Namespace, verb: Verb, at_once: int, opened: ExitStack
     show = opened.enter_context(progress(f"{verb}ing", _size(arguments), unit="rows"))
     # Step 3: send the rest, part by part.
     try:
+        before = lines.size
         for part in _parts(records.rows, done, at_once):
-            run.send(part)
+            run.send(part, partial(_show_within, show, (before, lines.size), done))
             done += len(part)
+            before = lines.size
             run.save(done, checkpoint)
-            show(lines.size, done)
+            show(before, done)
     except (KeyboardInterrupt, Terminated, SafeKlaviyoError, OSError):
         complain(_how_to_go_on(arguments, done))
         raise
     if checkpoint:
         checkpoint.forget()
     return run.end()
+
+
+def _show_within(show: Callable[..., None], size: tuple[int, int], done: int, progress_of_part: Progress) -> None:
+    """Show how far a part is, whose bytes have all been read already.
+
+    Args:
+        show: What draws the bar.
+        size: The bytes before the part, and with it.
+        done: The rows before the part.
+        progress_of_part: How many of its rows are done.
+    """
+    before, after = size
+    share = progress_of_part.done / max(progress_of_part.total or 0, 1)
+    show(before + (after - before) * share, done + progress_of_part.done)
 
 
 def _parts(rows: Iterator[Row], skip: int, at_once: int) -> Iterator[list[Row]]:
@@ -134,7 +153,7 @@ class _Run:
     backfill: bool
     counts: Counter[str] = field(default_factory=Counter[str])
 
-    def send(self, part: list[Row]) -> None:
+    def send(self, part: list[Row], on_progress: Callable[[Progress], None]) -> None:
         """Send rows, and report those that are refused, in the order of the file."""
         # Two lists: `on_refused` counts the rows that were sent, and those that could not be read are not among them.
         readable = [row for row in part if row.values is not None]
@@ -149,7 +168,7 @@ class _Run:
             self.counts["accepted"] += rehearse(self.klaviyo, self.verb, rows, _on_refused)
         else:
             verb = self.klaviyo.track_many if self.verb == "track" else self.klaviyo.identify_many
-            self._count(verb(rows, on_refused=_on_refused))
+            self._count(verb(rows, on_refused=_on_refused, on_progress=on_progress))
         # Only now, in the order of the file: rows are refused in the order in which their requests end.
         for row in part:
             if row.line in failed:

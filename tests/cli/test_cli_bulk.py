@@ -6,11 +6,12 @@ import json
 import os
 import signal
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 
 from safeklaviyo.testing import KlaviyoSimulator
-from support.commands import records
+from support.commands import bulk, records
 
 HEADER = "event,external_id,email,time,value,points,unique_id,note\n"
 DIRT = {
@@ -169,6 +170,22 @@ class TestTrack:
         """What is no field cannot be mapped."""
         assert 2 == send("track", HEADER, "--map", "name=x").status
 
+    def test_the_bar_moves_within_a_part(self, send, klaviyo, monkeypatch):
+        """Of a part all bytes are read at once; the bar shows those of the rows that are done."""
+        shown = []
+
+        @contextmanager
+        def noted(*_, **__):
+            yield lambda *done: shown.append(done)
+
+        monkeypatch.setattr(bulk, "progress", noted)
+        row = "A,c-1,c1@shop.test,1799000000,,,,\n"
+        send("track", HEADER + row * 2500)
+        assert [1000, 2000, 2500, 2500] == [rows for _, rows in shown]
+        read, whole = len(HEADER), len(HEADER + row * 2500)
+        shares = [(size - read) / (whole - read) for size, _ in shown]
+        assert pytest.approx([0.4, 0.8, 1, 1], abs=0.01) == shares
+
     def test_a_dry_run_sends_nothing(self, send, klaviyo):
         """It names what the rows and the map refuse."""
         send("track", HEADER + good(1) + "\n")
@@ -188,20 +205,20 @@ class TestTrack:
 
 class TestInterrupted:
     def content(self):
-        """Return a file of which the first thousand rows are refused but for five, so that five go by themselves."""
+        """Return a file of which the first five thousand rows but five are refused, so that five go alone."""
         row = "A,c-1,c1@shop.test,{},,{},,\n"
         fit = [row.format(1_799_000_000 + number, number) for number in range(10)]
-        return HEADER + "".join(["A,NULL,,,,,,\n" * 995, *fit])
+        return HEADER + "".join(["A,NULL,,,,,,\n" * 4995, *fit])
 
     def test_it_goes_on_where_it_stopped(self, send, klaviyo, tmp_path):
-        """--resume saves the progress after each thousand rows, and the next run begins there."""
+        """--resume saves the progress after each five thousand rows, and the next run begins there."""
         simulator, _ = klaviyo
         simulator.fail_next("bulk_create_events", status=401, match=lambda asked: b'"points":"7"' in asked.body)
         status, out, err = send("track", self.content(), "--resume")
         assert (1, "") == (status, out)
-        assert "stopped after 1000 rows; run it again to go on there" in err
+        assert "stopped after 5000 rows; run it again to go on there" in err
         status, out, err = send("track", self.content(), "--resume")
-        assert (0, "accepted 5, refused 0\n", True) == (status, out, "going on after 1000 rows\n" in err)
+        assert (0, "accepted 5, refused 0\n", True) == (status, out, "going on after 5000 rows\n" in err)
         assert {str(number): 1 for number in range(10)} == points(simulator)
         assert not (tmp_path / "file.csv.progress").exists()
 
@@ -226,7 +243,7 @@ class TestInterrupted:
 
         simulator.fail_next("bulk_create_events", match=signalled)
         status, out, err = send("track", self.content(), "--resume")
-        assert (code, "", True) == (status, out, "stopped after 1000 rows; run it again to go on there" in err)
+        assert (code, "", True) == (status, out, "stopped after 5000 rows; run it again to go on there" in err)
         assert 0 == send("track", self.content(), "--resume").status
         assert {str(number): 1 for number in range(10)} == points(simulator)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from safeklaviyo._files import encodings, records, rows
+from safeklaviyo.cli import _bulk as bulk
 from safeklaviyo.cli import _console as console
 from safeklaviyo.cli import _copy as copying
 from safeklaviyo.cli import _doctor as doctor
@@ -13,7 +14,7 @@ from safeklaviyo.cli._arguments import parser
 from safeklaviyo.cli._simulation import _ROWS as COUNTED
 
 __all__ = [
-    "COUNTED", "console", "copying", "doctor", "encodings", "function_of", "parser", "records", "rows", "simulation",
+    "COUNTED", "bulk", "console", "copying", "doctor", "encodings", "function_of", "parser", "records", "rows", "simulation",
     "store",
 ]  # fmt: skip
 
