@@ -19,6 +19,8 @@ from safeklaviyo.gateway import Gateway
 from safeklaviyo.testing import KlaviyoSimulator
 from support.node import comparable, shop_on_node
 
+pytestmark = pytest.mark.browser
+
 ROOT = Path(__file__).parents[2]
 CALLS = Path(__file__).parent / "node" / "calls.js"
 LEFT_OUT = {"connection", "keep-alive", "server", "safeklaviyo-decision", "safeklaviyo-overhead-ms"}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from safeklaviyo import IdentityError, ProfileConflictError
+from safeklaviyo import AsyncKlaviyo, IdentityError, Klaviyo, ProfileConflictError
 from safeklaviyo.testing import KlaviyoSimulator
 from support.scenes import (
     ACCOUNT,
@@ -240,9 +240,22 @@ def simulator(case: Case) -> KlaviyoSimulator:
     return KlaviyoSimulator(account=ACCOUNT, search_lag=0 if case.search == "prompt" else "until_drain", queue_lag=0.0)
 
 
-@pytest.mark.parametrize("case", list(cases()), ids=str)
+def each_with_a_client() -> Iterator[Any]:
+    """Yield every case with both clients: with each in turn as a quick test, and with the other as a slow one."""
+    for number, case in enumerate(cases()):
+        for turn, kind in enumerate((Klaviyo, AsyncKlaviyo)):
+            is_quick = number % 2 == turn
+            marks = () if is_quick else pytest.mark.slow
+            yield pytest.param(kind, case, id=f"{'sync' if kind is Klaviyo else 'async'}-{case}", marks=marks)
+
+
+@pytest.mark.parametrize(("client", "case"), list(each_with_a_client()), indirect=["client"])
 def test_case(client, simulator, store, case):
-    """The case ends as the rules about people say, and nobody gains, loses or shares anything on the way."""
+    """The case ends as the rules about people say, and nobody gains, loses or shares anything on the way.
+
+    What becomes of a case is decided by a generator, and both clients only carry it out: a quick run takes each case
+    once, and half of them with either client. `.ci/long` takes every case with both.
+    """
     k = client()
     stage(case, simulator, k)
     before = {profile.id: profile for profile in simulator.profiles}
