@@ -83,9 +83,8 @@ def _send_file(arguments: Namespace, verb: Verb, at_once: int, opened: ExitStack
     lines = Lines(file)
     records = _records(arguments, verb, lines, encoding)
     # A file is mended and sent again, so what cannot be sent as it stands is refused with the reason.
-    klaviyo = opened.enter_context(open_client(arguments)).with_options(
-        deadline=None, policy=Policy(properties="refuse")
-    )
+    refusing = Policy(properties="refuse")
+    klaviyo = opened.enter_context(open_client(arguments)).with_options(deadline=None, policy=refusing)
     # Step 2: find the place after which an earlier run has stopped.
     digest = _digest(arguments)
     checkpoint = _checkpoint(arguments, verb, digest) if arguments.resume else None
@@ -97,14 +96,13 @@ def _send_file(arguments: Namespace, verb: Verb, at_once: int, opened: ExitStack
     run = _Run(klaviyo, verb, records, kept, digest, is_rehearsal=arguments.dry_run, backfill=_backfill(arguments))
     show = opened.enter_context(progress(f"{verb}ing", _size(arguments), unit="rows"))
     # Step 3: send the rest, part by part.
+    read = lines.size
     try:
-        before = lines.size
         for part in _parts(records.rows, done, at_once):
-            run.send(part, partial(_show_within, show, (before, lines.size), done))
-            done += len(part)
-            before = lines.size
+            run.send(part, partial(_show_within, show, (read, lines.size), done))
+            done, read = done + len(part), lines.size
             run.save(done, checkpoint)
-            show(before, done)
+            show(read, done)
     except (KeyboardInterrupt, Terminated, SafeKlaviyoError, OSError):
         complain(_how_to_go_on(arguments, done))
         raise

@@ -14,8 +14,8 @@ from safeklaviyo.cli._arguments import parser
 from safeklaviyo.cli._simulation import _ROWS as COUNTED
 
 __all__ = [
-    "COUNTED", "bulk", "console", "copying", "doctor", "encodings", "function_of", "parser", "records", "rows", "simulation",
-    "store",
+    "COUNTED", "bulk", "console", "copying", "doctor", "encodings", "function_of", "parser", "records", "rows",
+    "simulation", "store",
 ]  # fmt: skip
 
 
