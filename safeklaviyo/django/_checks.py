@@ -50,6 +50,7 @@ def check_tables(databases: Sequence[str] | None = None, **_: Any) -> list[Check
         configured = configuration()
     except ConfigurationError:
         return []  # which the other check says
+    # Django names the databases that a check may look into. A plain `manage.py check` names none.
     if configured.alias not in (databases or ()):
         return []
     from safeklaviyo.django._tables import has_outbox  # noqa: PLC0415 - only where the database is looked into

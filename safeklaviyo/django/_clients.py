@@ -60,6 +60,7 @@ def get_klaviyo() -> Klaviyo:
     configured = configuration()
     key = _key(configured)
     with _lock:
+        # Under the lock: of two threads that come first, one would make a client that no call closes.
         klaviyo = _made.get(key)
         if klaviyo is None:
             klaviyo = _made[key] = _make(configured)
@@ -78,6 +79,7 @@ async def aget_klaviyo() -> AsyncKlaviyo:
     configured = configuration()
     key = _key(configured)
     made = _made_for_loops.setdefault(asyncio.get_running_loop(), {})
+    # Without a lock: nothing is awaited in between, so no other task of this loop comes here.
     if key not in made:
         made[key] = _make_async(configured)
     return made[key]
@@ -94,6 +96,7 @@ def close_all() -> None:
     with _lock:
         made = list(_made.values())
         _made.clear()
+    # Not under the lock: closing may wait for a database, and a thread that asks for a client need not.
     for each in made:
         each.close()
     # One of a loop can be closed by that loop alone: its connections are closed with the loop.
@@ -160,6 +163,7 @@ class _OnDjango(Outbox):
 
     def is_there(self) -> bool:
         """See `Outbox.is_there`."""
+        # Tables that were there once are not looked for again: every direct call asks this.
         return self._about is not None or has_outbox(connections[self._alias])
 
     def perform(self, call: OutboxCall[T]) -> T:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 OWN: Final = frozenset({"database", "allauth_user_id", "async_http_client"})
+# By the signature: a new argument of `Klaviyo` is a key of the settings at once.
 ARGUMENTS: Final = frozenset(signature(Klaviyo).parameters) - {"outbox"}
 _OF_LIBPQ: Final = (
     "host", "hostaddr", "port", "dbname", "user", "password", "passfile", "service", "sslmode", "sslrootcert",
