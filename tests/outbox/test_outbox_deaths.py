@@ -42,8 +42,8 @@ with Zygote() as zygote:
 """
 
 
-def play(url: str, first: int, last: int, reading: str) -> None:
-    """Play histories in a process without threads, and without pytest's own children."""
+def check_histories(url: str, first: int, last: int, reading: str) -> None:
+    """Play histories in a process without threads and pytest's own children, and check that all came to an end."""
     environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[1]}:{Path(__file__).parents[2]}"}
     command = [sys.executable, "-c", PROGRAM, url, str(first), str(last), reading]
     done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False, timeout=1200)
@@ -56,24 +56,24 @@ def play(url: str, first: int, last: int, reading: str) -> None:
 @pytest.mark.parametrize("reading", READINGS)
 def test_sqlite(tmp_path, reading):
     """A file, under two readings of a repeated key in bulk."""
-    play(f"sqlite:///{tmp_path}/SEED.db", 1, 3, reading)
+    check_histories(f"sqlite:///{tmp_path}/SEED.db", 1, 3, reading)
 
 
 def test_postgres():
     """A server."""
     with own_database() as conninfo:
-        play(migrated_outbox(conninfo), 1, 3, "refused")
+        check_histories(migrated_outbox(conninfo), 1, 3, "refused")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reading", READINGS)
 def test_many_sqlite(tmp_path, reading):
     """Many histories in files."""
-    play(f"sqlite:///{tmp_path}/SEED.db", 100, 400, reading)
+    check_histories(f"sqlite:///{tmp_path}/SEED.db", 100, 400, reading)
 
 
 @pytest.mark.slow
 def test_many_postgres():
     """Many histories on a server."""
     with own_database() as conninfo:
-        play(migrated_outbox(conninfo), 100, 400, "refused")
+        check_histories(migrated_outbox(conninfo), 100, 400, "refused")

@@ -48,7 +48,7 @@ def place(request, tmp_path, simulator):
         yield k, path
 
 
-def refused_at_once(k):
+def check_refused_at_once(k):
     """Queue without a connection, which has to be refused before any other writer would have been given up."""
     start = time.monotonic()
     with pytest.raises(ConfigurationError, match="give its connection"):
@@ -61,7 +61,7 @@ def test_sqlite3(place):
     k, path = place
     with closing(sqlite3.connect(path)) as db:
         db.execute("INSERT INTO customer_order VALUES (1)")
-        refused_at_once(k)
+        check_refused_at_once(k)
         k.outbox.track("E", **ADA, connection=db)
         db.commit()
         k.outbox.track("E", **ADA)
@@ -90,7 +90,7 @@ def test_django(place):
     try:
         connections["shop"].set_autocommit(False)
         connections["shop"].cursor().execute("INSERT INTO customer_order VALUES (1)")
-        refused_at_once(k)
+        check_refused_at_once(k)
         connections["shop"].rollback()
     finally:
         connections["shop"].close()
