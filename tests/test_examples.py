@@ -72,8 +72,8 @@ def loaded():
     process.close()
 
 
-def shows(done, name):
-    """Tell whether it ended well, warned of nothing, and printed what the reader is to see."""
+def check_shows(done, name):
+    """Check that it ended well, warned of nothing, and printed what the reader is to see."""
     assert (0, "") == (done.returncode, done.stderr)
     lines = done.stdout.splitlines()
     assert [RAW.get(name, lines[0]), SHOWS[name]] == [lines[0], lines[-1]]
@@ -85,7 +85,7 @@ def shows(done, name):
 def test_an_example_shows_what_it_says(loaded, tmp_path, name):
     """It ends well, warns of nothing, and prints what the reader is to see."""
     done = run(tmp_path, EXAMPLES / name) if name in ALONE else loaded.run(tmp_path, EXAMPLES / name)
-    shows(done, name)
+    check_shows(done, name)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_an_example_that_goes_wrong_would_be_found(loaded, tmp_path, code, ended
 @pytest.mark.parametrize("name", sorted(SHOWS.keys() - ALONE))
 def test_an_example_shows_it_in_an_interpreter_of_its_own(tmp_path, name):
     """Nothing that another program has loaded is missing: each example imports what it needs."""
-    shows(run(tmp_path, EXAMPLES / name), name)
+    check_shows(run(tmp_path, EXAMPLES / name), name)
 
 
 @pytest.mark.parametrize("name", TESTS)
