@@ -112,7 +112,7 @@ def _send_file(arguments: Namespace, verb: Verb, at_once: int, opened: ExitStack
 
 
 def _show_within(show: Callable[..., None], size: tuple[int, int], done: int, progress_of_part: Progress) -> None:
-    """Show how far a part is, whose bytes have all been read already.
+    """Show how far a part is. All its bytes have been read already.
 
     Args:
         show: What draws the bar.
