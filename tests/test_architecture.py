@@ -42,6 +42,9 @@ HEAVY = [
     "safeklaviyo.cli", "safeklaviyo.stores.sqlite", "safeklaviyo.testing", "sqlite3", "uvicorn",
 ]  # fmt: skip
 
+ASSERTING = re.compile(r"(?:^|\.|_)(?:raises|assert|check|verify)")
+"""The name of a call that asserts."""
+
 BELOW = {
     room: {below for level in source.ROOMS[number + 1 :] for below in level}
     for number, rooms in enumerate(source.ROOMS)
@@ -54,6 +57,12 @@ BELOW = {
 def tree(name: str) -> ast.Module:
     """Return a module's syntax."""
     return ast.parse((PACKAGE / name).read_text())
+
+
+@cache
+def syntax(name: str) -> ast.Module:
+    """Return a test module's syntax, which two tests look at."""
+    return ast.parse((HERE / name).read_text())
 
 
 def offences(names: Iterable[str], found: Callable[[str], object]) -> dict[str, object]:
@@ -222,7 +231,7 @@ def private_names(module: ast.Module) -> list[tuple[int, str]]:
 class TestFacade:
     def test_tests_name_nothing_private(self) -> None:
         """What may move is named in `support` alone, so that a move touches no test."""
-        assert {} == offences(TESTS, lambda name: private_names(ast.parse((HERE / name).read_text())))
+        assert {} == offences(TESTS, lambda name: private_names(syntax(name)))
 
     def test_all_tests_are_looked_at(self) -> None:
         """Those in folders are, and there is what they must not name."""
@@ -264,6 +273,35 @@ safeklaviyo.__version__
 
 
 @pytest.mark.proof
+def asserts(test: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Tell whether a test asserts, or calls a helper that says by its name that it does."""
+    for each in ast.walk(test):
+        if isinstance(each, ast.Assert):
+            return True
+        if isinstance(each, ast.Call) and ASSERTING.search(dotted(each.func)):
+            return True
+    return False
+
+
+class TestTests:
+    def test_each_can_fail(self) -> None:
+        """A test asserts, or a helper that is named for it does."""
+
+        def idle(name: str) -> list[str]:
+            found = functions(syntax(name))
+            return [each.name for each in found if each.name.startswith("test_") and not asserts(each)]
+
+        assert {} == offences((name for name in TESTS if "test_" in name), idle)
+
+    def test_one_that_cannot_would_be_found(self) -> None:
+        """The search above sees asserts, and calls by their names, however deep."""
+        (idle,) = functions(ast.parse("def test_it():\n for x in y:\n  play(x)\n"))
+        assert not asserts(idle)
+        for code in ("assert x", "with pytest.raises(E):\n  f()", "self.check_refused(x)", "check(x)"):
+            (test,) = functions(ast.parse(f"def test_it():\n {code}\n"))
+            assert asserts(test), code
+
+
 class TestFlows:
     def test_cancelled_flow_is_never_resumed(self) -> None:
         """No effect is asked for in ``finally``, nor where a cancellation was caught."""
