@@ -23,8 +23,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def pytest_collection() -> None:
+    """Collect no garbage while tests are collected: nearly all that is made then stays, and would be walked through."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Hide the collected tests from the garbage collector: each of its full runs would walk through all of them."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
