@@ -11,6 +11,7 @@ import random
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from safeklaviyo._worker.contract import OfKlaviyo
 from safeklaviyo.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = No
     """
     # Not shared: Celery gives shared tasks to all apps of the process, and another app's would drain this client.
     own: dict[str, Any] = {"ignore_result": True, "shared": False}
-    k._shell.share_pace()  # noqa: SLF001 - the package's own
+    client = OfKlaviyo(k)
     # A message that no worker took in time is dropped: beat sends a newer one. So messages never pile up while all
     # workers are busy.
     brief: dict[str, Any] = {"expires": max(10.0, 2 * every)} | ({} if queue is None else {"queue": queue})
@@ -108,7 +109,7 @@ def tasks(app: Celery, k: Klaviyo, *, every: float = 1.0, queue: str | None = No
 
     def drain(lane: int) -> None:
         """Deliver due rows of one lane, `ROWS` at most."""
-        k.outbox.drain(lane=lane, limit=ROWS)
+        client.drain(lane, ROWS)
 
     def sweep() -> None:
         """Send one `drain` for each lane that has due rows."""

@@ -19,6 +19,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from safeklaviyo._worker.contract import OfKlaviyo
 from safeklaviyo.errors import ConfigurationError
 
 try:
@@ -61,15 +62,15 @@ def tasks(k: Klaviyo, *, queue: str = QUEUE) -> Blueprint:
         queue: The queue of the jobs.
     """
     blueprint = Blueprint()
-    k._shell.share_pace()  # noqa: SLF001 - the package's own
+    client = OfKlaviyo(k)
 
     # Each task is named here. Procrastinate's own name would hold this module's path, and waiting jobs would be lost
     # when the module moves.
     @blueprint.task(name="safeklaviyo.drain", queue=queue)
     def drain(lane: int) -> None:
         """Deliver due rows of one lane, `ROWS` at most."""
-        report = k.outbox.drain(lane=lane, limit=ROWS)
-        logger.debug("lane %d: %d rows delivered, %d dead", lane, report.delivered, report.dead)
+        done = client.drain(lane, ROWS)
+        logger.debug("lane %d: %d rows delivered, %d dead", lane, done.delivered, done.dead)
 
     async def _look(context: JobContext, timestamp: int) -> None:
         if time.time() - timestamp > TOO_LATE:

@@ -1455,6 +1455,15 @@ GUARDS = [
         "outbox/test_outbox_connections.py::test_quotes_postgres",
     ),
     _guard(
+        "outbox", source.OUTBOX_DRAIN, "    return tally.done\n",
+        "    yield from CountLeft(call.account)\n    return tally.done\n",
+        "worker/test_worker.py::TestRunning::test_a_drain_does_not_count_what_is_left",
+    ),
+    _guard(
+        "H23", source.WORKING, "self.dropped += done.dropped", "self.dropped += 0",
+        "worker/test_worker.py::TestRunning::test_h23_it_says_how_many_rows_of_erased_customers_it_has_dropped",
+    ),
+    _guard(
         "H16", source.OUTBOX_GOING,
         "                _hold(holding, row.names, row.id)\n            elif len(found)",
         "                pass\n            elif len(found)",

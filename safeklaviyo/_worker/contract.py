@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from safeklaviyo._flows.outbox.drain import drain
+from safeklaviyo._flows.outbox.drain import drain_lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from safeklaviyo._client.klaviyo import Klaviyo
+    from safeklaviyo._flows.outbox.drain import Done
     from safeklaviyo.models import ChangeReview, Recovery
 
 
@@ -20,8 +21,8 @@ class Client(Protocol):
         """Return the lanes with rows that are due."""
         ...
 
-    def drain(self, lane: int, limit: int, is_stopped: Callable[[], bool]) -> int:
-        """Carry out rows of a lane, until `is_stopped` returns true; return how many were delivered."""
+    def drain(self, lane: int, limit: int, is_stopped: Callable[[], bool]) -> Done:
+        """Carry out rows of a lane, until `is_stopped` returns true."""
         ...
 
     def count_dead(self) -> int:
@@ -38,7 +39,10 @@ class Client(Protocol):
 
 
 class OfKlaviyo:
-    """A `Klaviyo` as a worker uses it. See `Client`."""
+    """A `Klaviyo` as a worker uses it, of this package or of an engine. See `Client`.
+
+    Its requests take turns with those of all workers of the account.
+    """
 
     def __init__(self, klaviyo: Klaviyo) -> None:
         self._klaviyo = klaviyo
@@ -48,10 +52,10 @@ class OfKlaviyo:
         """See `Client.lanes`."""
         return self._klaviyo.outbox.lanes()
 
-    def drain(self, lane: int, limit: int, is_stopped: Callable[[], bool]) -> int:
+    def drain(self, lane: int, limit: int, is_stopped: Callable[[], bool] = lambda: False) -> Done:
         """See `Client.drain`."""
         shell = self._klaviyo._shell  # noqa: SLF001 - the package's own
-        return shell.run(drain, limit=limit, lane=lane, is_stopped=is_stopped).delivered
+        return shell.run(drain_lane, limit=limit, lane=lane, is_stopped=is_stopped)
 
     def count_dead(self) -> int:
         """See `Client.count_dead`."""

@@ -30,12 +30,14 @@ class Health:
         state: ``"working"``, ``"failing"`` (the outbox or Klaviyo cannot be used just now), ``"stuck"`` or
             ``"stopping"``.
         delivered: How many rows were delivered since the worker began.
+        dropped: How many rows were deleted unsent since the worker began, because their customers were erased.
         failures: How many attempts to drain a lane have failed since the worker began.
         error: The class of the last failure, such as ``"StoreUnavailableError"``; None once a drain has succeeded.
     """
 
     state: str
     delivered: int
+    dropped: int
     failures: int
     error: str | None = None
 

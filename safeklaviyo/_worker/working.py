@@ -22,6 +22,7 @@ from safeklaviyo._worker.health import EVERY, Health
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from safeklaviyo._flows.outbox.drain import Done
     from safeklaviyo._worker.contract import Client
     from safeklaviyo._worker.health import HealthFile
     from safeklaviyo._worker.systemd import Notifier
@@ -63,6 +64,7 @@ class Tally:
         self._lock = Lock()
         self._failing: dict[int | None, str] = {}
         self.delivered = 0
+        self.dropped = 0
         self.failures = 0
 
     @property
@@ -71,10 +73,11 @@ class Tally:
         with self._lock:
             return next(iter(self._failing.values()), None)
 
-    def add(self, lane: int, delivered: int) -> None:
-        """Count the rows that a drain has delivered."""
+    def add(self, lane: int, done: Done) -> None:
+        """Count the rows that a drain has delivered, and those that it has dropped."""
         with self._lock:
-            self.delivered += delivered
+            self.delivered += done.delivered
+            self.dropped += done.dropped
             self._failing.pop(lane, None)
 
     def fail(self, lane: int | None, error: Exception) -> None:
@@ -120,7 +123,7 @@ class Worker:
         self._tally = Tally()
         self._steps: dict[str, float] = {}
         self._written_at = self._reported_at = time.monotonic()
-        self._reported = 0
+        self._reported = self._reported_dropped = 0
 
     def stop(self) -> None:
         """Tell the worker to stop, once the runs in hand are done. May be called from a signal handler."""
@@ -193,7 +196,7 @@ class Worker:
     def _tell(self, state: str) -> None:
         self._written_at = time.monotonic()
         tally = self._tally
-        health = Health(state, tally.delivered, tally.failures, tally.error)
+        health = Health(state, tally.delivered, tally.dropped, tally.failures, tally.error)
         self._notifier.status(f"{state}; {tally.delivered} rows delivered, {tally.failures} failures")
         if self._health is not None:
             try:
@@ -209,6 +212,13 @@ class Worker:
         if delivered != self._reported:
             logger.info("delivered %d rows since the last such line", delivered - self._reported)
         self._reported = delivered
+        # No row of an erased customer is kept (H23), so that this line and the health file alone tell of it.
+        dropped = self._tally.dropped
+        if dropped != self._reported_dropped:
+            logger.info(
+                "dropped %d rows of erased customers since the last such line", dropped - self._reported_dropped
+            )
+        self._reported_dropped = dropped
 
     def _drain(self) -> None:
         """Drain one lane after the other. Each draining thread runs this."""
@@ -220,14 +230,14 @@ class Worker:
                 return
             self._steps[name] = time.monotonic()
             try:
-                delivered = self._client.drain(lane, RUN, self._step)
+                done = self._client.drain(lane, RUN, self._step)
             except Exception as exc:  # noqa: BLE001 - the other lanes go on, and this one comes again
                 self._tally.fail(lane, exc)
                 pause = self._agenda.failed(lane)
                 logger.warning("lane %d could not be drained, next try in %.0f s: %s", lane, pause, _shown(exc))
             else:
-                self._tally.add(lane, delivered)
-                self._agenda.done(lane, has_more=delivered >= RUN)
+                self._tally.add(lane, done)
+                self._agenda.done(lane, has_more=done.delivered >= RUN)
 
     def _step(self) -> bool:
         """Note that this thread makes progress, and tell whether to stop. A drain calls this before each row."""

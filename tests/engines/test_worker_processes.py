@@ -9,7 +9,7 @@ import pytest
 from safeklaviyo import Klaviyo
 from safeklaviyo.cli import main
 from safeklaviyo.testing import KlaviyoSimulator
-from support.engines import shop_on_postgres
+from support.engines import shop_in_a_file, shop_on_postgres
 from support.pace import ENDPOINT
 from support.postgres_servers import end_all
 from support.programs import SHOPS, running, until
@@ -75,6 +75,27 @@ def test_a_worker_polls_an_outbox_in_sqlite(tmp_path):
             assert 0 == worker.end(signal.SIGINT)
         simulator.drain()
     assert [key] == [each.unique_id for each in simulator.events]
+
+
+@pytest.mark.slow
+def test_the_lanes_of_a_worker_that_is_killed_over_sqlite_go_on_when_their_lease_ends(tmp_path):
+    """Another worker, which has found them held until then, takes them within a second of that."""
+    with shop_in_a_file(tmp_path) as shop:
+        shop.know(8)
+        shop.simulator.fail_next("create_event", delay=5.0, times=4)  # so that requests are under way when it is killed
+        shop.queue(8, 8)
+        killed = (str(SHOPS / "shop_worker.py"),)
+        environment = shop.environment | {"SHOP_DEADLINE": "1"}
+        with running(tmp_path, *killed, **environment) as first:
+            until(lambda: len(shop.held()) >= 4, watched=[first])
+            first.kill_all()
+        ends = max(shop.held().values())
+        with running(tmp_path, *killed, **environment) as second:
+            until(lambda: not shop.waiting(), watched=[second])
+        late = shop.now() - ends
+        print(f"the last row was delivered {late:.2f} s after the last lease had ended")
+        assert late <= 1.0
+        assert {"lost": 0, "doubled": 0, "disordered": 0} == shop.faults()
 
 
 @pytest.mark.slow

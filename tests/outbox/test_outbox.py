@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import astuple
 from datetime import UTC, datetime
 
 import pytest
@@ -15,6 +16,7 @@ from safeklaviyo import (
     Klaviyo,
     Policy,
 )
+from support.outbox import MemoryFile, NewRow, SqliteOutbox, calls
 
 ADA = {"external_id": "c-1", "email": "ada@shop.test"}
 
@@ -151,6 +153,30 @@ def test_limit_and_lane(client):
     assert 0 == k.outbox.drain(lane=(lane + 1) % 64).delivered
     assert 1 == k.outbox.drain(lane=lane).delivered
     assert () == k.outbox.lanes()
+
+
+def test_what_is_left(outbox_of_rows):
+    """A drain's report has the number of rows that wait, and the earliest time at which one of any lane may go."""
+    perform, now = outbox_of_rows
+    due = {}
+    for lane, seconds in ((3, 60.0), (7, 30.0), (7, 90.0)):
+        about = perform(calls.ReadAbout("SiMuLa"))
+        row = perform(
+            calls.Insert("SiMuLa", NewRow(lane, (f"n{seconds}",), (), None, "track", "{}", None, 0.0), about.id)
+        )
+        token = perform(calls.Take("SiMuLa", lane, 10.0))
+        perform(calls.Wait("SiMuLa", lane, token, [row], seconds, unsure=False))
+        perform(calls.Leave("SiMuLa", lane, token))
+        due[row] = now + seconds
+    assert (3, min(due.values())) == astuple(perform(calls.CountLeft("SiMuLa")))
+    assert (0, None) == astuple(perform(calls.CountLeft("other")))
+
+
+@pytest.fixture
+def outbox_of_rows():
+    """An outbox in memory without a client, and the time on its clock."""
+    outbox = SqliteOutbox(MemoryFile(), None, clock=lambda: 1000.0)
+    return outbox.perform, 1000.0
 
 
 def test_no_outbox_for_redis():

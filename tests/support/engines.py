@@ -1,5 +1,7 @@
-"""A shop with an outbox in PostgreSQL, and a pretend Klaviyo behind a socket that engines in other processes reach."""
+"""A shop with an outbox in PostgreSQL or in a file, and a pretend Klaviyo that engines in other processes reach."""
 
+import sqlite3
+import time
 from collections import defaultdict
 from contextlib import closing, contextmanager
 from itertools import pairwise
@@ -53,7 +55,7 @@ class Shop:
 
     def queue(self, events, customers, *, start=0):
         """Queue events of customers in turn, a hundred in a transaction."""
-        with psycopg.connect(self.url) as connection:
+        with self._connected() as connection:
             for number in range(start, start + events):
                 customer = f"c{number % customers}"
                 key = f"{customer}-{number:06}"
@@ -83,8 +85,11 @@ class Shop:
             )
         )
 
+    def _connected(self):
+        return psycopg.connect(self.url)
+
     def _ask(self, statement):
-        with psycopg.connect(self.url) as connection:
+        with self._connected() as connection:
             return connection.execute(statement).fetchall()
 
     def faults(self):
@@ -97,6 +102,37 @@ class Shop:
         doubled = sum(len(keys) - len(set(keys)) for keys in accepted.values())
         disordered = sum(earlier > later for keys in accepted.values() for earlier, later in pairwise(keys))
         return {"lost": lost, "doubled": doubled, "disordered": disordered}
+
+
+class ShopInAFile(Shop):
+    """A shop with map and outbox in an SQLite file."""
+
+    @contextmanager
+    def _connected(self):
+        with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection, connection:
+            yield connection
+
+    def now(self):
+        """See `Shop.now`."""
+        return time.time()
+
+    def held(self):
+        """See `Shop.held`."""
+        rows = self._ask("SELECT lane, expires FROM safeklaviyo_outbox_lane")
+        return {lane: expires for lane, expires in rows if expires > self.now()}
+
+
+@contextmanager
+def shop_in_a_file(folder):
+    """Open a shop whose map and outbox are in a file."""
+    simulator = KlaviyoSimulator(account="shop", queue_lag=0.0, clock="real")
+    with simulator.serve() as base:
+        shop = ShopInAFile(f"sqlite:///{folder}/shop.db", simulator, base)
+        shop.waiting()  # makes the tables
+        try:
+            yield shop
+        finally:
+            shop.klaviyo.close()
 
 
 @contextmanager

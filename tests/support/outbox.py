@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeklaviyo._flows.outbox import drain, insert, keep
 from safeklaviyo.stores.outbox import calls
+from safeklaviyo.stores.outbox.base import Outbox
 from safeklaviyo.stores.outbox.calls import OutboxCall
 from safeklaviyo.stores.outbox.postgres import AsyncPostgresOutbox, PostgresOutbox
 from safeklaviyo.stores.outbox.records import NewRow
@@ -22,6 +23,7 @@ from safeklaviyo.stores.outbox.steps import steps_of
 from support.simulator import World
 
 if TYPE_CHECKING:
+    from safeklaviyo import Klaviyo
     from safeklaviyo._effects import Effect
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "PostgresOutbox",
     "ShopFile",
     "SqliteOutbox",
+    "asked_of",
     "calls",
     "flows",
     "inserted",
@@ -60,6 +63,28 @@ def statements_of(outbox: PostgresOutbox, call: OutboxCall[Any]) -> list[tuple[s
             found.append((sql.replace("?", "%s"), parameters))
             statement = steps.send([(1,)])
     return found
+
+
+def asked_of(k: Klaviyo) -> set[type]:
+    """Return the classes of the calls that a client makes of its outbox from now on."""
+    shell, asked = k._shell, set[type]()
+
+    class _Noted(Outbox):
+        def __init__(self, inner: Outbox) -> None:
+            self._inner = inner
+
+        def is_there(self) -> bool:
+            return self._inner.is_there()
+
+        def perform(self, call: OutboxCall[Any]) -> Any:
+            asked.add(type(call))
+            return self._inner.perform(call)
+
+        def close(self) -> None:
+            self._inner.close()
+
+    shell._outbox = _Noted(shell.outbox)
+    return asked
 
 
 def rows_of(outbox: SqliteOutbox, table: str = "outbox", columns: str = "*") -> list[tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 from threading import Event
 
+from safeklaviyo._flows.outbox.drain import Done
 from safeklaviyo._worker import agenda, chores, health, systemd, waking, working
 from safeklaviyo._worker.agenda import Agenda
 from safeklaviyo._worker.chores import Chores
@@ -31,6 +32,7 @@ class PretendClient:
         self.in_hand = Event()
         self.calls = []
         self.found = []
+        self.dropped = {}
         self.recovered = []
 
     def lanes(self):
@@ -48,7 +50,7 @@ class PretendClient:
         self.drained.append((lane, delivered))
         if not any(self.lanes_left.values()):
             self.done.set()
-        return delivered
+        return Done(delivered, 0, self.dropped.pop(lane, 0))
 
     def count_dead(self):
         self.calls.append("count")

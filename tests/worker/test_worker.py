@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from contextlib import closing
+from dataclasses import astuple
 from threading import Thread
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 
 from safeklaviyo.errors import StoreUnavailableError
 from safeklaviyo.testing import KlaviyoSimulator
+from support.outbox import asked_of, calls
 from support.worker import (
     NOT_IN_TIME,
     STOPPED,
@@ -142,6 +144,27 @@ class TestRunning:
         assert ["ada" in caplog.text, True] == [False, "the outbox is away" in caplog.text]
         assert 3 == len(client.drained)
 
+    def test_h23_it_says_how_many_rows_of_erased_customers_it_has_dropped(self, caplog):
+        """These rows are not kept, so nothing else could tell of them."""
+        client = PretendClient({1: 5, 2: 5})
+        client.dropped = {1: 2, 2: 1}
+        worker = Worker(client, QUICK, Notifier({}))
+        Thread(target=lambda: client.done.wait(10) and worker.stop()).start()
+        with caplog.at_level(logging.INFO, "safeklaviyo.worker"):
+            assert STOPPED == worker.run()
+        assert "dropped 3 rows of erased customers" in caplog.text
+
+    def test_a_drain_does_not_count_what_is_left(self, simulator, tmp_path):
+        """To count a million rows takes longer than to carry a thousand out, and a worker drains a lane at a time."""
+        with simulator.client(store="memory://", outbox=f"sqlite:///{tmp_path}/shop.db", account="SiMuLa") as k:
+            for _ in range(3):
+                k.outbox.track("E", external_id="c-1", email="ada@shop.test")
+            (lane,) = k.outbox.lanes()
+            asked = asked_of(k)
+            assert (3, 0, 0) == astuple(OfKlaviyo(k).drain(lane, 10))
+            assert {calls.Take, calls.Mark, calls.Delete} <= asked
+            assert asked.isdisjoint({calls.CountLeft, calls.CountRows})
+
 
 class TestHealth:
     def test_a_worker_writes_that_it_is_well(self, tmp_path):
@@ -159,19 +182,19 @@ class TestHealth:
         path = tmp_path / "health"
         file = HealthFile(path)
         assert "there is no file" in check(path)
-        file.write(Health("failing", 1, 2, "StoreUnavailableError"))
+        file.write(Health("failing", 1, 0, 2, "StoreUnavailableError"))
         assert None is check(path)
         assert "nothing for" in check(path, now=time.time() + 60)
-        file.write(Health("stuck", 1, 2))
+        file.write(Health("stuck", 1, 0, 2))
         assert "the worker is stuck" == check(path)
         path.write_text("[]")
         assert "cannot be read" in check(path)
 
     def test_the_file_names_the_process_and_no_customer(self, tmp_path):
         """Numbers, and the class of the last failure."""
-        HealthFile(tmp_path / "health").write(Health("working", 7, 0))
+        HealthFile(tmp_path / "health").write(Health("working", 7, 1, 0))
         found = json.loads((tmp_path / "health").read_text())
-        assert {"pid", "at", "state", "delivered", "failures", "error"} == set(found)
+        assert {"pid", "at", "state", "delivered", "dropped", "failures", "error"} == set(found)
         assert os.getpid() == found["pid"]
 
 

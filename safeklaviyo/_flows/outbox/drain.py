@@ -32,7 +32,7 @@ from safeklaviyo.errors import (
 )
 from safeklaviyo.outboxes import DrainReport
 from safeklaviyo.stores.outbox.calls import (
-    CountRows,
+    CountLeft,
     Delete,
     Expire,
     Keep,
@@ -65,6 +65,15 @@ _AWAY = (APIConnectionError, RateLimitError, ServerError, StoreError, DeadlineEx
 """Errors that say nothing about the row itself: Klaviyo or the store is away."""
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one drain of a lane has done. The counts are those of `DrainReport`."""
+
+    delivered: int
+    dead: int
+    dropped: int
+
+
 @dataclass(slots=True)
 class _Tally:
     """What a drain has done so far.
@@ -86,6 +95,11 @@ class _Tally:
     is_over: bool = False
 
     @property
+    def done(self) -> Done:
+        """What the drain has done so far, for its caller."""
+        return Done(self.delivered, self.dead, self.dropped)
+
+    @property
     def room(self) -> int:
         """How many rows may still be delivered, if there is a limit."""
         return max(0, (self.left or 0) - self.delivered)
@@ -97,21 +111,40 @@ class _Tally:
         return not self.is_over and has_room and not self.is_stopped()
 
 
-def drain(
-    setup: Setup, *, limit: int | None, lane: int | None, is_stopped: Callable[[], bool] = lambda: False
-) -> Flow[DrainReport]:
+def drain(setup: Setup, *, limit: int | None, lane: int | None) -> Flow[DrainReport]:
     """See `Outbox.drain`.
 
     Args:
         setup: The client's setup.
         limit: How many rows to deliver at most; None for no limit.
         lane: The only lane to drain; None for all lanes.
+    """
+
+    def _body(call: Call) -> Flow[DrainReport]:
+        done = yield from _drain(call, _Tally(limit, lambda: False), lane)
+        left = yield from CountLeft(call.account)
+        due = None if left.next_due is None else datetime.fromtimestamp(left.next_due, UTC)
+        return DrainReport(done.delivered, left.waiting, done.dead, due, done.dropped)
+
+    return run(setup, "outbox.drain", _body)
+
+
+def drain_lane(setup: Setup, *, limit: int, lane: int, is_stopped: Callable[[], bool] = lambda: False) -> Flow[Done]:
+    """Carry out some rows of one lane, for a worker that comes back to the lane.
+
+    It does not count the rows that are left, as `drain` does. Before each thousand of a million rows, that would take
+    longer than to carry the thousand out.
+
+    Args:
+        setup: The client's setup.
+        limit: How many rows to deliver at most.
+        lane: The lane.
         is_stopped: Called before each row; true ends the drain. A worker that is told to stop uses this.
     """
     return run(setup, "outbox.drain", lambda call: _drain(call, _Tally(limit, is_stopped), lane))
 
 
-def _drain(call: Call, tally: _Tally, lane: int | None) -> Flow[DrainReport]:
+def _drain(call: Call, tally: _Tally, lane: int | None) -> Flow[Done]:
     # Step 1: delete parked rows that are older than the policy keeps them.
     expired = yield from Expire(call.account, call.policy.outbox_keep)
     if expired:
@@ -127,10 +160,7 @@ def _drain(call: Call, tally: _Tally, lane: int | None) -> Flow[DrainReport]:
             break
     if tally.dropped:
         logger.info("outbox: %s rows about erased customers were dropped", tally.dropped)
-    # Step 3: report what is left.
-    counted = yield from CountRows(call.account)
-    due = None if counted.next_due is None else datetime.fromtimestamp(counted.next_due, UTC)
-    return DrainReport(tally.delivered, counted.waiting, tally.dead, due, tally.dropped)
+    return tally.done
 
 
 def _drain_lane(call: Call, number: int, tally: _Tally) -> Flow[None]:

@@ -250,7 +250,14 @@ class NoteChange(OutboxCall[None]):
 
 @dataclass(frozen=True, slots=True)
 class CountRows(OutboxCall["records.Counted"]):
-    """Count the rows."""
+    """Count the rows. All of them are read, because no index has the time at which a row was inserted."""
+
+    is_read = True
+
+
+@dataclass(frozen=True, slots=True)
+class CountLeft(OutboxCall["records.Left"]):
+    """Count the rows that wait, by the indexes alone."""
 
     is_read = True
 

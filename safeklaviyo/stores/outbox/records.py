@@ -119,10 +119,21 @@ class Counted:
         waiting: How many wait.
         dead: How many are parked.
         oldest: When the oldest waiting row was inserted, in unix seconds; None if none waits.
-        next_due: When the next row may be tried, in unix seconds; None if none waits.
     """
 
     waiting: int
     dead: int
     oldest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left for later drains.
+
+    Attributes:
+        waiting: How many rows wait.
+        next_due: When the next row may be tried, in unix seconds; None if none waits.
+    """
+
+    waiting: int
     next_due: float | None

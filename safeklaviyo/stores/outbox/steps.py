@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.stores.outbox import calls
 from safeklaviyo.stores.outbox.going import fix_rows, is_held, mark, ready
-from safeklaviyo.stores.outbox.records import About, Counted, Row
+from safeklaviyo.stores.outbox.records import About, Counted, Left, Row
 from safeklaviyo.stores.outbox.turns import take_turn
 from safeklaviyo.stores.outbox.words import COLUMNS, OTHER, as_json, holding_of, names_as_json, row_of
 
@@ -184,12 +184,25 @@ def _note_change(call: calls.NoteChange) -> Steps[None]:
 
 def _count_rows(call: calls.CountRows) -> Steps[Counted]:
     rows = yield (
-        ("SELECT count(*), min(at), min(due) FROM {outbox} WHERE account = ? AND state = 'waiting'"),
+        ("SELECT count(*), min(at) FROM {outbox} WHERE account = ? AND state = 'waiting'"),
         (call.account,),
     )
-    waiting, oldest, due = rows[0]
+    waiting, oldest = rows[0]
     dead = yield "SELECT count(*) FROM {outbox} WHERE account = ? AND state = 'dead'", (call.account,)
-    return Counted(int(waiting), int(dead[0][0]), oldest, due)
+    return Counted(int(waiting), int(dead[0][0]), oldest)
+
+
+def _count_left(call: calls.CountLeft) -> Steps[Left]:
+    rows = yield "SELECT count(*) FROM {outbox} WHERE account = ? AND state = 'waiting'", (call.account,)
+    # One look into the index for each lane, no matter how many rows wait.
+    due = yield (
+        (
+            "SELECT min(first.due) FROM (SELECT (SELECT min(o.due) FROM {outbox} AS o WHERE o.account = ?"
+            " AND o.lane = l.value AND o.state = 'waiting') AS due FROM {lanes}) AS first"
+        ),
+        (call.account,),
+    )
+    return Left(int(rows[0][0]), due[0][0])
 
 
 def _dead_rows(call: calls.DeadRows) -> Steps[tuple[Row, ...]]:
@@ -322,6 +335,7 @@ _STEPS: Final[dict[type, Callable[[Any], Steps[Any]]]] = {
     calls.LastChange: _last_change,
     calls.NoteChange: _note_change,
     calls.CountRows: _count_rows,
+    calls.CountLeft: _count_left,
     calls.DeadRows: _dead_rows,
     calls.Retry: _retry,
     calls.Drop: _drop,
