@@ -32,7 +32,7 @@ from safeklaviyo.stores.base import Found, Match
 from safeklaviyo.stores.calls import Find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from safeklaviyo._api.messages import Request, Response
     from safeklaviyo._effects import Flow
@@ -206,14 +206,14 @@ def sorted_by_map(call: Call, rows: list[R]) -> Flow[tuple[list[tuple[R, Binding
     return warm, singly
 
 
-def known_to_map(call: Call, rows: Iterable[Checked]) -> Flow[Known]:
+def known_to_map(call: Call, rows: Sequence[Checked]) -> Flow[Known]:
     """Return what the map knows of all rows, and which of their identifiers are under a lease."""
     # Few objects outlive a row's turn here: a thousand rows with a dozen each would keep the garbage collector at work.
-    firsts = [(row, _first(row.claim)) for row in rows]
+    firsts = [_first(row.claim) for row in rows]
     # Step 1: one identifier of each row. In the usual case its binding has the others too.
-    known = yield from _found(call, {first: None for _, first in firsts if first is not None})
+    known = yield from _found(call, {first: None for first in firsts if first is not None})
     left: dict[Identifier, None] = {}
-    for row, first in firsts:
+    for row, first in zip(rows, firsts, strict=True):
         match = None if first is None else known.matches.get(first)
         if match is not None and match.retired_at is None and _has_both(match.binding, row.claim):
             known.whole[row.number] = match.binding
