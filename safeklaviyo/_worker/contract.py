@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from safeklaviyo._flows.outbox.drain import drain_lane
+from safeklaviyo._flows.outbox.keep import count_dead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,7 +60,7 @@ class OfKlaviyo:
 
     def count_dead(self) -> int:
         """See `Client.count_dead`."""
-        return self._klaviyo.outbox.counts().dead
+        return self._klaviyo._shell.run(count_dead)  # noqa: SLF001 - the package's own
 
     def recover(self, limit: int) -> Sequence[Recovery]:
         """See `Client.recover`."""

@@ -165,6 +165,16 @@ class TestRunning:
             assert {calls.Take, calls.Mark, calls.Delete} <= asked
             assert asked.isdisjoint({calls.CountLeft, calls.CountRows})
 
+    def test_dead_rows_are_counted_without_a_look_at_the_others(self, simulator, tmp_path):
+        """A worker counts them each minute, while a million rows may wait."""
+        with simulator.client(store="memory://", outbox=f"sqlite:///{tmp_path}/shop.db", account="SiMuLa") as k:
+            k.identify(external_id="c-1", email="ada@shop.test")
+            k.outbox.track("E", external_id="c-1", email="other@shop.test")
+            assert 1 == k.outbox.drain().dead
+            k.outbox.track("E", external_id="c-1")
+            asked = asked_of(k)
+            assert (1, {calls.CountDead}) == (OfKlaviyo(k).count_dead(), asked)
+
 
 class TestHealth:
     def test_a_worker_writes_that_it_is_well(self, tmp_path):

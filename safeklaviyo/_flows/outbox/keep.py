@@ -10,7 +10,7 @@ from safeklaviyo._flows.call import Call, Setup, run
 from safeklaviyo._flows.outbox.carry import kinds_of
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.outboxes import DeadRow, OutboxCounts
-from safeklaviyo.stores.outbox.calls import CountRows, DeadRows, Drop, Lanes, LastChange, LookAbout, Retry
+from safeklaviyo.stores.outbox.calls import CountDead, CountRows, DeadRows, Drop, Lanes, LastChange, LookAbout, Retry
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
@@ -32,6 +32,11 @@ def counts(setup: Setup) -> Flow[OutboxCounts]:
         return OutboxCounts(counted.waiting, counted.dead, _moment(counted.oldest))
 
     return run(setup, "outbox.counts", _body)
+
+
+def count_dead(setup: Setup) -> Flow[int]:
+    """Count the parked rows, for a worker, which asks each minute. `counts` reads all rows."""
+    return run(setup, "outbox.counts", lambda call: CountDead(call.account).__iter__())
 
 
 def counts_if_any(setup: Setup) -> Flow[OutboxCounts | None]:

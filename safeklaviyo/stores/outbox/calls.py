@@ -256,6 +256,13 @@ class CountRows(OutboxCall["records.Counted"]):
 
 
 @dataclass(frozen=True, slots=True)
+class CountDead(OutboxCall[int]):
+    """Count the parked rows, by an index alone."""
+
+    is_read = True
+
+
+@dataclass(frozen=True, slots=True)
 class CountLeft(OutboxCall["records.Left"]):
     """Count the rows that wait, by the indexes alone."""
 

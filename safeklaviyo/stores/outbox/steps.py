@@ -188,8 +188,12 @@ def _count_rows(call: calls.CountRows) -> Steps[Counted]:
         (call.account,),
     )
     waiting, oldest = rows[0]
-    dead = yield "SELECT count(*) FROM {outbox} WHERE account = ? AND state = 'dead'", (call.account,)
-    return Counted(int(waiting), int(dead[0][0]), oldest)
+    return Counted(int(waiting), (yield from _count_dead(call)), oldest)
+
+
+def _count_dead(call: calls.CountDead | calls.CountRows) -> Steps[int]:
+    rows = yield "SELECT count(*) FROM {outbox} WHERE account = ? AND state = 'dead'", (call.account,)
+    return int(rows[0][0])
 
 
 def _count_left(call: calls.CountLeft) -> Steps[Left]:
@@ -335,6 +339,7 @@ _STEPS: Final[dict[type, Callable[[Any], Steps[Any]]]] = {
     calls.LastChange: _last_change,
     calls.NoteChange: _note_change,
     calls.CountRows: _count_rows,
+    calls.CountDead: _count_dead,
     calls.CountLeft: _count_left,
     calls.DeadRows: _dead_rows,
     calls.Retry: _retry,
