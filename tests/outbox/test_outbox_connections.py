@@ -170,6 +170,30 @@ def test_postgres(over, server, simulator):
     check_blocking(over, server, server, simulator)
 
 
+class Proxy:
+    """Stands for a connection of any package, as those of frameworks do that give each request its own."""
+
+    def __init__(self, of):
+        self._of = of
+
+    @property
+    def __class__(self):
+        return type(self._of)
+
+    def __getattr__(self, name):
+        return getattr(self._of, name)
+
+
+def test_proxies(server, file, simulator):
+    """A proxy is recognised by what it stands for, and one of the same class may stand for another package's."""
+    for over, url, store in ((over_sqlite3, file, "memory://"), (over_psycopg, server, server)):
+        with simulator.client(store=store, outbox=url, account="SiMuLa") as k:
+            before = k.outbox.counts().waiting
+            over(url, lambda connection, k=k: k.outbox.track("E", **ADA, connection=Proxy(connection)), commit=True)
+            assert 1 == k.outbox.counts().waiting - before
+            k.outbox.drain()
+
+
 async def over_psycopg_async(url, work, *, commit):
     """Work over such a connection, and end its transaction."""
     async with await psycopg.AsyncConnection.connect(url) as connection:
