@@ -19,6 +19,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from sqlalchemy import make_url
 
 from safeklaviyo.stores.postgres import PostgresStore
 from tests.benchmarks.__main__ import served
@@ -38,46 +39,46 @@ PART = 1000
 
 @contextmanager
 def database(which: str, folder: Path) -> Iterator[str]:
-    """Yield the URL of a store for the map and the outbox."""
+    """Yield the URL of a store for the map and the outbox: a file, or a database of its own in PostgreSQL."""
     if which == "sqlite":
         yield f"sqlite:///{folder / 'map.db'}"
         return
-    schema = f"draining_{uuid.uuid4().hex[:8]}"
-    with PostgresStore(POSTGRES, schema=schema) as store:
-        store.migrate()
-    with psycopg.connect(POSTGRES, autocommit=True) as connection:
-        for statement in outbox_sql(schema):
-            connection.execute(statement)
+    name = f"draining_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(POSTGRES, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        url = make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
         try:
-            yield f"{POSTGRES}?schema={schema}"
+            with PostgresStore(url) as store:
+                store.migrate()
+            with psycopg.connect(url, autocommit=True) as connection:
+                for statement in outbox_sql("safeklaviyo"):
+                    connection.execute(statement)
+            yield url
         finally:
-            connection.execute(f"DROP SCHEMA {schema} CASCADE")
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def queue(client: Klaviyo, which: str, folder: Path, number: int) -> None:
+def queue(client: Klaviyo, store: str, number: int) -> None:
     """Queue events, a thousand in a transaction."""
-    connection: Any = sqlite3.connect(folder / "map.db") if which == "sqlite" else psycopg.connect(POSTGRES)
+    path = store.removeprefix("sqlite:///")
+    connection: Any = psycopg.connect(store) if path == store else sqlite3.connect(path)
     for at, event in enumerate(events(number, "draining"), 1):
         client.outbox.track(**event, connection=connection)
         if at % PART == 0:
             connection.commit()
     connection.commit()
-    if which != "sqlite":
-        connection.autocommit = True
-        connection.execute("ANALYZE")
+    connection.execute("ANALYZE")
+    connection.commit()
     connection.close()
 
 
-def server_cpu() -> float:
-    """Return the processor time of all processes that serve a connection of this machine's PostgreSQL, in seconds."""
-    spent = 0.0
-    for each in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"postgres" in (each / "cmdline").read_bytes():
-                spent += cpu_of(int(each.name))
-        except OSError:
-            continue  # it has ended
-    return spent
+def server_cpu(store: str) -> dict[int, float]:
+    """Return the processor time of each process of the server that works in a store's database, in seconds."""
+    if store.startswith("sqlite"):
+        return {}
+    with psycopg.connect(store) as connection:
+        sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        return {process: cpu_of(process) for (process,) in connection.execute(sql)}
 
 
 def work(client: Klaviyo, threads: int) -> None:
@@ -91,18 +92,21 @@ def work(client: Klaviyo, threads: int) -> None:
     running.join()
 
 
-def measure(client: Klaviyo, number: int, threads: int, which: str) -> None:
+def measure(client: Klaviyo, number: int, threads: int, store: str) -> None:
     """Print what the rows cost, and how long they take."""
-    began, spent, served_before = time.monotonic(), time.process_time(), server_cpu()
+    before = server_cpu(store)
+    began, spent = time.monotonic(), time.process_time()
     work(client, threads) if threads else client.outbox.drain()
     seconds, spent = time.monotonic() - began, time.process_time() - spent
-    on_server = server_cpu() - served_before
+    on_server = sum(now - before.get(process, 0.0) for process, now in server_cpu(store).items())
     left = client.outbox.counts()
     assert (0, 0) == (left.waiting, left.dead), left
     how = f"a worker of {threads} threads" if threads else "one drain"
-    print(f"{which}, {number:,} rows by {how}: {seconds:.1f} s, {number / seconds:,.0f} rows a second")
+    print(
+        f"{store.partition(':')[0]}, {number:,} rows by {how}: {seconds:.1f} s, {number / seconds:,.0f} rows a second"
+    )
     print(f"  processor {spent / number * 1e6:.0f} us a row here", end="")
-    print(f", {on_server / number * 1e6:.0f} us in the server" if which != "sqlite" else "", end="")
+    print(f", {on_server / number * 1e6:.0f} us in the server" if before else "", end="")
     print(f"; load {os.getloadavg()[0]:.0f}")
 
 
@@ -123,8 +127,8 @@ def main() -> None:
             url = stack.enter_context(served(folder)).urls["plain"]
         account = "SiMuLa" if given.paced else ACCOUNT
         client = stack.enter_context(opened(url, store, "draining", account))
-        queue(client, given.store, folder, given.rows)
-        measure(client, given.rows, given.threads, given.store)
+        queue(client, store, given.rows)
+        measure(client, given.rows, given.threads, store)
 
 
 if __name__ == "__main__":
