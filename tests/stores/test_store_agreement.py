@@ -45,9 +45,10 @@ class Names:
 
     def plain(self, value):
         """Replace whatever only the store could have made up."""
-        if is_dataclass(value):
+        if is_dataclass(value) or isinstance(value, Match):
             own = {"key", "token", "number", "next"}
-            parts = {each.name: getattr(value, each.name) for each in fields(value)}
+            names = value._fields if isinstance(value, Match) else [each.name for each in fields(value)]
+            parts = {name: getattr(value, name) for name in names}
             return type(value).__name__, [
                 (name, self.number(name, part) if name in own and part else self.plain(part))
                 for name, part in parts.items()
