@@ -164,11 +164,20 @@ def _clear(error: BaseException) -> None:
     step, is_leading = error.__traceback__, True
     while step is not None:
         frame = step.tb_frame
-        is_leading = is_leading and _package(frame) in _CARRIERS
-        if is_leading or (_package(frame) in _CARRIERS and not frame.f_code.co_flags & _RESUMABLE):
+        carries = _carries(frame)
+        is_leading = is_leading and carries
+        if is_leading or (carries and not frame.f_code.co_flags & _RESUMABLE):
             with suppress(RuntimeError):  # it is still running: the wrapper's own, and those of other calls
                 frame.clear()
         step = step.tb_next
+
+
+def _carries(frame: FrameType) -> bool:
+    """Tell whether a frame is of a package that a call runs through."""
+    package = _package(frame)
+    # Python makes the constructor of a named tuple in a module that it names after the class. A signal handler may
+    # raise there, while the constructor holds an identifier.
+    return package in _CARRIERS or package.startswith("namedtuple_")
 
 
 def _package(frame: FrameType) -> str:

@@ -298,8 +298,12 @@ GUARDS = [
         "stores/test_store_adding.py::TestTurns::test_a_failure_leaves_nothing_behind[True]",
     ),
     _guard(
+        "P8", source.TRACEBACKS, ' or package.startswith("namedtuple_")', "",
+        "test_tracebacks.py::TestInterrupted::test_what_is_called_shows_nobody",
+    ),
+    _guard(
         "P8", source.TRACEBACKS, '"email_validator", ', "",
-        "test_tracebacks.py::TestInterrupted::test_a_library_that_is_called_shows_nobody",
+        "test_tracebacks.py::TestInterrupted::test_what_is_called_shows_nobody",
     ),
     _guard(
         "P5", source.BULK, "BULK_EVENTS, Repeat.ONCE, body", "BULK_EVENTS, Repeat.KEYED, body",

@@ -51,7 +51,7 @@ class Person:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.attributes or self.properties or self.append or self.unappend or self.unset)
+        return self is NOTHING or not (self.attributes or self.properties or self.append or self.unappend or self.unset)
 
     def first_values(self) -> Person:
         """Return what this means for a new profile, which has no lists to append to and nothing to take away.

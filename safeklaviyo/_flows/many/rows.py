@@ -122,10 +122,12 @@ def row_from(row: object, known: frozenset[str]) -> dict[str, Any]:
     Raises:
         InvalidPropertyError: The row is no mapping, or has an unknown key.
     """
-    if not isinstance(row, Mapping):
+    if type(row) is dict:  # pyright: ignore[reportUnknownVariableType] - its keys are looked at below
+        given = cast("dict[str, Any]", row)
+    elif isinstance(row, Mapping):
+        given = dict(cast("Mapping[str, Any]", row))
+    else:
         raise refused("row", f"is a {type(row).__name__}; give a mapping")
-    mapping = cast("Mapping[str, Any]", row)
-    given = cast("dict[str, Any]", row) if type(mapping) is dict else dict(mapping)
     if not given.keys() <= known:
         unknown = next(key for key in given if key not in known)
         raise refused("row", f"has {_named(unknown)} that is none of {', '.join(sorted(known))}{_remedy(known)}")
