@@ -21,8 +21,7 @@ class Actor:
         has_begun: Whether it has had a visible effect.
         has_crashed: Whether its process has died.
         wake: Until when it sleeps, if it does.
-        past: A digest of what its future depends on: what it remembered when it last slept or asked the map, and the
-            results since; or how it ended.
+        past: A digest of all that it was sent.
         ids: How many unique ids it was given.
         slept_at: `World.changes` when it fell asleep.
     """

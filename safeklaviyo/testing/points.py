@@ -11,9 +11,7 @@ import pickle
 from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
-from safeklaviyo._effects import Sleep
 from safeklaviyo.errors import SafeKlaviyoError
-from safeklaviyo.stores.calls import Find
 from safeklaviyo.testing.frames import digest_of
 
 if TYPE_CHECKING:
@@ -35,11 +33,9 @@ class Point:
         ended: How it ended.
         result: What it returned.
         error: What it raised.
-        remembers: A digest of what the operation depends on from here, where it sleeps, asks the map, or has ended.
-            None elsewhere, and where that cannot be read.
     """
 
-    __slots__ = ("_begin", "_flow", "_has_died", "_next", "_past", "effect", "ended", "error", "remembers", "result")
+    __slots__ = ("_begin", "_flow", "_has_died", "_next", "_past", "_remembers", "effect", "ended", "error", "result")
 
     def __init__(
         self, begin: Callable[[], Flow[Any]], past: tuple[object, ...] = (None,), flow: Flow[Any] | None = None
@@ -48,6 +44,7 @@ class Point:
         self._past = past
         self._next: dict[bytes, Point] = {}
         self._has_died = False
+        self._remembers: tuple[bytes | None] | None = None
         self.effect: Effect[object] | None = None
         self.ended: Literal["running", "returned", "raised"] = "running"
         self.result: Any = None
@@ -59,16 +56,25 @@ class Point:
             self.ended, self.result = "returned", stop.value
         except SafeKlaviyoError as error:
             self.ended, self.error = "raised", error
-        self.remembers = self._remembered()
 
-    def _remembered(self) -> bytes | None:
-        """Return the digest, now that the generator is here: the first branch takes it away."""
+    @property
+    def remembers(self) -> bytes | None:
+        """A digest of what the operation depends on from here; None if that cannot be read.
+
+        It is read when it is first asked for, because no world stops at most points. Ask before the operation goes on
+        or dies: the generator is gone then.
+        """
+        if self._remembers is None:
+            self._remembers = (self._read(),)
+        return self._remembers[0]
+
+    def _read(self) -> bytes | None:
         try:
             if self.error is not None:
                 return digest_of((type(self.error), self.error.outcome, str(self.error)))
             if self.effect is None:
                 return digest_of(self.result)
-            return digest_of((self.effect, self._flow)) if isinstance(self.effect, Sleep | Find) else None
+            return None if self._flow is None else digest_of((self.effect, self._flow))
         except TypeError:
             return None
 

@@ -185,8 +185,6 @@ class World:
         elif kind == "crash":
             self.actors[index].point.die()
             self.actors[index].has_crashed = True
-            if self.merges:
-                self.actors[index].past = b""
         else:
             self._carry_out(self.actors[index], kind)
 
@@ -196,10 +194,16 @@ class World:
 
     def state(self) -> bytes:
         """Return a digest of all that the future depends on."""
-        actors = tuple((actor.ended, actor.past, actor.wake is not None) for actor in self.actors)
+        actors = tuple((actor.ended, self._past(actor), actor.wake is not None) for actor in self.actors)
         # How many faults are left is part of the state, because it limits what can still happen.
         spent = tuple(kind for kind, _ in self.moves if kind not in {"step", "land", "apply"})
         return _digest(self.shared(), (actors, len(spent), sorted(spent)))
+
+    def _past(self, actor: Actor) -> bytes:
+        """Return a digest of what an operation's future depends on: all that it was sent, or what it knows of that."""
+        if not self.merges:
+            return actor.past
+        return b"" if actor.has_crashed else actor.point.remembers or actor.past
 
     def shared(self) -> bytes:
         """Return a digest of all that the operations share: Klaviyo, the map, the time, the late requests."""
@@ -284,8 +288,6 @@ class World:
             actor.point = actor.point.after(answer)
         if isinstance(actor.effect, Sleep):
             actor.wake, actor.slept_at = self.clock.now + actor.effect.seconds, self.changes
-        if self.merges and actor.point.remembers is not None:
-            actor.past = actor.point.remembers
 
     def _private(self, actor: Actor) -> object:
         """Return the result of an effect that no other operation can see; None for any other effect."""

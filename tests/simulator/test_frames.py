@@ -142,7 +142,34 @@ def test_how_an_operation_ended():
 
     for fails in (True, False):
         first = Point(lambda fails=fails: flow(fails=fails))
-        assert first.remembers is None
-        ends = [first.after(seen).after(None) for seen in (None, "c")]
+        paused = [first.after(seen) for seen in (None, "c")]
+        assert 2 == len({each.remembers for each in paused})
+        ends = [each.after(None) for each in paused]
         assert 1 == len({each.remembers for each in ends})
-        assert 2 == len({first.after(seen).remembers for seen in (None, "c")})
+
+
+def test_whatever_it_asks():
+    """An operation that has forgotten what it was sent is like one that was sent something else."""
+
+    def flow():
+        seen = yield Recall("a", "b")
+        seen = seen is None
+        yield Recall("a", "c")
+        return seen
+
+    first = Point(flow)
+    assert first.remembers is not None
+    one, two, other = (first.after(seen).remembers for seen in ("x", "y", None))
+    assert one == two
+    assert one != other
+
+
+def test_what_is_asked_too_late():
+    """A point from which the operation has gone on has nothing to read any more."""
+
+    def flow():
+        yield Recall("a", "b")
+
+    first = Point(flow)
+    first.after(None)
+    assert first.remembers is None
