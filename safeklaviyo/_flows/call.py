@@ -61,12 +61,14 @@ class Shared:
         in_flight: The calls on their way.
         answered_for: The account for which Klaviyo has answered, where that is not this client's.
         about: What the outbox's tables say about themselves; None until it was asked for.
+        expiry: When to look for parked rows that are too old, by the monotonic clock.
     """
 
     account: str | None
     in_flight: InFlight = field(default_factory=InFlight)
     answered_for: str | None = None
     about: About | None = None
+    expiry: float = 0.0
 
 
 @dataclass(slots=True)

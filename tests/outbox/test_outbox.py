@@ -220,3 +220,17 @@ def test_parked_rows_expire(client, simulator):
     simulator.advance(3601)
     k.outbox.drain()
     assert (1, 0) == (k.outbox.counts().waiting, k.outbox.counts().dead)
+
+
+def test_parked_rows_are_looked_through_once_a_minute(client, simulator):
+    """A worker drains each second, and looking for what is too old reads all parked rows."""
+    k = client(policy=Policy(outbox_keep=10))
+    k.identify(**ADA)
+    k.outbox.track("E", external_id="c-1", email="bea@shop.test")
+    assert 1 == k.outbox.drain().dead
+    simulator.advance(30)
+    k.outbox.drain()
+    assert 1 == k.outbox.counts().dead
+    simulator.advance(31)
+    k.outbox.drain()
+    assert 0 == k.outbox.counts().dead

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from safeklaviyo._effects import Flow, Now
+from safeklaviyo._effects import Flow, Monotonic, Now
 from safeklaviyo._flows.call import Call, Setup, logger, run
 from safeklaviyo._flows.outbox.carry import BehindError, FencedError, Lane, carry_out, kinds_of
 from safeklaviyo._flows.outbox.runs import run_together, sorted_out
@@ -57,6 +57,8 @@ _LEASE = 5.0
 """Seconds that a lane is held beyond the time of one call."""
 _LONGEST_CALL = 60.0
 """Seconds that one call is expected to take at most, if it has no deadline."""
+_EXPIRY = 60.0
+"""Seconds between two looks of a client for parked rows that are too old."""
 _LONGEST_PAUSE = 300.0
 """Seconds before a row is tried again, at most."""
 _ENDING = (AuthenticationError, ConfigurationError, GoneError, PermissionDeniedError, StoreError)
@@ -146,9 +148,7 @@ def drain_lane(setup: Setup, *, limit: int, lane: int, is_stopped: Callable[[], 
 
 def _drain(call: Call, tally: _Tally, lane: int | None) -> Flow[Done]:
     # Step 1: delete parked rows that are older than the policy keeps them.
-    expired = yield from Expire(call.account, call.policy.outbox_keep)
-    if expired:
-        logger.warning("outbox: %s rows were parked for longer than they are kept, and are gone", expired)
+    yield from _expire(call)
     # Step 2: drain all lanes, round after round until a round does nothing. A row may have waited for a row of a later
     # lane, and can go once that lane was drained.
     while tally.may_go_on:
@@ -161,6 +161,18 @@ def _drain(call: Call, tally: _Tally, lane: int | None) -> Flow[Done]:
     if tally.dropped:
         logger.info("outbox: %s rows about erased customers were dropped", tally.dropped)
     return tally.done
+
+
+def _expire(call: Call) -> Flow[None]:
+    # Once in a while for each client: no index has the ages, so all parked rows are read, and a worker drains each
+    # second. A minute is little beside the days for which rows are kept.
+    now = yield from Monotonic()
+    if now < call.setup.shared.expiry:
+        return
+    call.setup.shared.expiry = now + _EXPIRY
+    expired = yield from Expire(call.account, call.policy.outbox_keep)
+    if expired:
+        logger.warning("outbox: %s rows were parked for longer than they are kept, and are gone", expired)
 
 
 def _drain_lane(call: Call, number: int, tally: _Tally) -> Flow[None]:
