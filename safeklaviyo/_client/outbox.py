@@ -266,7 +266,7 @@ class Outbox:
         return self._shell.run(retry, ids, rule)
 
     def drop(self, *ids: int) -> int:
-        """Delete rows, parked or waiting, for good; return how many there were."""
+        """Delete rows, parked or waiting, for good; return how many there were, 0 without ids."""
         return self._shell.run(drop, ids)
 
     def counts(self) -> OutboxCounts:

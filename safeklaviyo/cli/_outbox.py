@@ -12,12 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from safeklaviyo._flows.outbox.keep import drop_rows, try_again
 from safeklaviyo.cli._console import complain, say
 from safeklaviyo.cli._map import open_client
 from safeklaviyo.identity import mask
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterable
 
     from safeklaviyo.outboxes import DeadRow
 
@@ -48,17 +50,40 @@ def show(arguments: Namespace) -> int:
 
 
 def retry(arguments: Namespace) -> int:
-    """Put parked rows at the end of the queue."""
+    """Put parked rows at the end of the queue, and say which of them were not."""
     with open_client(arguments) as klaviyo:
-        say(f"{klaviyo.outbox.retry(*arguments.ids, rule=arguments.rule)} will be tried again")
-    return 0
+        retried = klaviyo._shell.run(try_again, tuple(arguments.ids), arguments.rule)  # noqa: SLF001 - it tells more
+    say(f"{retried.again} will be tried again")
+    if retried.superseded:
+        why = "a later change of the same customer was made since, so these stay parked; if that is right, drop them"
+        complain(f"{why}: {_listed(retried.superseded)}")
+    if retried.missing:
+        by_rule = "" if arguments.rule is None else ", or not refused by that rule"
+        complain(f"not parked{by_rule}, see `safeklaviyo outbox list`: {_listed(retried.missing)}")
+    found = retried.again + len(retried.superseded)
+    if arguments.rule is not None and not arguments.ids and not found:
+        complain("no row that was refused by that rule is parked, see `safeklaviyo outbox list`")
+        return 1
+    return 1 if retried.superseded or retried.missing else 0
 
 
 def drop(arguments: Namespace) -> int:
-    """Delete rows for good."""
+    """Delete parked rows for good, and say which were not deleted. Rows that wait are deleted only on request."""
+    ids = tuple(arguments.ids)
     with open_client(arguments) as klaviyo:
-        say(f"{klaviyo.outbox.drop(*arguments.ids)} deleted")
-    return 0
+        gone = klaviyo._shell.run(drop_rows, ids, also_waiting=arguments.waiting)  # noqa: SLF001 - it tells which
+    say(f"{len(gone)} deleted")
+    missing = sorted(set(ids) - gone)
+    if not missing:
+        return 0
+    # Whether it waits is not looked up: by the time that is read, it may have been delivered or parked.
+    why = "there are no rows of these numbers" if arguments.waiting else "not parked, so not deleted"
+    complain(f"{why}: {_listed(missing)}")
+    return 1
+
+
+def _listed(ids: Iterable[int]) -> str:
+    return ", ".join(map(str, ids))
 
 
 def export(arguments: Namespace) -> int:

@@ -22,6 +22,9 @@ _RETRY = """\
 Put parked rows at the end of the queue, with their old times. Without numbers, all of them are put there. A change of
 an address or a consent stays parked if a later one of the same customer was made since.
 """
+_DROP = """\
+Delete parked rows for good. A row that still waits was not carried out: it is deleted only with --waiting.
+"""
 
 
 def add_outbox(commands: Commands, adding: Adding, add_map: Callable[[ArgumentParser], None]) -> None:
@@ -35,8 +38,9 @@ def add_outbox(commands: Commands, adding: Adding, add_map: Callable[[ArgumentPa
     retry = adding(verbs, "retry", "Put parked rows at the end of the queue.", "_outbox.retry", _RETRY)
     retry.add_argument("ids", type=int, nargs="*", metavar="ID", help="the rows' numbers; none for all")
     retry.add_argument("--rule", metavar="RULE", help="only rows that this rule has refused, such as R6")
-    drop = adding(verbs, "drop", "Delete rows for good.", "_outbox.drop")
+    drop = adding(verbs, "drop", "Delete parked rows for good.", "_outbox.drop", _DROP)
     drop.add_argument("ids", type=int, nargs="+", metavar="ID", help="the rows' numbers")
+    drop.add_argument("--waiting", action="store_true", help="delete rows that wait, too: they are never carried out")
     export = adding(verbs, "export", "Write the parked rows as JSON lines.", "_outbox.export")
     export.add_argument("file", metavar="FILE", help="the file to write; only its owner may read it")
     for each in (show, export):

@@ -50,11 +50,54 @@ def test_show_and_export(run, parked, tmp_path):
 def test_retry_and_drop(run, parked):
     """Parked rows are tried again, by their numbers or by their rule, or deleted."""
     number, here = parked
-    assert "0 will be tried again\n" == run("outbox", "retry", "--rule", "R7", *here).out
+    ran = run("outbox", "retry", "--rule", "R7", *here)
+    assert (1, "0 will be tried again\n") == (ran.status, ran.out)
+    assert "no row that was refused by that rule is parked" in ran.err
     assert "1 will be tried again\n" == run("outbox", "retry", str(number), *here).out
     assert "0 parked, 2 waiting\n" == run("outbox", "list", *here).out
-    assert "1 deleted\n" == run("outbox", "drop", str(number + 2), *here).out
+    assert (0, "1 deleted\n", "") == run("outbox", "drop", "--waiting", str(number + 2), *here)
     assert "0 parked, 1 waiting\n" == run("outbox", "list", *here).out
+    assert (0, "0 will be tried again\n", "") == run("outbox", "retry", *here)
+
+
+def test_drop_leaves_rows_that_wait(run, parked):
+    """Only parked rows are deleted, unless those that wait are asked for; numbers that are not there are told."""
+    number, here = parked
+    waiting = number + 1
+    ran = run("outbox", "drop", str(waiting), str(number), "4242", *here)
+    assert (1, "1 deleted\n") == (ran.status, ran.out)
+    assert f"not parked, so not deleted: {waiting}, 4242\n" == ran.err
+    assert "0 parked, 1 waiting\n" == run("outbox", "list", *here).out
+    ran = run("outbox", "drop", str(waiting), "4242", "--waiting", *here)
+    assert (1, "1 deleted\n", "there are no rows of these numbers: 4242\n") == ran
+    assert "0 parked, 0 waiting\n" == run("outbox", "list", *here).out
+
+
+def test_retry_says_what_is_not_there(run, parked):
+    """Rows that are named and not parked, or that another rule has refused, are told, and the others are put back."""
+    number, here = parked
+    ran = run("outbox", "retry", "--rule", "R7", str(number), *here)
+    assert (1, "0 will be tried again\n") == (ran.status, ran.out)
+    assert ran.err.startswith("not parked, or not refused by that rule, ")
+    ran = run("outbox", "retry", "4242", str(number), str(number + 1), *here)
+    assert (1, "1 will be tried again\n") == (ran.status, ran.out)
+    assert f"not parked, see `safeklaviyo outbox list`: {number + 1}, 4242\n" == ran.err
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_retry_says_what_a_later_change_has_overtaken(run, here, named):
+    """Such a row stays parked, and the command says why."""
+    simulator = KlaviyoSimulator()
+    with simulator.client(store=here[1], account=here[3]) as k:
+        k.identify(external_id="c-1", email="ada@shop.test")
+        k.outbox.change_email("bea@shop.test", external_id="c-1")
+        k.change_email("cleo@shop.test", external_id="c-1")
+        k.outbox.drain()
+        (row,) = k.outbox.dead()
+    ran = run("outbox", "retry", *([str(row.id)] if named else []), *here)
+    assert (1, "0 will be tried again\n") == (ran.status, ran.out)
+    assert ran.err.startswith("a later change of the same customer was made since")
+    assert ran.err.endswith(f": {row.id}\n")
 
 
 def test_doctor(run, parked, monkeypatch):

@@ -109,8 +109,9 @@ def test_dropped(client):
     first, second = (k.outbox.track("E", **ADA).id for _ in range(2))
     assert 1 == k.outbox.drop(first)
     assert (0, 1) == (k.outbox.drop(first), k.outbox.counts().waiting)
+    assert 0 == k.outbox.drop(*[row.id for row in k.outbox.dead()])
     with pytest.raises(ConfigurationError):
-        k.outbox.drop()
+        k.outbox.drop("1")
     assert second > first
 
 

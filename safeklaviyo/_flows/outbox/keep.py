@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from safeklaviyo._flows.call import Call, Setup, run
 from safeklaviyo._flows.outbox.carry import kinds_of
@@ -61,23 +61,44 @@ def dead_rows(setup: Setup, after: int) -> Flow[tuple[DeadRow, ...]]:
     return run(setup, "outbox.dead", _body)
 
 
+class Retried(NamedTuple):
+    """What became of the rows that were to be tried again.
+
+    Attributes:
+        again: How many were put at the end.
+        superseded: Those that stay parked, because a later change was made since.
+        missing: Those that were named, and that are not parked or were refused by another rule.
+    """
+
+    again: int
+    superseded: tuple[int, ...]
+    missing: tuple[int, ...]
+
+
 def retry(setup: Setup, ids: tuple[object, ...], rule: object) -> Flow[int]:
     """See `Outbox.retry`."""
+    return (yield from try_again(setup, ids, rule)).again
+
+
+def try_again(setup: Setup, ids: tuple[object, ...], rule: object) -> Flow[Retried]:
+    """Put parked rows at the end, and tell which of them were not."""
     if rule is not None and not isinstance(rule, str):
         raise ConfigurationError("rule has to be a rule's name, such as R6")
     checked = _checked(ids)
 
-    def _body(call: Call) -> Flow[int]:
+    def _body(call: Call) -> Flow[Retried]:
         # All rows are found before one is put back: a row that is put back and parked again would be found once more.
         again: list[int] = []
+        superseded: list[int] = []
         after = 0
         while rows := (yield from DeadRows(call.account, after, PART)):
             after = rows[-1].id
             for row in rows:
-                is_meant = (not checked or row.id in checked) and rule in {None, row.rule}
-                if is_meant and not (yield from _is_superseded(call, row)):
-                    again.append(row.id)
-        return (yield from Retry(call.account, again)) if again else 0
+                if (not checked or row.id in checked) and rule in {None, row.rule}:
+                    (superseded if (yield from _is_superseded(call, row)) else again).append(row.id)
+        number = (yield from Retry(call.account, again)) if again else 0
+        missing = set(checked).difference(again, superseded)
+        return Retried(number, tuple(superseded), tuple(sorted(missing)))
 
     return run(setup, "outbox.retry", _body)
 
@@ -94,9 +115,13 @@ def _is_superseded(call: Call, row: Row) -> Flow[bool]:
 def drop(setup: Setup, ids: tuple[object, ...]) -> Flow[int]:
     """See `Outbox.drop`."""
     checked = _checked(ids)
-    if not checked:
-        raise ConfigurationError("name the rows that are to be dropped, by their ids")
-    return run(setup, "outbox.drop", lambda call: Drop(call.account, checked).__iter__())
+    # `drop(*ids)` of none is no mistake: a program has found no row that it does not want.
+    return len((yield from drop_rows(setup, checked, also_waiting=True))) if checked else 0
+
+
+def drop_rows(setup: Setup, ids: tuple[int, ...], *, also_waiting: bool) -> Flow[frozenset[int]]:
+    """Delete parked rows, or also those that wait, and return those that were there."""
+    return run(setup, "outbox.drop", lambda call: Drop(call.account, ids, also_waiting).__iter__())
 
 
 def _checked(ids: tuple[object, ...]) -> tuple[int, ...]:

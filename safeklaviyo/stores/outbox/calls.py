@@ -287,10 +287,16 @@ class Retry(OutboxCall[int]):
 
 
 @dataclass(frozen=True, slots=True)
-class Drop(OutboxCall[int]):
-    """Delete rows, waiting or parked; return how many."""
+class Drop(OutboxCall["frozenset[int]"]):
+    """Delete rows; return those that were there.
+
+    Attributes:
+        ids: The rows.
+        also_waiting: Rows that still wait are deleted, too.
+    """
 
     ids: Sequence[int]
+    also_waiting: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,10 +251,13 @@ def _again(number: int) -> Steps[int]:
     return 1
 
 
-def _drop(call: calls.Drop) -> Steps[int]:
-    sql = "SELECT id FROM {outbox} WHERE account = ? AND id {in_numbers}{lock}"
+def _drop(call: calls.Drop) -> Steps[frozenset[int]]:
+    of_state = "" if call.also_waiting else " AND state = 'dead'"
+    sql = f"SELECT id FROM {{outbox}} WHERE account = ? AND id {{in_numbers}}{of_state}{{lock}}"  # noqa: S608 - own
     rows = yield sql, (call.account, as_json(call.ids))
-    return (yield from _remove([int(number) for (number,) in rows]))
+    found = frozenset(int(number) for (number,) in rows)
+    yield from _remove(list(found))
+    return found
 
 
 def _expire(call: calls.Expire) -> Steps[int]:
