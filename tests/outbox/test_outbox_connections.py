@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, StoreIncompatibleError
+from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, StoreIncompatibleError, StoreUnavailableError
 from support.outbox import PostgresOutbox, calls, statements_of
 from support.postgres_servers import migrated, own_database
 
@@ -334,6 +334,55 @@ def test_other_database_postgres(server, file, simulator):
         with closing(sqlite3.connect(path_of(file))) as connection, pytest.raises(ConfigurationError):
             k.outbox.track("E", **ADA, connection=connection)
         assert 0 == k.outbox.counts().waiting
+
+
+def check_failed(k, connection, code):
+    """Queue over a connection that fails: the error shows the driver's class and code, and none of its words."""
+    said = "the caller's connection failed while a row was inserted into the outbox; roll its transaction back"
+    with pytest.raises(StoreUnavailableError) as raised:
+        k.outbox.track("E", **ADA, connection=connection)
+    assert f"{said} ({code})" == str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_failed_postgres(server, simulator):
+    """Each failure of a connection to PostgreSQL has its SQLSTATE; SQLAlchemy and Django show their driver's."""
+    missing, read_only = "SELECT * FROM nowhere", "SET TRANSACTION READ ONLY"
+    engine = sa.create_engine(alchemy(server))
+    with simulator.client(store=server, outbox=server, account="SiMuLa") as k:
+        with psycopg.connect(server) as connection:
+            with pytest.raises(psycopg.Error):
+                connection.execute(missing)
+            check_failed(k, connection, "InFailedSqlTransaction, SQLSTATE 25P02")
+            connection.rollback()
+            connection.execute(read_only)
+            check_failed(k, connection, "ReadOnlySqlTransaction, SQLSTATE 25006")
+        check_failed(k, connection, "OperationalError")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(read_only)
+            check_failed(k, connection, "ReadOnlySqlTransaction, SQLSTATE 25006")
+        check_failed(k, connection, "ResourceClosedError")
+        with django_connection(server) as connection:
+            connection.set_autocommit(False)
+            with connection.cursor() as cursor:
+                cursor.execute(read_only)
+            check_failed(k, connection, "ReadOnlySqlTransaction, SQLSTATE 25006")
+    engine.dispose()
+
+
+def test_failed_sqlite(file, simulator):
+    """Each failure of a connection to SQLite has SQLite's name for it, where the failure is SQLite's."""
+    engine = sa.create_engine(file, connect_args={"timeout": 0})
+    with simulator.client(outbox=file, account="SiMuLa") as k:
+        k.outbox.counts()
+        with closing(sqlite3.connect(path_of(file))) as connection:
+            connection.execute("PRAGMA query_only=1")
+            check_failed(k, connection, "OperationalError, SQLITE_READONLY")
+        check_failed(k, connection, "ProgrammingError")
+        with closing(sqlite3.connect(path_of(file))) as other, engine.connect() as connection:
+            other.execute("BEGIN IMMEDIATE")
+            check_failed(k, connection, "OperationalError, SQLITE_BUSY")
+    engine.dispose()
 
 
 def test_plans_postgres(server, simulator):

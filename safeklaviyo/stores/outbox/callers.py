@@ -145,7 +145,19 @@ def _failure(error: Exception) -> Exception:
     if "no such table" in str(error):
         return ConfigurationError(OTHER)
     # Not chained: a driver's message quotes the values that it was given (P8).
-    return StoreUnavailableError(_FAILED)
+    return StoreUnavailableError(f"{_FAILED} ({_named(error)})")
+
+
+def _named(error: BaseException) -> str:
+    """Return what of a driver's error may be shown: its class and its code, which quote nothing."""
+    # SQLAlchemy and Django raise errors of their own for the driver's.
+    inner = getattr(error, "orig", None) or error.__cause__
+    if isinstance(inner, Exception) and type(inner).__module__.partition(".")[0] in _DRIVERS:
+        return _named(inner)
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    code = f"SQLSTATE {state}" if state else getattr(error, "sqlite_errorname", None)
+    # A connection that is closed, or of another thread, is refused by the driver itself, which has no codes.
+    return f"{type(error).__name__}, {code}" if code else type(error).__name__
 
 
 def _class(module: str, name: str) -> Any:
