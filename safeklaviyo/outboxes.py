@@ -36,7 +36,8 @@ class DrainReport:
         delivered: How many rows are done.
         waiting: How many rows wait now.
         dead: How many rows this drain has parked.
-        next_due: When the next row that waits may be tried; None if none waits.
+        next_due: When the next row that waits may be tried; None if none waits. It is a time that has passed only if
+            rows are left that may go now, because of `limit`, or if another drain has all that is left.
         dropped: How many rows this drain has deleted unsent, because their customers were erased.
     """
 

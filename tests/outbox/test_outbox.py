@@ -235,3 +235,52 @@ def test_parked_rows_are_looked_through_once_a_minute(client, simulator):
     simulator.advance(31)
     k.outbox.drain()
     assert 0 == k.outbox.counts().dead
+
+
+def test_a_sign_up_that_is_queued_says_whose_the_id_is(client, simulator):
+    """A row by an id alone would wait for the sign-up behind it for ever, and the sign-up for the row (H16, H24)."""
+    k = client()
+    k.outbox.track("Viewed", external_id="c-1", unique_id="u1")
+    k.outbox.track("Viewed", external_id="c-1", unique_id="u2")
+    k.outbox.identify({"plan": "gold"}, **ADA)
+    k.outbox.track("Paid", **ADA, unique_id="u3")
+    assert (4, 0, 0) == astuple(k.outbox.drain())[:3]
+    simulator.drain()
+    (profile,) = simulator.profiles
+    assert ("c-1", ADA["email"], "gold") == (profile.external_id, profile.email, profile.properties["plan"])
+    assert ["u1", "u2", "u3"] == [event.unique_id for event in simulator.events]
+
+
+@pytest.mark.parametrize("verb", ["change_email", "identify"])
+def test_what_does_not_say_whose_the_id_is(client, simulator, verb):
+    """A change of address names two at different times, and a pair that the rules refuse names nobody."""
+    k = client()
+    k.identify(external_id="c-2", email="taken@shop.test")
+    k.outbox.track("Viewed", external_id="c-1", unique_id="u1")
+    if verb == "change_email":
+        k.outbox.change_email("new@shop.test", external_id="c-1", old_email="old@shop.test")
+        k.outbox.identify(external_id="c-1", email="old@shop.test")
+    else:
+        k.outbox.identify(external_id="c-1", email="taken@shop.test")
+        k.outbox.identify(external_id="c-3", email="third@shop.test")
+    report = k.outbox.drain()
+    assert (int(verb == "identify"), 0) == (report.delivered, report.dead)
+    simulator.drain()
+    assert "c-1" not in {profile.external_id for profile in simulator.profiles}
+    assert [] == simulator.events
+
+
+def test_the_next_that_may_be_tried_is_not_one_that_is_held_back(client, simulator):
+    """A caller that sleeps until `next_due` would drain again and again in vain."""
+    k = client()
+    k.outbox.track("Viewed", external_id="c-1")
+    k.outbox.track("Paid", external_id="c-1")
+    report = k.outbox.drain()
+    assert (0, 2) == (report.delivered, report.waiting)
+    assert report.next_due.timestamp() > simulator.now()
+    # Those that a limit has left may be tried at once.
+    k.outbox.track("Viewed", external_id="c-2", email="two@shop.test")
+    k.outbox.track("Viewed", external_id="c-3", email="three@shop.test")
+    report = k.outbox.drain(limit=1)
+    assert 1 == report.delivered
+    assert report.next_due.timestamp() <= simulator.now()

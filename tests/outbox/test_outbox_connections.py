@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, StoreIncompatibleError, StoreUnavailableError
+from safeklaviyo.testing import KlaviyoSimulator
 from support.outbox import PostgresOutbox, calls, statements_of
 from support.postgres_servers import migrated, own_database
 
@@ -286,6 +288,21 @@ def test_quotes_postgres(server, simulator):
         sql = "SELECT profile, jsonb_array_length(names) FROM safeklaviyo.outbox WHERE id = %s"
         assert [("01JQUOTED", 3)] == connection.execute(sql, [row]).fetchall()
         connection.rollback()
+
+
+def test_rows_behind_others_postgres(server):
+    """The server finds the sign-up behind an order by an id alone (R9), and when the next row may be tried."""
+    simulator = KlaviyoSimulator(account="BeHiNd", clock="real")
+    with simulator.client(store=server, outbox=server, account="BeHiNd") as k:
+        k.outbox.track("E", external_id="c-1")
+        k.outbox.identify(external_id="c-1", email="one@shop.test")
+        for _ in range(2):
+            k.outbox.track("E", external_id="c-2")
+        begun = datetime.now(UTC)
+        report = k.outbox.drain()
+    assert (2, 2, 0) == (report.delivered, report.waiting, report.dead)
+    assert report.next_due is not None
+    assert report.next_due > begun
 
 
 def test_the_caller_has_written_sqlite(file, simulator):

@@ -266,6 +266,10 @@ PAIRS = {
         [partial(identify, None, ONE), partial(queue, "u1", None, ONE), partial(queue, "u2", ANN, None)],
         [drain, partial(identify, ANN, ONE)], ["u1", "u2"], repeated=partial(identify, ANN, ONE),
     ),
+    "a queued sign-up": Pair(
+        [partial(queue, "u1", ANN, None), partial(queue_identify, ANN, ONE), partial(queue, "u2", ANN, None)],
+        [drain, drain], ["u1", "u2"],
+    ),
     "properties and a sign-up": Pair(
         [partial(identify, None, ONE), partial(queue_identify, None, ONE), partial(queue, "u1", None, ONE)],
         [drain, partial(identify, ANN, ONE)], ["u1"], repeated=partial(identify, ANN, ONE),

@@ -7,9 +7,10 @@ written into the row, before Klaviyo can record the first request about it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from safeklaviyo._flows.call import Call, run
 from safeklaviyo._flows.outbox import names
@@ -26,18 +27,23 @@ from safeklaviyo._flows.verbs.person import person_of
 from safeklaviyo._flows.verbs.subscribe import subscribe
 from safeklaviyo._flows.verbs.track import Fixed, tracked
 from safeklaviyo._flows.verbs.unsubscribe import unsubscribe
-from safeklaviyo.errors import SafeKlaviyoError
-from safeklaviyo.identity import Identifier, Kind
+from safeklaviyo.errors import IdentityError, IdOnlyError, SafeKlaviyoError
+from safeklaviyo.identity import Claim, Identifier, Kind
 from safeklaviyo.stores.calls import Find, Former
-from safeklaviyo.stores.outbox.calls import FixRows, LastChange
+from safeklaviyo.stores.outbox.calls import FixRows, LastChange, Later
 from safeklaviyo.stores.outbox.records import Fix
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Setup
-    from safeklaviyo.identity import Claim
     from safeklaviyo.models import Binding
     from safeklaviyo.stores.outbox.records import About, Row
+
+
+_LOOKED_AT: Final = 100
+"""Rows behind one of an unknown customer that are looked through for a sign-up."""
+_NAMING: Final = frozenset({"track", "identify", "subscribe"})
+"""Verbs that make a customer known by id and email."""
 
 
 @dataclass(slots=True)
@@ -120,12 +126,41 @@ def _whom(call: Call, lane: Lane, row: Row, payload: dict[str, Any]) -> Flow[tup
     claim = claim_from_payload(payload)
     binding = yield from _of_profile(call, row)
     if binding is None:
-        binding = (yield from person_of(call, claim)).binding
+        binding = yield from _of_claim(call, row, claim)
     # Step 2: write the profile into the row before the caller sends. A drain that is killed after the sending must
     # find the same profile again, or the event would be recorded for two (H14).
     alone = yield from fix(call, lane, row, binding)
     claim = claim._replace(external_id=binding.external_id, email=binding.email)
     return claim, Fixed(binding.profile_id, alone)
+
+
+def _of_claim(call: Call, row: Row, claim: Claim) -> Flow[Binding]:
+    """Find the customer as the verb does. If nobody knows the id, a row that waits behind this one may say whose it is.
+
+    Raises:
+        SafeKlaviyoError: As `person_of`.
+    """
+    try:
+        return (yield from person_of(call, claim)).binding
+    except IdOnlyError:
+        # The sign-up may be queued too, and would wait for this row as long as this row waits for it.
+        whole = yield from _said_later(call, row, claim)
+        if whole is not None:
+            # What is wrong with the later row is for that row to tell.
+            with suppress(IdentityError):
+                return (yield from person_of(call, whole)).binding
+        raise
+
+
+def _said_later(call: Call, row: Row, claim: Claim) -> Flow[Claim | None]:
+    """Return the id and the email that the next row with both gives to the customer of a row by id alone."""
+    for later in (yield from Later(call.account, row.names, row.id, _LOOKED_AT)):
+        if later.verb == "change_email":
+            return None  # the addresses on its two sides are not the same customer's at one time
+        said = claim_from_payload(decode(later))
+        if later.verb in _NAMING and said.external_id == claim.external_id and said.email is not None:
+            return Claim(said.external_id, said.email)
+    return None
 
 
 def _of_profile(call: Call, row: Row) -> Flow[Binding | None]:

@@ -123,8 +123,10 @@ def drain(setup: Setup, *, limit: int | None, lane: int | None) -> Flow[DrainRep
     """
 
     def _body(call: Call) -> Flow[DrainReport]:
-        done = yield from _drain(call, _Tally(limit, lambda: False), lane)
-        left = yield from CountLeft(call.account)
+        tally = _Tally(limit, lambda: False)
+        done = yield from _drain(call, tally, lane)
+        # Rows that were due and are left wait for others, or for the one after which the drain ended; without a limit.
+        left = yield from CountLeft(call.account, are_held=lane is None and (limit is None or tally.room > 0))
         due = None if left.next_due is None else datetime.fromtimestamp(left.next_due, UTC)
         return DrainReport(done.delivered, left.waiting, done.dead, due, done.dropped)
 

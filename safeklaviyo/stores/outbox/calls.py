@@ -143,6 +143,23 @@ class Ready(OutboxCall["tuple[records.Row, ...]"]):
 
 
 @dataclass(frozen=True, slots=True)
+class Later(OutboxCall["tuple[records.Row, ...]"]):
+    """Return waiting rows with an id above `after` and one of these names, lowest id first.
+
+    Attributes:
+        names: The names.
+        after: The id.
+        limit: The most rows to return.
+    """
+
+    is_read = True
+
+    names: Sequence[str]
+    after: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Mark(_OfLane["frozenset[int]"]):
     """Count rows as tried, before they are resolved and sent; return those that still exist.
 
@@ -264,9 +281,15 @@ class CountDead(OutboxCall[int]):
 
 @dataclass(frozen=True, slots=True)
 class CountLeft(OutboxCall["records.Left"]):
-    """Count the rows that wait, by the indexes alone."""
+    """Count the rows that wait, by the indexes alone.
+
+    Attributes:
+        are_held: All rows that are due already are held back by others: the next one to be tried is not among them.
+    """
 
     is_read = True
+
+    are_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

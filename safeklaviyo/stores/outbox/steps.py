@@ -198,15 +198,30 @@ def _count_dead(call: calls.CountDead | calls.CountRows) -> Steps[int]:
 
 def _count_left(call: calls.CountLeft) -> Steps[Left]:
     rows = yield "SELECT count(*) FROM {outbox} WHERE account = ? AND state = 'waiting'", (call.account,)
+    due = (yield from _first_due(call, " AND o.due > {now}")) if call.are_held else None
+    # Of rows that are held back by another drain's the time is not known: they may go at any moment.
+    return Left(int(rows[0][0]), due if due is not None else (yield from _first_due(call, "")))
+
+
+def _first_due(call: calls.CountLeft, which: str) -> Steps[float | None]:
     # One look into the index for each lane, no matter how many rows wait.
-    due = yield (
-        (
-            "SELECT min(first.due) FROM (SELECT (SELECT min(o.due) FROM {outbox} AS o WHERE o.account = ?"
-            " AND o.lane = l.value AND o.state = 'waiting') AS due FROM {lanes}) AS first"
-        ),
-        (call.account,),
+    sql = (
+        "SELECT min(first.due) FROM (SELECT (SELECT min(o.due) FROM {outbox} AS o WHERE o.account = ?"
+        " AND o.lane = l.value AND o.state = 'waiting'{which}) AS due FROM {lanes}) AS first"
     )
-    return Left(int(rows[0][0]), due[0][0])
+    rows = yield sql.replace("{which}", which), (call.account,)
+    return None if rows[0][0] is None else float(rows[0][0])
+
+
+def _later(call: calls.Later) -> Steps[tuple[Row, ...]]:
+    rows = yield (
+        (
+            f"SELECT {COLUMNS} FROM {{outbox}} WHERE account = ? AND state = 'waiting'"  # noqa: S608 - own
+            " AND id IN (SELECT id FROM {name} WHERE name {in_texts} AND lane >= 0 AND id > ?) ORDER BY id LIMIT ?"
+        ),
+        (call.account, as_json(call.names), call.after, call.limit),
+    )
+    return tuple(row_of(row) for row in rows)
 
 
 def _dead_rows(call: calls.DeadRows) -> Steps[tuple[Row, ...]]:
@@ -334,6 +349,7 @@ _STEPS: Final[dict[type, Callable[[Any], Steps[Any]]]] = {
     calls.Keep: _keep,
     calls.Leave: _leave,
     calls.Ready: ready,
+    calls.Later: _later,
     calls.Mark: mark,
     calls.FixRows: fix_rows,
     calls.Delete: _delete,
