@@ -19,6 +19,9 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.utils.connection import ConnectionProxy
 
 from safeklaviyo._client.async_klaviyo import AsyncKlaviyo
 from safeklaviyo._client.klaviyo import Klaviyo
@@ -43,6 +46,15 @@ T = TypeVar("T")
 
 _INSERTING = (calls.Insert, calls.InsertAtOnce)
 """Every call that writes a row for the caller: a test looks for any other that has a connection."""
+
+_OTHER_ALIAS = (
+    "this client's outbox is in another database than this connection's: name that database in"
+    " settings.SAFEKLAVIYO['database'], or leave connection out"
+)
+_OTHER_CONNECTION = (
+    "this client's outbox writes over Django's own connection of the thread that queues: give that one, or leave"
+    " connection out"
+)
 
 _lock = RLock()
 _made: dict[Hashable, Klaviyo] = {}
@@ -212,13 +224,20 @@ def _over_django(call: OutboxCall[T], alias: str) -> OutboxCall[T]:
     """
     if not isinstance(call, _INSERTING):
         return call
-    if call.connection is not None:
-        raise ConfigurationError(
-            "this client's outbox writes over Django's own connection: leave connection out, or name another database"
-            " in settings.SAFEKLAVIYO['database']"
-        )
-    inserting: Any = replace(call, connection=connections[alias])
+    own = connections[alias]
+    given = own if call.connection is None else _wrapped(call.connection)
+    if given is not own:
+        is_elsewhere = isinstance(given, BaseDatabaseWrapper) and given.alias != alias
+        raise ConfigurationError(_OTHER_ALIAS if is_elsewhere else _OTHER_CONNECTION)
+    inserting: Any = replace(call, connection=own)
     return cast("OutboxCall[T]", inserting)
+
+
+def _wrapped(connection: object) -> object:
+    """Return the connection of this thread that ``django.db.connection`` stands for, or the one of a cursor."""
+    if isinstance(connection, ConnectionProxy):
+        return connections[connection.alias]
+    return connection.db if isinstance(connection, CursorWrapper) else connection
 
 
 class _InMemory:

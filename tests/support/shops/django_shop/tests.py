@@ -11,7 +11,8 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
+from django.db.utils import ConnectionHandler
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from django_shop.models import Order
@@ -132,6 +133,8 @@ class InATransaction(TransactionTestCase):
         assert klaviyo is await aget_klaviyo()
         key = await order()
         assert [key] == await sync_to_async(recorded)()
+        given = await klaviyo.outbox.track("A", external_id="7", email="ada@shop.test", connection=connection)
+        assert [given.unique_id] == await sync_to_async(recorded)()
         await klaviyo.aclose()
 
     def test_the_tables_go_and_come_again(self):
@@ -202,10 +205,25 @@ class InATestCase(TestCase):
         assert 1 == get_klaviyo().outbox.counts().waiting
         assert [queued.unique_id] == recorded()
 
+    def test_djangos_own_connection_may_be_given(self):
+        """As what stands for it, as itself, or as a cursor of it."""
+        outbox = get_klaviyo().outbox
+        with connection.cursor() as cursor:
+            for given in (connection, connections["default"], cursor):
+                outbox.track("A", external_id="7", email="ada@shop.test", connection=given)
+        assert 3 == rows()
+
     def test_another_connection_is_refused(self):
-        """Rows are written over Django's, and nowhere else."""
-        with pytest.raises(ConfigurationError, match="writes over Django's own connection"):
-            get_klaviyo().outbox.track("A", external_id="7", email="ada@shop.test", connection=connection)
+        """Rows are written over Django's, and nowhere else: not over another alias's, nor another thread's."""
+        others = ConnectionHandler({"default": settings.DATABASES["default"], "other": settings.DATABASES["default"]})
+        for given, said in (
+            (others["other"], r"name that database in settings.SAFEKLAVIYO\['database'\]"),
+            (others["default"], "of the thread that queues"),
+            (object(), "writes over Django's own connection"),
+        ):
+            with pytest.raises(ConfigurationError, match=said):
+                get_klaviyo().outbox.track("A", external_id="7", email="ada@shop.test", connection=given)
+        assert 0 == rows()
 
     def test_there_is_one_client_for_the_same_settings(self):
         """And another one for other settings."""
