@@ -21,6 +21,8 @@ MAX_EXTERNAL_ID_LENGTH = 64  # Klaviyo's help centre: longer ids are cut off, wh
 
 _TOO_LARGE = 10**300
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
+_NUMBER = re.compile(r"\+?\d(?:[\s().\-/]{0,3}\d){6,}")
+"""What may be a phone number in a text: seven digits or more, as people set them apart."""
 PHONE_PUNCTUATION = str.maketrans("", "", " \t-.()/\u00a0\u2011")
 _IN_BRACKETS = re.compile(r"\(\s*0\s*\)")
 # The countries in which a zero leads national numbers, and no number begins with one when it is dialled from abroad
@@ -98,6 +100,12 @@ def mask(value: str) -> str:
     if "@" in value:
         return f"{value[0]}***@***"
     return f"***{value[-2:]}" if len(value) >= 8 else "***"
+
+
+def mask_within(text: str) -> str:
+    """Mask the addresses and phone numbers in a text, and leave its other words."""
+    words = re.sub(r"\S+", lambda word: mask(word[0]) if "@" in word[0] else word[0], text)
+    return _NUMBER.sub(lambda number: mask(number[0]), words)
 
 
 def masked(value: str | None) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from safeklaviyo._flows.outbox.keep import drop_rows, try_again
 from safeklaviyo.cli._console import complain, say
 from safeklaviyo.cli._map import open_client
-from safeklaviyo.identity import mask
+from safeklaviyo.identity import mask, mask_within
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from safeklaviyo.outboxes import DeadRow
 
 _KEPT = frozenset({"name", "channels", "list_id", "value_currency", "historical", "resubscribe", "merges", "backfill"})
-"""The keys of a row with values that say nothing about a person."""
+"""The fields of a row with values that say nothing about a person, once addresses and numbers in them are masked."""
+_OF_SHOP = frozenset({"attributes", "properties", "append", "unappend"})
+"""The fields of a row with keys of the shop's own, which may be called as one of ours is: a customer's ``name``."""
 
 
 def list_rows(arguments: Namespace) -> int:
@@ -116,14 +118,15 @@ def _text(row: DeadRow, *, reveal: bool) -> str:
     return json.dumps(shown, ensure_ascii=False)
 
 
-def _hidden(value: object, key: str = "") -> object:
+def _hidden(value: object, key: str = "", kept: frozenset[str] = _KEPT) -> object:
     """Return a value with masked texts and numbers, except those that say nothing about a person."""
     if isinstance(value, dict):
+        within = frozenset[str]() if key in _OF_SHOP else kept
         fields = cast("dict[str, object]", value)
-        return {name: _hidden(each, name) for name, each in fields.items()}
-    # The keys of a property stay, so that the row can be recognised. Its values may be personal.
-    if value is None or isinstance(value, bool) or key in _KEPT:
+        # The keys of a property stay, so that the row can be recognised. Its values may be personal.
+        return {mask_within(name): _hidden(each, name, within) for name, each in fields.items()}
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, list):
-        return [_hidden(each) for each in cast("list[object]", value)]
-    return mask(str(value))
+        return [_hidden(each, key, kept) for each in cast("list[object]", value)]
+    return mask_within(str(value)) if key in kept else mask(str(value))

@@ -47,6 +47,30 @@ def test_show_and_export(run, parked, tmp_path):
     assert 1 == run("outbox", "show", "999", *here).status
 
 
+def test_show_and_export_mask_within(run, here, tmp_path):
+    """Addresses and phone numbers in names and keys are masked, and the other words of these stay."""
+    simulator = KlaviyoSimulator()
+    personal = ("bob", "2025550123", "555-0123", "Robertina", "Bobway", "12.5")
+    with simulator.client(store=here[1], account=here[3]) as k:
+        k.identify(external_id="c-1", email="ada@shop.test")
+        k.outbox.track(
+            "Order of bob@shop.test +12025550123", external_id="c-1", email="bea@shop.test", value=12.5,
+            properties={"bob@shop.test": 1, "name": "Robertina", "of (202) 555-0123": [{"name": "Bobway"}], "gift": 1},
+            customer_properties={"name": "Robertina", "channels": ["Bobway"]},
+        )  # fmt: skip
+        k.outbox.drain()
+        (row,) = k.outbox.dead()
+    path = tmp_path / "rows.jsonl"
+    run("outbox", "export", str(path), *here)
+    for text in (run("outbox", "show", str(row.id), *here).out, path.read_text()):
+        assert not [each for each in personal if each in text]
+        event = json.loads(text)["payload"]["event"]
+        assert "Order of b***@*** ***23" == event["name"]
+        assert {"b***@***", "name", "of (***23", "gift"} == set(event["properties"])
+    shown = run("outbox", "show", str(row.id), "--reveal", *here).out
+    assert not [each for each in personal if each not in shown]
+
+
 def test_retry_and_drop(run, parked):
     """Parked rows are tried again, by their numbers or by their rule, or deleted."""
     number, here = parked
