@@ -36,6 +36,7 @@ OTHERS = {"GET", "POST", "PATCH", "KLAVIYO_API_KEY", "SAFEKLAVIYO_STORE", "Value
     "Client",
     "AsyncClient",  # of httpx and of httpx2
     "KLAVIYO_BASE_URL",
+    "SAFEKLAVIYO_OUTBOX",
 }
 """Words in capitals that are no name of this library's."""
 PLACES = {

@@ -272,9 +272,16 @@ def outbox_url(outbox: object) -> str | None:
         outbox = os.environ.get("SAFEKLAVIYO_OUTBOX") or None
     if outbox is None:
         return None
-    if not isinstance(outbox, str) or not (is_postgres(outbox) or sqlite_path(outbox) is not None):
+    if not isinstance(outbox, str) or not _names_outbox(outbox):
         raise ConfigurationError("outbox has to be a URL such as sqlite:///shop.db or postgresql://host/database")
     return outbox
+
+
+def _names_outbox(url: str) -> bool:
+    try:
+        return is_postgres(url) or sqlite_path(url) is not None
+    except ConfigurationError:
+        return False  # the message would name stores that can hold no outbox
 
 
 @cache

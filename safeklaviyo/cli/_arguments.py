@@ -12,7 +12,7 @@ from safeklaviyo.cli._bulk_arguments import IDENTIFY, TRACK, add_sending
 from safeklaviyo.cli._diagnosing_arguments import DIAGNOSE, add_diagnose
 from safeklaviyo.cli._gateway_arguments import GATEWAY, add_gateway
 from safeklaviyo.cli._help import Paragraphs
-from safeklaviyo.cli._outbox_arguments import add_outbox
+from safeklaviyo.cli._outbox_arguments import add_outbox, add_outbox_place
 from safeklaviyo.cli._places import store_argument
 from safeklaviyo.cli._working_arguments import WORKER, add_working
 
@@ -81,9 +81,12 @@ spreadsheet would take for a formula, such as a phone number, gets a ' before it
 """
 
 _MIGRATE = """\
-Create the missing tables of an identity map in PostgreSQL. No other command and no client creates them.
-Other stores need no migration. The schema is the URL's parameter schema, as in postgresql://host/shop?schema=klaviyo,
-or else safeklaviyo.
+Create the missing tables of an identity map and of the outbox in PostgreSQL. No other command and no client creates
+them. Other stores need no migration. The schema is the URL's parameter schema, as in
+postgresql://host/shop?schema=klaviyo, or else safeklaviyo.
+
+The outbox's tables are made beside the map's. If --outbox or SAFEKLAVIYO_OUTBOX names another database of PostgreSQL,
+they are made there as well, wherever the map is.
 """
 
 _COPY = """\
@@ -236,12 +239,13 @@ def _add_import_modes(command: ArgumentParser) -> None:
 
 
 def _add_store(commands: Commands) -> None:
-    does = "Create the identity map's tables, or copy the map to another store."
+    does = "Create the tables of the identity map and the outbox, or copy the map to another store."
     group = commands.add_parser("store", help=does, description=does)
     verbs = group.add_subparsers(metavar="COMMAND", required=True)
     migrate = _command(verbs, "migrate", "Create the tables in PostgreSQL.", "_store.migrate", _MIGRATE)
     migrate.add_argument("--store", metavar="URL", type=store_argument, help="the identity map; else SAFEKLAVIYO_STORE")
-    migrate.add_argument("--schema", metavar="NAME", help="a schema, in place of the URL's")
+    add_outbox_place(migrate)
+    migrate.add_argument("--schema", metavar="NAME", help="the map's schema, in place of the URL's")
     migrate.add_argument("--sql", action="store_true", help="only print the SQL, for your own migrations")
     copy = _command(verbs, "copy", "Copy an account's map from one store to another.", "_store.copy", _COPY)
     for name, metavar, does in (("source", "FROM", "has the map"), ("target", "TO", "gets it")):
@@ -275,12 +279,7 @@ def _add_worker(commands: Commands) -> None:
     does = "Deliver the rows of the outbox until told to stop."
     command = _command(commands, "worker", does, "_worker.worker", WORKER)
     add_working(command)
-    command.add_argument(
-        "--outbox",
-        metavar="URL",
-        type=store_argument,
-        help="the outbox; else SAFEKLAVIYO_OUTBOX, else the map's database",
-    )
+    add_outbox_place(command)
     _add_map(command)
 
 
@@ -304,8 +303,10 @@ def _add_diagnosing(commands: Commands) -> None:
 
 
 def _add_doctor(commands: Commands) -> None:
-    does = "Check the key, the account, the host, the clock, the identity map and the versions; prints no secret."
-    _add_map(_command(commands, "doctor", does, "_doctor.doctor"))
+    does = "Check the key, the account, the host, the clock, the map, the outbox and the versions; prints no secret."
+    command = _command(commands, "doctor", does, "_doctor.doctor")
+    add_outbox_place(command)
+    _add_map(command)
 
 
 def _add_person(command: ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from safeklaviyo._api.accounts import get_account
 from safeklaviyo._api.responses import UnreadableAnswer, is_success, read_account_id
 from safeklaviyo._flows.outbox.keep import counts_if_any
-from safeklaviyo._runtime.config import DEADLINE, REVISION, wiring
+from safeklaviyo._runtime.config import DEADLINE, REVISION, outbox_url, wiring
 from safeklaviyo._runtime.shell import Shell
 from safeklaviyo._sending.retry import transmit
 from safeklaviyo._version import VERSION
@@ -27,6 +27,8 @@ from safeklaviyo.errors import APIConnectionError, ConfigurationError, SafeKlavi
 from safeklaviyo.policy import Policy, RetryPolicy
 from safeklaviyo.stores import opening
 from safeklaviyo.stores.memory import MemoryStore
+from safeklaviyo.stores.outbox.calls import ReadAbout
+from safeklaviyo.stores.outbox.opening import open_outbox
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
     from safeklaviyo._flows.call import Setup
     from safeklaviyo._runtime.config import Wiring
+    from safeklaviyo.outboxes import OutboxCounts
     from safeklaviyo.stores.base import IdentityStore
 
 _DEPENDENCIES: Final = ("httpx", "pydantic", "tenacity")
@@ -192,24 +195,52 @@ def _check_store(url: str) -> Iterator[Check]:
 
 
 def _check_outbox(arguments: Namespace) -> Iterator[Check]:
-    """Say how many rows there are, if the shop has an outbox."""
-    # Without an account the rows of the shop cannot be told from those of another one.
-    url = store_url(arguments)
-    if url.startswith("memory:") or (arguments.account is None and not os.environ.get("KLAVIYO_API_KEY")):
-        return
+    """Say how many rows there are, if the shop has an outbox, or what is wrong with the one that it names."""
     try:
-        with open_client(arguments) as klaviyo:
-            counted = klaviyo._shell.run(counts_if_any)  # noqa: SLF001 - it makes no tables
+        named = outbox_url(getattr(arguments, "outbox", None))
+        trouble = None if named is None else _trouble_of(named)
+        if trouble is not None:
+            yield trouble
+            return
+        # Without an account the rows of the shop cannot be told from those of another one.
+        is_known = arguments.account is not None or os.environ.get("KLAVIYO_API_KEY")
+        if not is_known or store_url(arguments).startswith("memory:"):
+            counted = None
+        else:
+            with open_client(arguments) as klaviyo:
+                counted = klaviyo._shell.run(counts_if_any)  # noqa: SLF001 - it makes no tables
     except SafeKlaviyoError as error:
         yield Check("fail", "outbox", str(error))
         return
-    if counted is None:
-        return
-    found = f"{counted.waiting} rows wait, {counted.dead} are parked"
-    if counted.dead:
-        yield Check("warn", "outbox", f"{found}: see `safeklaviyo outbox list`")
-    else:
-        yield Check("ok", "outbox", found)
+    if counted is not None:
+        yield _counted(counted)
+    elif named is not None:
+        yield Check("ok", "outbox", "opens, and is of this version; its rows were not counted")
+
+
+def _trouble_of(url: str) -> Check | None:
+    """Return why the outbox that a URL names cannot be used; None if it can.
+
+    Raises:
+        SafeKlaviyoError: It cannot be opened or read, or its tables are missing.
+    """
+    path = opening.sqlite_path(url)
+    # A map in memory: the outbox alone is looked at.
+    with closing(open_outbox(url, MemoryStore())) as outbox:
+        if path is None:
+            outbox.perform(ReadAbout(""))
+        elif not os.path.isfile(path):  # noqa: PTH113 - `Path` raises where a folder may not be looked into
+            return Check("fail", "outbox", "there is no such file: see to its path and folder; the first row makes it")
+        elif not outbox.is_there():
+            return Check("warn", "outbox", "its file has no tables yet: the first row makes them")
+    return None
+
+
+def _counted(counts: OutboxCounts) -> Check:
+    found = f"{counts.waiting} rows wait, {counts.dead} are parked"
+    if counts.dead:
+        return Check("warn", "outbox", f"{found}: see `safeklaviyo outbox list`")
+    return Check("ok", "outbox", found)
 
 
 def _check_persistence(store: IdentityStore) -> Iterator[Check]:

@@ -53,10 +53,15 @@ def add_outbox(commands: Commands, adding: Adding, add_map: Callable[[ArgumentPa
     for each in (show, export):
         each.add_argument("--reveal", action="store_true", help="show personal data in full, not masked")
     for each in (*made, show, retry, drop, export):
-        each.add_argument(
-            "--outbox",
-            metavar="URL",
-            type=store_argument,
-            help="the outbox; else SAFEKLAVIYO_OUTBOX, else the map's database",
-        )
+        add_outbox_place(each)
         add_map(each)
+
+
+def add_outbox_place(command: ArgumentParser) -> None:
+    """Add the argument that says where the outbox is."""
+    command.add_argument(
+        "--outbox",
+        metavar="URL",
+        type=store_argument,
+        help="the outbox; else SAFEKLAVIYO_OUTBOX, else the map's database",
+    )

@@ -1,10 +1,13 @@
 """The commands about the outbox: what they show names nobody, unless the user asks to see it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from safeklaviyo.testing import KlaviyoSimulator
+from support.engines import url_of
+from support.postgres_servers import own_database
 
 
 @pytest.fixture
@@ -132,3 +135,95 @@ def test_doctor(run, parked, monkeypatch):
     other = ("--store", here[1].replace("identity", "other"), *here[2:])
     assert "outbox" not in run("doctor", *other).out
     assert "outbox" not in run("doctor", *other).out
+
+
+@pytest.fixture
+def elsewhere():
+    """The URL of a database without any tables."""
+    with own_database() as conninfo:
+        yield url_of(conninfo)
+
+
+def found_by(doctor):
+    """Return what the doctor says of the outbox."""
+    return [line.split(maxsplit=2)[::2] for line in doctor.out.splitlines() if line.split()[1] == "outbox"]
+
+
+@pytest.mark.parametrize(
+    ("url", "finding"),
+    [
+        ("sqlite:////nowhere/shop.db", "there is no such file"),
+        ("sqlite:///{here}/none.db", "there is no such file"),
+        ("sqlite:///{here}/none.txt", "the outbox's file is no SQLite database"),
+        ("postgresql://127.0.0.1:1/db", "the outbox's database could not be reached"),
+        ("postgresql://127.0.0.1/db?nonsense=1", "the PostgreSQL URL of the outbox is not understood"),
+        ("redis://127.0.0.1/0", "outbox has to be a URL such as"),
+        ("mysql://127.0.0.1/db", "outbox has to be a URL such as"),
+    ],
+)
+def test_doctor_fails_for_a_named_outbox_that_is_not_there(run, here, tmp_path, url, finding):
+    """Whether the option or the environment names it; neither the account nor a map is needed, and nothing is made."""
+    (tmp_path / "none.txt").write_text("no database " * 100)
+    named = url.replace("{here}", str(tmp_path))
+    with pytest.MonkeyPatch.context() as patch:
+        for option, variable in ((("--outbox", named), ""), ((), named)):
+            patch.setenv("SAFEKLAVIYO_OUTBOX", variable)
+            for arguments in (here, ("--store", "memory://")):
+                examined = run("doctor", *arguments, *option)
+                [(verdict, told)] = found_by(examined)
+                assert (1, "fail", True) == (examined.status, verdict, told.startswith(finding))
+    assert not Path(tmp_path / "none.db").exists()
+
+
+def test_doctor_knows_a_named_file_without_tables(run, here, served, tmp_path, monkeypatch):
+    """The first row makes the tables, so that this is a warning; the doctor makes none."""
+    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_0123456789abcdef")
+    (tmp_path / "shop.db").touch()
+    arguments = (*here, "--base-url", served[1], "--outbox", f"sqlite:///{tmp_path}/shop.db")
+    for _ in range(2):
+        examined = run("doctor", *arguments)
+        assert (0, [["warn", "its file has no tables yet: the first row makes them"]]) == (
+            examined.status,
+            found_by(examined),
+        )
+
+
+def test_an_outbox_elsewhere_gets_its_tables(run, here, served, elsewhere, monkeypatch):
+    """Each command says that the outbox's tables are missing, and `store migrate` makes them, wherever the map is."""
+    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_0123456789abcdef")
+    monkeypatch.setenv("SAFEKLAVIYO_OUTBOX", elsewhere)
+    [(verdict, told)] = found_by(examined := run("doctor", *here, "--base-url", served[1]))
+    missing = "the outbox's tables are missing, or not those of this version; run `safeklaviyo store migrate`"
+    assert (1, "fail", True) == (examined.status, verdict, told.startswith(missing))
+    for command in (("outbox", "list"), ("worker",)):
+        ran = run(*command, *here)
+        assert (1, True) == (ran.status, f"StoreIncompatibleError: {missing}" in ran.err)
+    for _ in range(2):
+        made = "the outbox's tables are there in its own database, and of this version\n"
+        assert (0, made, "") == run("store", "migrate", *here[:2])
+    assert [["ok", "0 rows wait, 0 are parked"]] == found_by(run("doctor", *here, "--base-url", served[1]))
+
+
+def test_migrate_makes_the_tables_of_two_databases(run, elsewhere, monkeypatch):
+    """The map's database gets its own, and the outbox's too; the same database named twice is one."""
+    own, other = f"{elsewhere}&schema=own", f"{elsewhere}&schema=other"
+    ours = "the tables are there, and of this version\n"
+    theirs = "the outbox's tables are there in its own database, and of this version\n"
+    assert (0, ours, "") == run("store", "migrate", "--store", own, "--outbox", own)
+    assert (0, ours + theirs, "") == run("store", "migrate", "--store", own, "--outbox", other)
+    for outbox in (own, other):
+        assert (
+            "0 parked, 0 waiting\n" == run("outbox", "list", "--store", own, "--outbox", outbox, "--account", "A").out
+        )
+    assert (0, ours, "") == run("store", "migrate", "--store", own, "--outbox", "sqlite:///nowhere.db")
+
+
+def test_migrate_prints_the_sql_of_an_outbox_elsewhere(run):
+    """Under a heading of its own, and alone where the map is not in PostgreSQL."""
+    outbox = ("--outbox", "postgresql://host/shop?schema=queue")
+    both = run("store", "migrate", "--sql", "--store", "postgresql://host/map", *outbox).out
+    ours, theirs = both.split("-- In the database of the outbox:\n")
+    assert "safeklaviyo.outbox_about" in ours.replace('"', "")
+    assert ['"queue".outbox_about' in theirs, ".binding(" in theirs] == [True, False]
+    alone = run("store", "migrate", "--sql", "--store", "sqlite:///map.db", *outbox).out
+    assert f"-- In the database of the outbox:\n{theirs}" == alone

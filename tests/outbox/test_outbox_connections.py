@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, StoreIncompatibleError, StoreUnavailableError
 from safeklaviyo.testing import KlaviyoSimulator
-from support.outbox import PostgresOutbox, calls, statements_of
+from support.outbox import AsyncPostgresOutbox, PostgresOutbox, calls, statements_of
 from support.postgres_servers import migrated, own_database
+from support.redis_servers import free_port
 
 ADA = {"external_id": "c-1", "email": "ada@shop.test"}
 
@@ -424,6 +425,25 @@ def test_missing_tables(simulator):
     with (
         own_database() as conninfo,
         Klaviyo("pk_x", store="memory://", outbox=url_of(conninfo), account="SiMuLa") as k,
-        pytest.raises(StoreIncompatibleError, match="store migrate"),
+        pytest.raises(
+            StoreIncompatibleError, match=r"the outbox's tables .* `safeklaviyo store migrate`, with --outbox"
+        ),
     ):
         k.outbox.counts()
+
+
+async def test_errors_speak_of_the_outbox():
+    """The outbox uses the map's drivers, and who reads of the map would look into the wrong database."""
+    away = f"postgresql://127.0.0.1:{free_port()}/db"
+    unreachable = "the outbox's database could not be reached"
+    with closing(PostgresOutbox(away)) as outbox:
+        for work in (outbox.migrate, lambda: outbox.perform(calls.CountDead("SiMuLa"))):
+            with pytest.raises(StoreUnavailableError, match=unreachable):
+                work()
+    awaited = AsyncPostgresOutbox(away)
+    for work in (awaited.migrate, lambda: awaited.perform(calls.CountDead("SiMuLa"))):
+        with pytest.raises(StoreUnavailableError, match=unreachable):
+            await work()
+    await awaited.aclose()
+    with pytest.raises(StoreUnavailableError, match="the outbox has been closed"):
+        await awaited.perform(calls.CountDead("SiMuLa"))

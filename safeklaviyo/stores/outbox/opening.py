@@ -13,6 +13,7 @@ from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.stores import opening
 from safeklaviyo.stores.adapter import AsyncAdapter
 from safeklaviyo.stores.memory import MemoryStore
+from safeklaviyo.stores.outbox.failures import of_outbox
 
 if TYPE_CHECKING:
     from safeklaviyo.stores.base import AnyStore
@@ -76,9 +77,12 @@ def _postgres(name: str, url: str, store: Any) -> Any:
     # An outbox beside the map can read the map in the insert itself. So the map's own address is recognised, also where
     # the outbox's URL names it.
     address = _url_of(store)
-    if url == address or (address is not None and named(url) == (address, store.schema)):
-        return getattr(postgres, name)(url, schema=store.schema, has_map=True)
-    return getattr(postgres, name)(url)
+    has_map = url == address or (address is not None and named(url) == (address, store.schema))
+    try:
+        return getattr(postgres, name)(url, schema=store.schema if has_map else None, has_map=has_map)
+    except ConfigurationError as error:
+        of_outbox(error)
+        raise
 
 
 def _sqlite(url: str | None, store: Any) -> SqliteOutbox:

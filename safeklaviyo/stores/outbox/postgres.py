@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
 
-from safeklaviyo.errors import StoreIncompatibleError
+from safeklaviyo.errors import SafeKlaviyoError, StoreIncompatibleError
 from safeklaviyo.stores.outbox import calls
 from safeklaviyo.stores.outbox.at_once import insert_as_told, insert_at_once
 from safeklaviyo.stores.outbox.base import AsyncOutbox, Outbox
 from safeklaviyo.stores.outbox.callers import Recognising
+from safeklaviyo.stores.outbox.failures import of_outbox
 from safeklaviyo.stores.outbox.schema import VERSION, postgres_sql, postgres_tables
 from safeklaviyo.stores.outbox.steps import steps_of
 from safeklaviyo.stores.outbox.words import POSTGRES
@@ -90,7 +91,19 @@ _COMMIT = Query(b"COMMIT", None, bool, has_rows=False)
 class _Connections(Connections):
     def transact(self, steps: Steps[T], queries: _Queries) -> T:
         """Carry out steps in one transaction."""
-        return in_time(lambda: self._transact(steps, queries), 3 * self._timeout + SCAN)
+        try:
+            return in_time(lambda: self._transact(steps, queries), 3 * self._timeout + SCAN)
+        except SafeKlaviyoError as error:
+            of_outbox(error)
+            raise
+
+    def migrate(self) -> None:
+        """See `Connections.migrate`."""
+        try:
+            super().migrate()
+        except SafeKlaviyoError as error:
+            of_outbox(error)
+            raise
 
     def _transact(self, steps: Steps[T], queries: _Queries) -> T:
         pool, connection = self._take()
@@ -121,7 +134,19 @@ class _Connections(Connections):
 class _AsyncConnections(AsyncConnections):
     async def transact(self, steps: Steps[T], queries: _Queries) -> T:
         """Carry out steps in one transaction."""
-        return await in_time_async(self._transact(steps, queries), 3 * self._timeout + SCAN)
+        try:
+            return await in_time_async(self._transact(steps, queries), 3 * self._timeout + SCAN)
+        except SafeKlaviyoError as error:
+            of_outbox(error)
+            raise
+
+    async def migrate(self) -> None:
+        """See `Connections.migrate`."""
+        try:
+            await super().migrate()
+        except SafeKlaviyoError as error:
+            of_outbox(error)
+            raise
 
     async def _transact(self, steps: Steps[T], queries: _Queries) -> T:
         _, pool, connection = await self._take()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
 from safeklaviyo.errors import ConfigurationError, StoreUnavailableError
+from safeklaviyo.stores.outbox.failures import of_outbox
 from safeklaviyo.stores.sqlite import _failures as failures
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class ShopFile:
             # A busy file is no fault of the connection. After any other error the next use opens a new one.
             if failures.primary_code(exc) != sqlite3.SQLITE_BUSY:
                 self.disconnect()
-            raise failures.store_error(exc) from exc
+            raise of_outbox(failures.store_error(exc)) from exc
         finally:
             self.lock.release()
 
