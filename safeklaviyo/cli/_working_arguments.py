@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,12 +33,20 @@ def add_working(command: ArgumentParser) -> None:
         "--grace", type=_positive, default=40, metavar="SECONDS",
         help="how long the runs in hand may take after the first signal (40)",
     )  # fmt: skip
-    command.add_argument("--health", metavar="FILE", help="a file to write every 5 seconds; see --check")
+    command.add_argument("--health", metavar="FILE", type=_file, help="a file to write every 5 seconds; see --check")
     command.add_argument(
         "--check",
         metavar="FILE",
+        type=_file,
         help="start no worker; exit with 0 if the one that writes this file is well, else with 1",
     )
+
+
+def _file(text: str) -> str:
+    # A variable of the shell that is not set gives an empty text, and a folder's path such as / has no file's name.
+    if not Path(text).name:
+        raise ArgumentTypeError("give the path of a file")
+    return text
 
 
 def _positive(text: str) -> int:
