@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from safeklaviyo import AsyncKlaviyo, ConfigurationError, Klaviyo, StoreIncompatibleError, StoreUnavailableError
 from safeklaviyo.testing import KlaviyoSimulator
@@ -129,6 +129,16 @@ def over_session(url, work, *, commit):
     engine.dispose()
 
 
+def over_scoped_session(url, work, *, commit):
+    """Work over what stands for the session of this thread, as Flask-SQLAlchemy's does, and end its transaction."""
+    engine = sa.create_engine(alchemy(url))
+    sessions = scoped_session(sessionmaker(engine))
+    work(sessions)
+    sessions.commit() if commit else sessions.rollback()
+    sessions.remove()
+    engine.dispose()
+
+
 def over_django(url, work, *, commit):
     """Work over such a connection, and end its transaction."""
     with django_connection(url) as connection:
@@ -146,8 +156,9 @@ def over_django_cursor(url, work, *, commit):
         connection.commit() if commit else connection.rollback()
 
 
-ON_POSTGRES = [over_psycopg, over_psycopg_cursor, over_sqlalchemy, over_session, over_django, over_django_cursor]
-ON_SQLITE = [over_sqlite3, over_sqlite3_cursor, over_sqlalchemy, over_session, over_django, over_django_cursor]
+ON_BOTH = [over_sqlalchemy, over_session, over_scoped_session, over_django, over_django_cursor]
+ON_POSTGRES = [over_psycopg, over_psycopg_cursor, *ON_BOTH]
+ON_SQLITE = [over_sqlite3, over_sqlite3_cursor, *ON_BOTH]
 
 
 def check_blocking(over, url, store, simulator):

@@ -291,6 +291,7 @@ _BLOCKING: Final[tuple[tuple[str, str, Callable[[Any], Caller | None]], ...]] = 
     ("sqlite3", "Cursor", lambda cursor: _sqlite3(cursor.connection)),
     ("sqlalchemy", "Connection", _sqlalchemy_blocking),
     ("sqlalchemy.orm", "Session", lambda session: _sqlalchemy_blocking(session.connection())),
+    ("sqlalchemy.orm", "scoped_session", lambda scoped: _sqlalchemy_blocking(scoped().connection())),
     ("django.db.backends.base.base", "BaseDatabaseWrapper", _django),
     ("django.db.backends.utils", "CursorWrapper", lambda cursor: _django(cursor.db)),
     ("django.utils.connection", "ConnectionProxy", _django),
