@@ -115,6 +115,25 @@ def test_dropped(client):
     assert second > first
 
 
+@pytest.mark.parametrize(
+    "given",
+    [{"lane": 64}, {"lane": -1}, {"lane": "x"}, {"lane": 1.0}, {"lane": True}, {"limit": -1}, {"limit": "x"}],
+)
+def test_drain_of_what_there_is_not(client, simulator, given):
+    """A lane that there is not, and a limit that is no number of rows, are refused at once."""
+    (name,) = given
+    with pytest.raises(ConfigurationError, match=f"{name} has to be a number"):
+        client().outbox.drain(**given)
+    assert [] == simulator.journal
+
+
+def test_drain_of_no_rows(client):
+    """A limit of none delivers none."""
+    k = client()
+    k.outbox.track("E", **ADA)
+    assert (0, 1) == (k.outbox.drain(limit=0).delivered, k.outbox.drain(limit=1).delivered)
+
+
 def test_key_refused(client, simulator):
     """A key that Klaviyo does not accept ends the drain with that error, and the rows wait."""
     k = client()

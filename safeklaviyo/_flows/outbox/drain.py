@@ -45,6 +45,7 @@ from safeklaviyo.stores.outbox.calls import (
     Take,
     Wait,
 )
+from safeklaviyo.stores.outbox.records import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +121,14 @@ def drain(setup: Setup, *, limit: int | None, lane: int | None) -> Flow[DrainRep
         setup: The client's setup.
         limit: How many rows to deliver at most; None for no limit.
         lane: The only lane to drain; None for all lanes.
+
+    Raises:
+        ConfigurationError: Before anything is asked: there is no such lane, or the limit is no number of rows.
     """
+    if lane is not None and not (_is_number(lane) and lane < LANES):
+        raise ConfigurationError(f"lane has to be a number from 0 to {LANES - 1}, or None for all lanes")
+    if limit is not None and not _is_number(limit):
+        raise ConfigurationError("limit has to be a number of rows, or None for all rows")
 
     def _body(call: Call) -> Flow[DrainReport]:
         tally = _Tally(limit, lambda: False)
@@ -131,6 +139,10 @@ def drain(setup: Setup, *, limit: int | None, lane: int | None) -> Flow[DrainRep
         return DrainReport(done.delivered, left.waiting, done.dead, due, done.dropped)
 
     return run(setup, "outbox.drain", _body)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def drain_lane(setup: Setup, *, limit: int, lane: int, is_stopped: Callable[[], bool] = lambda: False) -> Flow[Done]:

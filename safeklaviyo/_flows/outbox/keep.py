@@ -114,9 +114,8 @@ def _is_superseded(call: Call, row: Row) -> Flow[bool]:
 
 def drop(setup: Setup, ids: tuple[object, ...]) -> Flow[int]:
     """See `Outbox.drop`."""
-    checked = _checked(ids)
-    # `drop(*ids)` of none is no mistake: a program has found no row that it does not want.
-    return len((yield from drop_rows(setup, checked, also_waiting=True))) if checked else 0
+    # Of none it deletes none: a program that drops what it has found may have found nothing.
+    return len((yield from drop_rows(setup, _checked(ids), also_waiting=True)))
 
 
 def drop_rows(setup: Setup, ids: tuple[int, ...], *, also_waiting: bool) -> Flow[frozenset[int]]:
