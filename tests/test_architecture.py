@@ -283,6 +283,7 @@ def asserts(test: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return False
 
 
+@pytest.mark.proof
 class TestTests:
     def test_each_can_fail(self) -> None:
         """A test asserts, or a helper that is named for it does."""
@@ -302,6 +303,7 @@ class TestTests:
             assert asserts(test), code
 
 
+@pytest.mark.proof
 class TestFlows:
     def test_cancelled_flow_is_never_resumed(self) -> None:
         """No effect is asked for in ``finally``, nor where a cancellation was caught."""

@@ -241,7 +241,7 @@ FAULTS = {
 READINGS = ["dropped", "refused", "refused_without_pointer"]
 LARGE = {
     "two drains of a new customer", "a queued withdrawal and a change", "a queued consent and a change",
-    "properties, consent and an erasure",
+    "properties, consent and an erasure", "a drain and an erasure", "a drain and a change", "a sign-up and a drain",
 }  # fmt: skip
 """Pairs of which one takes seconds."""
 
