@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from safeklaviyo.outboxes import DeadRow
 
-_KEPT = frozenset({"name", "channels", "list_id", "value_currency", "historical", "resubscribe", "merges", "backfill"})
+_KEPT = frozenset(
+    {"name", "time", "channels", "list_id", "value_currency", "historical", "resubscribe", "merges", "backfill"}
+)
 """The fields of a row with values that say nothing about a person, once addresses and numbers in them are masked."""
 _OF_SHOP = frozenset({"attributes", "properties", "append", "unappend"})
 """The fields of a row with keys of the shop's own, which may be called as one of ours is: a customer's ``name``."""
@@ -34,7 +36,7 @@ def list_rows(arguments: Namespace) -> int:
     with open_client(arguments) as klaviyo:
         for row in klaviyo.outbox.dead():
             rule = "" if row.rule is None else f" ({row.rule})"
-            say(f"{row.id}  {row.time.isoformat()}  {row.verb}  {_who(row)}  {row.error}{rule}: {row.message}")
+            say(f"{row.id}  {row.time.isoformat()}  {_what(row)}  {_who(row)}  {row.error}{rule}: {row.message}")
         counted = klaviyo.outbox.counts()
     say(f"{counted.dead} parked, {counted.waiting} waiting")
     return 0
@@ -103,6 +105,12 @@ def export(arguments: Namespace) -> int:
     return 0
 
 
+def _what(row: DeadRow) -> str:
+    """Return the verb, and of an event its name, by which an operator recognises the row."""
+    event = row.payload.get("event")
+    return row.verb if event is None else f'{row.verb} "{mask_within(event["name"])}"'
+
+
 def _who(row: DeadRow) -> str:
     claim: dict[str, Any] = row.payload["claim"]
     named = [claim[kind] for kind in ("external_id", "email", "phone_number") if claim[kind] is not None]
@@ -129,4 +137,6 @@ def _hidden(value: object, key: str = "", kept: frozenset[str] = _KEPT) -> objec
         return value
     if isinstance(value, list):
         return [_hidden(each, key, kept) for each in cast("list[object]", value)]
-    return mask_within(str(value)) if key in kept else mask(str(value))
+    if key in kept:
+        return mask_within(value) if isinstance(value, str) else value
+    return mask(str(value))

@@ -32,7 +32,7 @@ def test_list(run, parked):
     row, counts = ran.out.splitlines()
     assert (0, "1 parked, 1 waiting") == (ran.status, counts)
     assert row.startswith(f"{number}  ")
-    assert "track  ***78 b***@***  EmailMismatchError (R6)" in row
+    assert 'track "Placed Order"  ***78 b***@***  EmailMismatchError (R6)' in row
     assert "bea" not in ran.out
 
 
@@ -63,12 +63,13 @@ def test_show_and_export_mask_within(run, here, tmp_path):
         )  # fmt: skip
         k.outbox.drain()
         (row,) = k.outbox.dead()
+    assert 'track "Order of b***@*** ***23"  ***' in run("outbox", "list", *here).out
     path = tmp_path / "rows.jsonl"
     run("outbox", "export", str(path), *here)
     for text in (run("outbox", "show", str(row.id), *here).out, path.read_text()):
         assert not [each for each in personal if each in text]
         event = json.loads(text)["payload"]["event"]
-        assert "Order of b***@*** ***23" == event["name"]
+        assert ("Order of b***@*** ***23", row.time.timestamp()) == (event["name"], event["time"])
         assert {"b***@***", "name", "of (***23", "gift"} == set(event["properties"])
     shown = run("outbox", "show", str(row.id), "--reveal", *here).out
     assert not [each for each in personal if each not in shown]
