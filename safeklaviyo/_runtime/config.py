@@ -12,6 +12,7 @@ from functools import cache
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar, cast
 
+from safeklaviyo._accounts import NAME, NO_NAME
 from safeklaviyo._api.dialects import CurrentDialect, LegacyDialect
 from safeklaviyo._flows.call import Setup, Shared
 from safeklaviyo._runtime import server as _target
@@ -57,7 +58,6 @@ DEADLINE: Final = 30.0
 BASE_URL: Final = "https://a.klaviyo.com"
 REVISION: Final = "2026-10-15"
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _REVISION = re.compile(r"\d{4}-\d{2}-\d{2}(\.pre)?", re.ASCII)
 
 logger = logging.getLogger("safeklaviyo")
@@ -199,9 +199,9 @@ def _deadline(deadline: object) -> float | None:
 
 
 def _name(argument: str, value: object) -> str | None:
-    if value is None or (isinstance(value, str) and _NAME.fullmatch(value)):
+    if value is None or (isinstance(value, str) and NAME.fullmatch(value)):
         return value
-    raise ConfigurationError(f"{argument} has to be made of 1 to 64 letters, digits, - and _")
+    raise ConfigurationError(f"{argument} {NO_NAME}")
 
 
 def _revision(revision: object) -> str:

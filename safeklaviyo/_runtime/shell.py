@@ -87,6 +87,11 @@ class Shell:
             self._outbox = open_outbox(self._wiring.outbox, self.store)
         return self._outbox
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether there is a key or a token to show Klaviyo."""
+        return not self._wiring.credentials.is_nothing
+
     def view(self, wiring: Wiring) -> Shell:
         """Return a shell that shares everything with this one, but for what the wiring says otherwise."""
         return Shell(wiring, self.store, self._client, self._root)

@@ -1,4 +1,4 @@
-"""The regular work of a worker: finishing interrupted changes, rechecking changes, and warning of dead rows.
+"""The regular work of a worker: finishing interrupted changes, rechecking changes, and warning of what is wrong.
 
 Decided here: how often. No chore holds up the draining, and no failure of a chore ends the worker. Several workers may
 do the same chores. That costs some reads and does no harm, because each step takes its leases.
@@ -7,6 +7,7 @@ do the same chores. That costs some reads and does no harm, because each step ta
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 RECOVER_EVERY: Final = 180.0
 RECHECK_EVERY: Final = 3600.0
 COUNT_EVERY: Final = 60.0
+COMPARE_EVERY: Final = 180.0
 WARN_EVERY: Final = 3600.0
 RECOVERED_AT_ONCE: Final = 100
 
@@ -49,10 +51,13 @@ class Chores:
         self._clock = clock
         now = clock()
         self._warned_at: float | None = None
+        # Only until Klaviyo has answered: the key's account stays the same.
+        self._comparing = _Chore(self._compare, COMPARE_EVERY, now)
         self._chores = [
             _Chore(self._recover, RECOVER_EVERY, now + spread * 10),
             _Chore(self._recheck, RECHECK_EVERY, now + 60 + spread * RECHECK_EVERY / 4),
             _Chore(self._count, COUNT_EVERY, now),
+            self._comparing,
         ]
 
     def run_due(self) -> None:
@@ -78,6 +83,15 @@ class Chores:
         found = Counter(each.finding for each in self._client.recheck())
         for finding, number in sorted(found.items()):
             logger.warning("rechecking changed customers found %d: %s", number, finding)
+
+    def _compare(self) -> None:
+        other = self._client.other_account()
+        self._comparing.every = math.inf
+        if other is not None:
+            logger.error(
+                "the key is of the account %s, which is not this worker's: start it with that account, or with the key"
+                " of its own", other,
+            )  # fmt: skip
 
     def _count(self) -> None:
         dead = self._client.count_dead()

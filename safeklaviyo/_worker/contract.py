@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from safeklaviyo._flows.account import other_account
 from safeklaviyo._flows.outbox.drain import drain_lane
 from safeklaviyo._flows.outbox.keep import count_dead
 
@@ -28,6 +29,10 @@ class Client(Protocol):
 
     def count_dead(self) -> int:
         """Return how many rows are dead."""
+        ...
+
+    def other_account(self) -> str | None:
+        """Ask Klaviyo for the key's account; None if it is this client's, or is not known."""
         ...
 
     def recover(self, limit: int) -> Sequence[Recovery]:
@@ -61,6 +66,11 @@ class OfKlaviyo:
     def count_dead(self) -> int:
         """See `Client.count_dead`."""
         return self._klaviyo._shell.run(count_dead)  # noqa: SLF001 - the package's own
+
+    def other_account(self) -> str | None:
+        """See `Client.other_account`."""
+        shell = self._klaviyo._shell  # noqa: SLF001 - the package's own
+        return shell.run(other_account) if shell.has_credentials else None
 
     def recover(self, limit: int) -> Sequence[Recovery]:
         """See `Client.recover`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
+from safeklaviyo._accounts import NAME, NO_NAME
 from safeklaviyo._files.columns import FIELDS
 from safeklaviyo._version import VERSION
 from safeklaviyo.cli._auditing_arguments import AUDIT, REPAIR, add_audit, add_repair
@@ -333,11 +334,19 @@ def _add_map(command: ArgumentParser) -> None:
     command.add_argument(
         "--account",
         metavar="ID",
+        type=_account,
         help="the map's account: the six-character public key; else Klaviyo is asked, with KLAVIYO_API_KEY",
     )
     command.add_argument(
         "--base-url", metavar="URL", help="a host in place of Klaviyo's; else KLAVIYO_BASE_URL, else Klaviyo's"
     )
+
+
+def _account(text: str) -> str:
+    # Here and not by the client: a variable of the shell that is not set is a wrong call, and no broken installation.
+    if not NAME.fullmatch(text):
+        raise ArgumentTypeError(NO_NAME)
+    return text
 
 
 def _port(text: str) -> int:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from safeklaviyo import Klaviyo, Policy
+from safeklaviyo._accounts import ID
 from safeklaviyo._files.rows import COLUMNS
 from safeklaviyo.cli._console import complain, say
 from safeklaviyo.errors import ConfigurationError
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from safeklaviyo.stores.base import IdentityStore
-
-# A public key. Another name of the shop's own may have more letters, of which there are too many spellings to try.
-_ACCOUNT: Final = re.compile(r"[A-Za-z0-9]{6}")
 
 
 def explain(arguments: Namespace) -> int:
@@ -120,7 +117,8 @@ def _check_account(klaviyo: Klaviyo, arguments: Namespace) -> None:
 def check_spelling(arguments: Namespace) -> None:
     """Warn where the map has customers of an account that differs from the one given in upper and lower case only."""
     account = arguments.account
-    if account is None or not _ACCOUNT.fullmatch(account):
+    # Another name of the shop's own may have more letters, of which there are too many spellings to try.
+    if account is None or not ID.fullmatch(account):
         return
     # At most 64 spellings of six letters, each with one look at the map.
     with open_store(store_url(arguments)) as store:

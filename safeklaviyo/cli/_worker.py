@@ -59,11 +59,13 @@ def run(klaviyo: Klaviyo, arguments: Namespace) -> int:
         StoreError: The outbox cannot be used.
     """
     from safeklaviyo._worker.contract import OfKlaviyo  # noqa: PLC0415 - as below
+    from safeklaviyo._worker.starting import warn_at_start  # noqa: PLC0415 - as below
     from safeklaviyo._worker.systemd import Notifier  # noqa: PLC0415 - not for --check, which probes run often
     from safeklaviyo._worker.working import NOT_IN_TIME, Limits, Worker  # noqa: PLC0415 - as above
 
     # At once, so that a person who starts the worker with wrong settings sees the error.
     klaviyo.outbox.counts()
+    warn_at_start(klaviyo)
     limits = Limits(threads=arguments.threads, grace=arguments.grace)
     health = None if arguments.health is None else HealthFile(Path(arguments.health))
     made = Worker(OfKlaviyo(klaviyo), limits, Notifier(os.environ), health, _listener(klaviyo))

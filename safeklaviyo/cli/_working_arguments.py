@@ -14,8 +14,9 @@ Deliver the rows of the outbox. Run as many workers as you like, on any number o
 share the lanes, and one pace for each account.
 
 Every few minutes a worker also finishes interrupted changes. Every hour it rechecks changed customers, and warns of
-dead rows. It needs KLAVIYO_API_KEY. Under systemd (Type=notify) it says when it is ready,
-that it is alive, and when it stops.
+dead rows. It needs KLAVIYO_API_KEY, and warns at its start if there is none. It delivers the rows of one account: it
+warns if rows of other accounts wait in the same outbox, and if the key is of another account. Under systemd
+(Type=notify) it says when it is ready, that it is alive, and when it stops.
 
 SIGTERM or Ctrl-C stops it after the runs in hand; a second one stops it at once. Its exit codes:
 

@@ -123,3 +123,21 @@ def test_a_worker_that_cannot_begin_says_why(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("SAFEKLAVIYO_STORE", "redis://127.0.0.1:1/0")
     assert 1 == main(["worker", "--account", "shop"])
     assert "the outbox needs a database" in capsys.readouterr().err
+
+
+def test_a_worker_of_another_account_says_so(tmp_path):
+    """It finds the rows of the other one, and asks Klaviyo for the key's account. A missing key is told at once."""
+    simulator = KlaviyoSimulator()
+    with simulator.serve() as base, Klaviyo("pk_x", account="SiMuLa", store=f"sqlite:///{tmp_path}/map.db") as k:
+        k.outbox.track("E", external_id="c-1", email="ada@shop.test")
+        environment = {"KLAVIYO_BASE_URL": base, "SAFEKLAVIYO_STORE": f"sqlite:///{tmp_path}/map.db"}
+        arguments = ("-m", "safeklaviyo", "worker", "--account", "OtherA")
+        with running(tmp_path, *arguments, KLAVIYO_API_KEY="pk_x", **environment) as worker:
+            until(lambda: "the key is of the account SiMuLa" in worker.output(), watched=[worker])
+            assert "rows of other accounts wait in this outbox (SiMuLa)" in worker.output()
+            worker.send_signal(signal.SIGTERM)
+            assert 0 == worker.wait(20)
+        with running(tmp_path, *arguments, KLAVIYO_API_KEY="", **environment) as worker:
+            until(lambda: "draining the outbox" in worker.output(), watched=[worker])
+            assert "there is no API key" in worker.output()
+        assert (1, []) == (k.outbox.counts().waiting, list(simulator.events))

@@ -431,6 +431,30 @@ def test_plans_postgres(server, simulator):
         connection.rollback()
 
 
+def test_other_accounts_postgres(server, simulator):
+    """They are found at the ends of an index, however many rows wait, also where all of them are of one account."""
+    with (
+        simulator.client(store=server, outbox=server, account="SiMuLa") as k,
+        closing(PostgresOutbox(server)) as outbox,
+        psycopg.connect(server) as connection,
+    ):
+        for _ in range(500):
+            k.outbox.track("E", **EVE, connection=connection)
+        for analysed in (False, True):
+            if analysed:
+                connection.execute("ANALYZE")
+            for sql, parameters in statements_of(outbox, calls.OtherAccounts("SiMuLa")):
+                plan = "\n".join(row for (row,) in connection.execute(f"EXPLAIN {sql}", parameters))
+                assert ["Index" in plan, "Sort" in plan] == [True, False]
+        connection.rollback()
+    with simulator.client(store=server, outbox=server, account="OtherA") as k:
+        number = k.outbox.track("E", external_id="c-1", email="ada@shop.test").id
+        with closing(PostgresOutbox(server)) as outbox:
+            found = [outbox.perform(calls.OtherAccounts(each)) for each in ("SiMuLa", "OtherA")]
+        assert 1 == k.outbox.drain().delivered, number
+    assert [("OtherA",), ()] == found
+
+
 def test_missing_tables(simulator):
     """Without its tables the outbox names the command that makes them."""
     with (

@@ -20,6 +20,7 @@ from safeklaviyo.stores.outbox.schema import SQLITE_TABLES
 from safeklaviyo.stores.outbox.shop_file import ShopFile
 from safeklaviyo.stores.outbox.sqlite import MemoryFile, SqliteOutbox
 from safeklaviyo.stores.outbox.steps import steps_of
+from safeklaviyo.stores.outbox.words import SQLITE
 from support.simulator import World
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
     "flows",
     "inserted",
     "rows_of",
+    "sqlite_statements_of",
     "statements_of",
 ]
 
@@ -62,6 +64,17 @@ def statements_of(outbox: PostgresOutbox, call: OutboxCall[Any]) -> list[tuple[s
             sql, parameters = outbox.queries.filled(statement)
             found.append((sql.replace("?", "%s"), parameters))
             statement = steps.send([(1,)])
+    return found
+
+
+def sqlite_statements_of(call: OutboxCall[Any]) -> list[tuple[str, tuple[Any, ...]]]:
+    """Return the statements of a call, as SQLite takes them, where each answer is empty."""
+    steps, found = steps_of(call), []
+    with suppress(StopIteration):
+        statement = next(steps)
+        while True:
+            found.append((SQLITE.filled(statement[0], SQLITE_TABLES), statement[1]))
+            statement = steps.send([])
     return found
 
 

@@ -8,13 +8,14 @@ from safeklaviyo._worker.agenda import Agenda
 from safeklaviyo._worker.chores import Chores
 from safeklaviyo._worker.contract import OfKlaviyo
 from safeklaviyo._worker.health import Health, HealthFile, check
+from safeklaviyo._worker.starting import warn_at_start
 from safeklaviyo._worker.systemd import Notifier
 from safeklaviyo._worker.waking import Listener
 from safeklaviyo._worker.working import NOT_IN_TIME, STOPPED, Limits, Worker
 
 __all__ = [
     "NOT_IN_TIME", "STOPPED", "Agenda", "Chores", "Health", "HealthFile", "Limits", "Listener", "Notifier", "OfKlaviyo",
-    "PretendClient", "Worker", "agenda", "check", "chores", "health", "systemd", "waking", "working",
+    "PretendClient", "Worker", "agenda", "check", "chores", "health", "systemd", "waking", "warn_at_start", "working",
 ]  # fmt: skip
 
 
@@ -34,6 +35,7 @@ class PretendClient:
         self.found = []
         self.dropped = {}
         self.recovered = []
+        self.others = []
 
     def lanes(self):
         return tuple(lane for lane, left in self.lanes_left.items() if left)
@@ -55,6 +57,13 @@ class PretendClient:
     def count_dead(self):
         self.calls.append("count")
         return self.dead
+
+    def other_account(self):
+        self.calls.append("compare")
+        other = self.others.pop(0) if self.others else None
+        if isinstance(other, Exception):
+            raise other
+        return other
 
     def recover(self, limit):
         self.calls.append("recover")

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import socket
+import sqlite3
 import time
 from contextlib import closing
 from dataclasses import astuple
@@ -12,9 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from safeklaviyo import Klaviyo
 from safeklaviyo.errors import StoreUnavailableError
 from safeklaviyo.testing import KlaviyoSimulator
-from support.outbox import asked_of, calls
+from support.outbox import asked_of, calls, sqlite_statements_of
 from support.worker import (
     NOT_IN_TIME,
     STOPPED,
@@ -28,6 +30,7 @@ from support.worker import (
     PretendClient,
     Worker,
     check,
+    warn_at_start,
 )
 
 QUICK = Limits(threads=2, sweep=0.01, grace=5)
@@ -175,6 +178,33 @@ class TestRunning:
             asked = asked_of(k)
             assert (1, {calls.CountDead}) == (OfKlaviyo(k).count_dead(), asked)
 
+    def test_other_accounts_are_found_without_a_look_at_the_rows(self, simulator, tmp_path, caplog):
+        """A worker tells of them when it starts, while a million rows of its own account may wait."""
+        url = f"sqlite:///{tmp_path}/shop.db"
+        for account in ("AbC123", "SiMuLa", "aBc999", "XyZ123"):
+            with simulator.client(store="memory://", outbox=url, account=account) as k:
+                warn_at_start(k)
+                if account != "aBc999":
+                    k.outbox.track("E", external_id="c-1", email="ada@shop.test")
+        told = [each.args for each in caplog.records if each.name == "safeklaviyo.worker"]
+        assert [("AbC123",), ("AbC123, SiMuLa",), ("AbC123, SiMuLa",)] == told
+        with simulator.client(store="memory://", outbox=url, account="SiMuLa") as k:
+            asked = asked_of(k)
+            warn_at_start(k)
+            assert {calls.OtherAccounts} == asked
+        with closing(sqlite3.connect(tmp_path / "shop.db")) as db:
+            for sql, parameters in sqlite_statements_of(calls.OtherAccounts("SiMuLa")):
+                plan = " ".join(row[-1] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
+                assert ["INDEX safeklaviyo_outbox_" in plan, "TEMP B-TREE" in plan] == [True, False]
+
+    def test_a_missing_key_is_told_at_once(self, tmp_path, caplog):
+        """And not only when the first row could not be delivered; with a key there is nothing to tell."""
+        for key in (None, "pk_x"):
+            with Klaviyo(key, store=f"sqlite:///{tmp_path}/map.db", account="SiMuLa") as k:
+                warn_at_start(k)
+        [told] = [each.getMessage() for each in caplog.records if each.name == "safeklaviyo.worker"]
+        assert told.startswith("there is no API key")
+
 
 class TestHealth:
     def test_a_worker_writes_that_it_is_well(self, tmp_path):
@@ -278,7 +308,7 @@ class TestChores:
             chores.run_due()
             clock.now += 1
         counted = {name: client.calls.count(name) for name in set(client.calls)}
-        assert {"count": 60, "recover": 20, "recheck": 1} == counted
+        assert {"count": 60, "recover": 20, "recheck": 1, "compare": 1} == counted
 
     def test_dead_rows_are_told_once_an_hour(self, clock, caplog):
         """However often they are counted, and again in the next hour."""
@@ -288,6 +318,18 @@ class TestChores:
                 chores.run_due()
                 clock.now += 60
         assert 3 == caplog.text.count("3 rows of the outbox are dead")
+
+    def test_the_key_is_compared_until_klaviyo_has_answered(self, clock, caplog):
+        """A key of another account delivers nothing of this worker's; that is told once."""
+        client = PretendClient()
+        client.others = [StoreUnavailableError("away"), "AbC123", "never asked"]
+        chores = Chores(client, clock, 0.0)
+        for _ in range(100):
+            chores.run_due()
+            clock.now += 60
+        assert 2 == client.calls.count("compare")
+        [told] = [each for each in caplog.records if each.levelno == logging.ERROR]
+        assert told.getMessage().startswith("the key is of the account AbC123, which is not this worker's")
 
     def test_a_failure_hides_nothing_else(self, clock, caplog):
         """What failed is logged by its class, and comes again; the others are done."""
@@ -367,3 +409,28 @@ class TestTold:
         with closing(KlaviyoSimulator().client()) as klaviyo:
             client = OfKlaviyo(klaviyo)
             assert ([], [], 0) == (client.recover(10), client.recheck(), client.count_dead())
+
+    @pytest.mark.parametrize(
+        ("account", "answer", "expected"),
+        [
+            ("SiMuLa", None, None),
+            ("OtherA", None, "SiMuLa"),
+            ("a-name-of-the-shops-own", None, None),
+            ("OtherA", {"status": 403}, None),
+            ("OtherA", {"status": 200, "body": {"data": []}}, None),
+        ],
+    )
+    def test_the_account_of_the_key(self, simulator, account, answer, expected):
+        """Another one is found as `doctor` finds it. What is not known is none, as is a name of the shop's own."""
+        with simulator.client(account=account) as klaviyo:
+            klaviyo.outbox.counts()
+            if answer:
+                simulator.fail_next("get_accounts", **answer)
+            assert expected == OfKlaviyo(klaviyo).other_account()
+            # A name of the shop's own can be compared with nothing, so that Klaviyo is not even asked.
+            assert len(simulator.journal) == (1 if len(account) == 6 else 0)
+
+    def test_klaviyo_is_not_asked_without_a_key(self, tmp_path):
+        """The missing key was told at the start."""
+        with Klaviyo(store=f"sqlite:///{tmp_path}/map.db", account="SiMuLa") as klaviyo:
+            assert None is OfKlaviyo(klaviyo).other_account()

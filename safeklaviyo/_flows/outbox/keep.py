@@ -10,7 +10,17 @@ from safeklaviyo._flows.call import Call, Setup, run
 from safeklaviyo._flows.outbox.carry import kinds_of
 from safeklaviyo.errors import ConfigurationError
 from safeklaviyo.outboxes import DeadRow, OutboxCounts
-from safeklaviyo.stores.outbox.calls import CountDead, CountRows, DeadRows, Drop, Lanes, LastChange, LookAbout, Retry
+from safeklaviyo.stores.outbox.calls import (
+    CountDead,
+    CountRows,
+    DeadRows,
+    Drop,
+    Lanes,
+    LastChange,
+    LookAbout,
+    OtherAccounts,
+    Retry,
+)
 
 if TYPE_CHECKING:
     from safeklaviyo._effects import Flow
@@ -37,6 +47,11 @@ def counts(setup: Setup) -> Flow[OutboxCounts]:
 def count_dead(setup: Setup) -> Flow[int]:
     """Count the parked rows, for a worker, which asks each minute. `counts` reads all rows."""
     return run(setup, "outbox.counts", lambda call: CountDead(call.account).__iter__())
+
+
+def other_accounts(setup: Setup) -> Flow[tuple[str, ...]]:
+    """Return other accounts whose rows wait in this outbox, two at most."""
+    return run(setup, "outbox.counts", lambda call: OtherAccounts(call.account).__iter__())
 
 
 def counts_if_any(setup: Setup) -> Flow[OutboxCounts | None]:

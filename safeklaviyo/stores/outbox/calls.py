@@ -293,6 +293,16 @@ class CountLeft(OutboxCall["records.Left"]):
 
 
 @dataclass(frozen=True, slots=True)
+class OtherAccounts(OutboxCall["tuple[str, ...]"]):
+    """Return other accounts with rows that wait: the first and the last one by name, of how many there may be.
+
+    Two looks into an index, no matter how many rows wait.
+    """
+
+    is_read = True
+
+
+@dataclass(frozen=True, slots=True)
 class DeadRows(OutboxCall["tuple[records.Row, ...]"]):
     """Return parked rows with an id above `after`, lowest id first."""
 

@@ -224,6 +224,16 @@ def _later(call: calls.Later) -> Steps[tuple[Row, ...]]:
     return tuple(row_of(row) for row in rows)
 
 
+def _other_accounts(call: calls.OtherAccounts) -> Steps[tuple[str, ...]]:
+    found: list[str] = []
+    # The ends of the index. A condition such as <> would read all rows where this account has all of them.
+    for order in ("ASC", "DESC"):
+        sql = f"SELECT account FROM {{outbox}} WHERE state = 'waiting' ORDER BY account {order} LIMIT 1"  # noqa: S608 - own
+        rows = yield sql, ()
+        found += [str(account) for (account,) in rows if account not in {call.account, *found}]
+    return tuple(found)
+
+
 def _dead_rows(call: calls.DeadRows) -> Steps[tuple[Row, ...]]:
     rows = yield (
         (
@@ -360,6 +370,7 @@ _STEPS: Final[dict[type, Callable[[Any], Steps[Any]]]] = {
     calls.CountRows: _count_rows,
     calls.CountDead: _count_dead,
     calls.CountLeft: _count_left,
+    calls.OtherAccounts: _other_accounts,
     calls.DeadRows: _dead_rows,
     calls.Retry: _retry,
     calls.Drop: _drop,
