@@ -31,8 +31,8 @@ exit codes:
   130  Ctrl-C
   141  the reader of the output has gone
 
-environment: KLAVIYO_API_KEY is the private key, SAFEKLAVIYO_STORE the identity map's URL, KLAVIYO_BASE_URL a host in
-place of Klaviyo's.
+environment: KLAVIYO_API_KEY is the private key, SAFEKLAVIYO_STORE the identity map's URL, SAFEKLAVIYO_OUTBOX the
+outbox's URL, KLAVIYO_BASE_URL a host in place of Klaviyo's.
 
 A URL with a password does not belong on a command line. In place of any store's URL give env:NAME, for the environment
 variable of that name, or file:PATH, for the file that holds it."""
