@@ -183,6 +183,7 @@ class TestFullPool:
             transport = AiohttpTransport(limits=httpx.Limits(max_connections=1))
             async with httpx.AsyncClient(transport=transport) as client:
                 sender = senders.AsyncClientSender(target(base), client)
-                calls = [sender.send(POST, senders.timeouts(0.2)) for _ in range(2)]
+                # The second gives up first: else it could still get the connection that the first one leaves.
+                calls = [sender.send(POST, senders.timeouts(seconds)) for seconds in (0.5, 0.2)]
                 first, second = await asyncio.gather(*calls, return_exceptions=True)
         assert (NoResponseError, NotSentError) == (type(first), type(second))
