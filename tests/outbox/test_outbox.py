@@ -270,6 +270,17 @@ def test_a_sign_up_that_is_queued_says_whose_the_id_is(client, simulator):
     assert ["u1", "u2", "u3"] == [event.unique_id for event in simulator.events]
 
 
+def test_a_sign_up_is_found_however_many_rows_are_before_it(client, simulator):
+    """The rows behind one of an unknown customer are read part by part until one names the customer."""
+    k = client()
+    for number in range(230):
+        k.outbox.track("Viewed", external_id="c-1", unique_id=f"u{number}")
+    k.outbox.identify(**ADA)
+    assert (231, 0, 0) == astuple(k.outbox.drain())[:3]
+    simulator.drain()
+    assert [f"u{number}" for number in range(230)] == [event.unique_id for event in simulator.events]
+
+
 @pytest.mark.parametrize("verb", ["change_email", "identify"])
 def test_what_does_not_say_whose_the_id_is(client, simulator, verb):
     """A change of address names two at different times, and a pair that the rules refuse names nobody."""

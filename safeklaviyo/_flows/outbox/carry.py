@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from safeklaviyo.stores.outbox.records import About, Row
 
 
-_LOOKED_AT: Final = 100
-"""Rows behind one of an unknown customer that are looked through for a sign-up."""
+_PART: Final = 100
+"""Rows behind one of an unknown customer that are read at once."""
 _NAMING: Final = frozenset({"track", "identify", "subscribe"})
 """Verbs that make a customer known by id and email."""
 
@@ -154,12 +154,15 @@ def _of_claim(call: Call, row: Row, claim: Claim) -> Flow[Binding]:
 
 def _said_later(call: Call, row: Row, claim: Claim) -> Flow[Claim | None]:
     """Return the id and the email that the next row with both gives to the customer of a row by id alone."""
-    for later in (yield from Later(call.account, row.names, row.id, _LOOKED_AT)):
-        if later.verb == "change_email":
-            return None  # the addresses on its two sides are not the same customer's at one time
-        said = claim_from_payload(decode(later))
-        if later.verb in _NAMING and said.external_id == claim.external_id and said.email is not None:
-            return Claim(said.external_id, said.email)
+    after = row.id
+    while rows := (yield from Later(call.account, row.names, after, _PART)):
+        for later in rows:
+            if later.verb == "change_email":
+                return None  # the addresses on its two sides are not the same customer's at one time
+            said = claim_from_payload(decode(later))
+            if later.verb in _NAMING and said.external_id == claim.external_id and said.email is not None:
+                return Claim(said.external_id, said.email)
+        after = rows[-1].id
     return None
 
 
